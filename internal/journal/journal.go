@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package journal is the durable, totally ordered log of a cell. What it
+// acknowledges is fsynced on a majority of the cell's disks. It is the only
+// package that imports etcd; everything it offers is in our own words, so that
+// another engine can take etcd's place.
+package journal
+
+import (
+	"context"
+	"errors"
+)
+
+// Errors that callers tell apart.
+var (
+	// ErrClosed: the journal was closed before the command was settled; it may
+	// or may not have been committed.
+	ErrClosed = errors.New("journal: closed")
+	// ErrFenced: another incarnation of this writer has taken over; the command
+	// was not committed and never will be.
+	ErrFenced = errors.New("journal: fenced by a newer incarnation of this node")
+	// ErrTooLarge: the command is larger than MaxCommand.
+	ErrTooLarge = errors.New("journal: command too large")
+	// ErrFull: the journal takes no more commands until space is found.
+	ErrFull = errors.New("journal: no space")
+	// ErrCompacted: the history asked for is no longer kept; load a snapshot.
+	ErrCompacted = errors.New("journal: history compacted")
+)
+
+const (
+	// MaxBatch bounds the encoded size of one batch, in bytes.
+	MaxBatch = 512 << 10
+	// MaxCommand bounds one encoded command, in bytes: a stanza of 256 KiB and
+	// what describes it.
+	MaxCommand = 320 << 10
+)
+
+// Batch is one committed batch of commands.
+type Batch struct {
+	// Revision orders batches and never repeats within an epoch; it may skip.
+	Revision uint64
+	// Writer names the node, Incarnation its start (random per Open), Counter
+	// is dense per incarnation and starts at 1.
+	Writer      string
+	Incarnation uint64
+	Counter     uint64
+	// Commands in order; they stay valid until the next call of Next.
+	Commands [][]byte
+}
+
+// Settled is told what became of a submitted command: its batch's revision
+// and its index in it, or an error that means it was not committed and never
+// will be (ErrClosed: unknown). It is called exactly once, in commit order,
+// from one goroutine, and must not block.
+type Settled func(revision uint64, index uint32, err error)
+
+// Journal is the whole interface.
+type Journal interface {
+	// Submit queues one command; the journal batches what comes in while the
+	// previous batch is in flight (group commit). Commands of one caller are
+	// committed in the order of its calls. It blocks while the queue is full
+	// (8 MiB) and until ctx ends; an error means that settled is not called.
+	// cmd is owned by the journal from then on.
+	Submit(ctx context.Context, cmd []byte, settled Settled) error
+
+	// Tail reads committed batches with a revision above from, in order,
+	// without a gap. There is one tailer per journal.
+	Tail(ctx context.Context, from uint64) (Tailer, error)
+
+	// Latest is a linearizable read: a revision at or above that of every batch
+	// committed before the call. Concurrent calls share one read.
+	Latest(ctx context.Context) (uint64, error)
+
+	// Release says that batches up to revision are durable in this node's view,
+	// so that the journal may drop them.
+	Release(revision uint64)
+
+	// Incarnation of this writer, as its batches carry it.
+	Incarnation() uint64
+
+	// Stats for health and metrics.
+	Stats() Stats
+
+	// Close stops; queued commands are settled with ErrClosed.
+	Close() error
+}
+
+// Tailer hands out batches one by one.
+type Tailer interface {
+	// Next blocks for the next batch. ErrCompacted, ErrClosed, ctx's error, or
+	// a *Damage.
+	Next(ctx context.Context) (Batch, error)
+	Close() error
+}
+
+// Damage reports a batch that failed its checksum, a gap or a repeat.
+type Damage struct {
+	Revision uint64
+	Reason   string
+}
+
+func (d *Damage) Error() string { return "journal: damaged: " + d.Reason }
+
+// Stats of a journal.
+type Stats struct {
+	Queued       int    // commands waiting
+	QueuedBytes  int64  // bytes waiting
+	Batches      uint64 // committed by this writer
+	Commands     uint64 // committed by this writer
+	Retries      uint64 // append attempts beyond the first
+	Latest       uint64 // newest revision seen
+	Released     uint64 // what Release was last told
+	WindowBytes  int64  // history kept
+	HasLeader    bool
+	DatabaseSize int64
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package stanza holds the values that XMPP exchanges: namespaces, stanza and
+// stream errors, replies. It is a package of words.
+package stanza
+
+// Namespaces, by specification.
+const (
+	NSClient      = "jabber:client"                          // RFC 6120
+	NSStream      = "http://etherx.jabber.org/streams"       // RFC 6120
+	NSStreamError = "urn:ietf:params:xml:ns:xmpp-streams"    // RFC 6120 §4.9
+	NSStanzaError = "urn:ietf:params:xml:ns:xmpp-stanzas"    // RFC 6120 §8.3
+	NSTLS         = "urn:ietf:params:xml:ns:xmpp-tls"        // RFC 6120 §5
+	NSSASL        = "urn:ietf:params:xml:ns:xmpp-sasl"       // RFC 6120 §6
+	NSBind        = "urn:ietf:params:xml:ns:xmpp-bind"       // RFC 6120 §7
+	NSSession     = "urn:ietf:params:xml:ns:xmpp-session"    // RFC 3921 §3
+	NSFraming     = "urn:ietf:params:xml:ns:xmpp-framing"    // RFC 7395
+	NSRoster      = "jabber:iq:roster"                       // RFC 6121 §2
+	NSRosterVer   = "urn:xmpp:features:rosterver"            // RFC 6121 §2.6
+	NSPreApproval = "urn:xmpp:features:pre-approval"         // RFC 6121 §3.4
+	NSDiscoInfo   = "http://jabber.org/protocol/disco#info"  // XEP-0030
+	NSDiscoItems  = "http://jabber.org/protocol/disco#items" // XEP-0030
+	NSData        = "jabber:x:data"                          // XEP-0004
+	NSVCard       = "vcard-temp"                             // XEP-0054
+	NSRSM         = "http://jabber.org/protocol/rsm"         // XEP-0059
+	NSRegister    = "jabber:iq:register"                     // XEP-0077
+	NSRegFeature  = "http://jabber.org/features/iq-register" // XEP-0077
+	NSChatStates  = "http://jabber.org/protocol/chatstates"  // XEP-0085
+	NSVersion     = "jabber:iq:version"                      // XEP-0092
+	NSCaps        = "http://jabber.org/protocol/caps"        // XEP-0115
+	NSReceipts    = "urn:xmpp:receipts"                      // XEP-0184
+	NSSM          = "urn:xmpp:sm:3"                          // XEP-0198
+	NSPing        = "urn:xmpp:ping"                          // XEP-0199
+	NSTime        = "urn:xmpp:time"                          // XEP-0202
+	NSDelay       = "urn:xmpp:delay"                         // XEP-0203
+	NSCarbons     = "urn:xmpp:carbons:2"                     // XEP-0280
+	NSForward     = "urn:xmpp:forward:0"                     // XEP-0297
+	NSMAM         = "urn:xmpp:mam:2"                         // XEP-0313
+	NSMAMExtended = "urn:xmpp:mam:2#extended"                // XEP-0313
+	NSMarkers     = "urn:xmpp:chat-markers:0"                // XEP-0333
+	NSHints       = "urn:xmpp:hints"                         // XEP-0334
+	NSSID         = "urn:xmpp:sid:0"                         // XEP-0359
+	NSPARS        = "urn:xmpp:pars:0"                        // XEP-0379, XEP-0445
+	NSInvite      = "urn:xmpp:invite"                        // XEP-0401
+	NSIBRToken    = "urn:xmpp:ibr-token:0"                   // XEP-0445
+	NSReactions   = "urn:xmpp:reactions:0"                   // XEP-0444
+	NSCorrect     = "urn:xmpp:message-correct:0"             // XEP-0308
+	NSRetract     = "urn:xmpp:message-retract:1"             // XEP-0424
+	NSNick        = "http://jabber.org/protocol/nick"        // XEP-0172
+	NSJMI         = "urn:xmpp:jingle-message:0"              // XEP-0353
+)

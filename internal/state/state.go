@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package state holds the values that a view folds from the journal and hands
+// out: accounts, roster items, archive entries, events. It is a package of
+// words: the view makes them, features and sessions read them.
+package state
+
+import (
+	"errors"
+	"time"
+
+	"bavard/internal/command"
+)
+
+// EventKind tells events apart.
+type EventKind uint8
+
+// Event kinds.
+const (
+	// EventMessage: Message was archived for Account.
+	EventMessage EventKind = iota + 1
+	// EventRoster: Item of Account's roster changed; push it (version Position).
+	// A removed item has Subscription "remove".
+	EventRoster
+	// EventSubscription: Account is to be shown the presence stanza Presence.
+	EventSubscription
+	// EventCredentials: Account's keys changed.
+	EventCredentials
+	// EventDuplicate: the message at Position was submitted once more by
+	// Account; nothing was stored.
+	EventDuplicate
+)
+
+// Event is something that the sessions of Account must learn; made by Apply,
+// handed on by dispatch. Position orders it.
+type Event struct {
+	Kind     EventKind
+	Account  string // bare JID
+	Position command.Position
+	Time     time.Time
+	Message  *command.Message // EventMessage; shared, read-only
+	Incoming bool             // EventMessage: Account is the recipient (false: the sender)
+	Item     RosterItem       // EventRoster
+	Presence Subscription     // EventSubscription
+}
+
+// Subscription is a presence stanza of a subscription to show or route.
+type Subscription struct {
+	From, To string // bare JIDs
+	Type     command.SubscriptionType
+	ID       string
+	Payload  []byte
+}
+
+// RosterItem as RFC 6121 §2.1.2 has it.
+type RosterItem struct {
+	JID          string
+	Name         string
+	Groups       []string
+	Subscription string       // none, to, from, both; in events also remove
+	Ask          bool         // pending out
+	Approved     bool         // pre-approved
+	PendingIn    bool         // a subscribe waits for the account's answer; not shown as an item unless it is one
+	Pending      Subscription // the stanza that waits, when PendingIn
+}
+
+// Account as stored.
+type Account struct {
+	JID         string
+	ID          uint64 // internal, unique per incarnation of the account
+	Name        string
+	Created     time.Time
+	Credentials *command.Credentials
+}
+
+// Invite as stored.
+type Invite struct {
+	Expires time.Time // zero: never
+	Uses    uint32    // left
+	Inviter string
+	Circle  string
+}
+
+// Entry of an archive.
+type Entry struct {
+	Position command.Position
+	Time     time.Time
+	Message  *command.Message
+}
+
+// Query of an account's archive (XEP-0313 §4).
+type Query struct {
+	Account string
+	// With restricts to messages from or to this JID; a bare one matches all
+	// its resources. "" for all.
+	With       string
+	Start, End time.Time // zero: open; both inclusive
+	// AfterID and BeforeID are XEP-0313's form fields; both exclusive.
+	AfterID, BeforeID command.Position
+	IDs               []command.Position
+	// Paging (XEP-0059): the page starts after After, or ends before Before
+	// (Backward), or is the last page (Backward without Before).
+	After, Before command.Position
+	Backward      bool
+	Max           int // ≤ 0 means the default of 50; capped at 250
+	// OnlyIncoming keeps messages addressed to the account (offline flush).
+	OnlyIncoming bool
+}
+
+// Page of an archive, oldest first.
+type Page struct {
+	Entries  []Entry
+	Complete bool
+	// Count of the whole result and Index of the first entry, -1 when they are
+	// not known cheaply.
+	Count, Index int
+}
+
+// ErrNotFound: no such account, message or invite.
+var ErrNotFound = errors.New("not found")
