@@ -145,6 +145,7 @@ type Command struct {
 	//	*Command_Subscription
 	//	*Command_OfflineCursor
 	//	*Command_Noop
+	//	*Command_CellInit
 	Request       isCommand_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -289,6 +290,15 @@ func (x *Command) GetNoop() *Noop {
 	return nil
 }
 
+func (x *Command) GetCellInit() *CellInit {
+	if x != nil {
+		if x, ok := x.Request.(*Command_CellInit); ok {
+			return x.CellInit
+		}
+	}
+	return nil
+}
+
 type isCommand_Request interface {
 	isCommand_Request()
 }
@@ -330,6 +340,10 @@ type Command_Noop struct {
 	Noop *Noop `protobuf:"bytes,18,opt,name=noop,proto3,oneof"`
 }
 
+type Command_CellInit struct {
+	CellInit *CellInit `protobuf:"bytes,19,opt,name=cell_init,json=cellInit,proto3,oneof"`
+}
+
 func (*Command_Message) isCommand_Request() {}
 
 func (*Command_AccountCreate) isCommand_Request() {}
@@ -347,6 +361,8 @@ func (*Command_Subscription) isCommand_Request() {}
 func (*Command_OfflineCursor) isCommand_Request() {}
 
 func (*Command_Noop) isCommand_Request() {}
+
+func (*Command_CellInit) isCommand_Request() {}
 
 type Stream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -438,6 +454,62 @@ func (*Noop) Descriptor() ([]byte, []int) {
 	return file_internal_command_command_proto_rawDescGZIP(), []int{2}
 }
 
+// CellInit is the first command of a cell. The first one applied wins; later
+// ones are duplicates.
+type CellInit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 random bytes: the key that makes archive ids unpredictable.
+	ArchiveKey []byte `protobuf:"bytes,1,opt,name=archive_key,json=archiveKey,proto3" json:"archive_key,omitempty"`
+	// The domain that the cell serves.
+	Domain        string `protobuf:"bytes,2,opt,name=domain,proto3" json:"domain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CellInit) Reset() {
+	*x = CellInit{}
+	mi := &file_internal_command_command_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CellInit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CellInit) ProtoMessage() {}
+
+func (x *CellInit) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CellInit.ProtoReflect.Descriptor instead.
+func (*CellInit) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CellInit) GetArchiveKey() []byte {
+	if x != nil {
+		return x.ArchiveKey
+	}
+	return nil
+}
+
+func (x *CellInit) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
 // Message is a one-to-one message that is to be archived.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -467,7 +539,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_internal_command_command_proto_msgTypes[3]
+	mi := &file_internal_command_command_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -479,7 +551,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[3]
+	mi := &file_internal_command_command_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -492,7 +564,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{3}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Message) GetFrom() string {
@@ -571,7 +643,7 @@ type ScramKeys struct {
 
 func (x *ScramKeys) Reset() {
 	*x = ScramKeys{}
-	mi := &file_internal_command_command_proto_msgTypes[4]
+	mi := &file_internal_command_command_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -583,7 +655,7 @@ func (x *ScramKeys) String() string {
 func (*ScramKeys) ProtoMessage() {}
 
 func (x *ScramKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[4]
+	mi := &file_internal_command_command_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -596,7 +668,7 @@ func (x *ScramKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScramKeys.ProtoReflect.Descriptor instead.
 func (*ScramKeys) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{4}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ScramKeys) GetSalt() []byte {
@@ -637,7 +709,7 @@ type Credentials struct {
 
 func (x *Credentials) Reset() {
 	*x = Credentials{}
-	mi := &file_internal_command_command_proto_msgTypes[5]
+	mi := &file_internal_command_command_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +721,7 @@ func (x *Credentials) String() string {
 func (*Credentials) ProtoMessage() {}
 
 func (x *Credentials) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[5]
+	mi := &file_internal_command_command_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +734,7 @@ func (x *Credentials) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credentials.ProtoReflect.Descriptor instead.
 func (*Credentials) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{5}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Credentials) GetScramSha1() *ScramKeys {
@@ -685,7 +757,7 @@ type AccountCreate struct {
 	Jid         string                 `protobuf:"bytes,1,opt,name=jid,proto3" json:"jid,omitempty"`
 	Credentials *Credentials           `protobuf:"bytes,2,opt,name=credentials,proto3" json:"credentials,omitempty"`
 	// Token of the invite that is redeemed (XEP-0445), "" for none. An unknown,
-	// expired or used up token refuses the command with not-allowed... see view.
+	// expired or used up token refuses the command with not-allowed.
 	Invite string `protobuf:"bytes,3,opt,name=invite,proto3" json:"invite,omitempty"`
 	// Name that people see, "" for none.
 	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
@@ -695,7 +767,7 @@ type AccountCreate struct {
 
 func (x *AccountCreate) Reset() {
 	*x = AccountCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[6]
+	mi := &file_internal_command_command_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +779,7 @@ func (x *AccountCreate) String() string {
 func (*AccountCreate) ProtoMessage() {}
 
 func (x *AccountCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[6]
+	mi := &file_internal_command_command_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +792,7 @@ func (x *AccountCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountCreate.ProtoReflect.Descriptor instead.
 func (*AccountCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{6}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AccountCreate) GetJid() string {
@@ -762,7 +834,7 @@ type CredentialsSet struct {
 
 func (x *CredentialsSet) Reset() {
 	*x = CredentialsSet{}
-	mi := &file_internal_command_command_proto_msgTypes[7]
+	mi := &file_internal_command_command_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -774,7 +846,7 @@ func (x *CredentialsSet) String() string {
 func (*CredentialsSet) ProtoMessage() {}
 
 func (x *CredentialsSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[7]
+	mi := &file_internal_command_command_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -787,7 +859,7 @@ func (x *CredentialsSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialsSet.ProtoReflect.Descriptor instead.
 func (*CredentialsSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{7}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CredentialsSet) GetJid() string {
@@ -825,7 +897,7 @@ type InviteCreate struct {
 
 func (x *InviteCreate) Reset() {
 	*x = InviteCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[8]
+	mi := &file_internal_command_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +909,7 @@ func (x *InviteCreate) String() string {
 func (*InviteCreate) ProtoMessage() {}
 
 func (x *InviteCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[8]
+	mi := &file_internal_command_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +922,7 @@ func (x *InviteCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteCreate.ProtoReflect.Descriptor instead.
 func (*InviteCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{8}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *InviteCreate) GetTokenHash() []byte {
@@ -901,7 +973,7 @@ type RosterSet struct {
 
 func (x *RosterSet) Reset() {
 	*x = RosterSet{}
-	mi := &file_internal_command_command_proto_msgTypes[9]
+	mi := &file_internal_command_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +985,7 @@ func (x *RosterSet) String() string {
 func (*RosterSet) ProtoMessage() {}
 
 func (x *RosterSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[9]
+	mi := &file_internal_command_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +998,7 @@ func (x *RosterSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterSet.ProtoReflect.Descriptor instead.
 func (*RosterSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{9}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RosterSet) GetAccount() string {
@@ -967,7 +1039,7 @@ type RosterRemove struct {
 
 func (x *RosterRemove) Reset() {
 	*x = RosterRemove{}
-	mi := &file_internal_command_command_proto_msgTypes[10]
+	mi := &file_internal_command_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +1051,7 @@ func (x *RosterRemove) String() string {
 func (*RosterRemove) ProtoMessage() {}
 
 func (x *RosterRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[10]
+	mi := &file_internal_command_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +1064,7 @@ func (x *RosterRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterRemove.ProtoReflect.Descriptor instead.
 func (*RosterRemove) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{10}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RosterRemove) GetAccount() string {
@@ -1025,7 +1097,7 @@ type Subscription struct {
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_internal_command_command_proto_msgTypes[11]
+	mi := &file_internal_command_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1109,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[11]
+	mi := &file_internal_command_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1122,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{11}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Subscription) GetFrom() string {
@@ -1101,7 +1173,7 @@ type OfflineCursor struct {
 
 func (x *OfflineCursor) Reset() {
 	*x = OfflineCursor{}
-	mi := &file_internal_command_command_proto_msgTypes[12]
+	mi := &file_internal_command_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1185,7 @@ func (x *OfflineCursor) String() string {
 func (*OfflineCursor) ProtoMessage() {}
 
 func (x *OfflineCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[12]
+	mi := &file_internal_command_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1198,7 @@ func (x *OfflineCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfflineCursor.ProtoReflect.Descriptor instead.
 func (*OfflineCursor) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{12}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *OfflineCursor) GetAccount() string {
@@ -1147,7 +1219,7 @@ var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xd7\x05\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\x93\x06\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -1162,12 +1234,17 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\rroster_remove\x18\x0f \x01(\v2\x1f.bavard.command.v1.RosterRemoveH\x00R\frosterRemove\x12E\n" +
 	"\fsubscription\x18\x10 \x01(\v2\x1f.bavard.command.v1.SubscriptionH\x00R\fsubscription\x12I\n" +
 	"\x0eoffline_cursor\x18\x11 \x01(\v2 .bavard.command.v1.OfflineCursorH\x00R\rofflineCursor\x12-\n" +
-	"\x04noop\x18\x12 \x01(\v2\x17.bavard.command.v1.NoopH\x00R\x04noopB\t\n" +
+	"\x04noop\x18\x12 \x01(\v2\x17.bavard.command.v1.NoopH\x00R\x04noop\x12:\n" +
+	"\tcell_init\x18\x13 \x01(\v2\x1b.bavard.command.v1.CellInitH\x00R\bcellInitB\t\n" +
 	"\arequest\"&\n" +
 	"\x06Stream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\f\n" +
 	"\x01h\x18\x02 \x01(\rR\x01h\"\x06\n" +
-	"\x04Noop\"\xea\x01\n" +
+	"\x04Noop\"C\n" +
+	"\bCellInit\x12\x1f\n" +
+	"\varchive_key\x18\x01 \x01(\fR\n" +
+	"archiveKey\x12\x16\n" +
+	"\x06domain\x18\x02 \x01(\tR\x06domain\"\xea\x01\n" +
 	"\aMessage\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x122\n" +
@@ -1246,46 +1323,48 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),       // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),  // 1: bavard.command.v1.SubscriptionType
 	(*Command)(nil),        // 2: bavard.command.v1.Command
 	(*Stream)(nil),         // 3: bavard.command.v1.Stream
 	(*Noop)(nil),           // 4: bavard.command.v1.Noop
-	(*Message)(nil),        // 5: bavard.command.v1.Message
-	(*ScramKeys)(nil),      // 6: bavard.command.v1.ScramKeys
-	(*Credentials)(nil),    // 7: bavard.command.v1.Credentials
-	(*AccountCreate)(nil),  // 8: bavard.command.v1.AccountCreate
-	(*CredentialsSet)(nil), // 9: bavard.command.v1.CredentialsSet
-	(*InviteCreate)(nil),   // 10: bavard.command.v1.InviteCreate
-	(*RosterSet)(nil),      // 11: bavard.command.v1.RosterSet
-	(*RosterRemove)(nil),   // 12: bavard.command.v1.RosterRemove
-	(*Subscription)(nil),   // 13: bavard.command.v1.Subscription
-	(*OfflineCursor)(nil),  // 14: bavard.command.v1.OfflineCursor
+	(*CellInit)(nil),       // 5: bavard.command.v1.CellInit
+	(*Message)(nil),        // 6: bavard.command.v1.Message
+	(*ScramKeys)(nil),      // 7: bavard.command.v1.ScramKeys
+	(*Credentials)(nil),    // 8: bavard.command.v1.Credentials
+	(*AccountCreate)(nil),  // 9: bavard.command.v1.AccountCreate
+	(*CredentialsSet)(nil), // 10: bavard.command.v1.CredentialsSet
+	(*InviteCreate)(nil),   // 11: bavard.command.v1.InviteCreate
+	(*RosterSet)(nil),      // 12: bavard.command.v1.RosterSet
+	(*RosterRemove)(nil),   // 13: bavard.command.v1.RosterRemove
+	(*Subscription)(nil),   // 14: bavard.command.v1.Subscription
+	(*OfflineCursor)(nil),  // 15: bavard.command.v1.OfflineCursor
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	3,  // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
-	5,  // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
-	8,  // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
-	9,  // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
-	10, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
-	11, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
-	12, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
-	13, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
-	14, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
+	6,  // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
+	9,  // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
+	10, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
+	11, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
+	12, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
+	13, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
+	14, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
+	15, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
 	4,  // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
-	0,  // 10: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	6,  // 11: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	6,  // 12: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	7,  // 13: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	7,  // 14: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 15: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	5,  // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
+	0,  // 11: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	7,  // 12: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	7,  // 13: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	8,  // 14: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	8,  // 15: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 16: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -1303,6 +1382,7 @@ func file_internal_command_command_proto_init() {
 		(*Command_Subscription)(nil),
 		(*Command_OfflineCursor)(nil),
 		(*Command_Noop)(nil),
+		(*Command_CellInit)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1310,7 +1390,7 @@ func file_internal_command_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
