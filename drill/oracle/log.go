@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oracle
+
+import (
+	"slices"
+	"sync"
+)
+
+// Log collects evidence from many goroutines. It grows with the drill: about
+// 300 bytes per message plus as much per sighting.
+type Log struct {
+	mu sync.Mutex
+	h  History
+	by map[string]int
+}
+
+// NewLog makes an empty log.
+func NewLog() *Log { return &Log{by: map[string]int{}} }
+
+// Invoke records that a client is about to send m for the first time. The
+// caller's order of calls per sender and conversation is the order of
+// invocation.
+func (l *Log) Invoke(m Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.by[m.ID] = len(l.h.Messages)
+	m.Outcome = Unknown
+	l.h.Messages = append(l.h.Messages, m)
+}
+
+// Tick records that the server counted the message as handled.
+func (l *Log) Tick(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i, ok := l.by[id]; ok {
+		l.h.Messages[i].Outcome = Ticked
+	}
+}
+
+// Refuse records an error that answered the message. An error after the tick
+// makes the tick a false one.
+func (l *Log) Refuse(id, condition string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i, ok := l.by[id]
+	if !ok {
+		return
+	}
+	if l.h.Messages[i].Outcome == Ticked {
+		l.h.FalseTicks = append(l.h.FalseTicks, FalseTick{id, "error after the tick: " + condition})
+		return
+	}
+	l.h.Messages[i].Outcome = Refused
+}
+
+// Contradict records that the server contradicted a tick otherwise.
+func (l *Log) Contradict(id, reason string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.h.FalseTicks = append(l.h.FalseTicks, FalseTick{id, reason})
+}
+
+// See records a sighting.
+func (l *Log) See(s Sighting) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.h.Sightings = append(l.h.Sightings, s)
+}
+
+// Complete records that a device has been handed everything.
+func (l *Log) Complete(d Device) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.h.Complete = append(l.h.Complete, d)
+}
+
+// Read records an archive as read after everything healed.
+func (l *Log) Read(a Archive) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.h.Archives = append(l.h.Archives, a)
+}
+
+// Ticked counts the messages ticked so far.
+func (l *Log) Ticked() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for i := range l.h.Messages {
+		if l.h.Messages[i].Outcome == Ticked {
+			n++
+		}
+	}
+	return n
+}
+
+// History copies what was collected.
+func (l *Log) History() History {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return History{
+		Messages:   slices.Clone(l.h.Messages),
+		Archives:   slices.Clone(l.h.Archives),
+		Sightings:  slices.Clone(l.h.Sightings),
+		Complete:   slices.Clone(l.h.Complete),
+		FalseTicks: slices.Clone(l.h.FalseTicks),
+	}
+}
