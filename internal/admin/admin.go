@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package admin is what an operator does with a server: make accounts and
+// invites, ask how it is. It works over a unix socket in the data directory
+// while the server runs (Handler, Client) and directly on the data while it
+// does not: both are a Backend.
+package admin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"bavard/internal/account"
+	"bavard/internal/health"
+	"bavard/internal/jid"
+	"bavard/internal/stanza"
+	"bavard/internal/state"
+)
+
+// Backend does what an operator asks. Errors are *Error where the operator can
+// do something about it. It is safe for concurrent use.
+type Backend interface {
+	// AddUser makes an account and gives its address.
+	AddUser(ctx context.Context, u User) (address string, err error)
+	// Import makes an account for each line of src; see Format. It reports
+	// each line that gives none, and progress at least every 200 ms while lines
+	// come in, from one goroutine. It gives an error when it had to stop.
+	Import(ctx context.Context, src io.Reader, format Format, report func(ImportEvent)) (Progress, error)
+	// NewInvites makes invites.
+	NewInvites(ctx context.Context, o InviteOptions) ([]Invite, error)
+	// Status says how the server is.
+	Status(ctx context.Context) (Status, error)
+}
+
+// User is an account to make.
+type User struct {
+	Localpart string `json:"localpart"`
+	Password  string `json:"password"`
+	Name      string `json:"name,omitempty"` // that people see
+}
+
+// Bounds of invites.
+const (
+	MaxInvites    = 1000 // made at once
+	MaxInviteUses = 10000
+)
+
+// InviteOptions describe invites to make.
+type InviteOptions struct {
+	Count   int           `json:"count"`            // how many; 1 to MaxInvites
+	Uses    int           `json:"uses"`             // accounts per invite; 1 to MaxInviteUses
+	Expires time.Duration `json:"expires"`          // nanoseconds from now; 0: never
+	Circle  string        `json:"circle,omitempty"` // who joins by invites of one circle become contacts
+}
+
+// Invite to hand out: whoever has it can make an account.
+type Invite struct {
+	Token   string    `json:"token"`
+	Link    string    `json:"link"` // opens the app
+	URI     string    `json:"uri"`  // opens an XMPP client (XEP-0401)
+	Uses    int       `json:"uses"`
+	Expires time.Time `json:"expires,omitzero"` // zero: never
+	Circle  string    `json:"circle,omitempty"`
+}
+
+// Status of a server.
+type Status struct {
+	Version  string          `json:"version"`
+	Domain   string          `json:"domain"`
+	Running  bool            `json:"running"` // false: read from the data while no server runs
+	PID      int             `json:"pid,omitempty"`
+	Started  time.Time       `json:"started,omitzero"`
+	App      string          `json:"app"` // where people reach the app
+	Failing  []string        `json:"failing"`
+	Warnings []health.Active `json:"warnings"`
+
+	Accounts int           `json:"accounts"`
+	Sessions int           `json:"sessions"` // bound, on this node
+	Journal  JournalStatus `json:"journal"`
+	View     ViewStatus    `json:"view"`
+}
+
+// JournalStatus is the journal's part of a Status.
+type JournalStatus struct {
+	HasLeader     bool   `json:"has_leader"`
+	Latest        uint64 `json:"latest"`   // newest revision seen
+	Released      uint64 `json:"released"` // no longer needed by the view
+	Queued        int    `json:"queued"`   // commands waiting
+	Commands      uint64 `json:"commands"` // committed since the start
+	Retries       uint64 `json:"retries"`
+	WindowBytes   int64  `json:"window_bytes"`
+	DatabaseBytes int64  `json:"database_bytes"`
+}
+
+// ViewStatus is the view's part of a Status.
+type ViewStatus struct {
+	Applied   string `json:"applied"` // position: epoch/revision/index
+	DiskBytes int64  `json:"disk_bytes"`
+}
+
+// Codes of errors.
+const (
+	CodeExists  = "exists"  // there is such an account
+	CodeInvalid = "invalid" // what was given cannot be used
+	CodeFailed  = "failed"  // the server could not do it
+)
+
+// Error says what is wrong and what to do.
+type Error struct {
+	Code string `json:"code"`
+	Text string `json:"text"`
+	Hint string `json:"hint,omitempty"`
+}
+
+func (e *Error) Error() string {
+	if e.Hint == "" {
+		return e.Text
+	}
+	return e.Text + ": " + e.Hint
+}
+
+// Accounts is what a Backend needs of the accounts: *account.Service.
+type Accounts interface {
+	Create(ctx context.Context, local, password, name string) (jid.JID, error)
+	NewInvite(ctx context.Context, inv account.Invitation) (token string, expires time.Time, err error)
+}
+
+// Options of a Backend on the data itself.
+type Options struct {
+	Domain   string
+	Version  string
+	Accounts Accounts
+	// Account gives an account by bare JID, state.ErrNotFound if there is none.
+	Account func(bare string) (state.Account, error)
+	// Base is the start of invite links, like "https://chat.example.org".
+	Base func() string
+	// Report fills what only the parts know: Accounts, Sessions, Journal, View,
+	// and Running, PID, Started when a server runs.
+	Report   func(ctx context.Context, s *Status) error
+	Warnings *health.Warnings
+	Checks   []health.Check
+}
+
+type backend struct{ o Options }
+
+// New makes the Backend that works on the data of this process.
+func New(o Options) Backend { return &backend{o} }
+
+// AddUser implements Backend.
+func (b *backend) AddUser(ctx context.Context, u User) (string, error) {
+	j, err := b.o.Accounts.Create(ctx, u.Localpart, u.Password, u.Name)
+	if err != nil {
+		return "", explain(err)
+	}
+	return j.String(), nil
+}
+
+// explain turns the accounts' errors into an operator's.
+func explain(err error) error {
+	var se *stanza.Error
+	if !errors.As(err, &se) {
+		if ctxErr := contextError(err); ctxErr != nil {
+			return ctxErr
+		}
+		return &Error{Code: CodeFailed, Text: err.Error(), Hint: "`bavard status` and the server's log say more"}
+	}
+	switch {
+	case se.Condition == stanza.Conflict:
+		return &Error{Code: CodeExists, Text: "there is such an account already"}
+	case se.Text != "":
+		return &Error{Code: CodeInvalid, Text: se.Text}
+	default:
+		return &Error{Code: CodeInvalid, Text: string(se.Condition)}
+	}
+}
+
+func contextError(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// NewInvites implements Backend.
+func (b *backend) NewInvites(ctx context.Context, o InviteOptions) ([]Invite, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	all := make([]Invite, 0, o.Count)
+	for range o.Count {
+		token, expires, err := b.o.Accounts.NewInvite(ctx, account.Invitation{
+			Circle: o.Circle, Uses: uint32(o.Uses), TTL: o.Expires,
+		})
+		if err != nil {
+			return nil, explain(err)
+		}
+		all = append(all, Invite{
+			Token: token,
+			Link:  b.o.Base() + "/i/" + token,
+			// XEP-0401 §ibr and XEP-0445: the token stands after "preauth=".
+			URI:  "xmpp:" + b.o.Domain + "?register;preauth=" + token,
+			Uses: o.Uses, Expires: expires, Circle: o.Circle,
+		})
+	}
+	return all, nil
+}
+
+func (o *InviteOptions) check() error {
+	invalid := func(text string) error { return &Error{Code: CodeInvalid, Text: text} }
+	switch {
+	case o.Count < 1 || o.Count > MaxInvites:
+		return invalid("the number of invites is 1 to 1000")
+	case o.Uses < 1 || o.Uses > MaxInviteUses:
+		return invalid("an invite has 1 to 10000 uses")
+	case o.Expires < 0:
+		return invalid("an invite cannot have expired already")
+	case len(o.Circle) > 100:
+		return invalid("the name of a circle has at most 100 bytes")
+	}
+	return nil
+}
+
+// Status implements Backend.
+func (b *backend) Status(ctx context.Context) (Status, error) {
+	s := Status{
+		Version:  b.o.Version,
+		Domain:   b.o.Domain,
+		App:      b.o.Base(),
+		Failing:  health.Failing(b.o.Checks),
+		Warnings: b.o.Warnings.Active(),
+	}
+	if err := b.o.Report(ctx, &s); err != nil {
+		return Status{}, explain(err)
+	}
+	return s, nil
+}

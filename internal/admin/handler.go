@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"bavard/internal/health"
+)
+
+// maxBody bounds a request that is not an import, in bytes.
+const maxBody = 64 << 10
+
+const ndjsonType = "application/x-ndjson"
+
+// importMessage is one line of the answer to an import.
+type importMessage struct {
+	Event *ImportEvent `json:"event,omitempty"`
+	Done  *Progress    `json:"done,omitempty"` // last, with Error if it had to stop
+	Error *Error       `json:"error,omitempty"`
+}
+
+type addedUser struct {
+	Address string `json:"address"`
+}
+
+// Handler serves b and the metrics in r:
+//
+//	POST /v1/users         User → {"address": …}
+//	POST /v1/users/import  lines → one JSON object per line, as they come
+//	POST /v1/invites       InviteOptions → [Invite]
+//	GET  /v1/status        Status
+//	GET  /metrics
+//
+// It asks for no password: who can open the socket may do all of it.
+func Handler(b Backend, r *prometheus.Registry, log *slog.Logger) http.Handler {
+	h := &handler{b, log}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/users", h.addUser)
+	mux.HandleFunc("POST /v1/users/import", h.importUsers)
+	mux.HandleFunc("POST /v1/invites", h.newInvites)
+	mux.HandleFunc("GET /v1/status", h.status)
+	mux.Handle("GET /metrics", health.MetricsHandler(r))
+	return mux
+}
+
+type handler struct {
+	b   Backend
+	log *slog.Logger
+}
+
+func (h *handler) addUser(w http.ResponseWriter, r *http.Request) {
+	var u User
+	if !decode(w, r, &u) {
+		return
+	}
+	address, err := h.b.AddUser(r.Context(), u)
+	if err == nil {
+		h.log.Info("account made", "by", "operator", "account", address)
+	}
+	answer(w, addedUser{address}, err)
+}
+
+func (h *handler) newInvites(w http.ResponseWriter, r *http.Request) {
+	var o InviteOptions
+	if !decode(w, r, &o) {
+		return
+	}
+	all, err := h.b.NewInvites(r.Context(), o)
+	if err == nil {
+		h.log.Info("invites made", "by", "operator", "count", len(all), "uses", o.Uses)
+	}
+	answer(w, all, err)
+}
+
+func (h *handler) status(w http.ResponseWriter, r *http.Request) {
+	s, err := h.b.Status(r.Context())
+	answer(w, s, err)
+}
+
+func (h *handler) importUsers(w http.ResponseWriter, r *http.Request) {
+	format := TSV
+	if r.Header.Get("Content-Type") == ndjsonType {
+		format = NDJSON
+	}
+	control := http.NewResponseController(w)
+	if err := control.EnableFullDuplex(); err != nil {
+		answer(w, nil, err)
+		return
+	}
+	w.Header().Set("Content-Type", ndjsonType)
+	out := json.NewEncoder(w)
+	send := func(m importMessage) {
+		// Who has gone away is found by reading the request.
+		_ = out.Encode(m)
+		_ = control.Flush()
+	}
+	done, err := h.b.Import(r.Context(), r.Body, format, func(e ImportEvent) { send(importMessage{Event: &e}) })
+	last := importMessage{Done: &done}
+	if err != nil {
+		last.Error = asError(err)
+	}
+	h.log.Info("users imported", "added", done.Added, "existing", done.Existing, "bad", done.Bad, "err", err)
+	send(last)
+}
+
+func decode(w http.ResponseWriter, r *http.Request, v any) bool {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		answer(w, nil, &Error{Code: CodeInvalid, Text: "the request cannot be read", Hint: "are the server and this program of the same version?"})
+		return false
+	}
+	return true
+}
+
+func answer(w http.ResponseWriter, v any, err error) {
+	status := http.StatusOK
+	if err != nil {
+		e := asError(err)
+		v = e
+		switch e.Code {
+		case CodeExists:
+			status = http.StatusConflict
+		case CodeInvalid:
+			status = http.StatusBadRequest
+		default:
+			status = http.StatusInternalServerError
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // nobody to tell
+}
+
+func asError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) && err.Error() == e.Error() {
+		return e
+	}
+	if errors.As(err, &e) { // wrapped with the place
+		return &Error{Code: e.Code, Text: err.Error()}
+	}
+	return &Error{Code: CodeFailed, Text: err.Error()}
+}
+
+func isRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, io.EOF) }

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cert holds the server's TLS certificate: from the operator's files,
+// or from an authority that it makes for itself in the data directory. It
+// follows the files when they change and renews its own before they expire.
+package cert
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"bavard/internal/health"
+)
+
+const (
+	// watchEvery is how often the files are looked at.
+	watchEvery = 15 * time.Second
+	// warnBefore is how long before the end of a configured certificate a
+	// warning is raised: the usual renewers act at 30 days.
+	warnBefore = 14 * 24 * time.Hour
+)
+
+// Options of a Store.
+type Options struct {
+	// Domain that the self-made certificate is for.
+	Domain string
+	// Dir of the self-made authority and certificate; made if need be.
+	Dir string
+	// Certificate and Key are PEM files to use instead; both or none.
+	Certificate, Key string
+	// Now is the clock; nil is time.Now.
+	Now      func() time.Time
+	Warnings *health.Warnings // may be nil
+	Logger   *slog.Logger     // may be nil
+}
+
+// Store has the certificate that is in use. It is safe for concurrent use.
+type Store struct {
+	o       Options
+	current atomic.Pointer[tls.Certificate]
+	seen    [2]stamp // of the files, when they were loaded; Watch alone writes it
+}
+
+// stamp tells versions of a file apart.
+type stamp struct {
+	mtime time.Time
+	size  int64
+}
+
+// Open loads the configured certificate, or the self-made one, which it makes
+// if there is none.
+func Open(o Options) (*Store, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{o: o}
+	if err := s.check(); err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Store) selfMade() bool { return s.o.Certificate == "" }
+
+// CAFile is the certificate of the self-made authority, for clients to trust;
+// "" when the certificate is the operator's.
+func (s *Store) CAFile() string {
+	if !s.selfMade() {
+		return ""
+	}
+	return filepath.Join(s.o.Dir, caCertName)
+}
+
+// Current gives the certificate in use; its Leaf is set.
+func (s *Store) Current() *tls.Certificate { return s.current.Load() }
+
+// TLS gives a configuration that always uses the current certificate. Clone it
+// to set protocols.
+func (s *Store) TLS() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return s.current.Load(), nil
+		},
+	}
+}
+
+// Watch follows the files and renews, until ctx ends. A certificate that cannot
+// be used never replaces one that can: it raises a warning.
+func (s *Store) Watch(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := s.check(); err != nil {
+			s.o.Logger.Error("certificate not taken", "err", err)
+			s.o.Warnings.Raise(health.CertificateUnusable, err.Error())
+			continue
+		}
+		s.o.Warnings.Clear(health.CertificateUnusable)
+	}
+}
+
+// check loads what is new.
+func (s *Store) check() error {
+	if s.selfMade() {
+		return s.checkSelfMade()
+	}
+	defer s.warnOfEnd()
+	seen, err := stamps(s.o.Certificate, s.o.Key)
+	if err != nil {
+		return err
+	}
+	if seen == s.seen && s.current.Load() != nil {
+		return nil
+	}
+	c, err := load(s.o.Certificate, s.o.Key)
+	if err != nil {
+		return err
+	}
+	if now := s.o.Now(); now.After(c.Leaf.NotAfter) && s.current.Load() != nil {
+		return fmt.Errorf("%s expired on %s", s.o.Certificate, c.Leaf.NotAfter.Format(time.DateOnly))
+	}
+	if err := c.Leaf.VerifyHostname(s.o.Domain); err != nil {
+		// XEP-0368 and RFC 6125 §6.4 clients will refuse it, others may be served.
+		s.o.Logger.Warn("certificate is for other names", "domain", s.o.Domain, "err", err)
+	}
+	s.use(c)
+	s.seen = seen
+	return nil
+}
+
+func (s *Store) warnOfEnd() {
+	c := s.current.Load()
+	if c == nil {
+		return
+	}
+	if left := c.Leaf.NotAfter.Sub(s.o.Now()); left < warnBefore {
+		s.o.Warnings.Raise(health.CertificateExpiring, "on "+c.Leaf.NotAfter.Format(time.DateOnly))
+		return
+	}
+	s.o.Warnings.Clear(health.CertificateExpiring)
+}
+
+func (s *Store) use(c *tls.Certificate) {
+	s.current.Store(c)
+	s.o.Logger.Info("certificate in use", "self_made", s.selfMade(), "names", c.Leaf.DNSNames, "until", c.Leaf.NotAfter)
+}
+
+func stamps(files ...string) ([2]stamp, error) {
+	var all [2]stamp
+	for i, f := range files {
+		info, err := os.Stat(f)
+		if err != nil {
+			return all, err
+		}
+		all[i] = stamp{info.ModTime(), info.Size()}
+	}
+	return all, nil
+}
+
+// load reads a chain and its key.
+func load(certificate, key string) (*tls.Certificate, error) {
+	c, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		return nil, fmt.Errorf("%s and %s: %w", certificate, key, err)
+	}
+	if c.Leaf == nil {
+		if c.Leaf, err = x509.ParseCertificate(c.Certificate[0]); err != nil {
+			return nil, errors.Join(fmt.Errorf("%s", certificate), err)
+		}
+	}
+	return &c, nil
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package config holds what an operator can set: one struct, its defaults, how
+// it is read from TOML and what is refused. bavard.toml at the root is its
+// annotated form; a test holds the two together.
+package config
+
+import (
+	"fmt"
+	"time"
+)
+
+// Config is the whole configuration of one server. bavard.toml says what each
+// key means to an operator.
+type Config struct {
+	// Domain of all addresses; normalised by Validate.
+	Domain string `toml:"domain"`
+	// Data directory.
+	Data string `toml:"data"`
+	// PublicURL is where people reach the app; "" means LinkBase works it out.
+	PublicURL string `toml:"public_url"`
+	// InsecureLoopback allows passwords over unencrypted connections; only with
+	// nothing but loopback listeners.
+	InsecureLoopback bool `toml:"insecure_loopback"`
+
+	Listen  Listen  `toml:"listen"`
+	TLS     TLS     `toml:"tls"`
+	Limits  Limits  `toml:"limits"`
+	Log     Log     `toml:"log"`
+	Journal Journal `toml:"journal"`
+}
+
+// Listen holds the addresses, as host:port; "" is off.
+type Listen struct {
+	C2S     string `toml:"c2s"`     // STARTTLS
+	C2STLS  string `toml:"c2s_tls"` // direct TLS
+	HTTP    string `toml:"http"`    // app and WebSocket, plaintext
+	HTTPS   string `toml:"https"`   // app and WebSocket, TLS
+	Metrics string `toml:"metrics"` // Prometheus, plaintext
+	// BehindProxy: HTTP is reached through a proxy that encrypts and appends to
+	// X-Forwarded-For.
+	BehindProxy bool `toml:"behind_proxy"`
+}
+
+// TLS names PEM files; both "" means the self-made authority in Data/tls.
+type TLS struct {
+	Certificate string `toml:"certificate"`
+	Key         string `toml:"key"`
+}
+
+// Limits on what strangers and clients can take.
+type Limits struct {
+	Connections     int      `toml:"connections"`     // at the same time
+	PerAddress      int      `toml:"per_address"`     // at the same time from an IPv4 address or IPv6 /64; loopback exempt
+	Unauthenticated int      `toml:"unauthenticated"` // at the same time, not logged in
+	LoginTime       Duration `toml:"login_time"`      // from accept to bound
+	ResumeTime      Duration `toml:"resume_time"`     // XEP-0198 max
+	StanzaKiB       int      `toml:"stanza_kib"`      // of an authenticated client
+}
+
+// Log says what is logged to standard error and how.
+type Log struct {
+	Level  string `toml:"level"`  // debug, info, warn, error
+	Format string `toml:"format"` // text, json
+}
+
+// Journal settings.
+type Journal struct {
+	// MinFreeMiB is the low-water mark of the disk under which appends are
+	// refused.
+	MinFreeMiB int `toml:"min_free_mib"`
+}
+
+// Default is what bavard.toml says.
+func Default() Config {
+	return Config{
+		Domain: "localhost",
+		Data:   "data",
+		Listen: Listen{
+			C2S:    "127.0.0.1:5222",
+			C2STLS: "127.0.0.1:5223",
+			HTTP:   "127.0.0.1:5280",
+		},
+		Limits: Limits{
+			Connections:     15000,
+			PerAddress:      200,
+			Unauthenticated: 2000,
+			LoginTime:       Duration(10 * time.Second),
+			ResumeTime:      Duration(5 * time.Minute),
+			StanzaKiB:       256,
+		},
+		Log:     Log{Level: "info", Format: "text"},
+		Journal: Journal{MinFreeMiB: 512},
+	}
+}
+
+// Duration is a time.Duration that is written like "10s" or "5m".
+type Duration time.Duration
+
+// Std gives the time.Duration.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
+
+// MarshalText writes it like "5m0s".
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.Std().String()), nil }
+
+// UnmarshalText reads what time.ParseDuration reads.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration: write it like \"10s\", \"5m\" or \"1h30m\"", text)
+	}
+	*d = Duration(v)
+	return nil
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"bavard/internal/config"
+)
+
+func annotated(t *testing.T) []byte {
+	t.Helper()
+	text, err := os.ReadFile("../../bavard.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestAnnotatedFileIsTheDefault(t *testing.T) {
+	got, err := config.Parse("bavard.toml", annotated(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := config.Default(); got != want {
+		t.Errorf("bavard.toml gives\n%+v\nDefault gives\n%+v", got, want)
+	}
+	if err := got.Validate(); err != nil {
+		t.Errorf("the default is refused: %v", err)
+	}
+}
+
+// Each key stands in bavard.toml, commented, in the order of the struct.
+func TestAnnotatedFileHasEveryKey(t *testing.T) {
+	var found []string
+	table, commented := "", false
+	for line := range strings.Lines(string(annotated(t))) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "#"):
+			commented = true
+		case line == "":
+			commented = false
+		case strings.HasPrefix(line, "["):
+			table = strings.Trim(line, "[]") + "."
+		default:
+			key, _, _ := strings.Cut(line, " =")
+			if !commented && table+key != "tls.key" {
+				t.Errorf("%s%s has no comment", table, key)
+			}
+			found = append(found, table+key)
+		}
+	}
+	if want := config.Keys(); !slices.Equal(found, want) {
+		t.Errorf("bavard.toml has\n%v\nthe struct has\n%v", found, want)
+	}
+}
+
+func TestMistakesNameLineAndRemedy(t *testing.T) {
+	for _, tc := range []struct{ name, text, want string }{
+		{"misspelt key", "domain = \"a.example\"\n\n[listen]\nc2s_tsl = \":5223\"", `c.toml:4: unknown key "listen.c2s_tsl": did you mean "listen.c2s_tls"?`},
+		{"wrong table", "[log]\nlevel = \"info\"\n[limits]\nformat = \"json\"", `c.toml:4: unknown key "limits.format": did you mean "log.format"?`},
+		{"nothing near", "colour = \"blue\"", "c.toml:1: unknown key \"colour\": `bavard config` prints every key"},
+		{"two at once", "domian = \"a\"\ndate = \"b\"", "c.toml:2: unknown key \"date\": did you mean \"data\"?"},
+		{"wrong type", "[limits]\nconnections = \"many\"", "c.toml:2: limits.connections: "},
+		{"not TOML", "domain localhost", "c.toml:1: "},
+		{"bad duration", "[limits]\nlogin_time = \"ten\"", `"ten" is not a duration`},
+		{"key twice", "data = \"a\"\ndata = \"b\"", "c.toml:2: "},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := config.Parse("c.toml", []byte(tc.text))
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v\nwant %s", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestLoad(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "b.toml")
+	if _, err := config.Load(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("[limits]\nstanza_kib = 64\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Default()
+	want.Limits.StanzaKiB = 64
+	if c != want {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(*config.Config)
+		key    string // "" is accepted
+	}{
+		{"capitals", func(c *config.Config) { c.Domain = "Chat.Example.ORG" }, ""},
+		{"address as domain", func(c *config.Config) { c.Domain = "alice@example.org" }, "domain"},
+		{"no domain", func(c *config.Config) { c.Domain = "" }, "domain"},
+		{"no data", func(c *config.Config) { c.Data = "" }, "data"},
+		{"public http", func(c *config.Config) { c.Listen.HTTP = ":5280" }, "listen.http"},
+		{"public http behind a proxy", func(c *config.Config) { c.Listen.HTTP = ":5280"; c.Listen.BehindProxy = true }, ""},
+		{"public https", func(c *config.Config) { c.Listen.HTTPS = ":443" }, ""},
+		{"http on a name", func(c *config.Config) { c.Listen.HTTP = "chat.example.org:80" }, "listen.http"},
+		{"http on localhost", func(c *config.Config) { c.Listen.HTTP = "localhost:80" }, ""},
+		{"http on ::1", func(c *config.Config) { c.Listen.HTTP = "[::1]:0" }, ""},
+		{"insecure, loopback", func(c *config.Config) { c.InsecureLoopback = true }, ""},
+		{"insecure, public", func(c *config.Config) { c.InsecureLoopback = true; c.Listen.C2S = ":5222" }, "insecure_loopback"},
+		{"no port", func(c *config.Config) { c.Listen.C2S = "127.0.0.1" }, "listen.c2s"},
+		{"port too high", func(c *config.Config) { c.Listen.Metrics = "127.0.0.1:99999" }, "listen.metrics"},
+		{"nothing to listen on", func(c *config.Config) { c.Listen = config.Listen{Metrics: "127.0.0.1:0"} }, "listen"},
+		{"certificate without key", func(c *config.Config) { c.TLS.Certificate = "c.pem" }, "tls.certificate"},
+		{"public url", func(c *config.Config) { c.PublicURL = "https://chat.example.org/" }, ""},
+		{"public url without scheme", func(c *config.Config) { c.PublicURL = "chat.example.org" }, "public_url"},
+		{"public url with a path", func(c *config.Config) { c.PublicURL = "https://example.org/chat" }, "public_url"},
+		{"public url in clear", func(c *config.Config) { c.PublicURL = "http://chat.example.org" }, "public_url"},
+		{"no connections", func(c *config.Config) { c.Limits.Connections = 0 }, "limits.connections"},
+		{"endless login", func(c *config.Config) { c.Limits.LoginTime = 0 }, "limits.login_time"},
+		{"tiny stanzas", func(c *config.Config) { c.Limits.StanzaKiB = 1 }, "limits.stanza_kib"},
+		{"huge stanzas", func(c *config.Config) { c.Limits.StanzaKiB = 1024 }, "limits.stanza_kib"},
+		{"log level", func(c *config.Config) { c.Log.Level = "chatty" }, "log.level"},
+		{"log format", func(c *config.Config) { c.Log.Format = "xml" }, "log.format"},
+		{"no reserve", func(c *config.Config) { c.Journal.MinFreeMiB = 0 }, "journal.min_free_mib"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := config.Default()
+			tc.change(&c)
+			err := c.Validate()
+			if tc.key == "" {
+				if err != nil {
+					t.Fatalf("refused: %v", err)
+				}
+				return
+			}
+			var p *config.Problem
+			if !errors.As(err, &p) || p.Key != tc.key || p.Hint == "" {
+				t.Fatalf("got %v, want a problem with %s and a hint", err, tc.key)
+			}
+		})
+	}
+}
+
+func TestValidateNormalisesTheDomain(t *testing.T) {
+	c := config.Default()
+	c.Domain = "Chat.Example.ORG"
+	if err := c.Validate(); err != nil || c.Domain != "chat.example.org" {
+		t.Errorf("got %q, %v", c.Domain, err)
+	}
+}
+
+func TestLinkBase(t *testing.T) {
+	for _, tc := range []struct{ public, https, http, want string }{
+		{"https://chat.example.org/", "", "127.0.0.1:5280", "https://chat.example.org"},
+		{"", "[::]:443", "", "https://example.org"},
+		{"", "[::]:8443", "127.0.0.1:5280", "https://example.org:8443"},
+		{"", "", "127.0.0.1:5280", "http://localhost:5280"},
+		{"", "", "[::1]:80", "http://localhost"},
+		{"", "", "127.0.0.2:5280", "http://127.0.0.2:5280"},
+		{"", "", "[::]:5280", "https://example.org"},
+		{"", "", "", "https://example.org"},
+	} {
+		c := config.Default()
+		c.Domain, c.PublicURL = "example.org", tc.public
+		if got := c.LinkBase(tc.https, tc.http); got != tc.want {
+			t.Errorf("public %q, https %q, http %q: %q, want %q", tc.public, tc.https, tc.http, got, tc.want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	text, err := os.ReadFile("../../bavard.toml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte("[limits]\nlogin_time = 1"))
+	f.Fuzz(func(_ *testing.T, text []byte) {
+		if c, err := config.Parse("f", text); err == nil {
+			_ = c.Validate()
+		}
+	})
+}

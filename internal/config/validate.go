@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"bavard/internal/jid"
+)
+
+// Problem is one thing that is wrong with a configuration.
+type Problem struct {
+	Key  string // dotted
+	Text string // what is wrong
+	Hint string // what to do
+}
+
+func (p *Problem) Error() string { return p.Key + ": " + p.Text + ": " + p.Hint }
+
+// Validate normalises c and gives every problem at once, joined; each is a
+// *Problem.
+func (c *Config) Validate() error {
+	var v validator
+	c.Domain = v.domain(c.Domain)
+	if c.Data == "" {
+		v.add("data", "is empty", "name the directory in which everything is kept")
+	}
+	v.publicURL(c.PublicURL)
+	v.listen(c)
+	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
+		v.add("tls.certificate", "goes with tls.key", "set both files, or neither for a certificate made by bavard")
+	}
+	v.limits(&c.Limits)
+	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	v.oneOf("log.format", c.Log.Format, "text", "json")
+	v.between("journal.min_free_mib", c.Journal.MinFreeMiB, 64, 1<<20)
+	return errors.Join(v.problems...)
+}
+
+type validator struct{ problems []error }
+
+func (v *validator) add(key, text, hint string) {
+	v.problems = append(v.problems, &Problem{Key: key, Text: text, Hint: hint})
+}
+
+func (v *validator) oneOf(key, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		v.add(key, fmt.Sprintf("%q is not known", value), "use one of "+strings.Join(allowed, ", "))
+	}
+}
+
+func (v *validator) between(key string, value, low, high int) {
+	if value < low || value > high {
+		v.add(key, fmt.Sprintf("%d is out of bounds", value), fmt.Sprintf("use %d to %d", low, high))
+	}
+}
+
+func (v *validator) lasts(key string, value Duration, low, high time.Duration) {
+	if value.Std() < low || value.Std() > high {
+		v.add(key, value.Std().String()+" is out of bounds", fmt.Sprintf("use %v to %v", low, high))
+	}
+}
+
+func (v *validator) domain(domain string) string {
+	j, err := jid.Parse(domain)
+	if err != nil || j.Local() != "" || j.Resource() != "" {
+		v.add("domain", fmt.Sprintf("%q is no domain", domain), "use a name like chat.example.org")
+		return domain
+	}
+	return j.Domain()
+}
+
+func (v *validator) publicURL(s string) {
+	if s == "" {
+		return
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
+		v.add("public_url", fmt.Sprintf("%q is no web address", s), "write it like https://chat.example.org")
+	case u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
+		v.add("public_url", "has a path", "the app lives at the root of its own host name: https://chat.example.org")
+	case u.Scheme == "http" && !loopbackHost(u.Hostname()):
+		v.add("public_url", "is not encrypted", "browsers run the app over https only, except on this machine itself")
+	}
+}
+
+func (v *validator) listen(c *Config) {
+	l := &c.Listen
+	clients := []struct{ key, address string }{
+		{"listen.c2s", l.C2S},
+		{"listen.c2s_tls", l.C2STLS},
+		{"listen.http", l.HTTP},
+		{"listen.https", l.HTTPS},
+	}
+	off := true
+	for _, a := range clients {
+		off = off && a.address == ""
+		if !v.address(a.key, a.address) {
+			continue
+		}
+		if c.InsecureLoopback && !Loopback(a.address) {
+			v.add("insecure_loopback", fmt.Sprintf("passwords would be readable on the way to %s %q", a.key, a.address),
+				"switch it off, or listen on 127.0.0.1 only")
+		}
+	}
+	v.address("listen.metrics", l.Metrics)
+	if off {
+		v.add("listen", "every address is switched off", "set at least one of c2s, c2s_tls, http, https")
+	}
+	if _, _, err := net.SplitHostPort(l.HTTP); err == nil && !Loopback(l.HTTP) && !l.BehindProxy {
+		v.add("listen.http", fmt.Sprintf("%q can be reached from outside without encryption", l.HTTP),
+			"use listen.https, or put a proxy that encrypts before it and set listen.behind_proxy = true")
+	}
+}
+
+// address checks one address; it reports whether there is a good one.
+func (v *validator) address(key, address string) bool {
+	if address == "" {
+		return false
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		v.add(key, fmt.Sprintf("%q is no address", address), "write it like 127.0.0.1:5222, or :5222 for every interface")
+	}
+	return err == nil
+}
+
+func (v *validator) limits(l *Limits) {
+	v.between("limits.connections", l.Connections, 1, 1_000_000)
+	v.between("limits.per_address", l.PerAddress, 1, 1_000_000)
+	v.between("limits.unauthenticated", l.Unauthenticated, 1, 1_000_000)
+	v.lasts("limits.login_time", l.LoginTime, time.Second, 5*time.Minute)
+	v.lasts("limits.resume_time", l.ResumeTime, 0, time.Hour)
+	v.between("limits.stanza_kib", l.StanzaKiB, 16, 256)
+}
+
+// Loopback reports whether address (host:port) can only be reached from this
+// machine. A host name other than localhost is taken for reachable.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && loopbackHost(host)
+}
+
+func loopbackHost(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// LinkBase gives the start of the app's links, without a slash at its end, from
+// public_url or else from the addresses that were got for https and http
+// (host:port, "" for none).
+func (c *Config) LinkBase(https, http string) string {
+	if c.PublicURL != "" {
+		return strings.TrimRight(c.PublicURL, "/")
+	}
+	if https != "" {
+		return "https://" + withPort(c.Domain, https, "443")
+	}
+	if http == "" || !Loopback(http) {
+		return "https://" + c.Domain // a proxy stands before it
+	}
+	host, _, _ := net.SplitHostPort(http)
+	if host == "127.0.0.1" || host == "::1" {
+		// Browsers treat both as secure, but passkeys need a name.
+		host = "localhost"
+	}
+	return "http://" + withPort(host, http, "80")
+}
+
+func withPort(host, address, standard string) string {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil || port == standard {
+		return host
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package datadir names what a server keeps in its data directory and locks the
+// directory, so that one process at a time writes there.
+package datadir
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Names in a data directory.
+const (
+	lockName      = "lock"
+	addressesName = "addresses.json"
+	socketName    = "admin.sock"
+)
+
+// Addresses are what the listeners got, as host:port; "" for none. They stand
+// in addresses.json while the server runs.
+type Addresses struct {
+	C2S     string `json:"c2s,omitempty"`
+	C2STLS  string `json:"c2s_tls,omitempty"`
+	HTTP    string `json:"http,omitempty"`
+	HTTPS   string `json:"https,omitempty"`
+	Metrics string `json:"metrics,omitempty"`
+}
+
+// InUseError says that another process holds the directory.
+type InUseError struct {
+	Path string
+	PID  int // 0: not known
+}
+
+func (e *InUseError) Error() string {
+	who := "another process"
+	if e.PID != 0 {
+		who = "process " + strconv.Itoa(e.PID)
+	}
+	return fmt.Sprintf("data directory %s: %s is using it: stop that one, or choose another directory with --data", e.Path, who)
+}
+
+// Dir is a data directory, locked until Close.
+type Dir struct {
+	path string
+	lock *os.File
+}
+
+// Open makes the directory if need be, readable by its owner only, and locks
+// it. It gives an *InUseError when another process has it.
+func Open(path string) (*Dir, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := prepare(path); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		defer lock.Close()
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("data directory: lock %s: %w", lock.Name(), err)
+		}
+		text := make([]byte, 32)
+		n, _ := lock.ReadAt(text, 0)
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+		return nil, &InUseError{Path: path, PID: pid}
+	}
+	d := &Dir{path: path, lock: lock}
+	if err := d.start(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return d, nil
+}
+
+// prepare makes path with mode 0700, or takes rights of others away from it. It
+// refuses a directory that others may read and that holds other things: it may
+// have been named by mistake.
+func prepare(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&0o077 == 0 {
+		return err
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(path, lockName)); err != nil && len(entries) > 0 {
+		return fmt.Errorf("%s holds other files and others may read it: name an empty directory, or chmod 700 it", path)
+	}
+	return os.Chmod(path, 0o700)
+}
+
+func (d *Dir) start() error {
+	if err := d.lock.Truncate(0); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if _, err := d.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	// What a killed server left behind would name listeners that are gone.
+	if err := os.Remove(d.join(addressesName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	return nil
+}
+
+// Close removes addresses.json and lets go of the directory.
+func (d *Dir) Close() error {
+	err := os.Remove(d.join(addressesName))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, d.lock.Close())
+}
+
+func (d *Dir) join(name string) string { return filepath.Join(d.path, name) }
+
+// Path is absolute.
+func (d *Dir) Path() string { return d.path }
+
+// Journal is the directory of the journal's engine.
+func (d *Dir) Journal() string { return d.join("journal") }
+
+// Spool is the directory of what was read from the journal.
+func (d *Dir) Spool() string { return d.join("spool") }
+
+// View is the directory of the view's database.
+func (d *Dir) View() string { return d.join("view") }
+
+// TLS is the directory of the self-made authority and certificate.
+func (d *Dir) TLS() string { return d.join("tls") }
+
+// Keys is the directory of the node's other secrets.
+func (d *Dir) Keys() string { return d.join("keys") }
+
+// AdminSocket is the unix socket of the admin interface.
+func (d *Dir) AdminSocket() string { return AdminSocket(d.path) }
+
+// AdminSocket is the admin socket of the data directory at path.
+func AdminSocket(path string) string { return filepath.Join(path, socketName) }
+
+// WriteAddresses replaces addresses.json, whole or not at all.
+func (d *Dir) WriteAddresses(a Addresses) error {
+	text, err := json.MarshalIndent(a, "", "  ")
+	if err != nil {
+		return fmt.Errorf("addresses: %w", err)
+	}
+	if err := WriteFile(d.join(addressesName), append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("addresses: %w", err)
+	}
+	return nil
+}
+
+// ReadAddresses reads what the server in the data directory at path listens on.
+// The error is fs.ErrNotExist when none runs.
+func ReadAddresses(path string) (Addresses, error) {
+	var a Addresses
+	text, err := os.ReadFile(filepath.Join(path, addressesName))
+	if err != nil {
+		return a, fmt.Errorf("addresses: %w", err)
+	}
+	if err := json.Unmarshal(text, &a); err != nil {
+		return a, fmt.Errorf("addresses: %w", err)
+	}
+	return a, nil
+}
+
+// WriteFile replaces the file at path, whole or not at all, also across a power
+// cut.
+func WriteFile(path string, content []byte, mode fs.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails once it is renamed
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datadir_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"bavard/internal/datadir"
+)
+
+func TestOnlyOneProcessHasTheDirectory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data")
+	d, err := datadir.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = datadir.Open(path)
+	var inUse *datadir.InUseError
+	if !errors.As(err, &inUse) || inUse.PID != os.Getpid() {
+		t.Fatalf("second Open: %v, want InUseError of this process", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d, err = datadir.Open(path)
+	if err != nil {
+		t.Fatalf("Open after Close: %v", err)
+	}
+	d.Close()
+}
+
+func TestDirectoryIsReadableByItsOwnerOnly(t *testing.T) {
+	path := t.TempDir()
+	if err := os.Chmod(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d, err := datadir.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Fatalf("mode %v, %v; want 0700", info.Mode(), err)
+	}
+}
+
+func TestDirectoryOfOtherThingsIsRefused(t *testing.T) {
+	path := t.TempDir()
+	if err := os.WriteFile(filepath.Join(path, "thesis.txt"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := datadir.Open(path); err == nil {
+		t.Fatal("a readable directory with other files was taken over")
+	}
+}
+
+func TestAddressesLiveAsLongAsTheServer(t *testing.T) {
+	path := t.TempDir()
+	d, err := datadir.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := datadir.Addresses{C2S: "127.0.0.1:40001", HTTP: "127.0.0.1:40002"}
+	if err := d.WriteAddresses(want); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := datadir.ReadAddresses(path); err != nil || got != want {
+		t.Fatalf("read %+v, %v; want %+v", got, err, want)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := datadir.ReadAddresses(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("after Close: %v, want not exist", err)
+	}
+}

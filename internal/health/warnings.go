@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package health says how a server is: typed warnings with what to do about
+// them, whether it is ready for work, its metrics and its log.
+package health
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Severity of a warning.
+type Severity string
+
+// Severities.
+const (
+	Error   Severity = "error"   // people are affected now
+	Warning Severity = "warning" // they will be, if nothing is done
+)
+
+// Kind tells warnings apart. Its String is what metrics, status and the
+// operator's guide call it.
+type Kind uint8
+
+// Kinds of warnings; docs/operations.md says more of each.
+const (
+	JournalNoLeader Kind = iota + 1
+	JournalDamaged
+	JournalFull
+	DiskLow
+	ViewBehind
+	ViewDamaged
+	Overloaded
+	CertificateExpiring
+	CertificateUnusable
+	numKinds = iota
+)
+
+type kindInfo struct {
+	id       string
+	severity Severity
+	text     string
+	hint     string
+}
+
+// immutable: what each kind says.
+var kinds = [numKinds + 1]kindInfo{
+	JournalNoLeader: {
+		"journal-no-leader", Error, "the journal has no leader: nothing new is accepted",
+		"look at the disk's latency and at the log; if it lasts, restart the server",
+	},
+	JournalDamaged: {
+		"journal-damaged", Error, "a batch of the journal failed its check",
+		"keep the data directory as it is, look at the disk, and restart the server",
+	},
+	JournalFull: {
+		"journal-full", Error, "the journal has no space left: nothing new is accepted",
+		"make room on the disk of the data directory",
+	},
+	DiskLow: {
+		"disk-low", Warning, "the disk of the data directory is nearly full",
+		"make room before journal.min_free_mib is reached: then nothing new is accepted",
+	},
+	ViewBehind: {
+		"view-behind", Warning, "the view is behind the journal: messages arrive late",
+		"it catches up by itself; if it comes back, the machine is too slow for its load",
+	},
+	ViewDamaged: {
+		"view-damaged", Error, "stored data failed its check",
+		"keep a copy of the data directory, look at the disk, and restart the server",
+	},
+	Overloaded: {
+		"overloaded", Warning, "there is more work than the machine does: logins are held back",
+		"if it lasts, give the machine more cores or a faster disk",
+	},
+	CertificateExpiring: {
+		"certificate-expiring", Warning, "the certificate expires soon",
+		"renew the files named by tls.certificate and tls.key; they are read again by themselves",
+	},
+	CertificateUnusable: {
+		"certificate-unusable", Error, "the certificate on disk cannot be used; the last good one is kept",
+		"look at the files named by tls.certificate and tls.key",
+	},
+}
+
+func (k Kind) info() kindInfo {
+	if int(k) >= len(kinds) || kinds[k].id == "" {
+		return kindInfo{"unknown", Warning, "a warning of an unknown kind", "report it"}
+	}
+	return kinds[k]
+}
+
+// String gives the id, like "disk-low".
+func (k Kind) String() string { return k.info().id }
+
+// Kinds gives every kind, in order.
+func Kinds() []Kind {
+	all := make([]Kind, 0, numKinds)
+	for k := Kind(1); k <= numKinds; k++ {
+		all = append(all, k)
+	}
+	return all
+}
+
+// Active is a warning that holds.
+type Active struct {
+	ID       string    `json:"id"`
+	Severity Severity  `json:"severity"`
+	Text     string    `json:"text"`
+	Hint     string    `json:"hint"`
+	Detail   string    `json:"detail,omitempty"`
+	Since    time.Time `json:"since"`
+}
+
+// Warnings holds the warnings of one server. A nil *Warnings takes all and
+// holds none. It is a prometheus.Collector.
+type Warnings struct {
+	now func() time.Time
+
+	mu     sync.Mutex
+	active map[Kind]Active
+}
+
+// NewWarnings makes an empty set; now is the clock.
+func NewWarnings(now func() time.Time) *Warnings {
+	return &Warnings{now: now, active: make(map[Kind]Active, numKinds)}
+}
+
+// Raise says that k holds; detail adds what is particular, "" for nothing, and
+// never a secret. Raised again, it keeps its time and takes the new detail.
+func (w *Warnings) Raise(k Kind, detail string) {
+	if w == nil {
+		return
+	}
+	info := k.info()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a, ok := w.active[k]
+	if !ok {
+		a = Active{ID: info.id, Severity: info.severity, Text: info.text, Hint: info.hint, Since: w.now()}
+	}
+	a.Detail = detail
+	w.active[k] = a
+}
+
+// Clear says that k no longer holds.
+func (w *Warnings) Clear(k Kind) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.active, k)
+}
+
+// Active gives what holds, errors first, then by id.
+func (w *Warnings) Active() []Active {
+	if w == nil {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make([]Active, 0, len(w.active))
+	for _, a := range w.active {
+		all = append(all, a)
+	}
+	slices.SortFunc(all, func(a, b Active) int {
+		return cmp.Or(cmp.Compare(a.Severity, b.Severity), cmp.Compare(a.ID, b.ID))
+	})
+	return all
+}
+
+func (w *Warnings) desc() *prometheus.Desc {
+	return prometheus.NewDesc("bavard_warning", "1 while the warning holds, else 0.", []string{"id", "severity"}, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (w *Warnings) Describe(ch chan<- *prometheus.Desc) { ch <- w.desc() }
+
+// Collect implements prometheus.Collector.
+func (w *Warnings) Collect(ch chan<- prometheus.Metric) {
+	for _, k := range Kinds() {
+		value := 0.0
+		if w.holds(k) {
+			value = 1
+		}
+		ch <- prometheus.MustNewConstMetric(w.desc(), prometheus.GaugeValue, value, k.String(), string(k.info().severity))
+	}
+}
+
+func (w *Warnings) holds(k Kind) bool {
+	if w == nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.active[k]
+	return ok
+}
