@@ -57,11 +57,14 @@ type RosterItem struct {
 	JID          string
 	Name         string
 	Groups       []string
-	Subscription string       // none, to, from, both; in events also remove
-	Ask          bool         // pending out
-	Approved     bool         // pre-approved
-	PendingIn    bool         // a subscribe waits for the account's answer; not shown as an item unless it is one
-	Pending      Subscription // the stanza that waits, when PendingIn
+	Subscription string // none, to, from, both; in events also remove
+	Ask          bool   // pending out
+	Approved     bool   // pre-approved
+	// Listed: it is an item of the roster that clients see. Not listed is what
+	// only waits for an answer ("None + Pending In") or was only pre-approved.
+	Listed    bool
+	PendingIn bool         // a subscribe waits for the account's answer
+	Pending   Subscription // the stanza that waits, when PendingIn
 }
 
 // Account as stored.
@@ -103,6 +106,9 @@ type Query struct {
 	After, Before command.Position
 	Backward      bool
 	Max           int // ≤ 0 means the default of 50; capped at 250
+	// Since is an exclusive lower bound like AfterID that need not be in the
+	// archive.
+	Since command.Position
 	// OnlyIncoming keeps messages addressed to the account (offline flush).
 	OnlyIncoming bool
 }
@@ -118,3 +124,13 @@ type Page struct {
 
 // ErrNotFound: no such account, message or invite.
 var ErrNotFound = errors.New("not found")
+
+// ErrTooBroad: a query would have to look at too many messages to find one;
+// narrow it.
+var ErrTooBroad = errors.New("query too broad")
+
+// Incoming reports whether the message is addressed to the account (a bare JID).
+func (e *Entry) Incoming(account string) bool {
+	to := e.Message.To
+	return len(to) >= len(account) && to[:len(account)] == account && (len(to) == len(account) || to[len(account)] == '/')
+}

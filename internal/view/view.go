@@ -2,15 +2,176 @@
 
 // Package view is what a node folds from the journal: accounts, rosters,
 // archives. Applying is deterministic. It is the only package that imports
-// Pebble. docs/formats.md documents each key and record.
+// Pebble. docs/formats/view.md documents each key and record.
 package view
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"bavard/internal/command"
+)
 
 // Errors that callers tell apart.
 var (
 	// ErrUnknownCommand: the command needs a newer version; applying stops.
 	ErrUnknownCommand = errors.New("view: command unknown to this version")
-	// ErrCorrupt: stored data failed its checksum.
+	// ErrCorrupt: stored data failed its checksum or does not decode.
 	ErrCorrupt = errors.New("view: corrupt")
+	// ErrBadCommand: a command of a batch does not decode. The batch was
+	// damaged on its way; nothing of it was applied and none may follow it.
+	ErrBadCommand = errors.New("view: command does not decode")
+	// ErrOrder: a batch was handed over that may not follow now, because an
+	// earlier one failed to apply.
+	ErrOrder = errors.New("view: batch out of order")
+	// ErrDomain: the cell serves another domain than the configured one.
+	ErrDomain = errors.New("view: cell serves another domain")
+	// ErrFormat: the view was written by a newer version.
+	ErrFormat = errors.New("view: written by a newer version")
+	// ErrLost: the view had been initialised and its database is gone.
+	ErrLost = errors.New("view: database is gone")
+	// ErrClosed: the view is closed.
+	ErrClosed = errors.New("view: closed")
 )
+
+// Level is the highest feature level of commands that this version applies.
+const Level = 0
+
+// Options of a view. The zero value of each field means its default.
+type Options struct {
+	// Domain that this node is configured to serve. Open and Apply fail with
+	// ErrDomain when the cell was initialised for another one. "" skips that.
+	Domain string
+	// Epoch of the journal that is applied; raised by each restore.
+	Epoch uint16
+	// Logger; nil discards.
+	Logger *slog.Logger
+	// FS holds the files; nil is the disk. For tests.
+	FS vfs.FS
+	// CacheBytes bounds the block cache; 0 means 64 MiB.
+	CacheBytes int64
+	// FlushBytes of applied writes after which a flush is forced; 0 means
+	// 16 MiB.
+	FlushBytes int64
+	// OnDamage is told of data that failed its checksum, of a record that does
+	// not decode and of background errors; it must not block and must not call
+	// the view. nil ignores. The error wraps ErrCorrupt when data is damaged.
+	OnDamage func(error)
+	// OnFlush is told that Durable may have moved; it must not block and must
+	// not call the view. nil ignores.
+	OnFlush func()
+}
+
+func (o *Options) defaults() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = 64 << 20
+	}
+	if o.FlushBytes <= 0 {
+		o.FlushBytes = 16 << 20
+	}
+}
+
+// View of a cell on one node. Apply is called from one goroutine; all else may
+// be called from any.
+type View struct {
+	opts Options
+	log  *slog.Logger
+	db   *pebble.DB
+
+	// life is held shared by every call and exclusively by Close.
+	life   sync.RWMutex
+	closed bool
+
+	published atomic.Pointer[meta] // as of the last committed batch
+	cell      atomic.Pointer[cellRecord]
+	counters  counters
+
+	flushed struct {
+		sync.Mutex
+		stale    atomic.Bool
+		position command.Position
+	}
+
+	apply applier // owned by Apply's goroutine
+}
+
+// counters since Open, for Stats.
+type counters struct {
+	batches, commands, duplicates, refused atomic.Uint64
+	flushes, flushFailures, damages        atomic.Uint64
+	accounts                               atomic.Int64
+}
+
+// enter begins a call; leave must follow when it returns nil.
+func (v *View) enter() error {
+	v.life.RLock()
+	if v.closed {
+		v.life.RUnlock()
+		return ErrClosed
+	}
+	return nil
+}
+
+func (v *View) leave() { v.life.RUnlock() }
+
+// Close releases the files. What was not flushed is applied again from the
+// journal; call Flush before for a quick next start.
+func (v *View) Close() error {
+	v.life.Lock()
+	defer v.life.Unlock()
+	if v.closed {
+		return nil
+	}
+	v.closed = true
+	if err := v.db.Close(); err != nil {
+		return fmt.Errorf("view: close: %w", err)
+	}
+	return nil
+}
+
+// Applied returns the position of the last command applied; the index is that
+// of the last command of its batch.
+func (v *View) Applied() command.Position { return v.published.Load().applied }
+
+// ChainHash returns the applied position and a hash chained over the writes of
+// every batch up to it: nodes that applied alike have equal ones.
+func (v *View) ChainHash() (command.Position, uint64) {
+	m := v.published.Load()
+	return m.applied, m.chain
+}
+
+// damaged turns an error of the engine or of a decoder into what callers get.
+// Damage is reported to the health hook; absence must be handled before.
+func (v *View) damaged(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrCorrupt):
+	case pebble.IsCorruptionError(err):
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	default:
+		return fmt.Errorf("view: %w", err)
+	}
+	v.report(err)
+	return err
+}
+
+func (v *View) report(err error) {
+	v.counters.damages.Add(1)
+	v.log.Error("view damaged", "error", err)
+	if v.opts.OnDamage != nil {
+		v.opts.OnDamage(err)
+	}
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"bavard/internal/command"
+	"bavard/internal/stanza"
+	"bavard/internal/state"
+)
+
+const (
+	// maxCircle bounds the redeemers of a circle that later ones meet.
+	maxCircle = 16
+	// maxName bounds names of accounts and roster items, in bytes.
+	maxName = 1023
+	// maxJID bounds a JID, in bytes: RFC 7622 §3.1.
+	maxJID = 3071
+	// maxCircleName bounds the name of a circle, in bytes.
+	maxCircleName = 255
+)
+
+func (t *txn) cellInit(c *command.CellInit) (command.Outcome, error) {
+	if t.cell != nil {
+		return duplicate(t.cell.position), nil
+	}
+	if c.Domain == "" || len(c.Domain) > maxJID || len(c.ArchiveKey) != 16 {
+		return refuse(stanza.Modify, stanza.BadRequest, "a cell needs a domain and an archive key of 16 bytes"), nil
+	}
+	if err := t.a.v.checkDomain(c.Domain); err != nil {
+		return command.Outcome{}, err
+	}
+	t.cell = &cellRecord{position: t.pos, domain: c.Domain, archiveKey: bytes.Clone(c.ArchiveKey)}
+	t.put([]byte{tableCell}, t.cell.append(nil))
+	return accept(), nil
+}
+
+func (t *txn) accountCreate(c *command.AccountCreate) (command.Outcome, error) {
+	local, domain := split(c.Jid)
+	switch {
+	case local == "" || domain != t.cell.domain || bare(c.Jid) != c.Jid || len(c.Jid) > maxJID:
+		return refuse(stanza.Modify, stanza.JIDMalformed, "an account is name@"+t.cell.domain), nil
+	case len(c.Name) > maxName:
+		return refuse(stanza.Modify, stanza.NotAcceptable, "the name is too long"), nil
+	case t.account(c.Jid) != 0:
+		return refuse(stanza.Cancel, stanza.Conflict, "this name is taken"), nil
+	}
+	var invite state.Invite
+	if c.Invite != "" {
+		var refused *command.Outcome
+		var err error
+		if invite, refused, err = t.redeem(c.Invite); err != nil || refused != nil {
+			return outcomeOr(refused), err
+		}
+	}
+	creds, err := proto.MarshalOptions{Deterministic: true}.Marshal(c.Credentials)
+	if err != nil {
+		return refuse(stanza.Modify, stanza.BadRequest, "bad credentials"), nil
+	}
+	rec := accountRecord{id: t.meta.nextID, created: t.meta.time, name: c.Name, credentials: creds}
+	t.meta.nextID++
+	t.accounts[c.Jid] = rec.id
+	t.put(accountKey(c.Jid), rec.append(nil))
+	if err := t.introduce(c.Jid, &invite); err != nil {
+		return command.Outcome{}, err
+	}
+	return accept(), nil
+}
+
+func outcomeOr(o *command.Outcome) command.Outcome {
+	if o == nil {
+		return command.Outcome{}
+	}
+	return *o
+}
+
+// redeem spends one use of an invite (XEP-0445 §preauth-ibr @0.2.0).
+func (t *txn) redeem(token string) (state.Invite, *command.Outcome, error) {
+	hash := sha256.Sum256([]byte(token))
+	key := inviteKey(hash[:])
+	b, err := t.get(key)
+	if err != nil {
+		return state.Invite{}, nil, err
+	}
+	not := func(text string) (state.Invite, *command.Outcome, error) {
+		o := refuse(stanza.Cancel, stanza.NotAllowed, text)
+		return state.Invite{}, &o, nil
+	}
+	if b == nil {
+		return not("this invite is unknown; ask for a new one")
+	}
+	invite, err := parseInvite(b)
+	switch {
+	case err != nil:
+		return state.Invite{}, nil, t.a.v.damaged(err)
+	case !invite.Expires.IsZero() && !t.time().Before(invite.Expires):
+		return not("this invite has expired; ask for a new one")
+	case invite.Uses == 0:
+		return not("this invite has been used up; ask for a new one")
+	}
+	invite.Uses--
+	t.put(key, appendInvite(nil, &invite))
+	return invite, nil, nil
+}
+
+// introduce makes a new account the mutual contact of its inviter and of
+// earlier members of its circle.
+func (t *txn) introduce(jid string, invite *state.Invite) error {
+	var peers []string
+	if invite.Inviter != "" {
+		peers = append(peers, invite.Inviter)
+	}
+	if invite.Circle != "" {
+		members, err := t.joinCircle(invite.Circle, jid)
+		if err != nil {
+			return err
+		}
+		for _, m := range members {
+			if m != invite.Inviter {
+				peers = append(peers, m)
+			}
+		}
+	}
+	for _, peer := range peers {
+		if t.account(peer) == 0 || peer == jid {
+			continue
+		}
+		if err := t.befriend(jid, peer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// joinCircle returns those who came before and adds the newcomer, if there is
+// room.
+func (t *txn) joinCircle(circle, jid string) ([]string, error) {
+	key := circleKey(circle)
+	b, err := t.get(key)
+	if err != nil {
+		return nil, err
+	}
+	var members []string
+	if b != nil {
+		if members, err = parseCircle(b); err != nil {
+			return nil, t.a.v.damaged(err)
+		}
+	}
+	if len(members) < maxCircle && !slices.Contains(members, jid) {
+		t.put(key, appendCircle(nil, append(slices.Clone(members), jid)))
+	}
+	return members, nil
+}
+
+func (t *txn) credentialsSet(c *command.CredentialsSet) (command.Outcome, error) {
+	if t.account(c.Jid) == 0 {
+		return refuse(stanza.Cancel, stanza.ItemNotFound, "there is no such account"), nil
+	}
+	rec, err := t.accountRecord(c.Jid)
+	if err != nil {
+		return command.Outcome{}, err
+	}
+	if rec.credentials, err = (proto.MarshalOptions{Deterministic: true}).Marshal(c.Credentials); err != nil {
+		return refuse(stanza.Modify, stanza.BadRequest, "bad credentials"), nil
+	}
+	t.put(accountKey(c.Jid), rec.append(nil))
+	t.event(state.Event{Kind: state.EventCredentials, Account: c.Jid, Position: t.pos})
+	return accept(), nil
+}
+
+// accountRecord reads the record of an account that exists.
+func (t *txn) accountRecord(jid string) (accountRecord, error) {
+	b, err := t.get(accountKey(jid))
+	if err != nil {
+		return accountRecord{}, err
+	}
+	if b == nil {
+		return accountRecord{}, t.a.v.damaged(corruptf("account %s has an id and no record", jid))
+	}
+	rec, err := parseAccount(b)
+	return rec, t.a.v.damaged(err)
+}
+
+func (t *txn) inviteCreate(c *command.InviteCreate) (command.Outcome, error) {
+	switch {
+	case len(c.TokenHash) != tokenSize || c.Uses == 0 || c.ExpiresMs < 0 || len(c.Circle) > maxCircleName:
+		return refuse(stanza.Modify, stanza.BadRequest, "an invite needs a token hash of 32 bytes and at least one use"), nil
+	case c.Inviter != "" && t.account(c.Inviter) == 0:
+		return refuse(stanza.Cancel, stanza.ItemNotFound, "the inviter's account does not exist"), nil
+	}
+	key := inviteKey(c.TokenHash)
+	switch b, err := t.get(key); {
+	case err != nil:
+		return command.Outcome{}, err
+	case b != nil:
+		return refuse(stanza.Cancel, stanza.Conflict, "there is such an invite already"), nil
+	}
+	invite := state.Invite{Uses: c.Uses, Inviter: c.Inviter, Circle: c.Circle}
+	if c.ExpiresMs != 0 {
+		invite.Expires = time.UnixMilli(c.ExpiresMs)
+	}
+	t.put(key, appendInvite(nil, &invite))
+	return accept(), nil
+}
+
+// offlineCursor moves an account's cursor forward.
+func (t *txn) offlineCursor(c *command.OfflineCursor) (command.Outcome, error) {
+	id := t.account(c.Account)
+	if id == 0 {
+		return refuse(stanza.Cancel, stanza.ItemNotFound, "there is no such account"), nil
+	}
+	to, err := command.ParsePosition(c.Position)
+	if err != nil {
+		return refuse(stanza.Modify, stanza.BadRequest, "a position has 12 bytes"), nil
+	}
+	key := idKey(tableCursor, id)
+	b, err := t.get(key)
+	if err != nil {
+		return command.Outcome{}, err
+	}
+	if b != nil {
+		at, err := parsePosition(b)
+		if err != nil {
+			return command.Outcome{}, t.a.v.damaged(err)
+		}
+		if !at.Before(to) {
+			return accept(), nil
+		}
+	}
+	t.put(key, appendPosition(nil, to))
+	return accept(), nil
+}

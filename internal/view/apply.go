@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"bavard/internal/command"
+	"bavard/internal/stanza"
+	"bavard/internal/state"
+)
+
+// Batch is a committed batch of the journal: encoded commands, in order. The
+// view does not keep or change them.
+type Batch struct {
+	Revision uint64 // 48 bits
+	Commands [][]byte
+}
+
+// Result of applying a batch.
+type Result struct {
+	// Outcomes, one per command; empty when the batch had been applied before.
+	Outcomes []command.Outcome
+	// Events in order.
+	Events []state.Event
+}
+
+const maxRevision = 1<<48 - 1
+
+// applier is what Apply keeps between batches.
+type applier struct {
+	v        *View
+	accounts map[string]uint64 // id of every account
+	recent   streams
+	failed   uint64 // revision that failed and must come next; 0 for none
+	txn      txn
+}
+
+func (a *applier) init(v *View) {
+	a.v = v
+	a.accounts = make(map[string]uint64)
+	a.recent.init()
+	a.txn.init(a)
+}
+
+// loadAccounts fills the directory. It holds every account of the cell, about
+// 100 bytes each, so that no message needs a read to learn whom it concerns.
+func (a *applier) loadAccounts() error {
+	it, err := a.v.db.NewIter(&pebble.IterOptions{
+		LowerBound: []byte{tableAccount},
+		UpperBound: []byte{tableAccount + 1},
+	})
+	if err != nil {
+		return a.v.damaged(err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		rec, err := parseAccount(it.Value())
+		if err != nil {
+			return errors.Join(a.v.damaged(err), it.Close())
+		}
+		a.accounts[string(it.Key()[1:])] = rec.id
+	}
+	a.v.counters.accounts.Store(int64(len(a.accounts)))
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return a.v.damaged(err)
+	}
+	return nil
+}
+
+// Apply applies one batch: all of it or nothing. Batches come in order of
+// their revisions; one that was applied before is ignored, so that a caller
+// may replay from any position up to Applied. After an error only the batch
+// that failed may be tried again (ErrOrder). Commands that the state does not
+// allow are refused in their outcome; that is no error.
+func (v *View) Apply(b Batch) (Result, error) {
+	if err := v.enter(); err != nil {
+		return Result{}, err
+	}
+	defer v.leave()
+	if b.Revision == 0 || b.Revision > maxRevision {
+		return Result{}, fmt.Errorf("%w: revision %d", ErrBadCommand, b.Revision)
+	}
+	done := v.published.Load().applied
+	if done.Epoch == v.opts.Epoch && b.Revision <= done.Revision {
+		return Result{}, nil
+	}
+	if f := v.apply.failed; f != 0 && f != b.Revision {
+		return Result{}, fmt.Errorf("%w: %d comes while %d is not applied", ErrOrder, b.Revision, f)
+	}
+	r, err := v.apply.batch(b)
+	if err != nil {
+		v.apply.failed = b.Revision
+		return Result{}, err
+	}
+	v.apply.failed = 0
+	return r, nil
+}
+
+func (a *applier) batch(b Batch) (Result, error) {
+	reqs, err := decode(b)
+	if err != nil {
+		return Result{}, err
+	}
+	t := &a.txn
+	t.begin(b.Revision, len(reqs))
+	defer t.end()
+	outcomes := make([]command.Outcome, len(reqs))
+	for i := range reqs {
+		t.at(uint32(i), reqs[i].c.TimeMs)
+		o, err := t.command(&reqs[i])
+		if err != nil {
+			return Result{}, err
+		}
+		o.Position, o.Time = t.pos, t.time()
+		outcomes[i] = o
+		if err := t.settle(&reqs[i], o.Verdict); err != nil {
+			return Result{}, err
+		}
+	}
+	if err := t.commit(); err != nil {
+		return Result{}, err
+	}
+	return Result{Outcomes: outcomes, Events: t.events}, nil
+}
+
+// request is a decoded command.
+type request struct {
+	c   *command.Command
+	raw []byte // the encoded command.Message, when it is one
+}
+
+// decode decodes all commands of a batch before any is applied.
+func decode(b Batch) ([]request, error) {
+	reqs := make([]request, len(b.Commands))
+	for i, raw := range b.Commands {
+		c := &command.Command{}
+		if err := proto.Unmarshal(raw, c); err != nil {
+			return nil, fmt.Errorf("%w: revision %d, index %d: %w", ErrBadCommand, b.Revision, i, err)
+		}
+		if c.Level > Level {
+			return nil, fmt.Errorf("%w: revision %d, index %d needs feature level %d, this version has %d: upgrade this node",
+				ErrUnknownCommand, b.Revision, i, c.Level, Level)
+		}
+		if !known(c) {
+			return nil, fmt.Errorf("%w: revision %d, index %d: upgrade this node", ErrUnknownCommand, b.Revision, i)
+		}
+		reqs[i].c = c
+		if m := c.GetMessage(); m != nil {
+			reqs[i].raw = rawMessage(raw, m)
+		}
+	}
+	return reqs, nil
+}
+
+// known reports whether this version knows what the command asks for.
+func known(c *command.Command) bool {
+	switch r := c.Request.(type) {
+	case nil:
+		return false
+	case *command.Command_Message:
+		_, ok := command.MessageType_name[int32(r.Message.GetType())]
+		return ok
+	case *command.Command_Subscription:
+		_, ok := command.SubscriptionType_name[int32(r.Subscription.GetType())]
+		return ok
+	}
+	return true
+}
+
+// messageField is the number of Command.message.
+const messageField = 10
+
+// rawMessage finds the encoded message in its command, so that it need not be
+// encoded again. A command that carries it in several parts, which ours do
+// not, is encoded anew.
+func rawMessage(b []byte, m *command.Message) []byte {
+	var found []byte
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return reencode(m)
+		}
+		b = b[n:]
+		if num == messageField && typ == protowire.BytesType {
+			value, n := protowire.ConsumeBytes(b)
+			if n < 0 || found != nil {
+				return reencode(m)
+			}
+			found, b = value, b[n:]
+			continue
+		}
+		if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
+			return reencode(m)
+		}
+		b = b[n:]
+	}
+	if found == nil {
+		found = []byte{}
+	}
+	return found
+}
+
+func reencode(m *command.Message) []byte {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return []byte{}
+	}
+	return b
+}
+
+// command decides upon one command. An error stops the batch; what the state
+// does not allow is an outcome.
+func (t *txn) command(r *request) (command.Outcome, error) {
+	if t.cell == nil {
+		switch r.c.Request.(type) {
+		case *command.Command_CellInit, *command.Command_Noop:
+		default:
+			return refuse(stanza.Wait, stanza.ServiceUnavailable, "this cell is not initialised yet"), nil
+		}
+	}
+	switch q := r.c.Request.(type) {
+	case *command.Command_Message:
+		return t.message(r, q.Message)
+	case *command.Command_AccountCreate:
+		return t.accountCreate(q.AccountCreate)
+	case *command.Command_CredentialsSet:
+		return t.credentialsSet(q.CredentialsSet)
+	case *command.Command_InviteCreate:
+		return t.inviteCreate(q.InviteCreate)
+	case *command.Command_RosterSet:
+		return t.rosterSet(q.RosterSet)
+	case *command.Command_RosterRemove:
+		return t.rosterRemove(q.RosterRemove)
+	case *command.Command_Subscription:
+		return t.subscription(q.Subscription)
+	case *command.Command_OfflineCursor:
+		return t.offlineCursor(q.OfflineCursor)
+	case *command.Command_CellInit:
+		return t.cellInit(q.CellInit)
+	case *command.Command_Noop:
+		return accept(), nil
+	}
+	return command.Outcome{}, ErrUnknownCommand
+}
+
+// settle notes what holds for every command: how far its stream has come. A
+// refused stanza does not count, because its error is lost with the stream.
+func (t *txn) settle(r *request, verdict command.Verdict) error {
+	c := &t.a.v.counters
+	switch verdict {
+	case command.Refused:
+		c.refused.Add(1)
+		return nil
+	case command.Duplicate:
+		c.duplicates.Add(1)
+	}
+	return t.advance(r.c.GetStream())
+}
+
+func refuse(t stanza.ErrorType, c stanza.Condition, text string) command.Outcome {
+	return command.Outcome{Verdict: command.Refused, Err: stanza.Err(t, c, text)}
+}
+
+func duplicate(original command.Position) command.Outcome {
+	return command.Outcome{Verdict: command.Duplicate, Original: original}
+}
+
+func accept() command.Outcome { return command.Outcome{Verdict: command.Accepted} }
+
+// txn is one batch being applied: its writes, the overlay that later commands
+// of the batch read through, and what is published once it is committed.
+type txn struct {
+	a     *applier
+	b     *pebble.Batch
+	chain xxhash.Digest
+	meta  meta
+	cell  *cellRecord
+
+	overlay  map[string][]byte // written and read again; nil is deleted
+	accounts map[string]uint64 // created
+	seen     map[[dedupeSize]byte]command.Position
+	streams  streamWrites
+	events   []state.Event
+	pos      command.Position
+}
+
+func (t *txn) init(a *applier) {
+	t.a = a
+	t.overlay = make(map[string][]byte)
+	t.accounts = make(map[string]uint64)
+	t.seen = make(map[[dedupeSize]byte]command.Position)
+	t.streams.init()
+}
+
+func (t *txn) begin(revision uint64, commands int) {
+	v := t.a.v
+	t.meta = *v.published.Load()
+	t.cell = v.cell.Load()
+	t.b = v.db.NewBatch()
+	t.chain.ResetWithSeed(t.meta.chain)
+	t.pos = command.Position{Epoch: v.opts.Epoch, Revision: revision}
+	t.events = make([]state.Event, 0, 2*commands)
+}
+
+// end drops what was not committed.
+func (t *txn) end() {
+	if t.b != nil {
+		_ = t.b.Close()
+		t.b = nil
+	}
+	clear(t.overlay)
+	clear(t.accounts)
+	clear(t.seen)
+	t.streams.reset()
+	t.events = nil
+}
+
+// at moves on to the next command. Time never goes back.
+func (t *txn) at(index uint32, ms int64) {
+	t.pos.Index = index
+	t.meta.time = max(t.meta.time, ms)
+	if minute := t.meta.time / minuteMs; minute > t.meta.minute || t.meta.applied.IsZero() && index == 0 {
+		t.meta.minute = minute
+		t.set(timeKey(minute), appendPosition(nil, t.pos))
+	}
+	if bucket := bucketOf(t.meta.time); bucket > t.meta.bucket {
+		t.meta.bucket = bucket
+		t.dropBuckets()
+	}
+}
+
+func (t *txn) time() time.Time { return time.UnixMilli(t.meta.time).UTC() }
+
+// set writes a record that no later command of the batch reads.
+func (t *txn) set(key, value []byte) {
+	_ = t.b.Set(key, value, nil) // errs on an indexed batch only
+	t.hash(opSet, key, value)
+}
+
+// put writes a record that later commands of the batch may read.
+func (t *txn) put(key, value []byte) {
+	t.set(key, value)
+	t.overlay[string(key)] = value
+}
+
+func (t *txn) delete(key []byte) {
+	_ = t.b.Delete(key, nil)
+	t.hash(opDelete, key, nil)
+	t.overlay[string(key)] = nil
+}
+
+// Kinds of writes in the chain hash. Frozen: nodes of different versions
+// compare it.
+const (
+	opSet byte = iota + 1
+	opDelete
+	opDeleteRange
+)
+
+func (t *txn) hash(op byte, key, value []byte) {
+	var head [7]byte
+	head[0] = op
+	head[1], head[2] = byte(len(key)>>8), byte(len(key))
+	head[3], head[4], head[5], head[6] = byte(len(value)>>24), byte(len(value)>>16), byte(len(value)>>8), byte(len(value))
+	_, _ = t.chain.Write(head[:])
+	_, _ = t.chain.Write(key)
+	_, _ = t.chain.Write(value)
+}
+
+// get reads a record through the overlay; nil means that there is none.
+func (t *txn) get(key []byte) ([]byte, error) {
+	if b, ok := t.overlay[string(key)]; ok {
+		return b, nil
+	}
+	b, err := t.a.v.get(t.a.v.db, key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	return b, t.a.v.damaged(err)
+}
+
+// account returns the id of an account, 0 when there is none.
+func (t *txn) account(bare string) uint64 {
+	if id, ok := t.a.accounts[bare]; ok {
+		return id
+	}
+	return t.accounts[bare]
+}
+
+func (t *txn) event(e state.Event) {
+	e.Time = t.time()
+	t.events = append(t.events, e)
+}
+
+// commit writes the batch with the position it brings the view to, then shows
+// it.
+func (t *txn) commit() error {
+	t.writeStreams()
+	t.meta.applied = t.pos
+	t.meta.chain = t.chain.Sum64()
+	if err := t.b.Set([]byte{tableMeta}, t.meta.append(nil), nil); err != nil {
+		return fmt.Errorf("view: %w", err)
+	}
+	v := t.a.v
+	if err := v.db.Apply(t.b, pebble.NoSync); err != nil {
+		return v.damaged(err)
+	}
+	for jid, id := range t.accounts {
+		t.a.accounts[jid] = id
+	}
+	t.streams.remember(&t.a.recent)
+	v.counters.accounts.Store(int64(len(t.a.accounts)))
+	v.counters.batches.Add(1)
+	v.counters.commands.Add(uint64(t.pos.Index) + 1)
+	v.cell.Store(t.cell)
+	m := t.meta
+	v.published.Store(&m)
+	return nil
+}

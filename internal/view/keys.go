@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"encoding/binary"
+
+	"bavard/internal/command"
+)
+
+// Tables are key prefixes of one byte. Persisted: never change or reuse.
+const (
+	tableArchive  = 'a' // account id, position → peer, direction
+	tableTalk     = 'c' // lower id, higher id, position → message
+	tableDedupe   = 'd' // bucket, dedupe key → position
+	tableFormat   = 'f' // → format version
+	tableCircle   = 'k' // circle → first redeemers
+	tableMeta     = 'm' // → applied position and what goes with it
+	tableInvite   = 'n' // token hash → invite
+	tableCursor   = 'o' // account id → offline cursor
+	tableRoster   = 'r' // account id, peer JID → roster item
+	tableStream   = 's' // bucket, stream id → h
+	tableTime     = 't' // minute → first position in it
+	tableAccount  = 'u' // bare JID → account
+	tableRosterOf = 'v' // account id → roster version and counts
+	tableCell     = 'x' // → what CellInit said
+)
+
+const (
+	idSize     = 8
+	dedupeSize = 16
+	streamSize = 16
+	tokenSize  = 32
+
+	archiveKeySize = 1 + idSize + command.PositionSize
+	talkKeySize    = 1 + 2*idSize + command.PositionSize
+	dedupeKeySize  = 1 + 4 + dedupeSize
+	streamKeySize  = 1 + 4 + streamSize
+)
+
+func appendArchivePrefix(dst []byte, account uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, tableArchive), account)
+}
+
+func archiveKey(account uint64, p command.Position) []byte {
+	return p.AppendTo(appendArchivePrefix(make([]byte, 0, archiveKeySize), account))
+}
+
+func appendTalkPrefix(dst []byte, a, b uint64) []byte {
+	if a > b {
+		a, b = b, a
+	}
+	dst = binary.BigEndian.AppendUint64(append(dst, tableTalk), a)
+	return binary.BigEndian.AppendUint64(dst, b)
+}
+
+func talkKey(a, b uint64, p command.Position) []byte {
+	return p.AppendTo(appendTalkPrefix(make([]byte, 0, talkKeySize), a, b))
+}
+
+func appendBucketPrefix(dst []byte, table byte, bucket uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, table), bucket)
+}
+
+func appendDedupeKey(dst []byte, bucket uint32, key []byte) []byte {
+	return append(appendBucketPrefix(dst, tableDedupe, bucket), key...)
+}
+
+func appendStreamKey(dst []byte, bucket uint32, id []byte) []byte {
+	return append(appendBucketPrefix(dst, tableStream, bucket), id...)
+}
+
+func timeKey(minute int64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{tableTime}, uint64(minute))
+}
+
+func accountKey(bare string) []byte { return append([]byte{tableAccount}, bare...) }
+
+func idKey(table byte, account uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{table}, account)
+}
+
+func rosterKey(account uint64, peer string) []byte {
+	return append(idKey(tableRoster, account), peer...)
+}
+
+func inviteKey(hash []byte) []byte { return append([]byte{tableInvite}, hash...) }
+
+func circleKey(name string) []byte { return append([]byte{tableCircle}, name...) }
+
+// prefixEnd returns the first key after all keys with this prefix; a prefix
+// here never consists of 0xff alone, because tables are ASCII.
+func prefixEnd(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		end[i]++
+		if end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+// positionOf reads the position that ends a key.
+func positionOf(key []byte) (command.Position, error) {
+	if len(key) < command.PositionSize {
+		return command.Position{}, corruptf("key of %d bytes", len(key))
+	}
+	return command.ParsePosition(key[len(key)-command.PositionSize:])
+}
+
+// bare cuts the resource off a JID.
+func bare(jid string) string {
+	for i := range len(jid) {
+		if jid[i] == '/' {
+			return jid[:i]
+		}
+	}
+	return jid
+}
+
+// split gives the localpart and the domain of a bare JID; no localpart means
+// that there was no "@".
+func split(bare string) (local, domain string) {
+	for i := range len(bare) {
+		if bare[i] == '@' {
+			return bare[:i], bare[i+1:]
+		}
+	}
+	return "", bare
+}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// format of the database as a whole: which tables there are and what their
+// keys and records look like. Raised by a change that an older version could
+// not read.
+const format = 1
+
+const (
+	databaseDir = "db"
+	// markerFile stands beside the database and says that it was initialised:
+	// Pebble opens a directory that lost its own marker as an empty database.
+	markerFile = "initialised"
+	markerText = "bavard view\n"
+)
+
+// Open opens the view in dir, or makes an empty one. After a start, batches
+// above Applied must be applied from the journal.
+func Open(dir string, o Options) (*View, error) {
+	o.defaults()
+	v := &View{opts: o, log: o.Logger}
+	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("view: %w", err)
+	}
+	initialised, err := readMarker(o.FS, dir)
+	if err != nil {
+		return nil, err
+	}
+	if v.db, err = pebble.Open(o.FS.PathJoin(dir, databaseDir), v.pebbleOptions(initialised)); err != nil {
+		if errors.Is(err, pebble.ErrDBDoesNotExist) {
+			return nil, fmt.Errorf("%w: %s says that there was one; restore a backup, or rejoin the cell with an empty data directory: %w",
+				ErrLost, o.FS.PathJoin(dir, markerFile), err)
+		}
+		return nil, v.damaged(fmt.Errorf("open: %w", err))
+	}
+	if err := v.start(dir, initialised); err != nil {
+		v.closed = true
+		return nil, errors.Join(err, v.db.Close())
+	}
+	return v, nil
+}
+
+// start reads what applying needs in memory.
+func (v *View) start(dir string, initialised bool) error {
+	if err := v.checkFormat(initialised); err != nil {
+		return err
+	}
+	if !initialised {
+		if err := writeMarker(v.opts.FS, dir); err != nil {
+			return err
+		}
+	}
+	if err := v.loadMeta(); err != nil {
+		return err
+	}
+	if err := v.loadCell(); err != nil {
+		return err
+	}
+	v.apply.init(v)
+	if err := v.apply.loadAccounts(); err != nil {
+		return err
+	}
+	v.flushed.stale.Store(true)
+	return nil
+}
+
+func (v *View) pebbleOptions(initialised bool) *pebble.Options {
+	opts := &pebble.Options{
+		FS:                 v.opts.FS,
+		Logger:             engineLog{v},
+		EventListener:      v.listener(),
+		DisableWAL:         true, // the journal is the log
+		ErrorIfNotExists:   initialised,
+		FormatMajorVersion: pebble.FormatTableFormatV6, // checksummed footers
+		CacheSize:          v.opts.CacheBytes,
+		// A memtable that is full is flushed at once, so its size is what
+		// bounds the work of replaying after a crash.
+		MemTableSize:                uint64(v.opts.FlushBytes),
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       32,
+		MaxOpenFiles:                1000,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+	}
+	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
+	for i := range opts.Levels {
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		opts.Levels[i].BlockSize = 16 << 10
+	}
+	return opts
+}
+
+// checkFormat refuses a newer format and writes ours to a new view.
+func (v *View) checkFormat(initialised bool) error {
+	b, err := v.get(v.db, []byte{tableFormat})
+	switch {
+	case err == nil:
+		f, n := binary.Uvarint(b)
+		if n <= 0 {
+			return v.damaged(corruptf("format record"))
+		}
+		if f > format {
+			return fmt.Errorf("%w: it has format %d, this version reads up to %d; install a newer version", ErrFormat, f, format)
+		}
+		return nil
+	case !errors.Is(err, pebble.ErrNotFound):
+		return v.damaged(err)
+	case initialised:
+		return v.damaged(corruptf("format record is missing"))
+	}
+	if err := v.db.Set([]byte{tableFormat}, binary.AppendUvarint(nil, format), pebble.NoSync); err != nil {
+		return fmt.Errorf("view: %w", err)
+	}
+	if err := v.db.Flush(); err != nil {
+		return fmt.Errorf("view: %w", err)
+	}
+	return nil
+}
+
+func (v *View) loadMeta() error {
+	m := meta{nextID: 1}
+	b, err := v.get(v.db, []byte{tableMeta})
+	switch {
+	case err == nil:
+		if m, err = parseMeta(b); err != nil {
+			return v.damaged(err)
+		}
+	case !errors.Is(err, pebble.ErrNotFound):
+		return v.damaged(err)
+	}
+	if m.applied.Epoch > v.opts.Epoch {
+		return fmt.Errorf("view: holds epoch %d, which is newer than the journal's %d: the data directory's parts are of different restores",
+			m.applied.Epoch, v.opts.Epoch)
+	}
+	v.published.Store(&m)
+	return nil
+}
+
+func (v *View) loadCell() error {
+	b, err := v.get(v.db, []byte{tableCell})
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return v.damaged(err)
+	}
+	c, err := parseCell(b)
+	if err != nil {
+		return v.damaged(err)
+	}
+	if err := v.checkDomain(c.domain); err != nil {
+		return err
+	}
+	v.cell.Store(&c)
+	return nil
+}
+
+func (v *View) checkDomain(domain string) error {
+	if v.opts.Domain == "" || v.opts.Domain == domain {
+		return nil
+	}
+	return fmt.Errorf("%w: the data directory belongs to %q, the configuration says %q; set the domain to %q, or use another data directory",
+		ErrDomain, domain, v.opts.Domain, domain)
+}
+
+// readMarker tells whether the view was initialised.
+func readMarker(fs vfs.FS, dir string) (bool, error) {
+	f, err := fs.Open(fs.PathJoin(dir, markerFile))
+	if err != nil {
+		if isNotExist(err) {
+			return false, nil
+		}
+		return false, fmt.Errorf("view: %w", err)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, 1<<10))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return false, fmt.Errorf("view: %w", err)
+	}
+	if string(text) != markerText {
+		return false, fmt.Errorf("view: %s is not ours", fs.PathJoin(dir, markerFile))
+	}
+	return true, nil
+}
+
+func writeMarker(fs vfs.FS, dir string) error {
+	err := func() error {
+		path, part := fs.PathJoin(dir, markerFile), fs.PathJoin(dir, markerFile+".part")
+		f, err := fs.Create(part, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write([]byte(markerText))
+		if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+			return err
+		}
+		if err := fs.Rename(part, path); err != nil {
+			return err
+		}
+		d, err := fs.OpenDir(dir)
+		if err != nil {
+			return err
+		}
+		return errors.Join(d.Sync(), d.Close())
+	}()
+	if err != nil {
+		return fmt.Errorf("view: %w", err)
+	}
+	return nil
+}
+
+// listener hears of flushes and damage. The default one for damage would end
+// the process.
+func (v *View) listener() *pebble.EventListener {
+	l := &pebble.EventListener{
+		BackgroundError: func(err error) {
+			v.report(fmt.Errorf("view: in the background: %w", err))
+		},
+		DataCorruption: func(i pebble.DataCorruptionInfo) {
+			v.report(fmt.Errorf("%w: %s: %w", ErrCorrupt, i.Path, i.Details))
+		},
+		FlushEnd: func(i pebble.FlushInfo) {
+			if !flushSucceeded(i) {
+				v.counters.flushFailures.Add(1)
+				return
+			}
+			v.counters.flushes.Add(1)
+			v.flushed.stale.Store(true)
+			if v.opts.OnFlush != nil {
+				v.opts.OnFlush()
+			}
+		},
+		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
+			v.log.Warn("view: writes wait for the disk", "reason", i.Reason)
+		},
+	}
+	l.EnsureDefaults(nil)
+	return l
+}
+
+// flushSucceeded: Pebble gives a flush without output an error of its own.
+func flushSucceeded(i pebble.FlushInfo) bool {
+	return i.Err == nil || (i.Done && len(i.Output) == 0 && i.Err.Error() == "pebble: empty table")
+}
+
+// engineLog hands Pebble's log on.
+type engineLog struct{ v *View }
+
+func (l engineLog) Infof(format string, args ...any) {
+	l.v.log.Debug(fmt.Sprintf(format, args...), slog.String("from", "pebble"))
+}
+
+func (l engineLog) Errorf(format string, args ...any) {
+	l.v.log.Error(fmt.Sprintf(format, args...), slog.String("from", "pebble"))
+}
+
+// Fatalf is called when Pebble cannot go on, as when its MANIFEST cannot be
+// written. It must not return; the supervisor starts the process again.
+func (l engineLog) Fatalf(format string, args ...any) {
+	err := fmt.Errorf("view: "+format, args...)
+	l.v.report(err)
+	panic(err)
+}
+

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2"
+
+	"bavard/internal/command"
+	"bavard/internal/state"
+)
+
+// accountID reads the id of an account; state.ErrNotFound when there is none.
+func (v *View) accountID(r pebble.Reader, jid string) (_ uint64, err error) {
+	b, closer, err := r.Get(accountKey(jid))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, state.ErrNotFound
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, closer.Close()) }()
+	rd := read(b)
+	return rd.uint64(), rd.err
+}
+
+// Account reads an account; state.ErrNotFound when there is none.
+func (v *View) Account(jid string) (state.Account, error) {
+	if err := v.enter(); err != nil {
+		return state.Account{}, err
+	}
+	defer v.leave()
+	b, err := v.get(v.db, accountKey(jid))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return state.Account{}, state.ErrNotFound
+	}
+	if err != nil {
+		return state.Account{}, v.damaged(err)
+	}
+	rec, err := parseAccount(b)
+	if err != nil {
+		return state.Account{}, v.damaged(err)
+	}
+	a, err := rec.account(jid)
+	return a, v.damaged(err)
+}
+
+// Accounts lists accounts with a JID above after, sorted by JID; at most limit,
+// and at most 1,000.
+func (v *View) Accounts(after string, limit int) (_ []state.Account, err error) {
+	if err := v.enter(); err != nil {
+		return nil, err
+	}
+	defer v.leave()
+	lower := accountKey(after)
+	if after != "" {
+		lower = append(lower, 0)
+	}
+	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: []byte{tableAccount + 1}})
+	if err != nil {
+		return nil, v.damaged(err)
+	}
+	defer func() { err = errors.Join(err, v.damaged(it.Close())) }()
+	var out []state.Account
+	for ok := it.First(); ok && len(out) < min(limit, 1000); ok = it.Next() {
+		rec, err := parseAccount(it.Value())
+		if err != nil {
+			return nil, v.damaged(err)
+		}
+		a, err := rec.account(string(it.Key()[1:]))
+		if err != nil {
+			return nil, v.damaged(err)
+		}
+		out = append(out, a)
+	}
+	return out, v.damaged(it.Error())
+}
+
+// Roster returns the items and waiting requests of an account, sorted by JID,
+// and the position of the roster's last change. A request whose sender is no
+// item has Listed false.
+func (v *View) Roster(account string) (_ []state.RosterItem, version command.Position, err error) {
+	if err := v.enter(); err != nil {
+		return nil, version, err
+	}
+	defer v.leave()
+	snap := v.db.NewSnapshot()
+	defer func() { err = errors.Join(err, v.damaged(snap.Close())) }()
+	id, err := v.accountID(snap, account)
+	if err != nil {
+		return nil, version, v.readError(err)
+	}
+	switch b, err := v.get(snap, idKey(tableRosterOf, id)); {
+	case err == nil:
+		of, err := parseRosterOf(b)
+		if err != nil {
+			return nil, version, v.damaged(err)
+		}
+		version = of.version
+	case !errors.Is(err, pebble.ErrNotFound):
+		return nil, version, v.damaged(err)
+	}
+	prefix := idKey(tableRoster, id)
+	it, err := snap.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	if err != nil {
+		return nil, version, v.damaged(err)
+	}
+	defer func() { err = errors.Join(err, v.damaged(it.Close())) }()
+	var items []state.RosterItem
+	for ok := it.First(); ok; ok = it.Next() {
+		c, err := parseContact(it.Value())
+		if err != nil {
+			return nil, version, v.damaged(err)
+		}
+		items = append(items, c.rosterItem(account, string(it.Key()[len(prefix):])))
+	}
+	return items, version, v.damaged(it.Error())
+}
+
+// RosterItem reads what an account has of a peer; state.ErrNotFound when that
+// is nothing.
+func (v *View) RosterItem(account, peer string) (_ state.RosterItem, err error) {
+	if err := v.enter(); err != nil {
+		return state.RosterItem{}, err
+	}
+	defer v.leave()
+	id, err := v.accountID(v.db, account)
+	if err != nil {
+		return state.RosterItem{}, v.readError(err)
+	}
+	b, err := v.get(v.db, rosterKey(id, peer))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return state.RosterItem{}, state.ErrNotFound
+	}
+	if err != nil {
+		return state.RosterItem{}, v.damaged(err)
+	}
+	c, err := parseContact(b)
+	if err != nil {
+		return state.RosterItem{}, v.damaged(err)
+	}
+	return c.rosterItem(account, peer), nil
+}
+
+// OfflineCursor returns an account's offline cursor, zero when it never moved.
+func (v *View) OfflineCursor(account string) (command.Position, error) {
+	if err := v.enter(); err != nil {
+		return command.Position{}, err
+	}
+	defer v.leave()
+	id, err := v.accountID(v.db, account)
+	if err != nil {
+		return command.Position{}, v.readError(err)
+	}
+	b, err := v.get(v.db, idKey(tableCursor, id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return command.Position{}, nil
+	}
+	if err != nil {
+		return command.Position{}, v.damaged(err)
+	}
+	p, err := parsePosition(b)
+	return p, v.damaged(err)
+}
+
+// StreamH returns how far an inbound stream is known to have come: the highest
+// count of its accepted commands.
+func (v *View) StreamH(id []byte) (uint32, bool) {
+	if len(id) != streamSize || v.enter() != nil {
+		return 0, false
+	}
+	defer v.leave()
+	newest := v.published.Load().bucket
+	for i := range uint32(liveBuckets) {
+		if i > newest {
+			break
+		}
+		b, err := v.get(v.db, appendStreamKey(nil, newest-i, id))
+		if errors.Is(err, pebble.ErrNotFound) {
+			continue
+		}
+		if err == nil {
+			var h uint32
+			if h, err = parseStreamRecord(b); err == nil {
+				return h, true
+			}
+		}
+		_ = v.damaged(err)
+		return 0, false
+	}
+	return 0, false
+}
+
+// Invite reads an invite by the SHA-256 of its token; state.ErrNotFound when
+// there is none. One that has no uses left or has expired is returned as it is.
+func (v *View) Invite(tokenHash []byte) (state.Invite, error) {
+	if err := v.enter(); err != nil {
+		return state.Invite{}, err
+	}
+	defer v.leave()
+	b, err := v.get(v.db, inviteKey(tokenHash))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return state.Invite{}, state.ErrNotFound
+	}
+	if err != nil {
+		return state.Invite{}, v.damaged(err)
+	}
+	i, err := parseInvite(b)
+	return i, v.damaged(err)
+}
+
+// ArchiveKey returns the cell's key for archive ids; false until CellInit is
+// applied.
+func (v *View) ArchiveKey() ([]byte, bool) {
+	if c := v.cell.Load(); c != nil {
+		return bytes.Clone(c.archiveKey), true
+	}
+	return nil, false
+}
+
+// Domain returns the domain that the cell serves, "" until CellInit is applied.
+func (v *View) Domain() string {
+	if c := v.cell.Load(); c != nil {
+		return c.domain
+	}
+	return ""
+}
+
+// Stats of a view.
+type Stats struct {
+	Applied  command.Position
+	Durable  command.Position
+	Time     time.Time // of the last command applied
+	Accounts int64
+	// Since Open.
+	Batches, Commands, Duplicates, Refused uint64
+	Flushes, FlushFailures, Damages        uint64
+	CacheHits, CacheMisses                 int64
+	DiskBytes                              uint64
+	MemTableBytes                          uint64
+	ReadAmplification                      int
+	CompactionDebt                         uint64 // bytes
+}
+
+// Stats for health and metrics.
+func (v *View) Stats() Stats {
+	durable, err := v.Durable()
+	if err != nil || v.enter() != nil {
+		return Stats{}
+	}
+	defer v.leave()
+	p, m, c := v.published.Load(), v.db.Metrics(), &v.counters
+	return Stats{
+		Applied: p.applied, Durable: durable, Time: time.UnixMilli(p.time).UTC(), Accounts: c.accounts.Load(),
+		Batches: c.batches.Load(), Commands: c.commands.Load(), Duplicates: c.duplicates.Load(), Refused: c.refused.Load(),
+		Flushes: c.flushes.Load(), FlushFailures: c.flushFailures.Load(), Damages: c.damages.Load(),
+		CacheHits: m.BlockCache.Hits, CacheMisses: m.BlockCache.Misses,
+		DiskBytes: m.DiskSpaceUsage(), MemTableBytes: m.MemTable.Size,
+		ReadAmplification: m.ReadAmp(), CompactionDebt: m.Compact.EstimatedDebt,
+	}
+}
+
+// Checksum reads every record and returns a hash over all of them except the
+// applied position and what goes with it, and their number. Views that applied
+// the same batches have equal ones.
+func (v *View) Checksum() (sum uint64, records int, err error) {
+	if err := v.enter(); err != nil {
+		return 0, 0, err
+	}
+	defer v.leave()
+	h := xxhash.New()
+	err = v.each(func(key, value []byte) error {
+		if key[0] == tableMeta || key[0] == tableFormat {
+			return nil
+		}
+		var head [8]byte
+		binary.BigEndian.PutUint32(head[:4], uint32(len(key)))
+		binary.BigEndian.PutUint32(head[4:], uint32(len(value)))
+		for _, b := range [][]byte{head[:], key, value} {
+			_, _ = h.Write(b)
+		}
+		records++
+		return nil
+	})
+	return h.Sum64(), records, err
+}
+
+// each visits every record of one state of the view.
+func (v *View) each(visit func(key, value []byte) error) (err error) {
+	it, err := v.db.NewIter(nil)
+	if err != nil {
+		return v.damaged(err)
+	}
+	defer func() { err = errors.Join(err, v.damaged(it.Close())) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return v.damaged(err)
+		}
+		if err := visit(it.Key(), value); err != nil {
+			return err
+		}
+	}
+	return v.damaged(it.Error())
+}

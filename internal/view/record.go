@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"bavard/internal/command"
+	"bavard/internal/state"
+)
+
+// Each record starts with the version of its encoding. Persisted: frozen once
+// released. docs/formats/view.md describes them.
+const recordVersion = 1
+
+func corruptf(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))
+}
+
+// reader consumes a record; the first error sticks.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func read(b []byte) *reader {
+	r := &reader{b: b}
+	if v := r.byte(); r.err == nil && v != recordVersion {
+		r.fail("record of version %d", v)
+	}
+	return r
+}
+
+func (r *reader) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = corruptf(format, args...)
+	}
+	r.b = nil
+}
+
+func (r *reader) take(n int) []byte {
+	if n < 0 || n > len(r.b) {
+		r.fail("record cut short")
+		return nil
+	}
+	out := r.b[:n]
+	r.b = r.b[n:]
+	return out
+}
+
+func (r *reader) byte() byte {
+	if b := r.take(1); len(b) == 1 {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *reader) uvarint() uint64 {
+	x, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.fail("bad number")
+		return 0
+	}
+	r.b = r.b[n:]
+	return x
+}
+
+func (r *reader) bytes() []byte {
+	n := r.uvarint()
+	if n > uint64(len(r.b)) {
+		r.fail("record cut short")
+		return nil
+	}
+	return r.take(int(n))
+}
+
+func (r *reader) string() string { return string(r.bytes()) }
+
+func (r *reader) uint64() uint64 {
+	if b := r.take(8); len(b) == 8 {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (r *reader) uint32() uint32 {
+	if b := r.take(4); len(b) == 4 {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
+func (r *reader) position() command.Position {
+	b := r.take(command.PositionSize)
+	if len(b) != command.PositionSize {
+		return command.Position{}
+	}
+	p, err := command.ParsePosition(b)
+	if err != nil {
+		r.fail("%v", err)
+	}
+	return p
+}
+
+// end returns the error; bytes left over are one.
+func (r *reader) end() error {
+	if r.err == nil && len(r.b) != 0 {
+		r.fail("%d bytes too many", len(r.b))
+	}
+	return r.err
+}
+
+func appendString[T string | []byte](dst []byte, s T) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+// meta is what every batch writes: the applied position and what applying
+// needs of the past.
+type meta struct {
+	applied command.Position
+	time    int64  // of the last command, Unix milliseconds
+	minute  int64  // last minute in the time table
+	bucket  uint32 // newest bucket of dedupe keys and streams
+	nextID  uint64 // next account id
+	chain   uint64 // hash over all batches
+}
+
+func (m *meta) append(dst []byte) []byte {
+	dst = m.applied.AppendTo(append(dst, recordVersion))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(m.time))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(m.minute))
+	dst = binary.BigEndian.AppendUint32(dst, m.bucket)
+	dst = binary.BigEndian.AppendUint64(dst, m.nextID)
+	return binary.BigEndian.AppendUint64(dst, m.chain)
+}
+
+func parseMeta(b []byte) (meta, error) {
+	r := read(b)
+	m := meta{
+		applied: r.position(),
+		time:    int64(r.uint64()),
+		minute:  int64(r.uint64()),
+		bucket:  r.uint32(),
+		nextID:  r.uint64(),
+		chain:   r.uint64(),
+	}
+	return m, r.end()
+}
+
+// cellRecord is what CellInit said.
+type cellRecord struct {
+	position   command.Position
+	domain     string
+	archiveKey []byte
+}
+
+func (c *cellRecord) append(dst []byte) []byte {
+	dst = c.position.AppendTo(append(dst, recordVersion))
+	return appendString(appendString(dst, c.domain), c.archiveKey)
+}
+
+func parseCell(b []byte) (cellRecord, error) {
+	r := read(b)
+	c := cellRecord{position: r.position(), domain: r.string(), archiveKey: append([]byte(nil), r.bytes()...)}
+	return c, r.end()
+}
+
+// accountRecord is an account; its JID is in the key.
+type accountRecord struct {
+	id          uint64
+	created     int64
+	name        string
+	credentials []byte // command.Credentials
+}
+
+func (a *accountRecord) append(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(append(dst, recordVersion), a.id)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(a.created))
+	return appendString(appendString(dst, a.name), a.credentials)
+}
+
+func parseAccount(b []byte) (accountRecord, error) {
+	r := read(b)
+	a := accountRecord{
+		id:          r.uint64(),
+		created:     int64(r.uint64()),
+		name:        r.string(),
+		credentials: append([]byte(nil), r.bytes()...),
+	}
+	return a, r.end()
+}
+
+func (a *accountRecord) account(jid string) (state.Account, error) {
+	creds := &command.Credentials{}
+	if err := proto.Unmarshal(a.credentials, creds); err != nil {
+		return state.Account{}, corruptf("credentials: %v", err)
+	}
+	return state.Account{
+		JID:         jid,
+		ID:          a.id,
+		Name:        a.name,
+		Created:     time.UnixMilli(a.created).UTC(),
+		Credentials: creds,
+	}, nil
+}
+
+// Bits of the archive index's first byte; the high nibble is the version.
+const (
+	archiveVersion  = recordVersion << 4
+	archiveIncoming = 1 // the account is the recipient
+)
+
+func appendArchiveRecord(dst []byte, peer uint64, incoming bool) []byte {
+	head := byte(archiveVersion)
+	if incoming {
+		head |= archiveIncoming
+	}
+	return binary.AppendUvarint(append(dst, head), peer)
+}
+
+func parseArchiveRecord(b []byte) (peer uint64, incoming bool, err error) {
+	r := &reader{b: b}
+	head := r.byte()
+	if head&0xf0 != archiveVersion {
+		r.fail("archive record %#x", head)
+	}
+	peer = r.uvarint()
+	return peer, head&archiveIncoming != 0, r.end()
+}
+
+// appendTalkHead starts a message record; the encoded command.Message follows.
+func appendTalkHead(dst []byte, ms int64) []byte {
+	return binary.AppendUvarint(append(dst, recordVersion), uint64(ms))
+}
+
+func parseTalk(p command.Position, b []byte) (state.Entry, error) {
+	r := read(b)
+	ms := r.uvarint()
+	if r.err != nil {
+		return state.Entry{}, r.err
+	}
+	m := &command.Message{}
+	if err := proto.Unmarshal(r.b, m); err != nil {
+		return state.Entry{}, corruptf("message at %v: %v", p, err)
+	}
+	return state.Entry{Position: p, Time: time.UnixMilli(int64(ms)).UTC(), Message: m}, nil
+}
+
+// appendPosition is the record of tables that hold one position.
+func appendPosition(dst []byte, p command.Position) []byte {
+	return p.AppendTo(append(dst, recordVersion))
+}
+
+func parsePosition(b []byte) (command.Position, error) {
+	r := read(b)
+	p := r.position()
+	return p, r.end()
+}
+
+func appendStreamRecord(dst []byte, h uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, recordVersion), h)
+}
+
+func parseStreamRecord(b []byte) (uint32, error) {
+	r := read(b)
+	h := r.uint32()
+	return h, r.end()
+}
+
+func appendInvite(dst []byte, i *state.Invite) []byte {
+	var ms uint64
+	if !i.Expires.IsZero() {
+		ms = uint64(i.Expires.UnixMilli())
+	}
+	dst = binary.BigEndian.AppendUint64(append(dst, recordVersion), ms)
+	dst = binary.BigEndian.AppendUint32(dst, i.Uses)
+	return appendString(appendString(dst, i.Inviter), i.Circle)
+}
+
+func parseInvite(b []byte) (state.Invite, error) {
+	r := read(b)
+	ms := int64(r.uint64())
+	i := state.Invite{Uses: r.uint32(), Inviter: r.string(), Circle: r.string()}
+	if ms != 0 {
+		i.Expires = time.UnixMilli(ms).UTC()
+	}
+	return i, r.end()
+}
+
+func appendCircle(dst []byte, members []string) []byte {
+	dst = binary.AppendUvarint(append(dst, recordVersion), uint64(len(members)))
+	for _, m := range members {
+		dst = appendString(dst, m)
+	}
+	return dst
+}
+
+func parseCircle(b []byte) ([]string, error) {
+	r := read(b)
+	n := r.uvarint()
+	if n > maxCircle {
+		r.fail("circle of %d", n)
+	}
+	var members []string
+	for range n {
+		if r.err != nil {
+			break
+		}
+		members = append(members, r.string())
+	}
+	return members, r.end()
+}
+
+// rosterOf counts what an account's roster holds.
+type rosterOf struct {
+	version command.Position // of the last change
+	items   uint32
+	waiting uint32 // requests of entities that are no items
+}
+
+func (o *rosterOf) append(dst []byte) []byte {
+	dst = o.version.AppendTo(append(dst, recordVersion))
+	return binary.AppendUvarint(binary.AppendUvarint(dst, uint64(o.items)), uint64(o.waiting))
+}
+
+func parseRosterOf(b []byte) (rosterOf, error) {
+	r := read(b)
+	o := rosterOf{version: r.position()}
+	items, waiting := r.uvarint(), r.uvarint()
+	if items > 1<<31 || waiting > 1<<31 {
+		r.fail("roster of %d items", items)
+	}
+	o.items, o.waiting = uint32(items), uint32(waiting)
+	return o, r.end()
+}
+
+// contact is a roster record: an item, a request that waits, or both.
+type contact struct {
+	sub     subscription
+	item    bool
+	name    string
+	groups  []string
+	waiting state.Subscription // when sub has pendingIn
+}
+
+const contactIsItem = 1
+
+func (c *contact) append(dst []byte) []byte {
+	var flags byte
+	if c.item {
+		flags = contactIsItem
+	}
+	dst = append(dst, recordVersion, byte(c.sub), flags)
+	dst = appendString(dst, c.name)
+	dst = binary.AppendUvarint(dst, uint64(len(c.groups)))
+	for _, g := range c.groups {
+		dst = appendString(dst, g)
+	}
+	if c.sub&pendingIn != 0 {
+		dst = appendString(appendString(dst, c.waiting.ID), c.waiting.Payload)
+	}
+	return dst
+}
+
+func parseContact(b []byte) (contact, error) {
+	r := read(b)
+	c := contact{sub: subscription(r.byte())}
+	if c.sub&^allSubscription != 0 {
+		r.fail("subscription %#x", c.sub)
+	}
+	c.item = r.byte()&contactIsItem != 0
+	c.name = r.string()
+	n := r.uvarint()
+	if n > maxGroups {
+		r.fail("%d groups", n)
+	}
+	for range n {
+		if r.err != nil {
+			break
+		}
+		c.groups = append(c.groups, r.string())
+	}
+	if c.sub&pendingIn != 0 {
+		c.waiting.ID = r.string()
+		c.waiting.Payload = append([]byte(nil), r.bytes()...)
+	}
+	return c, r.end()
+}
+
+// rosterItem gives what readers and events get.
+func (c *contact) rosterItem(account, peer string) state.RosterItem {
+	i := state.RosterItem{
+		JID:          peer,
+		Name:         c.name,
+		Groups:       c.groups,
+		Subscription: c.sub.name(),
+		Ask:          c.sub&pendingOut != 0,
+		Approved:     c.sub&approved != 0,
+		Listed:       c.item,
+		PendingIn:    c.sub&pendingIn != 0,
+	}
+	if i.PendingIn {
+		i.Pending = c.waiting
+		i.Pending.From, i.Pending.To = peer, account
+		i.Pending.Type = command.SubscriptionType_SUBSCRIPTION_TYPE_SUBSCRIBE
+	}
+	return i
+}
