@@ -151,6 +151,9 @@ func normaliseDomainSlow(s string) (string, error) {
 	}
 	// Dots other than U+002E are mapped only now (RFC 3490 §3.1).
 	out = strings.TrimSuffix(out, ".")
+	if out == "" || out[len(out)-1] == '.' {
+		return "", &Error{"domainpart", "empty label"}
+	}
 	return bounded("domainpart", out)
 }
 

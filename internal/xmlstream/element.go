@@ -72,6 +72,9 @@ func (e *Element) Is(space, local string) bool {
 
 // Get returns the value of the attribute without namespace, "" when absent.
 func (e *Element) Get(local string) string {
+	if e == nil {
+		return ""
+	}
 	v, _ := e.Lookup(local)
 	return v
 }

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xmlstream
+
+import (
+	"bytes"
+	"errors"
+	"io"
+)
+
+// Reader reads an XML stream element by element. It keeps no more of the input
+// than the token that it waits for, and returns an element as soon as its last
+// byte has arrived. It is not safe for concurrent use.
+//
+// An error of the source, such as a timeout, leaves the Reader as it was:
+// the call may be repeated. A *SyntaxError and the end of the stream are final.
+type Reader struct {
+	src    io.Reader
+	lim    Limits
+	buf    []byte // buf[r:w] has been read and not consumed
+	r, w   int
+	srcErr error // came with the last bytes and is told after them
+	final  error // told by every further call
+
+	// The token that starts at buf[r], as far as it has been scanned.
+	scanned int
+	quote   byte // the quote of the attribute value that it ends in, or 0
+
+	used  int  // bytes consumed of the top-level element
+	fresh bool // nothing of the stream header has been consumed
+	builder
+}
+
+const (
+	minBuffer  = 1 << 10
+	emptyReads = 100 // reads of nothing in a row before the source is given up
+)
+
+// NewReader makes a Reader of a stream, which first is to ReadOpen.
+func NewReader(src io.Reader, lim Limits) *Reader {
+	r := &Reader{lim: lim.withDefaults()}
+	r.Reset(src)
+	return r
+}
+
+// Reset starts a new stream on src, as after STARTTLS and SASL (RFC 6120
+// §4.3.3): what has been read and not consumed is discarded, whatever it is;
+// see Buffered. The limits stay.
+func (r *Reader) Reset(src io.Reader) {
+	*r = Reader{src: src, lim: r.lim, fresh: true}
+}
+
+// SetLimits sets the limits of the elements that are read from now on.
+func (r *Reader) SetLimits(lim Limits) { r.lim = lim.withDefaults() }
+
+// Buffered returns the number of bytes that have been read from the source and
+// not been consumed. After <starttls/> there must be none: they came in plain
+// text and could have been injected (RFC 6120 §5.3.1).
+func (r *Reader) Buffered() int { return r.w - r.r }
+
+// ReadOpen reads the XML declaration, if there is one, and the start tag of the
+// stream, which it returns as an element without children (RFC 6120 §4.2). It
+// does not look at the element's name.
+func (r *Reader) ReadOpen() (*Element, error) {
+	if r.final != nil {
+		return nil, r.final
+	}
+	if len(r.open) > 0 {
+		return nil, errors.New("xmlstream: ReadOpen in an open stream")
+	}
+	for {
+		if err := r.space(); err != nil {
+			return nil, r.fail(err)
+		}
+		kind, tok, err := r.token(r.fresh)
+		if err != nil {
+			return nil, r.fail(err)
+		}
+		r.fresh = false
+		if kind == declaration {
+			if err := checkDeclaration(tok); err != nil {
+				return nil, r.fail(err)
+			}
+			continue
+		}
+		if kind != startTag {
+			return nil, r.fail(malformed("the stream does not begin with a start tag"))
+		}
+		e, err := r.start(tok, true, r.lim)
+		if err != nil {
+			return nil, r.fail(err)
+		}
+		r.rooted = true
+		if selfClosing(tok) {
+			r.open = r.open[:0]
+			r.final = io.EOF
+		}
+		r.done()
+		return e, nil
+	}
+}
+
+// Read returns the next complete child of the stream. White space between
+// children, which keeps connections alive (RFC 6120 §4.6.1), is skipped. At the
+// end tag of the stream the error is io.EOF; where the input ends without it,
+// io.ErrUnexpectedEOF.
+func (r *Reader) Read() (*Element, error) {
+	if r.final != nil {
+		return nil, r.final
+	}
+	if !r.rooted {
+		return nil, errors.New("xmlstream: Read before ReadOpen")
+	}
+	return r.element()
+}
+
+// element reads until a top-level element is complete.
+func (r *Reader) element() (*Element, error) {
+	for {
+		if r.atTop() {
+			if err := r.space(); err != nil {
+				return nil, r.fail(err)
+			}
+		}
+		kind, tok, err := r.token(false)
+		if err != nil {
+			return nil, r.fail(err)
+		}
+		if kind == endTag && r.atTop() {
+			return nil, r.fail(r.closeStream(tok))
+		}
+		e, err := r.build(kind, tok, r.lim)
+		if err != nil {
+			return nil, r.fail(err)
+		}
+		if e != nil {
+			r.done()
+			return e, nil
+		}
+	}
+}
+
+// done forgets what counted for the top-level element that is complete.
+func (r *Reader) done() {
+	r.used = 0
+	r.reset()
+}
+
+// fail keeps the errors after which there is nothing to read.
+func (r *Reader) fail(err error) error {
+	var syntax *SyntaxError
+	if errors.As(err, &syntax) || err == io.EOF || err == io.ErrUnexpectedEOF {
+		r.final = err
+		r.release()
+	}
+	return err
+}
+
+// release drops the memory of a Reader that has failed.
+func (r *Reader) release() { r.builder = builder{rooted: r.rooted} }
+
+// space skips white space between top-level elements and makes sure that a
+// byte follows, which must be '<'.
+func (r *Reader) space() error {
+	for {
+		r.r = skipSpace(r.buf[:r.w], r.r)
+		if r.r < r.w {
+			break
+		}
+		if err := r.fill(); err != nil {
+			return err
+		}
+	}
+	switch c := r.buf[r.r]; {
+	case c == '<':
+		return nil
+	case r.rooted:
+		return &SyntaxError{BadFormat, "text between stanzas"}
+	case c >= 0xfe: // the byte order mark of UTF-16
+		return errUTF8()
+	}
+	return malformed("text before the stream's start")
+}
+
+// token returns the next token, which stays valid until the next call.
+func (r *Reader) token(mayDeclare bool) (tokenKind, []byte, error) {
+	left := max(r.lim.MaxBytes-r.used, 0)
+	for {
+		// What lies beyond the limit is not looked at, so that the answer does
+		// not depend on how much has arrived.
+		pending := r.buf[r.r:r.w]
+		over := len(pending) > left
+		if over {
+			pending = pending[:left+1]
+		}
+		r.scanned = min(r.scanned, len(pending))
+		kind, n, err := r.scan(pending, mayDeclare)
+		if err != nil {
+			return 0, nil, err
+		}
+		if n > left || n == 0 && over {
+			return 0, nil, tooMuch("the element is too large")
+		}
+		if n > 0 {
+			tok := r.buf[r.r : r.r+n]
+			r.r += n
+			r.used += n
+			r.scanned, r.quote = 0, 0
+			return kind, tok, nil
+		}
+		if err := r.fill(); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+// fill reads from the source into the buffer, which it shrinks when little is
+// pending and grows when the pending token fills it.
+func (r *Reader) fill() error {
+	if r.srcErr == nil {
+		r.room()
+		for range emptyReads {
+			if r.src == nil {
+				r.srcErr = io.EOF
+				break
+			}
+			n, err := r.src.Read(r.buf[r.w:])
+			if n < 0 || n > len(r.buf)-r.w {
+				return errors.New("xmlstream: the source reports an impossible count")
+			}
+			r.w += n
+			r.srcErr = err
+			if n > 0 {
+				return nil
+			}
+			if err != nil {
+				break
+			}
+		}
+		if r.srcErr == nil {
+			return io.ErrNoProgress
+		}
+	}
+	err := r.srcErr
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	r.srcErr = nil
+	return err
+}
+
+// room makes room for at least one byte. token has made sure that the pending
+// bytes are within the limit before it asks for more.
+func (r *Reader) room() {
+	pending := r.w - r.r
+	size := len(r.buf)
+	switch {
+	case r.src == nil:
+		return
+	case size > minBuffer && pending <= minBuffer/2, size == 0:
+		size = minBuffer
+	case r.w < size:
+		return
+	case r.r >= size/2 || size > r.lim.MaxBytes && r.r > 0:
+		r.w = copy(r.buf, r.buf[r.r:r.w])
+		r.r = 0
+		return
+	default:
+		size = max(min(2*size, r.lim.MaxBytes+1), pending+1)
+	}
+	buf := make([]byte, size)
+	r.w = copy(buf, r.buf[r.r:r.w])
+	r.buf, r.r = buf, 0
+}
+
+// ParseElement parses one element that makes up all of b, as a WebSocket
+// message does (RFC 7395 §3.3). b is not kept.
+func ParseElement(b []byte, lim Limits) (*Element, error) {
+	if len(b) == 0 || b[0] != '<' {
+		return nil, malformed("a message begins with '<'")
+	}
+	r := Reader{lim: lim.withDefaults(), buf: b, w: len(b)}
+	e, err := r.element()
+	if err == io.ErrUnexpectedEOF {
+		return nil, malformed("the element is not complete")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r.r = skipSpace(b, r.r); r.r < len(b) {
+		return nil, malformed("something follows the element")
+	}
+	return e, nil
+}
+
+type tokenKind uint8
+
+const (
+	text tokenKind = iota
+	startTag
+	endTag
+	cdata
+	declaration
+)
+
+const (
+	cdataStart = "<![CDATA["
+	cdataEnd   = "]]>"
+)
+
+// scan looks for the end of the token that b starts with, from where it stopped
+// the last time. It returns the token's length, 0 when its end is not in b.
+func (r *Reader) scan(b []byte, mayDeclare bool) (tokenKind, int, error) {
+	if len(b) == 0 {
+		return 0, 0, nil
+	}
+	if b[0] != '<' {
+		i := bytes.IndexByte(b[r.scanned:], '<')
+		if i < 0 {
+			r.scanned = len(b)
+			return text, 0, nil
+		}
+		return text, r.scanned + i, nil
+	}
+	if len(b) < 2 {
+		return 0, 0, nil
+	}
+	switch b[1] {
+	case '?':
+		if !mayDeclare {
+			return 0, 0, &SyntaxError{RestrictedXML, "a processing instruction"}
+		}
+		n, err := r.scanDeclaration(b)
+		return declaration, n, err
+	case '!':
+		n, err := r.scanCDATA(b)
+		return cdata, n, err
+	case '/':
+		n, err := r.scanTag(b)
+		return endTag, n, err
+	}
+	n, err := r.scanTag(b)
+	return startTag, n, err
+}
+
+// scanTag finds the '>' of a tag. A '<' in it ends the wait at once.
+func (r *Reader) scanTag(b []byte) (int, error) {
+	i, quote := max(r.scanned, 1), r.quote
+	for ; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '<':
+			return 0, malformed("'<' in a tag")
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '"' || c == '\'':
+			quote = c
+		case c == '>':
+			return i + 1, nil
+		}
+	}
+	r.scanned, r.quote = i, quote
+	return 0, nil
+}
+
+// scanCDATA finds the end of a CDATA section, and refuses everything else that
+// begins with "<!" (RFC 6120 §11.1).
+func (r *Reader) scanCDATA(b []byte) (int, error) {
+	n := min(len(b), len(cdataStart))
+	if string(b[:n]) != cdataStart[:n] {
+		return 0, &SyntaxError{RestrictedXML, "a comment or a document type declaration"}
+	}
+	if n < len(cdataStart) {
+		return 0, nil
+	}
+	if r.atTop() {
+		return 0, &SyntaxError{BadFormat, "text between stanzas"}
+	}
+	from := max(r.scanned, n)
+	if i := bytes.Index(b[from:], []byte(cdataEnd)); i >= 0 {
+		return from + i + len(cdataEnd), nil
+	}
+	r.scanned = max(n, len(b)-len(cdataEnd)+1)
+	return 0, nil
+}
+
+// scanDeclaration finds the end of the XML declaration. It is short, so that it
+// is scanned anew each time.
+func (r *Reader) scanDeclaration(b []byte) (int, error) {
+	const start, longest = "<?xml", 128
+	n := min(len(b), len(start))
+	if string(b[:n]) != start[:n] || len(b) > n && !isSpace(b[n]) {
+		return 0, &SyntaxError{RestrictedXML, "a processing instruction"}
+	}
+	if i := bytes.Index(b[:min(len(b), longest)], []byte("?>")); i >= 0 {
+		return i + 2, nil
+	}
+	if len(b) >= longest {
+		return 0, malformed("an XML declaration without end")
+	}
+	return 0, nil
+}
+
+// selfClosing tells whether a start tag is an empty-element tag.
+func selfClosing(tok []byte) bool { return len(tok) > 2 && tok[len(tok)-2] == '/' }
