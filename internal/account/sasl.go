@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package account
+
+import (
+	"bytes"
+	"context"
+	"unicode/utf8"
+
+	"bavard/internal/jid"
+	"bavard/internal/state"
+)
+
+// Condition is a SASL error condition (RFC 6120 §6.5).
+type Condition string
+
+// SASL error conditions.
+const (
+	Aborted              Condition = "aborted"
+	EncryptionRequired   Condition = "encryption-required"
+	IncorrectEncoding    Condition = "incorrect-encoding"
+	InvalidAuthzid       Condition = "invalid-authzid"
+	InvalidMechanism     Condition = "invalid-mechanism"
+	MalformedRequest     Condition = "malformed-request"
+	NotAuthorized        Condition = "not-authorized"
+	TemporaryAuthFailure Condition = "temporary-auth-failure"
+)
+
+// Failure ends a SASL exchange without success.
+type Failure struct {
+	Condition Condition
+	Text      string // English; may be ""
+	Cause     error  // for the log; never shown to the client
+}
+
+func (f *Failure) Error() string {
+	s := "authentication failed: " + string(f.Condition)
+	if f.Text != "" {
+		s += ": " + f.Text
+	}
+	if f.Cause != nil {
+		s += ": " + f.Cause.Error()
+	}
+	return s
+}
+
+func (f *Failure) Unwrap() error { return f.Cause }
+
+// Exchange is the server's side of one SASL attempt. It is not safe for
+// concurrent use.
+type Exchange interface {
+	// Next takes the client's next message. While done is false, out is the
+	// challenge to send; once it is true the client is who Account says and
+	// out, unless nil, is the additional data with success. The error is a
+	// *Failure and ends the exchange.
+	Next(ctx context.Context, in []byte) (out []byte, done bool, err error)
+	// Account is whom the exchange authenticated, the zero Account before
+	// that.
+	Account() state.Account
+}
+
+// Mechanisms names the SASL mechanisms, the preferred one first. PLAIN is for
+// streams that nobody else can read.
+func Mechanisms(plain bool) []string {
+	m := []string{scramSHA256.name, scramSHA1.name}
+	if plain {
+		m = append(m, "PLAIN")
+	}
+	return m
+}
+
+// Begin starts an exchange with the named mechanism, or says that there is no
+// such mechanism.
+func (s *Service) Begin(mech string) (Exchange, bool) {
+	switch mech {
+	case scramSHA256.name:
+		return &scram{service: s, mech: scramSHA256}, true
+	case scramSHA1.name:
+		return &scram{service: s, mech: scramSHA1}, true
+	case "PLAIN":
+		return &plain{service: s}, true
+	}
+	return nil, false
+}
+
+// authorize checks the authorization identity that a client asked for: only
+// its own (RFC 6120 §6.3.8).
+func authorize(authzid string, acc state.Account) error {
+	if authzid == "" {
+		return nil
+	}
+	j, err := jid.Parse(authzid)
+	if err != nil || !j.IsBare() || j.String() != acc.JID {
+		return &Failure{Condition: InvalidAuthzid}
+	}
+	return nil
+}
+
+// plain is the mechanism PLAIN (RFC 4616).
+type plain struct {
+	service *Service
+	account state.Account
+}
+
+func (x *plain) Account() state.Account { return x.account }
+
+func (x *plain) Next(ctx context.Context, in []byte) ([]byte, bool, error) {
+	parts := bytes.Split(in, []byte{0})
+	if len(parts) != 3 || len(parts[1]) == 0 || len(parts[2]) == 0 || !utf8.Valid(in) {
+		return nil, false, &Failure{Condition: MalformedRequest}
+	}
+	acc, err := x.service.Verify(ctx, string(parts[1]), string(parts[2]))
+	if err != nil {
+		return nil, false, err
+	}
+	if err := authorize(string(parts[0]), acc); err != nil {
+		return nil, false, err
+	}
+	x.account = acc
+	return nil, true, nil
+}
