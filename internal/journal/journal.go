@@ -40,7 +40,8 @@ type Batch struct {
 	// Revision orders batches and never repeats within an epoch; it may skip.
 	Revision uint64
 	// Writer names the node, Incarnation its start (random per Open), Counter
-	// is dense per incarnation and starts at 1.
+	// is dense per incarnation and starts at 1. Batch 1 has no commands: it takes
+	// the writer's key over and so fences earlier incarnations.
 	Writer      string
 	Incarnation uint64
 	Counter     uint64

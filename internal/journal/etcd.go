@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+)
+
+// Keys; docs/formats/journal.md.
+const (
+	batchPrefix = "bavard/1/batch/" // followed by the writer's name
+	idKey       = "bavard/1/journal"
+)
+
+const (
+	defaultMinFree  = 256 << 20
+	defaultQuota    = 1 << 30
+	defaultMaxSpool = 1 << 30
+	// windowBytes bounds the history that etcd keeps: a Watch that starts further
+	// behind stalls the writers.
+	windowBytes = 64 << 20
+	// startTimeout bounds the wait for etcd to be ready.
+	startTimeout = 30 * time.Second
+)
+
+// Options of the etcd engine. Name, Dir and SpoolDir are required.
+type Options struct {
+	// Name of this node and writer: 1 to 64 letters, digits, '.', '_' or '-'.
+	Name string
+	// Dir holds etcd's data, SpoolDir the local copy of the journal's end. Both
+	// are made if need be, for the owner alone.
+	Dir      string
+	SpoolDir string
+	// Log takes the journal's messages and etcd's own from warnings on; nil:
+	// nothing is logged.
+	Log *slog.Logger
+	// MinFree is the room that must be left on the disks of Dir and SpoolDir, in
+	// bytes; with less Submit answers ErrFull. 256 MiB if 0.
+	MinFree uint64
+	// Quota bounds etcd's database in bytes; 1 GiB if 0.
+	Quota int64
+	// MaxSpool bounds what is spooled and not released, in bytes; beyond it
+	// Submit answers ErrFull. 1 GiB if 0.
+	MaxSpool int64
+	// InitialCluster lists the members as etcd does ("a=https://host1:2380,…");
+	// empty: this node alone, which listens nowhere. A cell of several nodes is
+	// not offered yet.
+	InitialCluster string
+
+	// For tests.
+	window    int64 // windowBytes if 0
+	free      func(dir string) (uint64, error)
+	wrapStore func(store) store
+}
+
+// etcdJournal is a Journal on an embedded etcd.
+type etcdJournal struct {
+	opts     Options
+	log      *slog.Logger
+	lock     *dirLock
+	etcd     *embed.Etcd
+	client   *clientv3.Client
+	id       journalID
+	appender *appender
+	latest   *latestReads
+	window   *window
+	space    space
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	close  sync.Once
+	closed error
+
+	mu     sync.Mutex
+	tailer *etcdTailer
+}
+
+// OpenEtcd starts an embedded etcd on opts.Dir and takes the writer's key over.
+// It errs when another process uses the directory, when etcd finds its data
+// damaged, or when ctx ends before there is a leader.
+func OpenEtcd(ctx context.Context, opts Options) (Journal, error) {
+	j, err := newEtcdJournal(opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.open(ctx); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return j, nil
+}
+
+func newEtcdJournal(opts Options) (*etcdJournal, error) {
+	if err := checkWriter(opts.Name); err != nil {
+		return nil, err
+	}
+	if opts.Dir == "" || opts.SpoolDir == "" {
+		return nil, errors.New("journal: Dir and SpoolDir are required")
+	}
+	if opts.InitialCluster != "" {
+		return nil, errors.New("journal: cells of several nodes are not supported yet")
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if opts.free == nil {
+		opts.free = freeBytes
+	}
+	setDefault(&opts.MinFree, defaultMinFree)
+	setDefault(&opts.Quota, defaultQuota)
+	setDefault(&opts.MaxSpool, defaultMaxSpool)
+	setDefault(&opts.window, windowBytes)
+	j := &etcdJournal{opts: opts, log: opts.Log, window: newWindow(opts.window)}
+	j.ctx, j.cancel = context.WithCancel(context.Background())
+	return j, nil
+}
+
+func setDefault[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}
+
+func checkWriter(name string) error {
+	ok := len(name) > 0 && len(name) <= maxWriter
+	for _, c := range []byte(name) {
+		ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-')
+	}
+	if !ok {
+		return fmt.Errorf("journal: %q cannot name a node: use 1 to %d letters, digits, '.', '_' or '-'", name, maxWriter)
+	}
+	return nil
+}
+
+func (j *etcdJournal) open(ctx context.Context) error {
+	for _, dir := range []string{j.opts.Dir, j.opts.SpoolDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+	}
+	var err error
+	if j.lock, err = lockDir(j.opts.Dir); err != nil {
+		return err
+	}
+	if err := j.start(ctx); err != nil {
+		return err
+	}
+	j.client = v3client.New(j.etcd.Server)
+	if err := j.clearAlarm(ctx); err != nil {
+		return err
+	}
+	if err := j.identify(ctx); err != nil {
+		return err
+	}
+	incarnation, err := randomIncarnation()
+	if err != nil {
+		return err
+	}
+	var s store = &etcdStore{client: j.client, key: batchPrefix + j.opts.Name}
+	if j.opts.wrapStore != nil {
+		s = j.opts.wrapStore(s)
+	}
+	j.appender = newAppender(s, j.opts.Name, incarnation, j.log)
+	j.appender.noSpace = j.space.refused
+	j.latest = newLatestReads(j.readLatest)
+	if err := j.appender.open(ctx); err != nil {
+		j.appender = nil
+		return err
+	}
+	j.checkSpace()
+	j.wg.Go(j.keepWindow)
+	j.wg.Go(j.watchSpace)
+	j.wg.Go(j.watchServer)
+	return nil
+}
+
+// start runs etcd until it is ready for use.
+func (j *etcdJournal) start(ctx context.Context) error {
+	cfg, err := etcdConfig(&j.opts)
+	if err != nil {
+		return err
+	}
+	if j.etcd, err = embed.StartEtcd(cfg); err != nil {
+		j.etcd = nil
+		return fmt.Errorf("journal: starting etcd on %s: %w", j.opts.Dir, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	select {
+	case <-j.etcd.Server.ReadyNotify():
+		return nil
+	case <-j.etcd.Server.StopNotify():
+		return errors.New("journal: etcd stopped while starting; see its log messages")
+	case <-ctx.Done():
+		return fmt.Errorf("journal: etcd is not ready: %w", ctx.Err())
+	}
+}
+
+// identify reads the journal's id, and gives it one when it is new.
+func (j *etcdJournal) identify(ctx context.Context) error {
+	var fresh journalID
+	if _, err := rand.Read(fresh[:]); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	resp, err := j.client.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(idKey), "=", 0)).
+		Then(clientv3.OpPut(idKey, string(fresh[:]))).
+		Else(clientv3.OpGet(idKey)).Commit()
+	if err != nil {
+		return fmt.Errorf("journal: reading its id: %w", err)
+	}
+	if resp.Succeeded {
+		j.id = fresh
+		return nil
+	}
+	kvs := resp.Responses[0].GetResponseRange().GetKvs()
+	if len(kvs) != 1 || len(kvs[0].Value) != len(j.id) {
+		return damagef(0, "the journal's id is not %d bytes", len(j.id))
+	}
+	copy(j.id[:], kvs[0].Value)
+	return nil
+}
+
+func randomIncarnation() (uint64, error) {
+	var b [8]byte
+	for {
+		if _, err := rand.Read(b[:]); err != nil {
+			return 0, fmt.Errorf("journal: %w", err)
+		}
+		if n := binary.LittleEndian.Uint64(b[:]); n != 0 {
+			return n, nil
+		}
+	}
+}
+
+func (j *etcdJournal) Submit(ctx context.Context, cmd []byte, settled Settled) error {
+	return j.appender.submit(ctx, cmd, settled)
+}
+
+func (j *etcdJournal) Incarnation() uint64 { return j.appender.incarnation }
+
+func (j *etcdJournal) Latest(ctx context.Context) (uint64, error) { return j.latest.get(ctx) }
+
+// readLatest gives the revision of the newest batch, from etcd's index in memory.
+func (j *etcdJournal) readLatest(ctx context.Context) (uint64, error) {
+	resp, err := j.client.Get(ctx, batchPrefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		return 0, err
+	}
+	var latest uint64
+	for _, kv := range resp.Kvs {
+		latest = max(latest, uint64(kv.ModRevision))
+	}
+	return latest, nil
+}
+
+func (j *etcdJournal) Release(revision uint64) { j.window.release(revision) }
+
+func (j *etcdJournal) Stats() Stats {
+	var s Stats
+	j.appender.fill(&s)
+	j.window.fill(&s)
+	s.HasLeader = j.etcd.Server.Leader() != 0
+	s.DatabaseSize = j.etcd.Server.Backend().Size()
+	return s
+}
+
+// watchServer ends the journal when etcd stops by itself.
+func (j *etcdJournal) watchServer() {
+	select {
+	case <-j.ctx.Done():
+	case <-j.etcd.Server.StopNotify():
+		j.log.Error("journal: etcd stopped by itself")
+		j.appender.cancel()
+	}
+}
+
+// Close is Journal.Close.
+func (j *etcdJournal) Close() error {
+	j.close.Do(func() { j.closed = j.shut() })
+	return j.closed
+}
+
+func (j *etcdJournal) shut() error {
+	j.cancel()
+	if j.appender != nil {
+		j.appender.stop()
+		j.latest.stop()
+	}
+	j.mu.Lock()
+	t := j.tailer
+	j.mu.Unlock()
+	if t != nil {
+		_ = t.Close() // never fails
+	}
+	j.wg.Wait()
+	var errs []error
+	if j.client != nil {
+		if err := j.client.Close(); err != nil && !errors.Is(err, context.Canceled) {
+			errs = append(errs, fmt.Errorf("journal: %w", err))
+		}
+	}
+	if j.etcd != nil {
+		j.etcd.Close()
+	}
+	if j.lock != nil {
+		errs = append(errs, j.lock.release())
+	}
+	return errors.Join(errs...)
+}
+
+// etcdDir is etcd's own directory: nothing else lies in it.
+func (o *Options) etcdDir() string { return filepath.Join(o.Dir, "etcd") }

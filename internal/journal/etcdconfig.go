@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+
+	"go.etcd.io/etcd/pkg/v3/featuregate"
+	"go.etcd.io/etcd/server/v3/embed"
+)
+
+const (
+	// Heartbeat 50 ms and election 500 ms: about 1 s to a new leader.
+	tickMs     = 50
+	electionMs = 500
+	// The defaults keep hundreds of MiB of large batches in memory.
+	snapshotCount  = 500
+	catchUpEntries = 100
+	// defragMiB is what a defragmentation at start must free to be worth it: etcd's
+	// file grows to its peak, and what compaction frees is used again.
+	defragMiB = 256
+)
+
+// etcdConfig is for one member that listens on nothing: its only client is in
+// this process.
+func etcdConfig(opts *Options) (*embed.Config, error) {
+	cfg := embed.NewConfig()
+	cfg.Name = opts.Name
+	cfg.Dir = opts.etcdDir()
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(opts.Log))
+	cfg.LogLevel = "warn"
+
+	self := url.URL{Scheme: "unix", Host: opts.Name}
+	cfg.ListenPeerUrls, cfg.ListenClientUrls, cfg.AdvertiseClientUrls = nil, nil, nil
+	cfg.AdvertisePeerUrls = []url.URL{self}
+	cfg.InitialCluster = opts.Name + "=" + self.String()
+	cfg.InitialClusterToken = "bavard"
+
+	cfg.TickMs, cfg.ElectionMs = tickMs, electionMs
+	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = snapshotCount, catchUpEntries
+	cfg.QuotaBackendBytes = opts.Quota
+	cfg.AutoCompactionRetention = "0" // keepWindow compacts
+	cfg.BootstrapDefragThresholdMegabytes = defragMiB
+	cfg.EnableGRPCGateway = false
+
+	// The check at start compares with peers and refuses to run when it finds a
+	// difference; the periodic ones would stop the cell's writes.
+	cfg.CorruptCheckTime = 0
+	gate, ok := cfg.ServerFeatureGate.(featuregate.MutableFeatureGate)
+	if !ok {
+		return nil, errors.New("journal: etcd's feature gates cannot be set")
+	}
+	if err := gate.Set("InitialCorruptCheck=true,CompactHashCheck=false"); err != nil {
+		return nil, fmt.Errorf("journal: etcd's feature gates: %w", err)
+	}
+	return cfg, nil
+}

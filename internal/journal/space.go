@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// spaceEvery is how often free space is looked at.
+	spaceEvery = time.Second
+	// freeUpEvery is how often space is made in a database that is at its quota.
+	freeUpEvery = 5 * time.Second
+	// freeUpTimeout bounds that work.
+	freeUpTimeout = time.Minute
+)
+
+// space remembers what is known about room for more.
+type space struct {
+	mu      sync.Mutex
+	noSpace bool      // etcd is at its quota, or was until its alarm is cleared
+	tried   time.Time // when space was made last
+	reason  string    // why Submit is refused; "" if it is not
+}
+
+// refused notes that etcd turned a batch down.
+func (s *space) refused() {
+	s.mu.Lock()
+	s.noSpace = true
+	s.mu.Unlock()
+}
+
+// due reports whether space must be made now.
+func (s *space) due(now time.Time) (full, due bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.noSpace || now.Sub(s.tried) < freeUpEvery {
+		return s.noSpace, false
+	}
+	s.tried = now
+	return true, true
+}
+
+func (s *space) made() {
+	s.mu.Lock()
+	s.noSpace = false
+	s.mu.Unlock()
+}
+
+// freeBytes is what an unprivileged process may still write to dir's disk.
+func freeBytes(dir string) (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return uint64(st.Bavail) * uint64(st.Bsize), nil
+}
+
+// watchSpace refuses commands before a disk is full: etcd ends the process when
+// it cannot write.
+func (j *etcdJournal) watchSpace() {
+	tick := time.NewTicker(spaceEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			j.checkSpace()
+		case <-j.ctx.Done():
+			return
+		}
+	}
+}
+
+// checkSpace sets what Submit answers.
+func (j *etcdJournal) checkSpace() {
+	full, due := j.space.due(time.Now())
+	if due {
+		ctx, cancel := context.WithTimeout(j.ctx, freeUpTimeout)
+		err := j.freeUp(ctx)
+		cancel()
+		if err == nil {
+			j.space.made()
+			full = false
+		} else if j.ctx.Err() == nil {
+			j.log.Error("journal: no space made in etcd's database, trying again", "error", err)
+		}
+	}
+	reason := j.shortage()
+	if reason == "" && full {
+		reason = "etcd's database is at its quota"
+	}
+	j.space.mu.Lock()
+	before := j.space.reason
+	j.space.reason = reason
+	j.space.mu.Unlock()
+	switch {
+	case reason == "" && before != "":
+		j.log.Info("journal: takes commands again")
+		j.appender.setRefusal(nil)
+	case reason != "" && before == "":
+		j.log.Error("journal: takes no commands until there is room", "cause", reason)
+		j.appender.setRefusal(fmt.Errorf("%w: %s", ErrFull, reason))
+	}
+}
+
+// shortage says what is short: disks or spool.
+func (j *etcdJournal) shortage() string {
+	for _, dir := range []string{j.opts.Dir, j.opts.SpoolDir} {
+		free, err := j.opts.free(dir)
+		if err != nil {
+			return fmt.Sprintf("free space of %s is unknown: %v", dir, err)
+		}
+		if free < j.opts.MinFree {
+			return fmt.Sprintf("%d MiB free on the disk of %s, %d MiB are needed", free>>20, dir, j.opts.MinFree>>20)
+		}
+	}
+	if t := j.currentTailer(); t != nil {
+		if n := t.spool.bytes(); n > j.opts.MaxSpool {
+			return fmt.Sprintf("the view is %d MiB behind", n>>20)
+		}
+	}
+	return ""
+}
+
+// freeUp compacts what is released, defragments, and only then disarms the
+// alarm, which would come back with the next batch otherwise.
+func (j *etcdJournal) freeUp(ctx context.Context) error {
+	if released := j.window.releasedTo(); released > 0 {
+		if err := j.compact(ctx, released); err != nil {
+			return fmt.Errorf("compacting: %w", err)
+		}
+	}
+	if _, err := j.client.Defragment(ctx, ""); err != nil {
+		return fmt.Errorf("defragmenting: %w", err)
+	}
+	if size := j.etcd.Server.Backend().Size(); size+2*MaxBatch > j.opts.Quota {
+		return fmt.Errorf("%d MiB of %d MiB are in use", size>>20, j.opts.Quota>>20)
+	}
+	if _, err := j.client.AlarmDisarm(ctx, &clientv3.AlarmMember{}); err != nil {
+		return fmt.Errorf("disarming: %w", err)
+	}
+	return nil
+}
+
+// clearAlarm deals at start with the alarms that are stored with the data.
+func (j *etcdJournal) clearAlarm(ctx context.Context) error {
+	resp, err := j.client.AlarmList(ctx)
+	if err != nil {
+		return fmt.Errorf("journal: alarms: %w", err)
+	}
+	for _, a := range resp.Alarms {
+		switch a.Alarm {
+		case etcdserverpb.AlarmType_CORRUPT:
+			return damagef(0, "etcd has raised its alarm of corruption")
+		case etcdserverpb.AlarmType_NOSPACE:
+			j.log.Warn("journal: etcd's database was at its quota, making space")
+			if err := j.freeUp(ctx); err != nil {
+				return fmt.Errorf("%w: %w", ErrFull, err)
+			}
+		}
+	}
+	return nil
+}
