@@ -112,6 +112,11 @@ func (d *Dir) start() error {
 	if _, err := d.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
+	for _, name := range []string{d.TLS(), d.Keys()} {
+		if err := os.MkdirAll(name, 0o700); err != nil {
+			return fmt.Errorf("data directory: %w", err)
+		}
+	}
 	// What a killed server left behind would name listeners that are gone.
 	if err := os.Remove(d.join(addressesName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("data directory: %w", err)
