@@ -34,6 +34,9 @@ const (
 	NSTime        = "urn:xmpp:time"                          // XEP-0202
 	NSDelay       = "urn:xmpp:delay"                         // XEP-0203
 	NSCarbons     = "urn:xmpp:carbons:2"                     // XEP-0280
+	NSOmemoLegacy = "eu.siacs.conversations.axolotl"         // XEP-0384, 0.3
+	NSOmemo       = "urn:xmpp:omemo:2"                       // XEP-0384
+	NSCommands    = "http://jabber.org/protocol/commands"    // XEP-0050
 	NSForward     = "urn:xmpp:forward:0"                     // XEP-0297
 	NSMAM         = "urn:xmpp:mam:2"                         // XEP-0313
 	NSMAMExtended = "urn:xmpp:mam:2#extended"                // XEP-0313

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cell joins a node's journal and view: commands go into the journal,
+// committed batches are applied to the view in order, outcomes find their way
+// back to who submitted the command, and events go to dispatch.
+package cell
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"bavard/internal/command"
+	"bavard/internal/journal"
+	"bavard/internal/state"
+	"bavard/internal/view"
+)
+
+// MaxInFlight bounds the commands of this node that are submitted and not yet
+// applied. It is what pushes back on sessions when the disk or the view lags.
+const MaxInFlight = 8192
+
+// ErrStopped: the cell has stopped; the command may or may not take effect.
+var ErrStopped = errors.New("cell: stopped")
+
+// Options of a cell.
+type Options struct {
+	// Journal is handed over: Close closes it, and so does a failed Open.
+	Journal journal.Journal
+	// ViewDir and View say where and how the view is kept. View.OnFlush is taken
+	// by the cell.
+	ViewDir string
+	View    view.Options
+	Logger  *slog.Logger
+	// Events is called by the applier after each batch, before the outcomes of
+	// its commands are handed out. It must not block.
+	Events func([]state.Event)
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// JournalStats gives the figures of the cell's journal.
+func (c *Cell) JournalStats() journal.Stats { return c.o.Journal.Stats() }
+
+// Done is told the outcome of a command, or an error when it will never be
+// known here (ErrStopped) or was never committed. It must not block.
+type Done func(command.Outcome, error)
+
+// Cell of one node. Its journal and view are closed by Close.
+type Cell struct {
+	*view.View // for its readers
+
+	o      Options
+	slots  chan struct{} // one for each command in flight
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   chan struct{} // closed when the applier has ended
+
+	mu sync.Mutex // guards all below
+	// The journal settles a command and the view applies it, in either order;
+	// whoever comes second completes it. Bounded by MaxInFlight.
+	waiting  map[key]Done
+	outcomes map[key]command.Outcome
+	err      error         // why the applier ended
+	changed  chan struct{} // closed and replaced whenever applied moves
+
+	applied atomic.Uint64 // revision
+	flushed chan struct{} // the view has made more durable
+}
+
+type key struct {
+	revision uint64
+	index    uint32
+}
+
+// Open opens the view, starts the applier at its position and waits until the
+// view has what the journal has. A new cell gets its first command.
+func Open(ctx context.Context, o Options) (*Cell, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Events == nil {
+		o.Events = func([]state.Event) {}
+	}
+	run, cancel := context.WithCancel(context.Background())
+	c := &Cell{
+		o: o, slots: make(chan struct{}, MaxInFlight), ctx: run, cancel: cancel, done: make(chan struct{}),
+		waiting: map[key]Done{}, outcomes: map[key]command.Outcome{}, changed: make(chan struct{}),
+		flushed: make(chan struct{}, 1),
+	}
+	o.View.OnFlush = func() {
+		select {
+		case c.flushed <- struct{}{}:
+		default:
+		}
+	}
+	var err error
+	if c.View, err = view.Open(o.ViewDir, o.View); err != nil {
+		cancel()
+		return nil, errors.Join(err, o.Journal.Close())
+	}
+	c.applied.Store(c.Applied().Revision)
+	tail, err := o.Journal.Tail(run, c.Applied().Revision)
+	if err != nil {
+		cancel()
+		return nil, errors.Join(fmt.Errorf("cell: tail the journal: %w", err), c.View.Close(), o.Journal.Close())
+	}
+	go c.apply(tail)
+	go c.release()
+	if err := c.begin(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// begin catches up and, when the cell is new, gives it its archive key.
+func (c *Cell) begin(ctx context.Context) error {
+	if err := c.Current(ctx); err != nil {
+		return fmt.Errorf("cell: catch up with the journal: %w", err)
+	}
+	if _, ok := c.ArchiveKey(); ok {
+		return nil
+	}
+	key := make([]byte, 16)
+	if _, err := rand.Read(key); err != nil {
+		return fmt.Errorf("cell: make the archive key: %w", err)
+	}
+	_, err := c.Do(ctx, &command.Command{Request: &command.Command_CellInit{
+		CellInit: &command.CellInit{ArchiveKey: key, Domain: c.o.View.Domain},
+	}})
+	if err != nil {
+		return fmt.Errorf("cell: initialise: %w", err)
+	}
+	return nil
+}
+
+// release tells the journal what it may drop, whenever the view has made more
+// durable.
+func (c *Cell) release() {
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-c.flushed:
+			durable, err := c.Durable()
+			if err != nil {
+				c.o.Logger.Error("read how far the view is durable", "err", err)
+				continue
+			}
+			c.o.Journal.Release(durable.Revision)
+		}
+	}
+}
+
+// Submit stamps the command and appends it to the journal. done is called
+// exactly once unless an error is returned. Commands of one caller are applied
+// in the order of its calls. It blocks while too much is in flight.
+func (c *Cell) Submit(ctx context.Context, cmd *command.Command, done func(command.Outcome, error)) error {
+	select {
+	case c.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ctx.Done():
+		return ErrStopped
+	}
+	cmd.TimeMs = c.o.Now().UnixMilli()
+	b, err := proto.Marshal(cmd)
+	if err != nil {
+		<-c.slots
+		return fmt.Errorf("cell: encode command: %w", err)
+	}
+	err = c.o.Journal.Submit(ctx, b, func(revision uint64, index uint32, err error) {
+		c.settled(key{revision, index}, done, err)
+	})
+	if err != nil {
+		<-c.slots
+	}
+	return err
+}
+
+// settled is the journal's word on a command.
+func (c *Cell) settled(k key, done Done, err error) {
+	if err == nil {
+		c.mu.Lock()
+		out, ok := c.outcomes[k]
+		if !ok && c.err == nil {
+			c.waiting[k] = done
+			c.mu.Unlock()
+			return
+		}
+		delete(c.outcomes, k)
+		err = c.err
+		c.mu.Unlock()
+		if ok {
+			<-c.slots
+			done(out, nil)
+			return
+		}
+	}
+	<-c.slots
+	done(command.Outcome{}, err)
+}
+
+// Do submits a command and waits for its outcome.
+func (c *Cell) Do(ctx context.Context, cmd *command.Command) (command.Outcome, error) {
+	type answer struct {
+		out command.Outcome
+		err error
+	}
+	ch := make(chan answer, 1)
+	if err := c.Submit(ctx, cmd, func(out command.Outcome, err error) { ch <- answer{out, err} }); err != nil {
+		return command.Outcome{}, err
+	}
+	select {
+	case a := <-ch:
+		return a.out, a.err
+	case <-ctx.Done():
+		return command.Outcome{}, ctx.Err()
+	}
+}
+
+// Current waits until the view has applied all that was committed anywhere in
+// the cell before the call.
+func (c *Cell) Current(ctx context.Context) error {
+	latest, err := c.o.Journal.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	return c.wait(ctx, latest)
+}
+
+func (c *Cell) wait(ctx context.Context, revision uint64) error {
+	for c.applied.Load() < revision {
+		c.mu.Lock()
+		changed, err := c.changed, c.err
+		c.mu.Unlock()
+		if c.applied.Load() >= revision {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// apply is the applier: the only goroutine that writes to the view.
+func (c *Cell) apply(tail journal.Tailer) {
+	defer close(c.done)
+	defer tail.Close()
+	for {
+		batch, err := tail.Next(c.ctx)
+		if err != nil {
+			c.stop(err)
+			return
+		}
+		result, err := c.View.Apply(view.Batch{Revision: batch.Revision, Commands: batch.Commands})
+		if err != nil {
+			c.stop(fmt.Errorf("cell: apply revision %d: %w", batch.Revision, err))
+			return
+		}
+		if len(result.Events) > 0 {
+			c.o.Events(result.Events)
+		}
+		c.finish(batch, result.Outcomes)
+	}
+}
+
+// finish hands out the outcomes of a batch, if it is this node's own.
+func (c *Cell) finish(batch journal.Batch, outcomes []command.Outcome) {
+	var ready []Done
+	own := batch.Incarnation == c.o.Journal.Incarnation()
+	if own {
+		ready = make([]Done, len(outcomes))
+	}
+	c.mu.Lock()
+	c.applied.Store(batch.Revision)
+	close(c.changed)
+	c.changed = make(chan struct{})
+	if own {
+		for i, out := range outcomes {
+			k := key{batch.Revision, uint32(i)}
+			if done, ok := c.waiting[k]; ok {
+				delete(c.waiting, k)
+				ready[i] = done
+			} else {
+				c.outcomes[k] = out
+			}
+		}
+	}
+	c.mu.Unlock()
+	for i, done := range ready {
+		if done != nil {
+			<-c.slots
+			done(outcomes[i], nil)
+		}
+	}
+}
+
+// stop ends the applier: whoever waits is told.
+func (c *Cell) stop(err error) {
+	if c.ctx.Err() != nil {
+		err = ErrStopped
+	} else {
+		c.o.Logger.Error("the applier has stopped; this node needs a restart", "err", err)
+	}
+	c.mu.Lock()
+	c.err = err
+	waiting := c.waiting
+	c.waiting = map[key]Done{}
+	close(c.changed)
+	c.changed = make(chan struct{})
+	c.mu.Unlock()
+	for _, done := range waiting {
+		<-c.slots
+		done(command.Outcome{}, err)
+	}
+}
+
+// Stopped is closed when the applier has ended; Err says why.
+func (c *Cell) Stopped() <-chan struct{} { return c.done }
+
+// Err of the applier; nil while it runs.
+func (c *Cell) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// InFlight commands of this node.
+func (c *Cell) InFlight() int { return len(c.slots) }
+
+// Lag is how many revisions the view is behind what the journal has seen.
+func (c *Cell) Lag() uint64 {
+	latest, applied := c.o.Journal.Stats().Latest, c.applied.Load()
+	if latest < applied {
+		return 0
+	}
+	return latest - applied
+}
+
+// Close stops the applier, makes the view durable and closes view and journal.
+func (c *Cell) Close() error {
+	c.cancel()
+	<-c.done
+	err := c.View.Flush()
+	return errors.Join(err, c.View.Close(), c.o.Journal.Close())
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dispatch
+
+import (
+	"bavard/internal/command"
+	"bavard/internal/jid"
+	"bavard/internal/roster"
+	"bavard/internal/route"
+	"bavard/internal/stanza"
+	"bavard/internal/state"
+	"bavard/internal/xmlstream"
+)
+
+// event hands one event to the devices of its account.
+func (h *Hub) event(s *shard, e *state.Event) {
+	s.mu.Lock()
+	list := s.resources(e.Account)
+	targets := make([]target, 0, len(list))
+	for _, r := range list {
+		targets = append(targets, target{r, r.available, r.carbons, r.interested, r.flushing, r.priority, r.floor})
+	}
+	s.mu.Unlock()
+	if len(targets) == 0 {
+		return
+	}
+	switch e.Kind {
+	case state.EventMessage:
+		h.message(e, targets)
+	case state.EventRoster:
+		h.push(e, targets)
+	case state.EventSubscription:
+		h.subscription(e, targets)
+	}
+}
+
+// target is a copy of a resource's state, so that no lock is held while
+// stanzas are serialised and queued.
+type target struct {
+	*Resource
+	available  bool
+	carbons    bool
+	interested bool
+	flushing   bool
+	priority   int8
+	floor      command.Position
+}
+
+// message delivers an archived message (RFC 6121 §8.5) and its carbons
+// (XEP-0280 §inbound @1.0.1, §outbound).
+func (h *Hub) message(e *state.Event, targets []target) {
+	id := h.o.IDs.ID(e.Position)
+	sid := route.AppendStanzaID(make([]byte, 0, 96), e.Account, id)
+	copied := e.Message.Flags&command.FlagNoCopy == 0
+	if !e.Incoming {
+		if copied {
+			h.carbons("sent", e, sid, targets, func(t *target) bool { return t.JID.String() == e.Message.From })
+		}
+		return
+	}
+	out := route.Out{Name: "message", Position: e.Position}
+	out.Rest = route.AppendMessage(make([]byte, 0, 256+len(e.Message.Payload)+len(sid)), e.Message, sid)
+	got := addressed(e.Message.To, targets)
+	for i := range targets {
+		if got[i] && !targets[i].flushing && targets[i].floor.Before(e.Position) {
+			targets[i].device.Enqueue(out)
+		}
+	}
+	if copied {
+		h.carbons("received", e, sid, targets, func(t *target) bool {
+			for i := range targets {
+				if targets[i].Resource == t.Resource {
+					return got[i] || t.JID.String() == e.Message.From
+				}
+			}
+			return false
+		})
+	}
+}
+
+// addressed marks who gets a message: the resource that it is addressed to
+// when that is connected, else all available ones of non-negative priority
+// (RFC 6121 §8.5.2.1.1, §8.5.3).
+func addressed(to string, targets []target) []bool {
+	got := make([]bool, len(targets))
+	for i := range targets {
+		if targets[i].JID.String() == to {
+			got[i] = true
+			return got
+		}
+	}
+	for i := range targets {
+		got[i] = targets[i].available && targets[i].priority >= 0
+	}
+	return got
+}
+
+func (h *Hub) carbons(kind string, e *state.Event, sid []byte, targets []target, skip func(*target) bool) {
+	var inner []byte
+	for i := range targets {
+		t := &targets[i]
+		if !t.carbons || skip(t) {
+			continue
+		}
+		if inner == nil {
+			inner = route.AppendForwarded(nil, e.Message, zero, sid)
+		}
+		out := carbon(kind, e.Account, t.JID.String(), inner)
+		if e.Incoming {
+			out.Position = e.Position
+		}
+		t.device.Enqueue(out)
+	}
+}
+
+func carbon(kind, account, to string, forwarded []byte) route.Out {
+	b := make([]byte, 0, 160+len(forwarded))
+	b = xmlstream.AppendAttr(b, "from", account)
+	b = xmlstream.AppendAttr(b, "to", to)
+	b = append(b, " type='chat'><"+kind+" xmlns='"+stanza.NSCarbons+"'>"...)
+	b = append(b, forwarded...)
+	b = append(b, "</"+kind+"></message>"...)
+	return route.Out{Name: "message", Rest: b}
+}
+
+// push sends a roster push to who asked for the roster (RFC 6121 §2.1.6), and
+// the presence that the change lets the account see.
+func (h *Hub) push(e *state.Event, targets []target) {
+	if e.Item.Listed || e.Item.Subscription == "remove" {
+		q := xmlstream.New(stanza.NSRoster, "query", "ver", roster.Version(e.Position)).Add(roster.Item(&e.Item))
+		for i := range targets {
+			if targets[i].interested {
+				iq := xmlstream.New(stanza.NSClient, "iq", "type", "set", "id", "push-"+roster.Version(e.Position),
+					"to", targets[i].JID.String()).Add(q)
+				targets[i].device.Enqueue(route.Serialise(iq))
+			}
+		}
+	}
+	if roster.To(&e.Item) {
+		h.show(e.Item.JID, targets, true)
+	}
+}
+
+// show gives the account's devices the presence of another account.
+func (h *Hub) show(account string, targets []target, available bool) {
+	for _, p := range h.Presences(account) {
+		for i := range targets {
+			if !targets[i].available {
+				continue
+			}
+			c := *p
+			c.Attr = append([]xmlstream.Attr(nil), p.Attr...)
+			c.Set("to", targets[i].JID.String())
+			if !available {
+				c.Children = nil
+				c.Set("type", "unavailable")
+			}
+			targets[i].device.Enqueue(route.Serialise(&c))
+		}
+	}
+}
+
+// subscription shows a subscription stanza (RFC 6121 §3) and, when it takes
+// presence away, that the contact is gone.
+func (h *Hub) subscription(e *state.Event, targets []target) {
+	out := roster.SubscriptionOut(e.Presence)
+	for i := range targets {
+		if targets[i].interested || targets[i].available {
+			targets[i].device.Enqueue(out)
+		}
+	}
+	if e.Presence.Type == command.SubscriptionType_SUBSCRIPTION_TYPE_UNSUBSCRIBED {
+		h.show(e.Presence.From, targets, false)
+	}
+}
+
+// Deliver hands on a soft stanza. unheard is called, on the dispatcher's
+// goroutine, when nobody was there; it may be nil.
+func (h *Hub) Deliver(from jid.JID, d route.Deliver, unheard func()) {
+	account := d.To.Bare().String()
+	posted := h.post(account, func(s *shard) {
+		if !h.soft(s, account, d) && unheard != nil {
+			unheard()
+		}
+	})
+	if !posted && unheard != nil {
+		unheard()
+	}
+	if d.Carbons && account != from.Bare().String() {
+		own := from.Bare().String()
+		h.post(own, func(s *shard) { h.softCarbons(s, "sent", own, from.String(), d.Stanza, nil) })
+	}
+}
+
+func (h *Hub) soft(s *shard, account string, d route.Deliver) bool {
+	var got []*Resource
+	s.mu.Lock()
+	for _, r := range s.resources(account) {
+		if !d.To.IsBare() && r.JID == d.To {
+			got = []*Resource{r}
+			break
+		}
+		if d.Stanza.Name.Local == "iq" || d.Stanza.Name.Local == "presence" && !d.To.IsBare() {
+			continue
+		}
+		if r.available && (r.priority >= 0 || d.Stanza.Name.Local == "presence") {
+			got = append(got, r)
+		}
+	}
+	s.mu.Unlock()
+	if len(got) > 0 {
+		out := route.Serialise(d.Stanza)
+		for _, r := range got {
+			r.device.Enqueue(out)
+		}
+	}
+	if d.Carbons {
+		h.softCarbons(s, "received", account, d.Stanza.Get("from"), d.Stanza, got)
+	}
+	return len(got) > 0
+}
+
+func (h *Hub) softCarbons(s *shard, kind, account, from string, st *xmlstream.Element, got []*Resource) {
+	var to []*Resource
+	s.mu.Lock()
+next:
+	for _, r := range s.resources(account) {
+		for _, g := range got {
+			if g == r {
+				continue next
+			}
+		}
+		if r.carbons && r.JID.String() != from {
+			to = append(to, r)
+		}
+	}
+	s.mu.Unlock()
+	if len(to) == 0 {
+		return
+	}
+	fwd := append([]byte("<forwarded xmlns='"+stanza.NSForward+"'>"), xmlstream.AppendElement(nil, st, stanza.NSForward)...)
+	fwd = append(fwd, "</forwarded>"...)
+	for _, r := range to {
+		r.device.Enqueue(carbon(kind, account, r.JID.String(), fwd))
+	}
+}

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package dispatch knows which devices are connected to this node and hands
+// them what concerns them: archived messages as the view applies them, carbons,
+// roster pushes, presence and other soft stanzas. Its state is soft: it is
+// lost with the process and rebuilt as devices come back.
+//
+// Accounts are spread over shards. Each shard has one goroutine that works
+// through a bounded queue in order, so that one account's devices see one
+// order, and a slow shard holds up neither the others nor the applier.
+package dispatch
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"bavard/internal/archive"
+	"bavard/internal/command"
+	"bavard/internal/jid"
+	"bavard/internal/route"
+	"bavard/internal/state"
+	"bavard/internal/xmlstream"
+)
+
+const (
+	shards = 16
+	// queueMost bounds the jobs of a shard.
+	queueMost = 1 << 16
+	// softMost: above it soft stanzas are shed, so that messages have room.
+	softMost = queueMost / 2
+	// ResourcesMost bounds the connected resources of one account.
+	ResourcesMost = 50
+)
+
+// Device is a session, as dispatch sees it. Its methods must not block and
+// must not call dispatch.
+type Device interface {
+	// Enqueue queues a stanza; when its queue is full the device ends itself,
+	// and the client finds what it missed in the archive.
+	Enqueue(route.Out)
+	// Replaced: another device has taken its resource.
+	Replaced()
+	// Behind: events for it were dropped; it must end so that its client reads
+	// the archive.
+	Behind()
+}
+
+// Reader is what dispatch reads from the view.
+type Reader interface {
+	Archive(ctx context.Context, q state.Query) (state.Page, error)
+	OfflineCursor(account string) (command.Position, error)
+	Applied() command.Position
+}
+
+// Options of a hub.
+type Options struct {
+	Domain string
+	View   Reader
+	IDs    *archive.IDs
+	// Save submits a move of an account's offline cursor; it must not block for
+	// long.
+	Save   func(account string, p command.Position)
+	Logger *slog.Logger
+}
+
+// Hub is the registry of this node's devices.
+type Hub struct {
+	o      Options
+	seed   maphash.Seed
+	shards [shards]shard
+	wg     sync.WaitGroup
+	stop   chan struct{}
+	shed   atomic.Uint64
+	behind atomic.Uint64
+	count  atomic.Int64
+}
+
+// Resource is a bound device. Fields below the line are guarded by its
+// shard's lock.
+type Resource struct {
+	JID    jid.JID
+	device Device
+	// ---
+	available  bool
+	priority   int8
+	presence   *xmlstream.Element
+	carbons    bool
+	interested bool
+	queried    bool
+	gone       bool
+	flushed    bool
+	// While flushing, live messages are held back: the flush comes to them.
+	flushing  bool
+	flushedTo command.Position
+	// floor: archived messages up to it were handed over by a flush.
+	floor    command.Position
+	directed map[jid.JID]struct{}
+}
+
+type shard struct {
+	mu       sync.Mutex
+	accounts map[string]*account
+	queue    []job
+	wake     chan struct{}
+	closed   bool
+}
+
+// account is one account with devices connected here.
+type account struct {
+	resources []*Resource
+	// acked is what a device has acked, saved what was submitted of it: the
+	// offline cursor.
+	acked, saved command.Position
+}
+
+// job is one thing to do for an account: an event, or a function.
+type job struct {
+	event state.Event
+	do    func(*shard)
+}
+
+// New starts a hub. Close ends it.
+func New(o Options) *Hub {
+	h := &Hub{o: o, seed: maphash.MakeSeed(), stop: make(chan struct{})}
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.accounts = map[string]*account{}
+		s.wake = make(chan struct{}, 1)
+		h.wg.Add(1)
+		go h.work(s)
+	}
+	h.wg.Add(1)
+	go h.saver()
+	return h
+}
+
+// Close ends the dispatchers; queued jobs are dropped.
+func (h *Hub) Close() {
+	close(h.stop)
+	h.saveAll()
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.mu.Lock()
+		s.closed = true
+		s.queue = nil
+		s.mu.Unlock()
+		s.poke()
+	}
+	h.wg.Wait()
+}
+
+func (h *Hub) shard(account string) *shard {
+	return &h.shards[maphash.String(h.seed, account)%shards]
+}
+
+// resources of an account. The slice is never written to once made.
+func (s *shard) resources(bare string) []*Resource {
+	if a := s.accounts[bare]; a != nil {
+		return a.resources
+	}
+	return nil
+}
+
+func (s *shard) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// work is a shard's goroutine.
+func (h *Hub) work(s *shard) {
+	defer h.wg.Done()
+	var batch []job
+	for range s.wake {
+		for {
+			s.mu.Lock()
+			if s.closed {
+				s.mu.Unlock()
+				return
+			}
+			batch, s.queue = s.queue, batch[:0]
+			s.mu.Unlock()
+			if len(batch) == 0 {
+				break
+			}
+			for i := range batch {
+				if batch[i].do != nil {
+					batch[i].do(s)
+				} else {
+					h.event(s, &batch[i].event)
+				}
+				batch[i] = job{}
+			}
+		}
+	}
+}
+
+// Register binds a device to its full JID. A device that holds it already is
+// replaced (RFC 6120 §7.7.2.2). It returns nil when the account has too many
+// resources.
+func (h *Hub) Register(full jid.JID, d Device) *Resource {
+	r := &Resource{JID: full, device: d}
+	bare := full.Bare().String()
+	s := h.shard(bare)
+	s.mu.Lock()
+	a := s.accounts[bare]
+	if a == nil {
+		a = &account{}
+		s.accounts[bare] = a
+	}
+	old := a.remove(func(other *Resource) bool { return other.JID == full })
+	if len(a.resources) >= ResourcesMost {
+		s.mu.Unlock()
+		return nil
+	}
+	if old != nil {
+		old.gone, old.available = true, false
+	}
+	a.resources = append(a.resources[:len(a.resources):len(a.resources)], r)
+	s.mu.Unlock()
+	if old != nil {
+		old.device.Replaced()
+	} else {
+		h.count.Add(1)
+	}
+	return r
+}
+
+// remove takes out the first resource that matches, nil when none does. It
+// makes a new slice: dispatchers may hold the old one.
+func (a *account) remove(match func(*Resource) bool) *Resource {
+	for i, r := range a.resources {
+		if match(r) {
+			a.resources = append(a.resources[:i:i], a.resources[i+1:]...)
+			return r
+		}
+	}
+	return nil
+}
+
+// Unregister removes a device; it reports whether it held its resource still
+// and was available, and the addresses that got its directed presence.
+func (h *Hub) Unregister(r *Resource) (wasAvailable bool, directed []jid.JID) {
+	bare := r.JID.Bare().String()
+	s := h.shard(bare)
+	s.mu.Lock()
+	for to := range r.directed {
+		directed = append(directed, to)
+	}
+	wasAvailable = r.available
+	var save command.Position
+	if !r.gone {
+		r.gone, r.available = true, false
+		h.count.Add(-1)
+		a := s.accounts[bare]
+		a.remove(func(other *Resource) bool { return other == r })
+		save = a.unsaved()
+		if len(a.resources) == 0 {
+			delete(s.accounts, bare)
+		}
+	}
+	s.mu.Unlock()
+	h.save(bare, save)
+	return wasAvailable, directed
+}
+
+// Update changes a resource's soft state.
+func (h *Hub) Update(r *Resource, change func(*Resource)) {
+	s := h.shard(r.JID.Bare().String())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(r)
+}
+
+// SetCarbons switches XEP-0280; for use in Update, like those below.
+func (r *Resource) SetCarbons(on bool) { r.carbons = on }
+
+// SetInterested makes it get roster pushes.
+func (r *Resource) SetInterested() { r.interested = true }
+
+// SetQueried spares it the flush of what waits.
+func (r *Resource) SetQueried() { r.queried = true }
+
+// SetUnavailable ends its presence.
+func (r *Resource) SetUnavailable() { r.available, r.presence, r.directed = false, nil, nil }
+
+// directedMost bounds the remembered targets of directed presence.
+const directedMost = 512
+
+// SetDirected remembers or forgets who got directed presence.
+func (r *Resource) SetDirected(to jid.JID, available bool) {
+	switch {
+	case !available:
+		delete(r.directed, to)
+	case len(r.directed) < directedMost:
+		if r.directed == nil {
+			r.directed = map[jid.JID]struct{}{}
+		}
+		r.directed[to] = struct{}{}
+	}
+}
+
+// Presences of the available resources of an account.
+func (h *Hub) Presences(account string) []*xmlstream.Element {
+	s := h.shard(account)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*xmlstream.Element
+	for _, r := range s.resources(account) {
+		if r.available && r.presence != nil {
+			out = append(out, r.presence)
+		}
+	}
+	return out
+}
+
+// Offer takes the events of an applied batch. It never blocks: when a shard is
+// full, the devices of the accounts concerned are told that they are behind.
+func (h *Hub) Offer(events []state.Event) {
+	for i := range events {
+		e := &events[i]
+		s := h.shard(e.Account)
+		s.mu.Lock()
+		list := s.resources(e.Account)
+		switch {
+		case len(list) == 0 || s.closed:
+			s.mu.Unlock()
+			continue
+		case len(s.queue) >= queueMost:
+			s.mu.Unlock()
+			h.behind.Add(1)
+			for _, r := range list {
+				r.device.Behind()
+			}
+			continue
+		}
+		s.queue = append(s.queue, job{event: *e})
+		first := len(s.queue) == 1
+		s.mu.Unlock()
+		if first {
+			s.poke()
+		}
+	}
+}
+
+// post queues a soft job; it reports false when it was shed.
+func (h *Hub) post(account string, do func(*shard)) bool {
+	s := h.shard(account)
+	s.mu.Lock()
+	if s.closed || len(s.queue) >= softMost {
+		s.mu.Unlock()
+		h.shed.Add(1)
+		return false
+	}
+	s.queue = append(s.queue, job{do: do})
+	first := len(s.queue) == 1
+	s.mu.Unlock()
+	if first {
+		s.poke()
+	}
+	return true
+}
+
+// Stats of a hub.
+type Stats struct {
+	Resources int64  // bound
+	Queued    int    // jobs waiting
+	Shed      uint64 // soft stanzas dropped
+	Behind    uint64 // events dropped, devices told to read the archive
+}
+
+// Stats counts.
+func (h *Hub) Stats() Stats {
+	st := Stats{Resources: h.count.Load(), Shed: h.shed.Load(), Behind: h.behind.Load()}
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.mu.Lock()
+		st.Queued += len(s.queue)
+		s.mu.Unlock()
+	}
+	return st
+}

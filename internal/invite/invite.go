@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package invite lets people bring others: the ad-hoc command that makes an
+// invite link (XEP-0401) and the change of one's own password (XEP-0077).
+package invite
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"bavard/internal/jid"
+	"bavard/internal/route"
+	"bavard/internal/stanza"
+	"bavard/internal/xmlstream"
+)
+
+// node of the command (XEP-0401 §create-invitation @0.6.0).
+const node = stanza.NSInvite + "#invite"
+
+// TTL is how long a person's invite is valid.
+const TTL = 7 * 24 * time.Hour
+
+// Accounts makes invites and changes passwords.
+type Accounts interface {
+	// Invite makes an invite of one use that makes inviter and invitee contacts.
+	Invite(ctx context.Context, inviter string, ttl time.Duration) (token string, expires time.Time, err error)
+	ChangePassword(ctx context.Context, account, password string) error
+}
+
+type feature struct {
+	accounts Accounts
+	domain   string
+	link     func(token string) string
+}
+
+// Feature for a domain; link makes the address of the landing page, "" when
+// there is none.
+func Feature(domain string, accounts Accounts, link func(token string) string) route.Feature {
+	f := &feature{accounts, domain, link}
+	set := func(space, local string, to route.Target, h route.Handler) route.Entry {
+		return route.Entry{Key: route.Key{Stanza: "iq", Type: "set", Payload: xmlstream.Name{Space: space, Local: local}}, Targets: to, Handle: h}
+	}
+	return route.Feature{
+		Name: "invite",
+		Entries: []route.Entry{
+			set(stanza.NSCommands, "command", route.ToServer, f.command),
+			set(stanza.NSRegister, "query", route.ToServer|route.ToSelf, f.password),
+		},
+		Domain: []string{stanza.NSCommands, stanza.NSRegister},
+		Items:  map[string][]route.Item{stanza.NSCommands: {{JID: domain, Node: node, Name: "Invite a person"}}},
+		Nodes: map[string]route.Discovery{
+			node: {
+				Identities: []route.Identity{{Category: "automation", Type: "command-node", Name: "Invite a person"}},
+				Features:   []string{stanza.NSCommands, stanza.NSData},
+			},
+			stanza.NSCommands: {Identities: []route.Identity{{Category: "automation", Type: "command-list", Name: "Commands"}}},
+		},
+	}
+}
+
+// command executes an ad-hoc command in one step (XEP-0050 §execute @1.3.0).
+func (f *feature) command(r *route.Request) []route.Effect {
+	if r.Payload.Get("node") != node {
+		return r.Err(stanza.Cancel, stanza.ItemNotFound, "no such command")
+	}
+	switch r.Payload.Get("action") {
+	case "", "execute":
+	case "cancel":
+		return r.Result(xmlstream.New(stanza.NSCommands, "command", "node", node, "status", "canceled"))
+	default:
+		return r.Err(stanza.Modify, stanza.BadRequest, "this command has one step: execute")
+	}
+	return []route.Effect{route.Read{Do: func(ctx context.Context) []route.Effect {
+		token, expires, err := f.accounts.Invite(ctx, r.From.Bare().String(), TTL)
+		if err != nil {
+			return fail(r, err)
+		}
+		return r.Result(f.completed(r.From.Bare(), token, expires))
+	}}}
+}
+
+func (f *feature) completed(inviter jid.JID, token string, expires time.Time) *xmlstream.Element {
+	field := func(typ, name, value string) *xmlstream.Element {
+		return xmlstream.New(stanza.NSData, "field", "type", typ, "var", name).Add(xmlstream.NewText(stanza.NSData, "value", value))
+	}
+	x := xmlstream.New(stanza.NSData, "x", "type", "result").Add(
+		field("hidden", "FORM_TYPE", stanza.NSInvite+"#invitation"),
+		field("text-single", "uri", "xmpp:"+inviter.String()+"?roster;preauth="+token+";ibr=y"),
+		field("text-single", "expire", expires.UTC().Format("2006-01-02T15:04:05Z")))
+	if url := f.link(token); url != "" {
+		x.Add(field("text-single", "landing-url", url))
+	}
+	return xmlstream.New(stanza.NSCommands, "command", "node", node, "status", "completed", "sessionid", "invite-"+expires.UTC().Format("20060102T150405Z")).Add(x)
+}
+
+// password changes the sender's password (XEP-0077 §usecases-changepw @2.4).
+func (f *feature) password(r *route.Request) []route.Effect {
+	if r.Payload.Child(stanza.NSRegister, "remove") != nil {
+		return r.Err(stanza.Cancel, stanza.FeatureNotImplemented, "accounts are removed by the operator for now")
+	}
+	user, password := r.Payload.Child(stanza.NSRegister, "username").Text(), r.Payload.Child(stanza.NSRegister, "password").Text()
+	j, err := jid.Make(user, f.domain, "")
+	if err != nil || j != r.From.Bare() {
+		return r.Err(stanza.Cancel, stanza.NotAllowed, "only the password of this account can be changed")
+	}
+	return []route.Effect{route.Read{Do: func(ctx context.Context) []route.Effect {
+		if err := f.accounts.ChangePassword(ctx, j.String(), password); err != nil {
+			return fail(r, err)
+		}
+		return r.Result()
+	}}}
+}
+
+func fail(r *route.Request, err error) []route.Effect {
+	var e *stanza.Error
+	if errors.As(err, &e) {
+		return []route.Effect{route.Reply{Stanza: e.Reply(r.Stanza)}}
+	}
+	return r.Err(stanza.Wait, stanza.InternalServerError, "try again later")
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package roster
+
+import (
+	"context"
+
+	"bavard/internal/jid"
+	"bavard/internal/route"
+	"bavard/internal/stanza"
+	"bavard/internal/state"
+	"bavard/internal/xmlstream"
+)
+
+// available handles presence without a type: broadcast (RFC 6121 §4.2, §4.4)
+// or directed (§4.6).
+func (f *roster) available(r *route.Request) []route.Effect {
+	if r.Target != route.ToSelf || !r.To.IsZero() {
+		return f.directed(r, true)
+	}
+	p, err := priority(r.Stanza)
+	if err != nil {
+		return r.Err(stanza.Modify, stanza.BadRequest, err.Error())
+	}
+	return []route.Effect{
+		route.Available{Priority: p, Stanza: r.Stanza},
+		route.Read{Do: func(context.Context) []route.Effect {
+			effects := f.broadcast(r)
+			return append(effects, f.contacts(r.From)...)
+		}},
+	}
+}
+
+func (f *roster) unavailable(r *route.Request) []route.Effect {
+	if r.Target != route.ToSelf || !r.To.IsZero() {
+		return f.directed(r, false)
+	}
+	return []route.Effect{
+		route.Read{Do: func(context.Context) []route.Effect { return f.broadcast(r) }},
+		route.Unavailable{},
+	}
+}
+
+// directed presence goes to whom it is addressed, whoever that is.
+func (f *roster) directed(r *route.Request, available bool) []route.Effect {
+	if r.Target == route.ToServer {
+		return nil
+	}
+	return []route.Effect{
+		route.Deliver{To: r.To, Stanza: r.Stanza},
+		route.Directed{To: r.To, Available: available},
+	}
+}
+
+// broadcast sends the presence to all who may see it and to the account's own
+// resources, the sender's included (RFC 6121 §4.2.2).
+func (f *roster) broadcast(r *route.Request) []route.Effect {
+	own := r.From.Bare()
+	effects := []route.Effect{deliver(own, r.Stanza)}
+	items, _, err := f.view.Roster(own.String())
+	if err != nil {
+		return effects // soft: the next presence repeats it
+	}
+	for i := range items {
+		if !From(&items[i]) {
+			continue
+		}
+		if to, err := jid.Parse(items[i].JID); err == nil {
+			effects = append(effects, deliver(to, r.Stanza))
+		}
+	}
+	return effects
+}
+
+func deliver(to jid.JID, p *xmlstream.Element) route.Deliver {
+	c := *p
+	c.Attr = append([]xmlstream.Attr(nil), p.Attr...)
+	c.Set("to", to.String())
+	return route.Deliver{To: to, Stanza: &c}
+}
+
+// contacts shows the sender the presence of those it is subscribed to, of its
+// own other resources, and the subscription requests that wait for an answer
+// (RFC 6121 §3.1.3, §4.3.2). Probes are answered on the spot because all
+// contacts are served here.
+func (f *roster) contacts(me jid.JID) []route.Effect {
+	var effects []route.Effect
+	show := func(account string) {
+		for _, p := range f.who.Presences(account) {
+			if p.Get("from") == me.String() {
+				continue
+			}
+			effects = append(effects, reply(p, me))
+		}
+	}
+	show(me.Bare().String())
+	items, _, err := f.view.Roster(me.Bare().String())
+	if err != nil {
+		return effects
+	}
+	for i := range items {
+		if To(&items[i]) {
+			show(items[i].JID)
+		}
+		if items[i].PendingIn {
+			effects = append(effects, route.Send{Out: SubscriptionOut(items[i].Pending)})
+		}
+	}
+	return effects
+}
+
+func reply(p *xmlstream.Element, to jid.JID) route.Effect {
+	c := *p
+	c.Attr = append([]xmlstream.Attr(nil), p.Attr...)
+	c.Set("to", to.String())
+	return route.Reply{Stanza: &c}
+}
+
+// probe answers a client's own probe as a server's (RFC 6121 §4.3.2).
+func (f *roster) probe(r *route.Request) []route.Effect {
+	account := r.To.Bare()
+	if account.IsZero() {
+		return nil
+	}
+	return []route.Effect{route.Read{Do: func(context.Context) []route.Effect {
+		if account != r.From.Bare() {
+			if _, sees := f.seen(r.From.Bare().String(), account.String()); !sees {
+				return []route.Effect{route.Reply{Stanza: xmlstream.New(stanza.NSClient, "presence",
+					"type", "unsubscribed", "from", account.String(), "to", r.From.Bare().String())}}
+			}
+		}
+		var effects []route.Effect
+		for _, p := range f.who.Presences(account.String()) {
+			if r.To.IsBare() || p.Get("from") == r.To.String() {
+				effects = append(effects, reply(p, r.From))
+			}
+		}
+		if len(effects) == 0 {
+			effects = append(effects, route.Reply{Stanza: xmlstream.New(stanza.NSClient, "presence",
+				"type", "unavailable", "from", r.To.String(), "to", r.From.String())})
+		}
+		return effects
+	}}}
+}
+
+// subscriptionTypes by number.
+var subscriptionTypes = [...]string{"subscribe", "subscribed", "unsubscribe", "unsubscribed"} // immutable
+
+// SubscriptionOut serialises a subscription stanza.
+func SubscriptionOut(s state.Subscription) route.Out {
+	var b []byte
+	b = xmlstream.AppendAttr(b, "from", s.From)
+	b = xmlstream.AppendAttr(b, "to", s.To)
+	if s.ID != "" {
+		b = xmlstream.AppendAttr(b, "id", s.ID)
+	}
+	if int(s.Type) < len(subscriptionTypes) && s.Type >= 0 {
+		b = xmlstream.AppendAttr(b, "type", subscriptionTypes[s.Type])
+	}
+	b = append(b, '>')
+	b = append(b, s.Payload...)
+	return route.Out{Name: "presence", Rest: append(b, "</presence>"...)}
+}

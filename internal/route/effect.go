@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package route
+
+import (
+	"context"
+
+	"bavard/internal/command"
+	"bavard/internal/jid"
+	"bavard/internal/stanza"
+	"bavard/internal/xmlstream"
+)
+
+// Effect is one thing that a session is to do. Deciding is pure; effects are
+// performed by the session, in order, and never before the durable effects of
+// earlier stanzas of the same sender are settled.
+type Effect interface{ effect() }
+
+// Append submits a command to the journal. The stanza counts as handled once
+// the outcome is known and Then's effects, if any, are performed. Then may be
+// nil when a refusal is to be answered with its error and nothing else is to
+// be done.
+type Append struct {
+	Command *command.Command
+	Then    func(command.Outcome) []Effect
+}
+
+// Reply queues a stanza for the sender.
+type Reply struct{ Stanza *xmlstream.Element }
+
+// Send queues an already serialised stanza for the sender.
+type Send struct{ Out Out }
+
+// Deliver hands a soft stanza, one that is not archived, to connected
+// resources: a full JID to that resource, a bare JID to all available ones of
+// non-negative priority.
+type Deliver struct {
+	To     jid.JID
+	Stanza *xmlstream.Element
+	// Carbons: copy to the other devices of both sides (XEP-0280).
+	Carbons bool
+	// Bounce: when nobody is there, answer the sender service-unavailable.
+	Bounce bool
+}
+
+// Read performs I/O outside the session's hot path. Reads of one session run
+// one after the other. Current: wait first until the view has reached all that
+// was committed before; when that takes too long, Else is performed instead.
+type Read struct {
+	Current bool
+	Do      func(context.Context) []Effect
+	Else    []Effect
+}
+
+// Carbons switches XEP-0280 for the session.
+type Carbons struct{ On bool }
+
+// Available makes the resource available with this presence and priority
+// (RFC 6121 §4.2); at the first time what waits for the account is flushed.
+type Available struct {
+	Priority int8
+	Stanza   *xmlstream.Element
+}
+
+// Unavailable makes the resource unavailable (RFC 6121 §4.5).
+type Unavailable struct{}
+
+// Interested: the resource has asked for the roster and gets pushes
+// (RFC 6121 §2.1.6).
+type Interested struct{}
+
+// Queried: the session has queried its archive, so it needs no flush.
+type Queried struct{}
+
+// Answered: the client has answered the server's request of this id.
+type Answered struct{ ID string }
+
+// Directed: presence was sent to an address that is not served by the roster
+// (RFC 6121 §4.6); it gets unavailable at the end.
+type Directed struct {
+	To        jid.JID
+	Available bool
+}
+
+// Close ends the stream with an error.
+type Close struct{ Err *stanza.StreamError }
+
+func (Append) effect()      {}
+func (Reply) effect()       {}
+func (Send) effect()        {}
+func (Deliver) effect()     {}
+func (Read) effect()        {}
+func (Carbons) effect()     {}
+func (Available) effect()   {}
+func (Unavailable) effect() {}
+func (Interested) effect()  {}
+func (Queried) effect()     {}
+func (Answered) effect()    {}
+func (Directed) effect()    {}
+func (Close) effect()       {}
+
+// Out is a serialised stanza on its way to one or many devices. It is split
+// after the name of its tag, because a WebSocket frame declares the namespace
+// jabber:client there (RFC 7395 §3.3.3) and TCP, whose stream header did, does
+// not. The bytes are shared between sessions: read-only.
+type Out struct {
+	Name string // message, presence or iq
+	Rest []byte // from the first attribute (with its leading blank) to the end tag
+	// Position of the archived message that it carries to its recipient; zero
+	// for everything else. The device's ack moves the offline cursor to it.
+	Position command.Position
+}
+
+// Serialise makes an Out of a stanza.
+func Serialise(e *xmlstream.Element) Out {
+	b := xmlstream.AppendElement(nil, e, stanza.NSClient)
+	return Out{Name: e.Name.Local, Rest: b[1+len(e.Name.Local):]}
+}

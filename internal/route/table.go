@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package route decides what a stanza means. It does no I/O, reads no clock
+// and keeps no state: the answer is a list of effects that the session
+// performs. Features register their handlers and what they advertise in one
+// table, so that service discovery tells what is implemented and nothing else.
+package route
+
+import (
+	"context"
+	"fmt"
+	"sort"
+
+	"bavard/internal/jid"
+	"bavard/internal/stanza"
+	"bavard/internal/xmlstream"
+)
+
+// Target says how the address of a stanza relates to its sender.
+type Target uint8
+
+// Targets; a handler may serve several.
+const (
+	ToServer  Target = 1 << iota // the domain
+	ToSelf                       // no address, or the sender's own bare JID
+	ToAccount                    // the bare JID of another account of the domain
+	ToSession                    // a full JID of the domain
+	ToRemote                     // another domain
+)
+
+// Request is a stanza to decide about.
+type Request struct {
+	// From is the sender's full JID, authenticated.
+	From jid.JID
+	// Stanza with from set by the server.
+	Stanza *xmlstream.Element
+	// To is the normalised address, zero when there was none.
+	To     jid.JID
+	Target Target
+	// Payload is the first child of an IQ, nil for other stanzas.
+	Payload *xmlstream.Element
+	// Ending: the session made this presence itself because it ends.
+	Ending bool
+}
+
+// Err answers the request with a stanza error.
+func (r *Request) Err(t stanza.ErrorType, c stanza.Condition, text string) []Effect {
+	return []Effect{Reply{stanza.Err(t, c, text).Reply(r.Stanza)}}
+}
+
+// Result answers an IQ.
+func (r *Request) Result(payload ...*xmlstream.Element) []Effect {
+	return []Effect{Reply{stanza.Result(r.Stanza, payload...)}}
+}
+
+// Read makes a Read that waits until the view is current, and answers the
+// request with an error when it does not get there in time.
+func (r *Request) Read(do func(context.Context) []Effect) Read {
+	return Read{Current: true, Do: do, Else: r.Err(stanza.Wait, stanza.ResourceConstraint,
+		"this node cannot read what is current right now; try again")}
+}
+
+// Handler decides about one kind of stanza.
+type Handler func(*Request) []Effect
+
+// Key finds a handler. Payload is only used for IQs.
+type Key struct {
+	Stanza  string // message, presence, iq
+	Type    string // as the stanza has it; "" for none
+	Payload xmlstream.Name
+}
+
+// Entry is a handler with the targets it serves.
+type Entry struct {
+	Key
+	Targets Target
+	Handle  Handler
+}
+
+// Identity in service discovery (XEP-0030 §info-nodes @2.5.0).
+type Identity struct{ Category, Type, Name string }
+
+// Item in service discovery.
+type Item struct{ JID, Node, Name string }
+
+// Feature is what a package brings.
+type Feature struct {
+	Name    string
+	Entries []Entry
+	// Features advertised for the domain and for an account's bare JID.
+	Domain, Account []string
+	Identities      []Identity // of the domain
+	AccountIdentity []Identity
+	// Stream feature elements advertised after authentication.
+	Stream []*xmlstream.Element
+	// Items and Info by node of the domain (XEP-0030), for ad-hoc commands.
+	Items map[string][]Item
+	Nodes map[string]Discovery
+}
+
+// Discovery is an answer to disco#info.
+type Discovery struct {
+	Identities []Identity
+	Features   []string
+}
+
+// Table is the finished table; it does not change and needs no lock.
+type Table struct {
+	domain   string
+	handlers map[Key][]Entry
+	features []Feature
+	domainD  Discovery
+	accountD Discovery
+}
+
+// NewTable builds the table for a domain. Two features that claim the same key
+// and target are an error.
+func NewTable(domain string, features ...Feature) (*Table, error) {
+	t := &Table{domain: domain, handlers: map[Key][]Entry{}, features: features}
+	features = append(features, t.discovery())
+	t.features = features
+	for _, f := range features {
+		for _, e := range f.Entries {
+			for _, other := range t.handlers[e.Key] {
+				if other.Targets&e.Targets != 0 {
+					return nil, fmt.Errorf("route: %s claims %v that another feature has", f.Name, e.Key)
+				}
+			}
+			t.handlers[e.Key] = append(t.handlers[e.Key], e)
+		}
+		t.domainD.Identities = append(t.domainD.Identities, f.Identities...)
+		t.domainD.Features = append(t.domainD.Features, f.Domain...)
+		t.accountD.Identities = append(t.accountD.Identities, f.AccountIdentity...)
+		t.accountD.Features = append(t.accountD.Features, f.Account...)
+	}
+	sort.Strings(t.domainD.Features)
+	sort.Strings(t.accountD.Features)
+	return t, nil
+}
+
+// StreamFeatures are what the features advertise on an authenticated stream,
+// entity capabilities of the server included (XEP-0115 §stream @1.6.0).
+func (t *Table) StreamFeatures() []*xmlstream.Element {
+	var out []*xmlstream.Element
+	for _, f := range t.features {
+		out = append(out, f.Stream...)
+	}
+	return append(out, t.caps())
+}
+
+// Domain that the table routes for.
+func (t *Table) Domain() string { return t.domain }
+
+// Decide gives the effects of a stanza of a bound session. Its from is
+// overwritten with the sender's full JID.
+func (t *Table) Decide(from jid.JID, st *xmlstream.Element) []Effect {
+	r := &Request{From: from, Stanza: st}
+	st.Set("from", from.String())
+	if to, ok := st.Lookup("to"); ok {
+		j, err := jid.Parse(to)
+		if err != nil {
+			if st.Get("type") == "error" || st.Get("type") == "result" {
+				return nil
+			}
+			return r.Err(stanza.Modify, stanza.JIDMalformed, "the address "+clip(to)+" is not a JID")
+		}
+		r.To = j
+	}
+	r.Target = t.target(from, r.To)
+	switch st.Name.Local {
+	case "iq":
+		return t.iq(r)
+	case "message", "presence":
+		return t.plain(r)
+	}
+	return []Effect{Close{stanza.StreamErr(stanza.StreamUnsupportedStanza, "stanzas are message, presence and iq")}}
+}
+
+func (t *Table) target(from, to jid.JID) Target {
+	switch {
+	case to.IsZero():
+		return ToSelf
+	case to.Domain() != t.domain:
+		return ToRemote
+	case to.Local() == "":
+		return ToServer
+	case to.Resource() != "":
+		return ToSession
+	case to == from.Bare():
+		return ToSelf
+	}
+	return ToAccount
+}
+
+// iq follows RFC 6120 §8.2.3 and the delivery rules of RFC 6121 §8.
+func (t *Table) iq(r *Request) []Effect {
+	typ := r.Stanza.Get("type")
+	switch typ {
+	case "result", "error":
+		switch r.Target {
+		case ToSession:
+			return []Effect{Deliver{To: r.To, Stanza: r.Stanza}}
+		case ToServer, ToSelf:
+			return []Effect{Answered{r.Stanza.Get("id")}}
+		}
+		return nil
+	case "get", "set":
+	default:
+		return r.Err(stanza.Modify, stanza.BadRequest, "an iq has the type get, set, result or error")
+	}
+	if id, ok := r.Stanza.Lookup("id"); !ok || id == "" {
+		return r.Err(stanza.Modify, stanza.BadRequest, "an iq needs an id")
+	}
+	children := r.Stanza.Elements()
+	if len(children) != 1 {
+		return r.Err(stanza.Modify, stanza.BadRequest, "an iq of type "+typ+" has exactly one child")
+	}
+	r.Payload = children[0]
+	switch r.Target {
+	case ToSession:
+		return []Effect{Deliver{To: r.To, Stanza: r.Stanza, Bounce: true}}
+	case ToRemote:
+		return r.Err(stanza.Cancel, stanza.RemoteServerNotFound, "this server does not talk to other domains yet")
+	}
+	for _, e := range t.handlers[Key{"iq", typ, r.Payload.Name}] {
+		if e.Targets&r.Target != 0 {
+			return e.Handle(r)
+		}
+	}
+	return r.Err(stanza.Cancel, stanza.ServiceUnavailable, "")
+}
+
+func (t *Table) plain(r *Request) []Effect {
+	typ := r.Stanza.Get("type")
+	for _, e := range t.handlers[Key{Stanza: r.Stanza.Name.Local, Type: typ}] {
+		if e.Targets&r.Target != 0 {
+			return e.Handle(r)
+		}
+	}
+	if typ == "error" {
+		return nil
+	}
+	if r.Target == ToRemote {
+		return r.Err(stanza.Cancel, stanza.RemoteServerNotFound, "this server does not talk to other domains yet")
+	}
+	if r.Stanza.Name.Local == "presence" && t.handlers[Key{Stanza: "presence", Type: typ}] == nil {
+		return r.Err(stanza.Modify, stanza.BadRequest, "unknown presence type")
+	}
+	return r.Err(stanza.Cancel, stanza.ServiceUnavailable, "")
+}
+
+// clip shortens what a client sent before it is quoted back.
+func clip(s string) string {
+	const most = 100
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
+}

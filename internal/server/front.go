@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"bavard/internal/health"
+	"bavard/internal/jid"
+	"bavard/internal/listen"
+	"bavard/internal/negotiate"
+	"bavard/internal/session"
+	"bavard/internal/state"
+	"bavard/internal/xmlstream"
+	"bavard/web"
+)
+
+// idleMost is a last resort: sessions probe silent devices long before.
+const idleMost = 10 * time.Minute
+
+// stream is a connection as sessions see it.
+type stream struct{ *listen.Stream }
+
+func (s stream) WebSocket() bool { return s.Framing() == listen.WebSocket }
+
+// serve is one connection's life: negotiate, then a session.
+func (s *server) serve(ctx context.Context, st *listen.Stream) {
+	limits := xmlstream.AfterAuth
+	if n := s.cfg.Limits.StanzaKiB; n > 0 {
+		limits.MaxBytes = n << 10
+	}
+	log := s.log.With("conn", st.ID())
+	login, err := negotiate.Run(ctx, st, negotiate.Deps{
+		Domain: s.cfg.Domain, Accounts: s.accounts, TLS: s.certs.TLS(), AllowPlaintext: s.cfg.InsecureLoopback,
+		Features: s.table.StreamFeatures, Current: s.cell.Current, Limits: limits, Log: log,
+		Resume: func(_ context.Context, acc state.Account, previd string, h uint32) negotiate.Resumption {
+			bare, err := jid.Parse(acc.JID)
+			if err != nil {
+				return negotiate.Resumption{}
+			}
+			r, lower, known := s.sessions.Resume(bare, previd, h)
+			if r == nil {
+				return negotiate.Resumption{H: lower, Known: known}
+			}
+			return negotiate.Resumption{Session: r, JID: r.JID()}
+		},
+	})
+	if err != nil {
+		log.Debug("a connection did not log in", "err", err)
+		return
+	}
+	st.SetIdleTimeout(idleMost)
+	if r, ok := login.Resumed.(*session.Resumed); ok {
+		s.sessions.ServeResumed(r, stream{st})
+	} else {
+		s.sessions.Serve(login.JID, stream{st})
+	}
+}
+
+// listen opens every configured listener.
+func (s *server) listen(ctx context.Context, group *errgroup.Group) error {
+	var err error
+	s.front, err = listen.New(listen.Config{
+		Domain: s.cfg.Domain, TLS: s.certs.TLS(), Log: s.log,
+		Handle: func(st *listen.Stream) { s.serve(ctx, st) },
+		Limits: listen.Limits{
+			Connections: s.cfg.Limits.Connections, Strangers: s.cfg.Limits.Unauthenticated, StrangersPerBlock: s.cfg.Limits.PerAddress,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	open := func(address string, got *string, serve func(net.Listener) error) error {
+		if address == "" {
+			return nil
+		}
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return fmt.Errorf("%w (is another server running there? choose another port, or stop that one)", err)
+		}
+		*got = l.Addr().String()
+		group.Go(func() error { return serve(l) })
+		return nil
+	}
+	web := s.http(ctx)
+	return errors.Join(
+		open(s.cfg.Listen.C2S, &s.addrs.C2S, s.front.ServeTCP),
+		open(s.cfg.Listen.C2STLS, &s.addrs.C2STLS, s.front.ServeTLS),
+		open(s.cfg.Listen.HTTP, &s.addrs.HTTP, func(l net.Listener) error { return s.serveHTTP(ctx, web, l) }),
+		open(s.cfg.Listen.HTTPS, &s.addrs.HTTPS, func(l net.Listener) error {
+			cfg := s.certs.TLS().Clone()
+			cfg.NextProtos = []string{"http/1.1"} // WebSocket needs it (RFC 6455 §4.1)
+			return s.serveHTTP(ctx, web, tls.NewListener(l, cfg))
+		}),
+	)
+}
+
+// http is what the web listeners serve.
+func (s *server) http(context.Context) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /healthz", health.Live())
+	s.checks = []health.Check{
+		{Name: "journal", Test: s.journalReady},
+		{Name: "view", Test: s.viewReady},
+	}
+	mux.Handle("GET /readyz", health.Ready(s.checks...))
+	mux.Handle("/xmpp-websocket", s.front.WebSocket())
+	hostMeta := listen.HostMeta(s.webSockets)
+	mux.Handle("/.well-known/host-meta", hostMeta)
+	mux.Handle("/.well-known/host-meta.json", hostMeta)
+	mux.HandleFunc("GET /.well-known/bavard.json", s.about)
+	mux.Handle("/", web.Handler())
+	return mux
+}
+
+// about tells the app which domain it is served for.
+func (s *server) about(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_ = json.NewEncoder(w).Encode(map[string]string{"domain": s.cfg.Domain, "version": s.o.Version}) // the peer may be gone
+}
+
+// webSockets lists the addresses of the WebSocket for whoever asked.
+func (s *server) webSockets(r *http.Request) []string {
+	if base := s.cfg.PublicURL; base != "" {
+		return []string{webSocketURL(base)}
+	}
+	scheme := "ws://"
+	if r.TLS != nil || s.cfg.Listen.BehindProxy {
+		scheme = "wss://"
+	}
+	return []string{scheme + r.Host + "/xmpp-websocket"}
+}
+
+func (s *server) serveHTTP(ctx context.Context, h http.Handler, l net.Listener) error {
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: health.HTTPLog(s.log), BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	stop := context.AfterFunc(ctx, func() {
+		c, cancel := context.WithTimeout(context.Background(), stopWithin)
+		defer cancel()
+		_ = srv.Shutdown(c) // hijacked WebSockets are closed by their sessions
+		_ = srv.Close()
+	})
+	defer stop()
+	if err := srv.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", err)
+	}
+	return nil
+}
+
+// metrics opens the listener for Prometheus, if there is to be one.
+func (s *server) metrics(ctx context.Context, group *errgroup.Group, registry *prometheus.Registry) error {
+	if s.cfg.Listen.Metrics == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", s.cfg.Listen.Metrics)
+	if err != nil {
+		return fmt.Errorf("listen for metrics: %w", err)
+	}
+	s.addrs.Metrics = l.Addr().String()
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", health.MetricsHandler(registry))
+	group.Go(func() error { return s.serveHTTP(ctx, mux, l) })
+	return s.dir.WriteAddresses(s.addrs)
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package server puts a node together from its parts, from the data directory
+// to the listeners, and takes it apart again in the right order.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"bavard/internal/account"
+	"bavard/internal/admin"
+	"bavard/internal/cell"
+	"bavard/internal/config"
+	"bavard/internal/datadir"
+	"bavard/internal/dispatch"
+	"bavard/internal/health"
+	"bavard/internal/journal"
+	"bavard/internal/state"
+	"bavard/internal/view"
+)
+
+// openWithin bounds the start of journal and view, replay included.
+const openWithin = 2 * time.Minute
+
+// node is what survives of a server: data directory, journal, view. It has no
+// listener and no session.
+type node struct {
+	cfg      config.Config
+	log      *slog.Logger
+	dir      *datadir.Dir
+	cell     *cell.Cell
+	accounts *account.Service
+	warnings *health.Warnings
+	hub      atomic.Pointer[dispatch.Hub] // nil until the server has one
+}
+
+func openNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, error) {
+	dir, err := datadir.Open(cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	n := &node{cfg: cfg, log: log, dir: dir, warnings: health.NewWarnings(time.Now)}
+	if err := n.open(ctx); err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return n, nil
+}
+
+func (n *node) open(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openWithin)
+	defer cancel()
+	secret, err := loginSecret(n.dir.Keys())
+	if err != nil {
+		return err
+	}
+	j, err := journal.OpenEtcd(ctx, journal.Options{
+		Name: "a", Dir: n.dir.Journal(), SpoolDir: n.dir.Spool(), Log: n.log,
+		MinFree: uint64(n.cfg.Journal.MinFreeMiB) << 20,
+	})
+	if err != nil {
+		return fmt.Errorf("open the journal: %w", err)
+	}
+	n.cell, err = cell.Open(ctx, cell.Options{
+		Journal: j, ViewDir: n.dir.View(), Logger: n.log,
+		View: view.Options{Domain: n.cfg.Domain, Logger: n.log, OnDamage: func(err error) {
+			n.warnings.Raise(health.ViewDamaged, err.Error())
+		}},
+		Events: func(events []state.Event) {
+			if hub := n.hub.Load(); hub != nil {
+				hub.Offer(events)
+			}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("open the view: %w", err)
+	}
+	n.accounts = account.New(account.Config{Store: n.cell, Domain: n.cfg.Domain, Secret: secret})
+	return nil
+}
+
+// close stops the cell and gives the data directory back.
+func (n *node) close() error {
+	return errors.Join(n.cell.Close(), n.dir.Close())
+}
+
+// loginSecret is what makes answers about unknown users stable over restarts.
+func loginSecret(dir string) ([]byte, error) {
+	const size = 32
+	name := filepath.Join(dir, "login.key")
+	b, err := os.ReadFile(name)
+	switch {
+	case err == nil && len(b) == size:
+		return b, nil
+	case err == nil:
+		return nil, fmt.Errorf("%s has %d bytes, want %d: restore it or delete it", name, len(b), size)
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("read the login key: %w", err)
+	}
+	b = make([]byte, size)
+	if _, err := rand.Read(b); err != nil {
+		return nil, fmt.Errorf("make the login key: %w", err)
+	}
+	if err := datadir.WriteFile(name, b, 0o600); err != nil {
+		return nil, fmt.Errorf("write the login key: %w", err)
+	}
+	return b, nil
+}
+
+// backend answers the admin's commands; report may be nil.
+func (n *node) backend(version string, base func() string, checks []health.Check, report func(*admin.Status)) admin.Backend {
+	return admin.New(admin.Options{
+		Domain: n.cfg.Domain, Version: version, Accounts: n.accounts, Account: n.cell.Account,
+		Base: base, Warnings: n.warnings, Checks: checks,
+		Report: func(_ context.Context, s *admin.Status) error {
+			j, v := n.cell.JournalStats(), n.cell.Stats()
+			s.Accounts = int(v.Accounts)
+			s.Journal = admin.JournalStatus{
+				HasLeader: j.HasLeader, Latest: j.Latest, Released: j.Released, Queued: j.Queued, Commands: j.Commands,
+				Retries: j.Retries, WindowBytes: j.WindowBytes, DatabaseBytes: j.DatabaseSize,
+			}
+			s.View = admin.ViewStatus{Applied: n.cell.Applied().String(), DiskBytes: int64(v.DiskBytes)}
+			if report != nil {
+				report(s)
+			}
+			return nil
+		},
+	})
+}
+
+// Offline opens the data of a server that is not running, for the commands that
+// work on it. The error is a *datadir.InUseError when a server runs. The caller
+// closes what it got.
+func Offline(ctx context.Context, cfg config.Config, version string, log *slog.Logger) (admin.Backend, func() error, error) {
+	n, err := openNode(ctx, cfg, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	base := func() string { return cfg.LinkBase(cfg.Listen.HTTPS, cfg.Listen.HTTP) }
+	return n.backend(version, base, nil, nil), n.close, nil
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"bavard/internal/account"
+	"bavard/internal/admin"
+	"bavard/internal/archive"
+	"bavard/internal/cert"
+	"bavard/internal/chat"
+	"bavard/internal/config"
+	"bavard/internal/datadir"
+	"bavard/internal/dispatch"
+	"bavard/internal/health"
+	"bavard/internal/host"
+	"bavard/internal/invite"
+	"bavard/internal/journal"
+	"bavard/internal/listen"
+	"bavard/internal/roster"
+	"bavard/internal/route"
+	"bavard/internal/session"
+	"bavard/internal/stanza"
+
+	"bavard/internal/command"
+)
+
+// Options of a server.
+type Options struct {
+	Config  config.Config // validated
+	Logger  *slog.Logger
+	Version string
+	// Ready is called once: all listeners are open and the view is current.
+	Ready func(Running)
+	// UnsafeNoDedupe is for the drills' negative control alone: repeated
+	// messages are stored twice.
+	UnsafeNoDedupe bool
+}
+
+// Running is what a started server tells.
+type Running struct {
+	Addresses datadir.Addresses
+	Admin     admin.Backend
+	// CA is the file of the self-made authority, "" with configured certificates.
+	CA string
+}
+
+// stopWithin bounds a clean stop of the sessions and listeners.
+const stopWithin = 4 * time.Second
+
+// Run serves until ctx ends; then it stops cleanly and returns nil. It returns
+// early, with an error, when the node cannot go on; whoever supervises it
+// starts it again.
+func Run(ctx context.Context, o Options) error {
+	n, err := openNode(ctx, o.Config, o.Logger)
+	if err != nil {
+		return err
+	}
+	s := &server{node: n, o: o, started: time.Now()}
+	err = s.run(ctx)
+	return errors.Join(err, n.close())
+}
+
+// server is a node with sessions and listeners.
+type server struct {
+	*node
+	o        Options
+	started  time.Time
+	certs    *cert.Store
+	hub      *dispatch.Hub
+	table    *route.Table
+	sessions *session.Manager
+	front    *listen.Server
+	checks   []health.Check
+	addrs    datadir.Addresses
+}
+
+func (s *server) run(ctx context.Context) error {
+	if err := s.build(); err != nil {
+		return err
+	}
+	defer s.hub.Close()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.cell.Stopped():
+			return fmt.Errorf("the node cannot go on: %w", s.cell.Err())
+		}
+	})
+	group.Go(func() error { s.certs.Watch(ctx); return nil })
+	group.Go(func() error { s.watch(ctx); return nil })
+	if err := s.listen(ctx, group); err != nil {
+		return errors.Join(err, s.stop())
+	}
+	if err := s.dir.WriteAddresses(s.addrs); err != nil {
+		return errors.Join(err, s.stop())
+	}
+	backend := s.backend(s.o.Version, s.base, s.checks, s.report)
+	registry := health.NewRegistry(s.o.Version, s.warnings)
+	s.collect(registry)
+	group.Go(func() error {
+		return admin.Serve(ctx, s.dir.AdminSocket(), admin.Handler(backend, registry, s.log), s.log)
+	})
+	if err := s.metrics(ctx, group, registry); err != nil {
+		return errors.Join(err, s.stop())
+	}
+	if s.o.Ready != nil {
+		s.o.Ready(Running{Addresses: s.addrs, Admin: backend, CA: s.certs.CAFile()})
+	}
+	<-ctx.Done()
+	err := s.stop()
+	return errors.Join(group.Wait(), err)
+}
+
+// build makes everything that needs no listener.
+func (s *server) build() error {
+	key, ok := s.cell.ArchiveKey()
+	if !ok {
+		return errors.New("the cell has no archive key") // cell.Open has made one
+	}
+	ids, err := archive.NewIDs(key)
+	if err != nil {
+		return err
+	}
+	s.certs, err = cert.Open(cert.Options{
+		Domain: s.cfg.Domain, Dir: s.dir.TLS(), Certificate: s.cfg.TLS.Certificate, Key: s.cfg.TLS.Key,
+		Warnings: s.warnings, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.hub = dispatch.New(dispatch.Options{Domain: s.cfg.Domain, View: s.cell, IDs: ids, Save: s.saveCursor, Logger: s.log})
+	s.table, err = route.NewTable(s.cfg.Domain,
+		host.Feature(s.o.Version, time.Now),
+		chat.Feature(chat.Options{NoDedupe: s.o.UnsafeNoDedupe}),
+		roster.Feature(s.cell, s.hub),
+		archive.Feature(s.cell, ids),
+		invite.Feature(s.cfg.Domain, inviter{s.accounts}, func(token string) string {
+			if base := s.base(); base != "" {
+				return base + "/i/" + token
+			}
+			return ""
+		}),
+	)
+	if err != nil {
+		s.hub.Close()
+		return err
+	}
+	s.sessions = session.NewManager(session.Options{
+		Cell: s.cell, Hub: s.hub, Table: s.table, Logger: s.log, ResumeTime: s.cfg.Limits.ResumeTime.Std(),
+		Refusal: refusal, NoDedupe: s.o.UnsafeNoDedupe,
+	})
+	s.node.hub.Store(s.hub)
+	return nil
+}
+
+// refusal tells what a client is answered when a command could not be
+// appended; nil when what became of it is unknown.
+func refusal(err error) *stanza.Error {
+	switch {
+	case errors.Is(err, journal.ErrFull):
+		return stanza.Err(stanza.Wait, stanza.ResourceConstraint, "this server has no room left; your message was not stored")
+	case errors.Is(err, journal.ErrTooLarge):
+		return stanza.Err(stanza.Modify, stanza.PolicyViolation, "the stanza is too large")
+	}
+	return nil
+}
+
+// saveCursor moves an account's offline cursor; a lost move means that
+// messages are handed over once more.
+func (s *server) saveCursor(account string, p command.Position) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	cmd := &command.Command{Request: &command.Command_OfflineCursor{
+		OfflineCursor: &command.OfflineCursor{Account: account, Position: p.AppendTo(nil)},
+	}}
+	if err := s.cell.Submit(ctx, cmd, func(command.Outcome, error) {}); err != nil {
+		s.log.Debug("an offline cursor was not saved", "err", err)
+	}
+}
+
+// base of the app's links.
+func (s *server) base() string { return s.cfg.LinkBase(s.addrs.HTTPS, s.addrs.HTTP) }
+
+func (s *server) report(st *admin.Status) {
+	st.Running, st.PID, st.Started = true, os.Getpid(), s.started
+	st.Sessions = s.sessions.Stats().Sessions
+}
+
+// stop ends listeners and sessions; the node is closed by Run.
+func (s *server) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	if s.front != nil {
+		s.front.Stop()
+	}
+	err := s.sessions.Shutdown(ctx)
+	if s.front != nil {
+		err = errors.Join(err, s.front.Shutdown(ctx))
+	}
+	if err != nil {
+		s.log.Warn("not everything stopped in time", "err", err)
+	}
+	return nil
+}
+
+// inviter adapts the account service to package invite.
+type inviter struct{ accounts *account.Service }
+
+func (i inviter) Invite(ctx context.Context, by string, ttl time.Duration) (string, time.Time, error) {
+	return i.accounts.NewInvite(ctx, account.Invitation{Inviter: by, Uses: 1, TTL: ttl})
+}
+
+func (i inviter) ChangePassword(ctx context.Context, bare, password string) error {
+	return i.accounts.ChangePassword(ctx, bare, password)
+}

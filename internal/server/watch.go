@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"bavard/internal/cell"
+	"bavard/internal/health"
+)
+
+// behindMost is how many revisions the view may be behind before the node says
+// so.
+const behindMost = 100
+
+func (s *server) journalReady() error {
+	if !s.cell.JournalStats().HasLeader {
+		return errors.New("it has no leader")
+	}
+	return nil
+}
+
+func (s *server) viewReady() error {
+	if err := s.cell.Err(); err != nil {
+		return err
+	}
+	if lag := s.cell.Lag(); lag > behindMost {
+		return fmt.Errorf("it is %d batches behind", lag)
+	}
+	if n := s.cell.InFlight(); n >= cell.MaxInFlight {
+		return errors.New("too much is in flight")
+	}
+	return nil
+}
+
+// watch raises and clears warnings.
+func (s *server) watch(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.warn(health.JournalNoLeader, s.journalReady() != nil, "")
+			lag := s.cell.Lag()
+			s.warn(health.ViewBehind, lag > behindMost, fmt.Sprintf("%d batches", lag))
+			s.warn(health.Overloaded, s.cell.InFlight() >= cell.MaxInFlight, "")
+		}
+	}
+}
+
+func (s *server) warn(k health.Kind, on bool, detail string) {
+	if on {
+		s.warnings.Raise(k, detail)
+	} else {
+		s.warnings.Clear(k)
+	}
+}
+
+// collect registers the node's figures.
+func (s *server) collect(r prometheus.Registerer) {
+	gauge := func(name, help string, read func() float64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "bavard", Name: name, Help: help}, read))
+	}
+	counter := func(name, help string, read func() float64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "bavard", Name: name, Help: help}, read))
+	}
+	gauge("sessions", "Bound sessions of this node, detached ones included.", func() float64 { return float64(s.sessions.Stats().Sessions) })
+	gauge("sessions_detached", "Sessions whose device is away and may resume.", func() float64 { return float64(s.sessions.Stats().Detached) })
+	gauge("connections", "Open connections.", func() float64 { return float64(s.front.Stats().Connections) })
+	gauge("commands_in_flight", "Commands submitted by this node and not yet applied.", func() float64 { return float64(s.cell.InFlight()) })
+	gauge("view_lag_batches", "Batches that the view is behind the journal.", func() float64 { return float64(s.cell.Lag()) })
+	gauge("view_disk_bytes", "Disk space of the view.", func() float64 { return float64(s.cell.Stats().DiskBytes) })
+	gauge("dispatch_queued", "Deliveries waiting on this node.", func() float64 { return float64(s.hub.Stats().Queued) })
+	counter("dispatch_shed_total", "Soft stanzas dropped because dispatch was full.", func() float64 { return float64(s.hub.Stats().Shed) })
+	counter("dispatch_behind_total", "Events dropped because dispatch was full; devices were told to read the archive.", func() float64 { return float64(s.hub.Stats().Behind) })
+	counter("journal_commands_total", "Commands committed by this node.", func() float64 { return float64(s.cell.JournalStats().Commands) })
+	counter("journal_batches_total", "Batches committed by this node.", func() float64 { return float64(s.cell.JournalStats().Batches) })
+	counter("journal_retries_total", "Append attempts beyond the first.", func() float64 { return float64(s.cell.JournalStats().Retries) })
+	gauge("journal_database_bytes", "Size of the journal's database.", func() float64 { return float64(s.cell.JournalStats().DatabaseSize) })
+	counter("commands_duplicate_total", "Commands found to repeat an earlier one.", func() float64 { return float64(s.cell.Stats().Duplicates) })
+	counter("commands_refused_total", "Commands refused when applied.", func() float64 { return float64(s.cell.Stats().Refused) })
+}
+
+// webSocketURL turns the app's address into its WebSocket's.
+func webSocketURL(base string) string {
+	return "ws" + strings.TrimPrefix(strings.TrimSuffix(base, "/"), "http") + "/xmpp-websocket"
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bavard/internal/route"
+	"bavard/internal/xmlstream"
+)
+
+// inbound is what was received: stanzas in order, each handled only when all
+// before it are, and reads that run one after the other.
+type inbound struct {
+	mu      sync.Mutex
+	changed sync.Cond // L is mu, set by init; signalled when pending or reads shrink
+	pending []*entry  // received, not yet handled; the oldest first
+	count   uint32    // received since stream management was enabled
+	handled atomic.Uint32
+	managed bool // stream management is on
+	closed  bool
+	reads   []route.Read
+	reading bool
+	asked   bool // an ack was requested and waits for a commit
+	timer   *time.Timer
+}
+
+// entry is one stanza on its way to being handled.
+type entry struct {
+	stanza  *xmlstream.Element
+	effects []route.Effect
+	waits   int // outcomes that are missing
+	counted bool
+}
+
+// number is a stanza's count on its stream.
+type number struct {
+	counted bool
+	h       uint32
+}
+
+func (in *inbound) init() { in.changed.L = &in.mu }
+
+// push queues a stanza behind those that came before; what waits for nothing
+// is performed at once. It blocks while too much is pending and reports false
+// when the session has ended.
+func (in *inbound) push(s *Session, e *entry) (number, bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for !in.closed && len(in.pending)+len(in.reads) >= pendingMost {
+		in.changed.Wait()
+	}
+	if in.closed {
+		return number{}, false
+	}
+	if in.managed {
+		in.count++
+		e.counted = true
+	}
+	n := number{e.counted, in.count}
+	in.pending = append(in.pending, e)
+	if e.waits == 0 && len(in.pending) == 1 {
+		in.drain(s)
+	}
+	return n, true
+}
+
+// settle notes one outcome of an entry and performs whatever has come first in
+// line.
+func (in *inbound) settle(s *Session, e *entry, then []route.Effect) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed {
+		return
+	}
+	e.effects = append(e.effects, then...)
+	e.waits--
+	if e.waits > 0 || in.pending[0] != e {
+		return
+	}
+	in.drain(s)
+	if in.managed {
+		in.stopTimer()
+		s.out.ack(s)
+	}
+}
+
+// drain performs the entries at the head of the line that wait for nothing.
+func (in *inbound) drain(s *Session) {
+	n := 0
+	for n < len(in.pending) && in.pending[n].waits == 0 {
+		e := in.pending[n]
+		n++
+		s.perform(e.effects)
+		if e.counted {
+			in.handled.Add(1) // after its error, if any, is queued
+		}
+	}
+	copy(in.pending, in.pending[n:])
+	clear(in.pending[len(in.pending)-n:])
+	in.pending = in.pending[:len(in.pending)-n]
+	in.changed.Broadcast()
+}
+
+// request answers a request for an ack: at once when all is handled, else with
+// the next commit or after ackWithin, whichever comes first.
+func (in *inbound) request(s *Session) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if len(in.pending) == 0 {
+		s.out.ack(s)
+		return
+	}
+	if in.asked {
+		return
+	}
+	in.asked = true
+	in.timer = time.AfterFunc(ackWithin, func() {
+		in.mu.Lock()
+		in.asked = false
+		in.mu.Unlock()
+		s.out.ack(s)
+	})
+}
+
+func (in *inbound) stopTimer() {
+	if in.asked && len(in.pending) == 0 {
+		in.asked = false
+		in.timer.Stop()
+	}
+}
+
+// settled waits until nothing is pending, at most for d, and reports whether
+// it came to that.
+func (in *inbound) settled(d time.Duration) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	expired := false
+	t := time.AfterFunc(d, func() {
+		in.mu.Lock()
+		expired = true
+		in.mu.Unlock()
+		in.changed.Broadcast()
+	})
+	defer t.Stop()
+	for len(in.pending) > 0 && !expired && !in.closed {
+		in.changed.Wait()
+	}
+	return len(in.pending) == 0
+}
+
+// close lets nothing more be performed.
+func (in *inbound) close() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.closed = true
+	in.reads = nil
+	if in.timer != nil {
+		in.timer.Stop()
+	}
+	in.changed.Broadcast()
+}
+
+// readWithin bounds one read.
+const readWithin = 30 * time.Second
+
+// read queues a read; mu is held. Reads run one after the other in a goroutine
+// that exists only while there are any.
+func (in *inbound) read(s *Session, r route.Read) {
+	in.reads = append(in.reads, r)
+	if !in.reading {
+		in.reading = true
+		go in.readAll(s)
+	}
+}
+
+func (in *inbound) readAll(s *Session) {
+	for {
+		in.mu.Lock()
+		if len(in.reads) == 0 {
+			in.reading = false
+			in.mu.Unlock()
+			return
+		}
+		r := in.reads[0]
+		in.reads = in.reads[1:]
+		in.changed.Broadcast()
+		in.mu.Unlock()
+		effects := s.m.read(r)
+		in.mu.Lock()
+		if !in.closed {
+			s.perform(effects)
+		}
+		in.mu.Unlock()
+	}
+}
+
+// read performs one read for a session.
+func (m *Manager) read(r route.Read) []route.Effect {
+	ctx, cancel := context.WithTimeout(m.ctx, readWithin)
+	defer cancel()
+	if r.Current {
+		if err := m.o.Cell.Current(ctx); err != nil {
+			return r.Else
+		}
+	}
+	return r.Do(ctx)
+}

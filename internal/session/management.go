@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"strconv"
+	"time"
+
+	"bavard/internal/command"
+	"bavard/internal/stanza"
+	"bavard/internal/xmlstream"
+)
+
+// management handles the elements of stream management (XEP-0198 @1.6.3). An
+// error ends the stream.
+func (s *Session) management(el *xmlstream.Element) *stanza.StreamError {
+	switch el.Name.Local {
+	case "enable":
+		return s.enable(el)
+	case "r":
+		s.in.request(s)
+		return nil
+	case "a":
+		h, err := strconv.ParseUint(el.Get("h"), 10, 32)
+		if err != nil {
+			return stanza.StreamErr(stanza.StreamPolicyViolation, "h is not a number")
+		}
+		return s.out.acknowledged(s, uint32(h))
+	case "resume":
+		// Only possible instead of binding a resource (XEP-0198 §resumption @1.6.3).
+		s.out.put(s, item{raw: failed("unexpected-request", "")})
+		return nil
+	}
+	return stanza.StreamErr(stanza.StreamUnsupportedStanza, "unknown element of stream management")
+}
+
+func failed(condition stanza.Condition, h string) *xmlstream.Element {
+	return xmlstream.New(stanza.NSSM, "failed", "h", h).Add(xmlstream.New(stanza.NSStanzaError, string(condition)))
+}
+
+// enable switches stream management on, once (XEP-0198 §enable @1.6.3).
+func (s *Session) enable(el *xmlstream.Element) *stanza.StreamError {
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
+	if s.in.managed {
+		s.out.put(s, item{raw: failed(stanza.UnexpectedRequest, "")})
+		return nil
+	}
+	s.in.managed = true
+	answer := xmlstream.New(stanza.NSSM, "enabled")
+	if r := el.Get("resume"); r == "true" || r == "1" {
+		s.out.mu.Lock()
+		s.out.resumable = true
+		s.out.mu.Unlock()
+		answer.Set("id", s.ID()).Set("resume", "true").Set("max", strconv.Itoa(int(s.m.o.ResumeTime/time.Second)))
+	}
+	s.out.put(s, item{raw: answer, enables: true})
+	return nil
+}
+
+// handledTooHigh is the error for an ack of what was never sent (XEP-0198
+// §errors @1.6.3).
+func handledTooHigh(h, sent uint32) *stanza.StreamError {
+	e := stanza.StreamErr(stanza.StreamUndefinedCondition, "you acknowledged more stanzas than were sent")
+	e.App = xmlstream.New(stanza.NSSM, "handled-count-too-high",
+		"h", strconv.FormatUint(uint64(h), 10), "send-count", strconv.FormatUint(uint64(sent), 10))
+	return e
+}
+
+// acknowledged takes the device's count: what it covers is forgotten, and the
+// account's offline cursor moves.
+func (o *outbound) acknowledged(s *Session, h uint32) *stanza.StreamError {
+	o.mu.Lock()
+	bad, newest := o.trim(h)
+	if bad == nil {
+		o.requested = false
+		if len(o.unacked) > 0 && len(o.queue) == 0 && !newest.IsZero() && o.stream != nil {
+			// More was written meanwhile; ask on, as long as it answers.
+			o.requested = true
+			o.queue = append(o.queue, item{raw: xmlstream.New(stanza.NSSM, "r")})
+			o.kick(s)
+		}
+	}
+	o.mu.Unlock()
+	if !newest.IsZero() {
+		s.m.o.Hub.Acked(s.res, newest)
+	}
+	return bad
+}
+
+// trim forgets what h covers and gives the newest archived position in it; mu
+// is held. Counts are modulo 2^32.
+func (o *outbound) trim(h uint32) (*stanza.StreamError, command.Position) {
+	var newest command.Position
+	n := h - o.acked
+	if n > o.sent-o.acked {
+		return handledTooHigh(h, o.sent), newest
+	}
+	for _, u := range o.unacked[:n] {
+		if newest.Before(u.Position) {
+			newest = u.Position
+		}
+	}
+	o.unacked = append(o.unacked[:0], o.unacked[n:]...)
+	clear(o.unacked[len(o.unacked):cap(o.unacked)])
+	if len(o.unacked) == 0 {
+		o.unacked = nil
+	}
+	o.acked = h
+	return nil, newest
+}
+
+// detach ends the session's use of a broken stream. If the device may resume
+// it, the session waits for it; else it ends.
+func (s *Session) detach(stream Stream) {
+	s.out.mu.Lock()
+	if s.out.stream != stream {
+		s.out.mu.Unlock()
+		return // it has another one already, or has ended
+	}
+	if !s.out.resumable || !s.out.managed || s.out.ended {
+		s.out.mu.Unlock()
+		go s.end(nil)
+		return
+	}
+	s.out.stream = nil
+	s.out.requested = false
+	s.out.expiry = time.AfterFunc(s.m.o.ResumeTime, func() { s.end(nil) })
+	s.out.mu.Unlock()
+	go stream.Close(nil) // it is broken, and may take its time
+}
+
+// Resumed is a session that a new stream takes over.
+type Resumed struct {
+	s *Session
+	h uint32 // the client's count
+}
+
+// attach puts the session on its new stream: tells what was handled, and sends
+// again what the device has not got (XEP-0198 §resumption @1.6.3). It reports
+// whether the session still lives.
+func (r *Resumed) attach(stream Stream) bool {
+	s, o := r.s, &r.s.out
+	o.mu.Lock()
+	if o.ended || o.stream != nil {
+		o.mu.Unlock()
+		return false
+	}
+	bad, newest := o.trim(r.h)
+	if bad != nil {
+		o.mu.Unlock()
+		stream.Close(bad)
+		s.end(nil)
+		return false
+	}
+	if o.expiry != nil {
+		o.expiry.Stop()
+	}
+	again := o.unacked
+	o.unacked = nil
+	o.sent = o.acked
+	queue := make([]item, 0, 1+len(again)+len(o.queue))
+	queue = append(queue, item{raw: xmlstream.New(stanza.NSSM, "resumed",
+		"previd", s.ID(), "h", strconv.FormatUint(uint64(s.in.handled.Load()), 10))})
+	for _, u := range again {
+		queue = append(queue, item{Out: u})
+		o.bytes += len(u.Name) + len(u.Rest)
+	}
+	for _, i := range o.queue {
+		if i.raw == nil || i.enables {
+			queue = append(queue, i)
+		}
+	}
+	o.queue = queue
+	o.stream = stream
+	o.requested, o.ackDue = false, false
+	o.kick(s)
+	o.mu.Unlock()
+	s.seen.Store(s.m.now().UnixNano())
+	if !newest.IsZero() {
+		s.m.o.Hub.Acked(s.res, newest)
+	}
+	return true
+}

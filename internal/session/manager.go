@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"bavard/internal/command"
+	"bavard/internal/dispatch"
+	"bavard/internal/jid"
+	"bavard/internal/route"
+	"bavard/internal/stanza"
+	"bavard/internal/xmlstream"
+)
+
+// Cell is what sessions need of the cell.
+type Cell interface {
+	Submit(ctx context.Context, cmd *command.Command, done func(command.Outcome, error)) error
+	Do(ctx context.Context, cmd *command.Command) (command.Outcome, error)
+	Current(ctx context.Context) error
+	// StreamH is the count up to which a stream's stanzas are known to be
+	// handled; false when the stream is not known.
+	StreamH(id []byte) (uint32, bool)
+}
+
+// Options of a Manager.
+type Options struct {
+	Cell   Cell
+	Hub    *dispatch.Hub
+	Table  *route.Table
+	Logger *slog.Logger
+	// ResumeTime is how long a cut-off device may take to resume its stream.
+	ResumeTime time.Duration
+	// Refusal turns an error of Submit into a stanza error, nil when what
+	// became of the command is unknown.
+	Refusal func(error) *stanza.Error
+	// NoDedupe is for the drills' negative control; see chat.Options.
+	NoDedupe bool
+}
+
+// Manager has the sessions of a node.
+type Manager struct {
+	o      Options
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // the idle watch
+
+	mu       sync.Mutex
+	sessions map[string]*Session // by resumption id
+	closed   bool
+}
+
+// NewManager starts a manager; Shutdown ends it.
+func NewManager(o Options) *Manager {
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &Manager{o: o, ctx: ctx, cancel: cancel, sessions: map[string]*Session{}}
+	m.wg.Add(1)
+	go m.watch()
+	return m
+}
+
+func (m *Manager) now() time.Time { return time.Now() }
+
+func (m *Manager) refusal(err error) *stanza.Error {
+	if m.o.Refusal == nil {
+		return nil
+	}
+	return m.o.Refusal(err)
+}
+
+// Serve runs a session for a device that has bound full, until its stream ends.
+func (m *Manager) Serve(full jid.JID, stream Stream) {
+	s := &Session{m: m, jid: full}
+	s.in.init()
+	if _, err := rand.Read(s.id[:]); err != nil {
+		stream.Close(stanza.StreamErr(stanza.StreamInternalServerError, ""))
+		return
+	}
+	s.out.stream = stream
+	s.seen.Store(m.now().UnixNano())
+	s.res = m.o.Hub.Register(full, s)
+	if s.res == nil {
+		stream.Close(stanza.StreamErr(stanza.StreamPolicyViolation, "this account has too many devices connected"))
+		return
+	}
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		m.o.Hub.Unregister(s.res)
+		stream.Close(stanza.StreamErr(stanza.StreamSystemShutdown, ""))
+		return
+	}
+	m.sessions[s.ID()] = s
+	m.mu.Unlock()
+	s.run(stream)
+}
+
+// ServeResumed continues a resumed session on its new stream.
+func (m *Manager) ServeResumed(r *Resumed, stream Stream) {
+	if r.attach(stream) {
+		r.s.run(stream)
+	}
+}
+
+// Resume finds the session that a device of account wants to take over and
+// takes it off its old stream. On failure h is the truthful lower bound of what
+// was handled, when it is known (XEP-0198 §resumption @1.6.3).
+func (m *Manager) Resume(account jid.JID, previd string, h uint32) (r *Resumed, lower uint32, known bool) {
+	m.mu.Lock()
+	s := m.sessions[previd]
+	m.mu.Unlock()
+	if s == nil || s.jid.Bare() != account {
+		lower, known = m.lowerBound(previd)
+		return nil, lower, known && s == nil
+	}
+	s.out.mu.Lock()
+	stream := s.out.stream
+	resumable := s.out.resumable && s.out.managed && !s.out.ended
+	running := s.running
+	s.out.mu.Unlock()
+	if !resumable {
+		return nil, 0, false
+	}
+	if stream != nil {
+		s.detach(stream) // the device has noticed before we did
+	}
+	// What the old stream's reader holds must be counted before the count is
+	// told, else the device would send it once more.
+	t := time.NewTimer(settleWithin)
+	defer t.Stop()
+	select {
+	case <-running:
+	case <-t.C:
+		return nil, s.in.handled.Load(), true
+	}
+	if !s.in.settled(settleWithin) {
+		return nil, s.in.handled.Load(), true
+	}
+	return &Resumed{s, h}, 0, false
+}
+
+// JID of the resumed session.
+func (r *Resumed) JID() jid.JID { return r.s.jid }
+
+func (m *Manager) lowerBound(previd string) (uint32, bool) {
+	id, err := base64.RawURLEncoding.DecodeString(previd)
+	if err != nil || len(id) != 16 {
+		return 0, false
+	}
+	return m.o.Cell.StreamH(id)
+}
+
+func (m *Manager) forget(s *Session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.sessions, s.ID())
+}
+
+// farewell tells who saw the device that it is gone (RFC 6121 §4.5.3).
+func (m *Manager) farewell(who jid.JID, wasAvailable bool, directed []jid.JID) {
+	gone := xmlstream.New(stanza.NSClient, "presence", "type", "unavailable", "from", who.String())
+	for _, to := range directed {
+		p := gone.Clone()
+		m.o.Hub.Deliver(who, route.Deliver{To: to, Stanza: p.Set("to", to.String())}, nil)
+	}
+	if !wasAvailable {
+		return
+	}
+	for _, f := range m.o.Table.Decide(who, xmlstream.New(stanza.NSClient, "presence", "type", "unavailable")) {
+		r, ok := f.(route.Read)
+		if !ok {
+			continue
+		}
+		for _, f := range m.read(r) {
+			if d, ok := f.(route.Deliver); ok {
+				m.o.Hub.Deliver(who, d, nil)
+			}
+		}
+	}
+}
+
+// Idle times: a silent device is asked for a sign of life, and given up when
+// it gives none.
+const (
+	probeAfter = 3 * time.Minute
+	deadAfter  = probeAfter + time.Minute
+	watchEvery = 15 * time.Second
+)
+
+func (m *Manager) watch() {
+	defer m.wg.Done()
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-tick.C:
+			for _, s := range m.all() {
+				s.probe(m.now())
+			}
+		}
+	}
+}
+
+func (m *Manager) all() []*Session {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := make([]*Session, 0, len(m.sessions))
+	for _, s := range m.sessions {
+		list = append(list, s)
+	}
+	return list
+}
+
+// probe asks a silent device for a sign of life.
+func (s *Session) probe(now time.Time) {
+	silent := now.Sub(time.Unix(0, s.seen.Load()))
+	o := &s.out
+	o.mu.Lock()
+	stream, managed := o.stream, o.managed
+	o.mu.Unlock()
+	switch {
+	case stream == nil || silent < probeAfter:
+	case silent >= deadAfter && managed:
+		s.detach(stream)
+	case silent >= deadAfter:
+		s.end(stanza.StreamErr(stanza.StreamConnectionTimeout, "no sign of life"))
+	case managed:
+		o.put(s, item{raw: xmlstream.New(stanza.NSSM, "r")})
+	default:
+		s.Enqueue(route.Serialise(xmlstream.New(stanza.NSClient, "iq", "type", "get", "id", "alive",
+			"from", s.m.o.Table.Domain(), "to", s.jid.String()).Add(xmlstream.New(stanza.NSPing, "ping"))))
+	}
+}
+
+// Stats of a manager.
+type Stats struct{ Sessions, Detached int }
+
+// Stats counts sessions.
+func (m *Manager) Stats() Stats {
+	st := Stats{}
+	for _, s := range m.all() {
+		st.Sessions++
+		s.out.mu.Lock()
+		if s.out.stream == nil {
+			st.Detached++
+		}
+		s.out.mu.Unlock()
+	}
+	return st
+}
+
+// ErrShutdown: not all sessions could be closed in time.
+var ErrShutdown = errors.New("session: not all sessions were closed in time")
+
+// Shutdown ends all sessions with system-shutdown, after what they sent is
+// settled, and waits at most until ctx ends.
+func (m *Manager) Shutdown(ctx context.Context) error {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var wg sync.WaitGroup
+		gate := make(chan struct{}, 256)
+		for _, s := range m.all() {
+			gate <- struct{}{}
+			wg.Go(func() {
+				s.end(stanza.StreamErr(stanza.StreamSystemShutdown, "the server is going down; please reconnect"))
+				<-gate
+			})
+		}
+		wg.Wait()
+	}()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = ErrShutdown
+	}
+	m.cancel()
+	m.wg.Wait()
+	return err
+}

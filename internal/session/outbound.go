@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"bavard/internal/command"
+	"bavard/internal/route"
+	"bavard/internal/stanza"
+	"bavard/internal/xmlstream"
+)
+
+// outbound is what goes to the device. A goroutine writes while there is
+// anything to write and ends when there is not, so that an idle session costs
+// none.
+type outbound struct {
+	mu      sync.Mutex
+	stream  Stream // nil while detached
+	queue   []item
+	bytes   int
+	writing bool
+	ended   bool
+	done    chan struct{} // closed when the writer of the last words has ended
+	last    *stanza.StreamError
+
+	ackDue bool // an <a/> is to be written
+
+	// Stream management towards the device (XEP-0198 §acking @1.6.3).
+	managed   bool // <enabled/> was written: stanzas count
+	resumable bool
+	sent      uint32 // stanzas written since
+	acked     uint32 // of these
+	unacked   []route.Out
+	requested bool // an <r/> is unanswered
+
+	// Without it a ping stands in for the ack (design: the offline cursor).
+	lastPosition command.Position // of the newest archived message written
+	pinged       command.Position // covered by the unanswered ping; zero when none
+	pings        uint64
+
+	expiry *time.Timer // of a detached session
+}
+
+// item is a stanza, or a nonza when raw is set.
+type item struct {
+	route.Out
+	raw     *xmlstream.Element
+	enables bool // it is the <enabled/>: what follows counts
+}
+
+func (i *item) size() int { return len(i.Name) + len(i.Rest) }
+
+// Enqueue implements dispatch.Device: it queues a stanza and never blocks. A
+// device that lets its queue fill up is cut off; what it misses is archived.
+func (s *Session) Enqueue(o route.Out) {
+	s.out.put(s, item{Out: o})
+}
+
+func (o *outbound) put(s *Session, i item) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended {
+		return
+	}
+	o.queue = append(o.queue, i)
+	o.bytes += i.size()
+	most := queueMost
+	if o.stream == nil {
+		most = detachedMost
+	}
+	if len(o.queue) > most || o.bytes > queueBytes {
+		go s.Behind()
+		return
+	}
+	o.kick(s)
+}
+
+// ack has an <a/> written with what is handled by then.
+func (o *outbound) ack(s *Session) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ackDue = o.managed
+	o.kick(s)
+}
+
+// kick starts the writer if there is a stream and none runs; mu is held.
+func (o *outbound) kick(s *Session) {
+	if o.writing || o.stream == nil || (len(o.queue) == 0 && !o.ackDue) {
+		return
+	}
+	o.writing = true
+	go o.write(s)
+}
+
+// Bounds of one write.
+const (
+	writeMost  = 128
+	writeBytes = 64 << 10
+)
+
+// write writes until nothing is left.
+func (o *outbound) write(s *Session) {
+	var frames [][]byte
+	for {
+		// Before the queue is looked at: a refused stanza's error is queued
+		// before it counts as handled, so the ack never overtakes the error.
+		handled := s.in.handled.Load()
+		o.mu.Lock()
+		stream := o.stream
+		if stream == nil || (len(o.queue) == 0 && !o.ackDue) {
+			o.writing = false
+			if o.ended && o.done != nil {
+				close(o.done)
+				o.done = nil
+			}
+			o.mu.Unlock()
+			return
+		}
+		frames = o.take(s, frames[:0], stream.WebSocket(), handled)
+		overdue := len(o.unacked) > unackedMost
+		o.mu.Unlock()
+		if err := stream.Write(frames...); err != nil {
+			o.mu.Lock()
+			o.writing = false
+			if o.done != nil {
+				close(o.done)
+				o.done = nil
+			}
+			o.mu.Unlock()
+			s.detach(stream)
+			return
+		}
+		if overdue {
+			go s.end(stanza.StreamErr(stanza.StreamPolicyViolation, "too many stanzas are not acked"))
+		}
+	}
+}
+
+// take serialises the next part of the queue for the framing; mu is held.
+func (o *outbound) take(s *Session, frames [][]byte, webSocket bool, handled uint32) [][]byte {
+	n, size := 0, 0
+	var buf []byte
+	flush := func() {
+		if webSocket && len(buf) > 0 {
+			frames = append(frames, buf)
+			buf = nil
+		}
+	}
+	counted := false
+	for n < len(o.queue) && n < writeMost && size < writeBytes {
+		i := &o.queue[n]
+		n++
+		size += i.size()
+		buf = appendItem(buf, i, webSocket)
+		flush()
+		switch {
+		case i.enables:
+			o.managed = true
+		case i.raw != nil:
+		case o.managed:
+			o.sent++
+			o.unacked = append(o.unacked, i.Out)
+			counted = true
+		case o.lastPosition.Before(i.Position):
+			o.lastPosition = i.Position
+		}
+	}
+	rest := copy(o.queue, o.queue[n:])
+	clear(o.queue[rest:])
+	o.queue = o.queue[:rest]
+	o.bytes -= size
+	if rest == 0 && cap(o.queue) > 64 {
+		o.queue = nil // an idle session keeps no large queue
+	}
+	if counted && !o.requested {
+		o.requested = true
+		buf = append(buf, "<r xmlns='"+stanza.NSSM+"'/>"...)
+		flush()
+	}
+	if o.ackDue && rest == 0 {
+		o.ackDue = false
+		buf = append(buf, "<a xmlns='"+stanza.NSSM+"' h='"...)
+		buf = strconv.AppendUint(buf, uint64(handled), 10)
+		buf = append(buf, "'/>"...)
+		flush()
+	}
+	if ping := o.ping(s, webSocket); ping != nil && rest == 0 {
+		buf = append(buf, ping...)
+		flush()
+	}
+	if !webSocket && len(buf) > 0 {
+		frames = append(frames, buf)
+	}
+	return frames
+}
+
+// appendItem serialises for the framing: on TCP the stream header has declared
+// jabber:client, a WebSocket frame stands alone (RFC 7395 §3.3.3).
+func appendItem(buf []byte, i *item, webSocket bool) []byte {
+	if i.raw != nil {
+		if webSocket {
+			return xmlstream.AppendElement(buf, i.raw, "")
+		}
+		return xmlstream.AppendElement(buf, i.raw, stanza.NSClient)
+	}
+	buf = append(buf, '<')
+	buf = append(buf, i.Name...)
+	if webSocket {
+		buf = append(buf, " xmlns='"+stanza.NSClient+"'"...)
+	}
+	return append(buf, i.Rest...)
+}
+
+// ping asks a device without stream management for a sign that it got what was
+// written; nil when there is nothing new to ask for or it was asked already.
+func (o *outbound) ping(s *Session, webSocket bool) []byte {
+	if o.managed || !o.pinged.IsZero() || o.lastPosition.IsZero() {
+		return nil
+	}
+	o.pinged = o.lastPosition
+	o.pings++
+	e := xmlstream.New(stanza.NSClient, "iq", "type", "get", "id", pingID(o.pings), "from", s.m.o.Table.Domain(), "to", s.jid.String()).
+		Add(xmlstream.New(stanza.NSPing, "ping"))
+	if webSocket {
+		return xmlstream.AppendElement(nil, e, "")
+	}
+	return xmlstream.AppendElement(nil, e, stanza.NSClient)
+}
+
+func pingID(n uint64) string { return "got-" + strconv.FormatUint(n, 10) }
+
+// answered takes the device's answer to a ping, result or error.
+func (s *Session) answered(id string) {
+	o := &s.out
+	o.mu.Lock()
+	if o.pinged.IsZero() || id != pingID(o.pings) {
+		o.mu.Unlock()
+		return
+	}
+	got := o.pinged
+	o.pinged = command.Position{}
+	if got == o.lastPosition {
+		o.lastPosition = command.Position{}
+	}
+	again := !o.lastPosition.IsZero() && o.stream != nil
+	var ping []byte
+	if again {
+		ping = o.ping(s, o.stream.WebSocket())
+	}
+	stream := o.stream
+	o.mu.Unlock()
+	go func() { // in.mu is held here; the cursor and the write may wait
+		s.m.o.Hub.Acked(s.res, got)
+		if ping != nil {
+			if err := stream.Write(ping); err != nil {
+				s.detach(stream)
+			}
+		}
+	}()
+}
+
+// finish queues the last words, waits a little until they are written and
+// closes the stream.
+func (o *outbound) finish(s *Session, err *stanza.StreamError) {
+	o.mu.Lock()
+	o.ended = true
+	if o.expiry != nil {
+		o.expiry.Stop()
+	}
+	stream := o.stream
+	var done chan struct{}
+	o.kick(s)
+	if o.writing {
+		done = make(chan struct{})
+		o.done = done
+	}
+	o.mu.Unlock()
+	if done != nil {
+		t := time.NewTimer(settleWithin)
+		select {
+		case <-done:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+	o.mu.Lock()
+	o.stream = nil
+	o.queue, o.unacked = nil, nil
+	o.mu.Unlock()
+	if stream != nil {
+		stream.Close(err) // the peer may be gone already
+	}
+}

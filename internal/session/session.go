@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package session serves one bound device: it reads stanzas, has them decided,
+// performs the effects in order, counts what is handled (XEP-0198), and owns
+// the bounded queue of what goes out.
+package session
+
+import (
+	"encoding/base64"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bavard/internal/command"
+	"bavard/internal/dispatch"
+	"bavard/internal/jid"
+	"bavard/internal/route"
+	"bavard/internal/stanza"
+	"bavard/internal/xmlstream"
+)
+
+// Stream is the framed XML stream under a session.
+type Stream interface {
+	// Read gives the next element; io.EOF when the peer closed the stream in
+	// good order.
+	Read() (*xmlstream.Element, error)
+	// Write sends complete elements, serialised for the stream's framing.
+	Write(elements ...[]byte) error
+	// WebSocket: one element a frame, each with its own namespaces.
+	WebSocket() bool
+	// Close ends the stream, with an error when it is not nil.
+	Close(*stanza.StreamError)
+}
+
+// Bounds of one session.
+const (
+	// pendingMost bounds stanzas received and not yet handled; the reader waits.
+	pendingMost = 256
+	// queueMost and queueBytes bound what waits to be written.
+	queueMost  = 4096
+	queueBytes = 8 << 20
+	// detachedMost bounds the queue of a device that is away.
+	detachedMost = 1000
+	// unackedMost bounds what a device with stream management leaves unacked.
+	unackedMost = 4096
+	// ackWithin is how long a request for an ack may wait for a commit.
+	ackWithin = 250 * time.Millisecond
+	// settleWithin bounds the wait for commits when a stream is resumed or ends.
+	settleWithin = 2 * time.Second
+)
+
+// Session is one device's session. It outlives its stream when the device can
+// resume it.
+//
+// Lock order: in.mu, then a dispatch shard's, then out.mu.
+type Session struct {
+	m    *Manager
+	jid  jid.JID
+	res  *dispatch.Resource
+	id   [16]byte // names the stream in the journal and is the resumption id
+	in   inbound
+	out  outbound
+	seen atomic.Int64 // when something was last read, Unix nanoseconds
+	once sync.Once    // ending
+	// running is closed when the reader of the current stream has ended;
+	// guarded by out.mu.
+	running chan struct{}
+}
+
+// ID of the session as clients see it (the SM-ID of XEP-0198 §enable @1.6.3).
+func (s *Session) ID() string { return base64.RawURLEncoding.EncodeToString(s.id[:]) }
+
+// run reads the stream until it ends. It returns when the session has ended or
+// is detached from this stream.
+func (s *Session) run(stream Stream) {
+	running := make(chan struct{})
+	s.out.mu.Lock()
+	s.running = running
+	s.out.mu.Unlock()
+	defer close(running)
+	for {
+		el, err := stream.Read()
+		if err != nil {
+			s.lost(stream, err)
+			return
+		}
+		s.seen.Store(s.m.now().UnixNano())
+		if el.Name.Space == stanza.NSSM {
+			if bad := s.management(el); bad != nil {
+				s.end(bad)
+				return
+			}
+			continue
+		}
+		if el.Name.Space != stanza.NSClient {
+			s.end(stanza.StreamErr(stanza.StreamUnsupportedStanza, "stanzas are in the namespace jabber:client"))
+			return
+		}
+		if !s.stanza(el) {
+			return
+		}
+	}
+}
+
+// lost decides what the end of a stream means: the end of the session when it
+// was closed in good order or cannot be resumed, else a wait for the device.
+func (s *Session) lost(stream Stream, err error) {
+	var syntax *xmlstream.SyntaxError
+	var ours *stanza.StreamError
+	switch {
+	case errors.As(err, &ours):
+		s.end(ours)
+	case errors.As(err, &syntax):
+		s.end(stanza.StreamErr(stanza.StreamCondition(syntax.Condition), syntax.Reason))
+	case errors.Is(err, io.EOF):
+		s.end(nil)
+	default:
+		s.detach(stream)
+	}
+}
+
+// stanza has one stanza decided and its effects performed in order. It reports
+// whether the session goes on.
+func (s *Session) stanza(el *xmlstream.Element) bool {
+	effects := s.m.o.Table.Decide(s.jid, el)
+	e := &entry{stanza: el}
+	var appends []route.Append
+	for _, f := range effects {
+		switch f := f.(type) {
+		case route.Append:
+			appends = append(appends, f)
+		case route.Close:
+			s.end(f.Err)
+			return false
+		default:
+			e.effects = append(e.effects, f)
+		}
+	}
+	e.waits = len(appends)
+	h, ok := s.in.push(s, e)
+	if !ok {
+		return false
+	}
+	for _, a := range appends {
+		if h.counted && !s.m.o.NoDedupe {
+			a.Command.Stream = &command.Stream{Id: s.id[:], H: h.h}
+		}
+		err := s.m.o.Cell.Submit(s.m.ctx, a.Command, func(out command.Outcome, err error) { s.outcome(e, a, out, err) })
+		if err != nil {
+			s.outcome(e, a, command.Outcome{}, err)
+		}
+	}
+	return true
+}
+
+// outcome takes what became of a command. It is called by the applier and must
+// not block.
+func (s *Session) outcome(e *entry, a route.Append, out command.Outcome, err error) {
+	if err != nil {
+		refusal := s.m.refusal(err)
+		if refusal == nil {
+			// Unknown or lost: the stanza is not handled and never counted, so
+			// that the client sends it again elsewhere.
+			go s.end(stanza.StreamErr(stanza.StreamInternalServerError, "the message could not be stored; please reconnect"))
+			return
+		}
+		out = command.Outcome{Verdict: command.Refused, Err: refusal}
+	}
+	var then []route.Effect
+	if a.Then != nil {
+		then = a.Then(out)
+	} else if out.Err != nil {
+		then = []route.Effect{route.Reply{Stanza: out.Err.Reply(e.stanza)}}
+	}
+	s.in.settle(s, e, then)
+}
+
+// perform does the effects of one stanza; in.mu is held.
+func (s *Session) perform(effects []route.Effect) {
+	for _, f := range effects {
+		switch f := f.(type) {
+		case route.Reply:
+			s.Enqueue(route.Serialise(f.Stanza))
+		case route.Send:
+			s.Enqueue(f.Out)
+		case route.Deliver:
+			s.deliver(f)
+		case route.Read:
+			s.in.read(s, f)
+		case route.Append:
+			s.submit(f)
+		case route.Answered:
+			s.answered(f.ID)
+		case route.Available:
+			s.m.o.Hub.Available(s.res, f.Priority, f.Stanza)
+		case route.Close:
+			go s.end(f.Err)
+		default:
+			s.update(f)
+		}
+	}
+}
+
+// update changes what dispatch knows of the resource.
+func (s *Session) update(f route.Effect) {
+	s.m.o.Hub.Update(s.res, func(r *dispatch.Resource) {
+		switch f := f.(type) {
+		case route.Carbons:
+			r.SetCarbons(f.On)
+		case route.Interested:
+			r.SetInterested()
+		case route.Queried:
+			r.SetQueried()
+		case route.Unavailable:
+			r.SetUnavailable()
+		case route.Directed:
+			r.SetDirected(f.To, f.Available)
+		}
+	})
+}
+
+func (s *Session) deliver(d route.Deliver) {
+	var unheard func()
+	if d.Bounce {
+		unheard = func() {
+			s.Enqueue(route.Serialise(stanza.Err(stanza.Cancel, stanza.ServiceUnavailable, "nobody is there to answer").Reply(d.Stanza)))
+		}
+	}
+	s.m.o.Hub.Deliver(s.jid, d, unheard)
+}
+
+// submit appends a command that a later effect asked for; the stanza that
+// caused it is handled already. It may block, so it has its own goroutine.
+func (s *Session) submit(a route.Append) {
+	go func() {
+		out, err := s.m.o.Cell.Do(s.m.ctx, a.Command)
+		if err != nil {
+			out.Err = stanza.Err(stanza.Wait, stanza.InternalServerError, "")
+		}
+		if a.Then != nil {
+			s.in.mu.Lock()
+			defer s.in.mu.Unlock()
+			s.perform(a.Then(out))
+		}
+	}()
+}
+
+// Behind implements dispatch.Device.
+func (s *Session) Behind() {
+	go s.end(stanza.StreamErr(stanza.StreamResourceConstraint, "this device was too slow; what it missed is in the archive"))
+}
+
+// Replaced implements dispatch.Device (RFC 6120 §7.7.2.2).
+func (s *Session) Replaced() {
+	go s.end(stanza.StreamErr(stanza.StreamConflict, "another session has taken this resource"))
+}
+
+// end ends the session for good: what was received is settled, the stream
+// closed, and everybody told that the device is gone.
+func (s *Session) end(err *stanza.StreamError) {
+	s.once.Do(func() {
+		s.m.forget(s)
+		s.in.settled(settleWithin)
+		s.out.finish(s, err)
+		s.in.close()
+		wasAvailable, directed := s.m.o.Hub.Unregister(s.res)
+		if err != nil && err.Condition == stanza.StreamConflict {
+			return // whoever took the resource has announced itself
+		}
+		s.m.farewell(s.jid, wasAvailable, directed)
+	})
+}
