@@ -3,8 +3,10 @@
 package view
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -39,6 +41,7 @@ type applier struct {
 	v        *View
 	accounts map[string]uint64 // id of every account
 	recent   streams
+	sieves   sieves
 	failed   uint64 // revision that failed and must come next; 0 for none
 	txn      txn
 }
@@ -47,6 +50,7 @@ func (a *applier) init(v *View) {
 	a.v = v
 	a.accounts = make(map[string]uint64)
 	a.recent.init()
+	a.sieves.budget = v.opts.DedupeBytes
 	a.txn.init(a)
 }
 
@@ -274,21 +278,30 @@ func duplicate(original command.Position) command.Outcome {
 
 func accept() command.Outcome { return command.Outcome{Verdict: command.Accepted} }
 
+// freshKey is a dedupe key that the batch adds, and its bucket.
+type freshKey struct {
+	bucket uint32
+	key    [dedupeSize]byte
+}
+
 // txn is one batch being applied: its writes, the overlay that later commands
 // of the batch read through, and what is published once it is committed.
 type txn struct {
-	a     *applier
-	b     *pebble.Batch
-	chain xxhash.Digest
-	meta  meta
-	cell  *cellRecord
+	a    *applier
+	b    *pebble.Batch
+	meta meta
+	cell *cellRecord
+
+	digest xxhash.Digest
 
 	overlay  map[string][]byte // written and read again; nil is deleted
 	accounts map[string]uint64 // created
 	seen     map[[dedupeSize]byte]command.Position
+	fresh    []freshKey
 	streams  streamWrites
 	events   []state.Event
 	pos      command.Position
+	commands int
 }
 
 func (t *txn) init(a *applier) {
@@ -304,8 +317,8 @@ func (t *txn) begin(revision uint64, commands int) {
 	t.meta = *v.published.Load()
 	t.cell = v.cell.Load()
 	t.b = v.db.NewBatch()
-	t.chain.ResetWithSeed(t.meta.chain)
 	t.pos = command.Position{Epoch: v.opts.Epoch, Revision: revision}
+	t.commands = commands
 	t.events = make([]state.Event, 0, 2*commands)
 }
 
@@ -318,6 +331,7 @@ func (t *txn) end() {
 	clear(t.overlay)
 	clear(t.accounts)
 	clear(t.seen)
+	t.fresh = t.fresh[:0]
 	t.streams.reset()
 	t.events = nil
 }
@@ -325,7 +339,7 @@ func (t *txn) end() {
 // at moves on to the next command. Time never goes back.
 func (t *txn) at(index uint32, ms int64) {
 	t.pos.Index = index
-	t.meta.time = max(t.meta.time, ms)
+	t.meta.time = max(t.meta.time, min(ms, maxTime))
 	if minute := t.meta.time / minuteMs; minute > t.meta.minute || t.meta.applied.IsZero() && index == 0 {
 		t.meta.minute = minute
 		t.set(timeKey(minute), appendPosition(nil, t.pos))
@@ -338,10 +352,11 @@ func (t *txn) at(index uint32, ms int64) {
 
 func (t *txn) time() time.Time { return time.UnixMilli(t.meta.time).UTC() }
 
-// set writes a record that no later command of the batch reads.
-func (t *txn) set(key, value []byte) {
+// set writes a record that no later command of the batch reads; it returns the
+// hash of the write.
+func (t *txn) set(key, value []byte) uint64 {
 	_ = t.b.Set(key, value, nil) // errs on an indexed batch only
-	t.hash(opSet, key, value)
+	return t.chainWrite(opSet, key, value)
 }
 
 // put writes a record that later commands of the batch may read.
@@ -352,7 +367,7 @@ func (t *txn) put(key, value []byte) {
 
 func (t *txn) delete(key []byte) {
 	_ = t.b.Delete(key, nil)
-	t.hash(opDelete, key, nil)
+	t.chainWrite(opDelete, key, nil)
 	t.overlay[string(key)] = nil
 }
 
@@ -364,14 +379,25 @@ const (
 	opDeleteRange
 )
 
-func (t *txn) hash(op byte, key, value []byte) {
+// chainWrite takes a write into the chain hash and returns its own.
+func (t *txn) chainWrite(op byte, key, value []byte) uint64 {
+	h := recordHash(&t.digest, op, key, value)
+	t.meta.chain = (bits.RotateLeft64(t.meta.chain, 29) ^ h) * 0x9e3779b97f4a7c15
+	return h
+}
+
+// recordHash is the xxHash64 of the kind of write, the lengths, the key and
+// the value.
+func recordHash(d *xxhash.Digest, op byte, key, value []byte) uint64 {
+	d.Reset()
 	var head [7]byte
 	head[0] = op
-	head[1], head[2] = byte(len(key)>>8), byte(len(key))
-	head[3], head[4], head[5], head[6] = byte(len(value)>>24), byte(len(value)>>16), byte(len(value)>>8), byte(len(value))
-	_, _ = t.chain.Write(head[:])
-	_, _ = t.chain.Write(key)
-	_, _ = t.chain.Write(value)
+	binary.BigEndian.PutUint16(head[1:], uint16(len(key)))
+	binary.BigEndian.PutUint32(head[3:], uint32(len(value)))
+	_, _ = d.Write(head[:])
+	_, _ = d.Write(key)
+	_, _ = d.Write(value)
+	return d.Sum64()
 }
 
 // get reads a record through the overlay; nil means that there is none.
@@ -404,7 +430,6 @@ func (t *txn) event(e state.Event) {
 func (t *txn) commit() error {
 	t.writeStreams()
 	t.meta.applied = t.pos
-	t.meta.chain = t.chain.Sum64()
 	if err := t.b.Set([]byte{tableMeta}, t.meta.append(nil), nil); err != nil {
 		return fmt.Errorf("view: %w", err)
 	}
@@ -415,10 +440,13 @@ func (t *txn) commit() error {
 	for jid, id := range t.accounts {
 		t.a.accounts[jid] = id
 	}
+	for i := range t.fresh {
+		t.a.sieves.add(t.fresh[i].bucket, &t.fresh[i].key)
+	}
 	t.streams.remember(&t.a.recent)
 	v.counters.accounts.Store(int64(len(t.a.accounts)))
 	v.counters.batches.Add(1)
-	v.counters.commands.Add(uint64(t.pos.Index) + 1)
+	v.counters.commands.Add(uint64(t.commands))
 	v.cell.Store(t.cell)
 	m := t.meta
 	v.published.Store(&m)

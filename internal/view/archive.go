@@ -18,8 +18,10 @@ import (
 const (
 	defaultPage = 50
 	maxPage     = 250
-	// maxScan bounds the entries that one call looks at.
-	maxScan = 20_000
+	// maxBodies bounds the messages that one call decodes, maxLooks the keys
+	// that it passes: tens of milliseconds each.
+	maxBodies = 20_000
+	maxLooks  = 200_000
 	// maxIDs bounds the ids that a query names.
 	maxIDs = 1000
 )
@@ -33,18 +35,19 @@ type span struct {
 
 // search is a query being answered.
 type search struct {
-	v     *View
-	ctx   context.Context
-	snap  *pebble.Snapshot
-	q     *state.Query
-	me    uint64
-	peer  uint64 // 0: all
-	full  string // full JID to match, "" for none
-	limit int
-	span  span
-	out   []state.Entry
-	looks int
-	cut   bool // maxScan was reached
+	v      *View
+	ctx    context.Context
+	snap   *pebble.Snapshot
+	q      *state.Query
+	me     uint64
+	peer   uint64 // 0: all
+	full   string // full JID to match, "" for none
+	limit  int
+	span   span
+	out    []state.Entry
+	looks  int
+	bodies int
+	cut    bool // a bound was reached
 }
 
 // Archive answers a query of an account's archive: a page, oldest first.
@@ -248,7 +251,7 @@ func (s *search) scan(prefix []byte, visit func(it *pebble.Iterator) (bool, erro
 		ok = it.First()
 	}
 	for ; ok; ok = step() {
-		if s.looks++; s.looks > maxScan {
+		if s.looks++; s.looks > maxLooks || s.bodies > maxBodies {
 			s.cut = true
 			return nil
 		}
@@ -354,6 +357,7 @@ func (s *search) within(p command.Position) bool {
 // take adds a message if the filters let it pass; false says that the page is
 // full.
 func (s *search) take(p command.Position, value []byte) (bool, error) {
+	s.bodies++
 	e, err := parseTalk(p, value)
 	if err != nil {
 		return false, err

@@ -17,6 +17,10 @@ const (
 	// bucket is one more place to look.
 	bucketMs    = 7 * 24 * 60 * minuteMs
 	liveBuckets = 3
+
+	// maxTime is the last millisecond of the year 9999, the last one that a
+	// date of XEP-0082 can name.
+	maxTime = 253402300799999
 )
 
 func bucketOf(ms int64) uint32 { return uint32(max(ms, 0) / bucketMs) }
@@ -63,7 +67,7 @@ func (t *txn) archive(sender, recipient uint64, raw []byte) {
 	t.pos.AppendTo(appendTalkPrefix(op.Key[:0], sender, recipient))
 	copy(op.Value[copy(op.Value, h):], raw)
 	_ = op.Finish()
-	t.hash(opSet, op.Key, op.Value)
+	t.archived(t.chainWrite(opSet, op.Key, op.Value))
 	if sender != recipient {
 		t.index(sender, recipient, false)
 	}
@@ -73,7 +77,12 @@ func (t *txn) archive(sender, recipient uint64, raw []byte) {
 func (t *txn) index(account, peer uint64, incoming bool) {
 	var key [archiveKeySize]byte
 	var value [1 + binary.MaxVarintLen64]byte
-	t.set(t.pos.AppendTo(appendArchivePrefix(key[:0], account)), appendArchiveRecord(value[:0], peer, incoming))
+	t.archived(t.set(t.pos.AppendTo(appendArchivePrefix(key[:0], account)), appendArchiveRecord(value[:0], peer, incoming)))
+}
+
+func (t *txn) archived(hash uint64) {
+	t.meta.records++
+	t.meta.sum += hash
 }
 
 // repeated reports whether the message was accepted before, and where when it
@@ -100,6 +109,9 @@ func (t *txn) known(key [dedupeSize]byte) (command.Position, bool, error) {
 	if p, ok := t.seen[key]; ok {
 		return p, true, nil
 	}
+	if t.a.sieves.fresh(t.meta.bucket, &key) {
+		return command.Position{}, false, nil
+	}
 	var buf [dedupeKeySize]byte
 	for i := range uint32(liveBuckets) {
 		if i > t.meta.bucket {
@@ -119,6 +131,7 @@ func (t *txn) known(key [dedupeSize]byte) (command.Position, bool, error) {
 
 func (t *txn) remember(key [dedupeSize]byte) {
 	t.seen[key] = t.pos
+	t.fresh = append(t.fresh, freshKey{t.meta.bucket, key})
 	var k [dedupeKeySize]byte
 	var value [1 + command.PositionSize]byte
 	t.set(appendDedupeKey(k[:0], t.meta.bucket, key[:]), appendPosition(value[:0], t.pos))
@@ -135,6 +148,6 @@ func (t *txn) dropBuckets() {
 	for _, table := range []byte{tableDedupe, tableStream} {
 		start, end := appendBucketPrefix(nil, table, 0), appendBucketPrefix(nil, table, oldest)
 		_ = t.b.DeleteRange(start, end, nil)
-		t.hash(opDeleteRange, start, end)
+		t.chainWrite(opDeleteRange, start, end)
 	}
 }

@@ -47,8 +47,7 @@ func Open(dir string, o Options) (*View, error) {
 		return nil, v.damaged(fmt.Errorf("open: %w", err))
 	}
 	if err := v.start(dir, initialised); err != nil {
-		v.closed = true
-		return nil, errors.Join(err, v.db.Close())
+		return nil, errors.Join(err, v.Close())
 	}
 	return v, nil
 }
@@ -71,6 +70,10 @@ func (v *View) start(dir string, initialised bool) error {
 	}
 	v.apply.init(v)
 	if err := v.apply.loadAccounts(); err != nil {
+		return err
+	}
+	bucket := v.published.Load().bucket
+	if err := v.apply.sieves.load(v, max(bucket, liveBuckets-1)-(liveBuckets-1)); err != nil {
 		return err
 	}
 	v.flushed.stale.Store(true)
@@ -231,12 +234,11 @@ func (v *View) listener() *pebble.EventListener {
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			v.report(fmt.Errorf("%w: %s: %w", ErrCorrupt, i.Path, i.Details))
 		},
+		// A failed flush is tried again and is reported as a background error.
 		FlushEnd: func(i pebble.FlushInfo) {
-			if !flushSucceeded(i) {
-				v.counters.flushFailures.Add(1)
-				return
+			if len(i.Output) > 0 {
+				v.counters.flushes.Add(1)
 			}
-			v.counters.flushes.Add(1)
 			v.flushed.stale.Store(true)
 			if v.opts.OnFlush != nil {
 				v.opts.OnFlush()
@@ -248,11 +250,6 @@ func (v *View) listener() *pebble.EventListener {
 	}
 	l.EnsureDefaults(nil)
 	return l
-}
-
-// flushSucceeded: Pebble gives a flush without output an error of its own.
-func flushSucceeded(i pebble.FlushInfo) bool {
-	return i.Err == nil || (i.Done && len(i.Output) == 0 && i.Err.Error() == "pebble: empty table")
 }
 
 // engineLog hands Pebble's log on.
@@ -273,4 +270,3 @@ func (l engineLog) Fatalf(format string, args ...any) {
 	l.v.report(err)
 	panic(err)
 }
-

@@ -4,11 +4,9 @@ package view
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 
 	"bavard/internal/command"
@@ -237,9 +235,10 @@ type Stats struct {
 	Durable  command.Position
 	Time     time.Time // of the last command applied
 	Accounts int64
+	Records  uint64 // of the archive: messages and index entries
 	// Since Open.
 	Batches, Commands, Duplicates, Refused uint64
-	Flushes, FlushFailures, Damages        uint64
+	Flushes, Damages                       uint64
 	CacheHits, CacheMisses                 int64
 	DiskBytes                              uint64
 	MemTableBytes                          uint64
@@ -256,55 +255,11 @@ func (v *View) Stats() Stats {
 	defer v.leave()
 	p, m, c := v.published.Load(), v.db.Metrics(), &v.counters
 	return Stats{
-		Applied: p.applied, Durable: durable, Time: time.UnixMilli(p.time).UTC(), Accounts: c.accounts.Load(),
+		Applied: p.applied, Durable: durable, Time: time.UnixMilli(p.time).UTC(), Accounts: c.accounts.Load(), Records: p.records,
 		Batches: c.batches.Load(), Commands: c.commands.Load(), Duplicates: c.duplicates.Load(), Refused: c.refused.Load(),
-		Flushes: c.flushes.Load(), FlushFailures: c.flushFailures.Load(), Damages: c.damages.Load(),
+		Flushes: c.flushes.Load(), Damages: c.damages.Load(),
 		CacheHits: m.BlockCache.Hits, CacheMisses: m.BlockCache.Misses,
 		DiskBytes: m.DiskSpaceUsage(), MemTableBytes: m.MemTable.Size,
 		ReadAmplification: m.ReadAmp(), CompactionDebt: m.Compact.EstimatedDebt,
 	}
-}
-
-// Checksum reads every record and returns a hash over all of them except the
-// applied position and what goes with it, and their number. Views that applied
-// the same batches have equal ones.
-func (v *View) Checksum() (sum uint64, records int, err error) {
-	if err := v.enter(); err != nil {
-		return 0, 0, err
-	}
-	defer v.leave()
-	h := xxhash.New()
-	err = v.each(func(key, value []byte) error {
-		if key[0] == tableMeta || key[0] == tableFormat {
-			return nil
-		}
-		var head [8]byte
-		binary.BigEndian.PutUint32(head[:4], uint32(len(key)))
-		binary.BigEndian.PutUint32(head[4:], uint32(len(value)))
-		for _, b := range [][]byte{head[:], key, value} {
-			_, _ = h.Write(b)
-		}
-		records++
-		return nil
-	})
-	return h.Sum64(), records, err
-}
-
-// each visits every record of one state of the view.
-func (v *View) each(visit func(key, value []byte) error) (err error) {
-	it, err := v.db.NewIter(nil)
-	if err != nil {
-		return v.damaged(err)
-	}
-	defer func() { err = errors.Join(err, v.damaged(it.Close())) }()
-	for ok := it.First(); ok; ok = it.Next() {
-		value, err := it.ValueAndErr()
-		if err != nil {
-			return v.damaged(err)
-		}
-		if err := visit(it.Key(), value); err != nil {
-			return err
-		}
-	}
-	return v.damaged(it.Error())
 }

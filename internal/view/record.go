@@ -126,7 +126,11 @@ type meta struct {
 	minute  int64  // last minute in the time table
 	bucket  uint32 // newest bucket of dedupe keys and streams
 	nextID  uint64 // next account id
-	chain   uint64 // hash over all batches
+	chain   uint64 // hash chained over all writes
+	// The archive's records are only added, so that their number and the sum
+	// of their hashes tell whether any is missing or changed.
+	records uint64
+	sum     uint64
 }
 
 func (m *meta) append(dst []byte) []byte {
@@ -135,7 +139,9 @@ func (m *meta) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(m.minute))
 	dst = binary.BigEndian.AppendUint32(dst, m.bucket)
 	dst = binary.BigEndian.AppendUint64(dst, m.nextID)
-	return binary.BigEndian.AppendUint64(dst, m.chain)
+	dst = binary.BigEndian.AppendUint64(dst, m.chain)
+	dst = binary.BigEndian.AppendUint64(dst, m.records)
+	return binary.BigEndian.AppendUint64(dst, m.sum)
 }
 
 func parseMeta(b []byte) (meta, error) {
@@ -147,6 +153,8 @@ func parseMeta(b []byte) (meta, error) {
 		bucket:  r.uint32(),
 		nextID:  r.uint64(),
 		chain:   r.uint64(),
+		records: r.uint64(),
+		sum:     r.uint64(),
 	}
 	return m, r.end()
 }

@@ -106,7 +106,9 @@ func (t *txn) save(s *side, push bool) error {
 	}
 	count(&of.items, s.old.item, s.new.item)
 	count(&of.waiting, s.old.waits(), s.new.waits())
-	of.version = t.pos
+	if push {
+		of.version = t.pos
+	}
 	if s.new.exists() {
 		t.put(rosterKey(s.id, s.peer), s.new.append(nil))
 	} else {

@@ -56,6 +56,9 @@ type Options struct {
 	FS vfs.FS
 	// CacheBytes bounds the block cache; 0 means 64 MiB.
 	CacheBytes int64
+	// DedupeBytes bounds the filters that tell new messages from repeated ones
+	// without a read; 0 means 64 MiB, good for 32 million messages.
+	DedupeBytes int64
 	// FlushBytes of applied writes after which a flush is forced; 0 means
 	// 16 MiB.
 	FlushBytes int64
@@ -77,6 +80,9 @@ func (o *Options) defaults() {
 	}
 	if o.CacheBytes <= 0 {
 		o.CacheBytes = 64 << 20
+	}
+	if o.DedupeBytes <= 0 {
+		o.DedupeBytes = 64 << 20
 	}
 	if o.FlushBytes <= 0 {
 		o.FlushBytes = 16 << 20
@@ -110,7 +116,7 @@ type View struct {
 // counters since Open, for Stats.
 type counters struct {
 	batches, commands, duplicates, refused atomic.Uint64
-	flushes, flushFailures, damages        atomic.Uint64
+	flushes, damages                       atomic.Uint64
 	accounts                               atomic.Int64
 }
 
@@ -135,6 +141,7 @@ func (v *View) Close() error {
 		return nil
 	}
 	v.closed = true
+	v.apply.sieves.close()
 	if err := v.db.Close(); err != nil {
 		return fmt.Errorf("view: close: %w", err)
 	}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"google.golang.org/protobuf/proto"
+
+	"bavard/internal/command"
+	"bavard/internal/state"
+)
+
+// benchCell is an initialised view on disk with n accounts u0 … and the
+// revision it is at.
+func benchCell(b *testing.B, n int) (*View, uint64) {
+	b.Helper()
+	v, err := Open(b.TempDir(), Options{FS: vfs.Default, Domain: domain})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = v.Close() })
+	cmds := []*command.Command{cellInit()}
+	for i := range n {
+		cmds = append(cmds, create(fmt.Sprintf("u%d", i)))
+	}
+	if _, err := v.Apply(Batch{Revision: 1, Commands: encode(b, cmds...)}); err != nil {
+		b.Fatal(err)
+	}
+	return v, 1
+}
+
+// traffic makes batches of chat messages as clients send them: 300 bytes of
+// payload that compresses by half, an origin-id, a stream per sender.
+type traffic struct {
+	rng  *rand.Rand
+	n    int
+	sent uint64
+	h    []uint32
+	at   int64
+}
+
+func newTraffic(accounts int) *traffic {
+	return &traffic{rng: rand.New(rand.NewPCG(1, 2)), n: accounts, h: make([]uint32, accounts), at: start.UnixMilli()}
+}
+
+func (g *traffic) batch(b *testing.B, size int) [][]byte {
+	out := make([][]byte, size)
+	for i := range out {
+		raw, err := proto.Marshal(g.message())
+		if err != nil {
+			b.Fatal(err)
+		}
+		out[i] = raw
+	}
+	g.at += 20
+	return out
+}
+
+func (g *traffic) message() *command.Command {
+	g.sent++
+	from, to := g.rng.IntN(g.n), g.rng.IntN(g.n)
+	var seed [16]byte
+	binary.BigEndian.PutUint64(seed[:], g.sent)
+	sum := sha256.Sum256(seed[:])
+	origin := fmt.Sprintf("%x-%x-%x", sum[:4], sum[4:8], sum[8:16])
+	payload := fmt.Appendf(nil, "<body>%x the quick brown fox jumps over the lazy dog, again and again, until %d</body>"+
+		"<origin-id xmlns='urn:xmpp:sid:0' id='%s'/><request xmlns='urn:xmpp:receipts'/><markable xmlns='urn:xmpp:chat-markers:0'/>", sum[:20], g.sent, origin)
+	for len(payload) < 300 {
+		payload = append(payload, ' ')
+	}
+	g.h[from]++
+	stream := sha256.Sum256(fmt.Appendf(nil, "stream %d", from))
+	return &command.Command{
+		TimeMs: g.at,
+		Stream: &command.Stream{Id: stream[:streamSize], H: g.h[from]},
+		Request: &command.Command_Message{Message: &command.Message{
+			From: fmt.Sprintf("u%d@%s/phone", from, domain), To: fmt.Sprintf("u%d@%s", to, domain),
+			Type: command.MessageType_MESSAGE_TYPE_CHAT, Id: origin, OriginId: origin, Lang: "en",
+			Payload: payload, Dedupe: sum[16:32], Flags: command.FlagBody,
+		}},
+	}
+}
+
+// threadTime is the processor time of this thread: a busy machine does not
+// distort it.
+func threadTime(b *testing.B) time.Duration {
+	const thread = 1 // RUSAGE_THREAD
+	var u syscall.Rusage
+	if err := syscall.Getrusage(thread, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkApply is one message of 300 bytes between 1,000 accounts, in
+// batches of 100, on disk.
+func BenchmarkApply(b *testing.B) {
+	const size = 100
+	v, rev := benchCell(b, 1000)
+	g := newTraffic(1000)
+	batches := make([][][]byte, (b.N+size-1)/size)
+	for i := range batches {
+		batches[i] = g.batch(b, size)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	b.ReportAllocs()
+	b.ResetTimer()
+	began, cpu := time.Now(), threadTime(b)
+	for _, cmds := range batches {
+		rev++
+		if _, err := v.Apply(Batch{Revision: rev, Commands: cmds}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	cpu = threadTime(b) - cpu
+	b.ReportMetric(float64(cpu.Microseconds())/float64(len(batches)*size), "cpu-µs/msg")
+	b.ReportMetric(float64(time.Since(began).Microseconds())/float64(len(batches)*size), "µs/msg")
+	if d := v.Stats().Duplicates; d != 0 {
+		b.Fatalf("%d duplicates", d)
+	}
+}
+
+// BenchmarkArchive is the last page of 50 in an archive of 100,000 messages.
+func BenchmarkArchive(b *testing.B) {
+	v, rev := benchCell(b, 20)
+	g := newTraffic(20)
+	total := 0
+	for total < 100_000*10 {
+		rev++
+		if _, err := v.Apply(Batch{Revision: rev, Commands: g.batch(b, 1000)}); err != nil {
+			b.Fatal(err)
+		}
+		total += 1000
+	}
+	if err := v.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	for name, q := range map[string]state.Query{
+		"all/last":  {Account: at("u1"), Backward: true},
+		"peer/last": {Account: at("u1"), Backward: true, With: at("u2")},
+		"all/start": {Account: at("u1"), Start: start.Add(10 * time.Second)},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				p, err := v.Archive(context.Background(), q)
+				if err != nil || len(p.Entries) != 50 {
+					b.Fatal(len(p.Entries), err)
+				}
+			}
+		})
+	}
+}
