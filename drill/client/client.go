@@ -122,7 +122,9 @@ type Session struct {
 
 	mu      sync.Mutex
 	out     frames        // waits for the writer
-	drained chan struct{} // closed and replaced when the writer takes out
+	writing bool          // the writer is at work on what it took
+	blocked bool          // somebody waits for drained
+	drained chan struct{} // closed and replaced when the writer took out or has written
 	ackDue  bool
 	sm      *management // nil without stream management
 	since   int         // messages since the last <r/>

@@ -108,6 +108,8 @@ type Inbound struct {
 	Carbon    Carbon
 	// Delay is XEP-0203's stamp, zero when there is none.
 	Delay time.Time
+	// Stream is Session.Stream of the stream that it came on.
+	Stream string
 }
 
 // parseMessage reads a message for the account.

@@ -135,6 +135,7 @@ func (s *Session) message(e *xmlstream.Element) {
 		in = parseMessage(e, account)
 	}
 	if s.cfg.Handler.Message != nil {
+		in.Stream = s.stream
 		s.cfg.Handler.Message(in)
 	}
 }

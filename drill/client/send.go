@@ -110,6 +110,7 @@ func (s *Session) room(ctx context.Context) error {
 			return nil
 		}
 		drained := s.drained
+		s.blocked = true
 		s.mu.Unlock()
 		select {
 		case <-drained:
@@ -151,6 +152,39 @@ func (s *Session) resend() {
 	s.poke()
 }
 
+// Flush waits until everything sent so far was handed to the network.
+func (s *Session) Flush(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		if s.err != nil {
+			defer s.mu.Unlock()
+			return s.err
+		}
+		if !s.writing && len(s.out.ends) == 0 {
+			s.mu.Unlock()
+			return nil
+		}
+		drained := s.drained
+		s.blocked = true
+		s.mu.Unlock()
+		select {
+		case <-drained:
+		case <-s.quit:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// progress wakes who waits for the writer; s.mu is held.
+func (s *Session) progress() {
+	if s.blocked {
+		s.blocked = false
+		close(s.drained)
+		s.drained = make(chan struct{})
+	}
+}
+
 // write is the writer: it takes all that is queued and writes it at once.
 func (s *Session) write() {
 	defer close(s.idle)
@@ -170,17 +204,22 @@ func (s *Session) write() {
 		}
 		batch := s.out
 		s.out = frames{spare.data[:0], spare.ends[:0]}
-		close(s.drained)
-		s.drained = make(chan struct{})
-		s.mu.Unlock()
 		if len(batch.ends) == 0 {
+			s.mu.Unlock()
 			spare = batch
 			continue
 		}
+		s.writing = true
+		s.progress()
+		s.mu.Unlock()
 		if err := s.wire.write(batch, time.Now().Add(s.cfg.WriteTimeout)); err != nil {
 			s.fail(err)
 			return
 		}
+		s.mu.Lock()
+		s.writing = false
+		s.progress()
+		s.mu.Unlock()
 		spare = batch
 		if cap(spare.data) > maxBuffered/4 {
 			spare = frames{} // an idle session keeps little

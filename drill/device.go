@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drill
+
+import (
+	"context"
+	"fmt"
+	randv2 "math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bavard/drill/client"
+	"bavard/drill/oracle"
+	"bavard/internal/stanza"
+)
+
+// device is one person's client: it sends, is cut off, comes back, and sends
+// again, unchanged, what it has no tick for.
+type device struct {
+	trait
+	d              *killing
+	account, peer  string
+	resource, name string
+	random         *randv2.Rand // of the goroutine in live
+	keys           client.Keys
+	outbox         []entry // invoked and not settled, in order; of the same goroutine
+	sent           int
+	present        bool          // initial presence is sent, or waits in the stream
+	progress       chan struct{} // something was settled
+	doubts         chan *client.Outgoing
+	ticks          int // of the session's reader
+	idle           atomic.Bool
+	mu             sync.Mutex
+	newest         string // archive id up to which everything was seen
+	caughtUp       bool   // of the current stream
+	seen           map[string]bool
+	connectedAt    time.Time
+}
+
+// entry is a message in the outbox and the stream that last took it.
+type entry struct {
+	o      *client.Outgoing
+	stream string
+	done   bool // without stream management: a later ping was answered
+}
+
+func newDevice(d *killing, n uint64, account, peer, resource string, t trait) *device {
+	return &device{
+		trait: t, d: d, account: account, peer: peer, resource: resource, name: account + "/" + resource,
+		random: generator(d.cfg.Seed, n), progress: make(chan struct{}, 1), doubts: make(chan *client.Outgoing, 1), seen: map[string]bool{},
+	}
+}
+
+// live runs until ctx ends.
+func (v *device) live(ctx context.Context) {
+	var old *client.Session
+	for failures := 0; ctx.Err() == nil; {
+		s, err := v.connect(ctx, old)
+		if err != nil {
+			failures++
+			v.d.count(func(r *Report) { r.FailedLogins++ })
+			v.backOff(ctx, failures)
+			continue
+		}
+		failures = 0
+		v.use(ctx, s)
+		s.Cut()
+		old = s
+		if v.sleepy && !v.isDraining() {
+			v.away(ctx, time.Duration(v.random.Int64N(int64(time.Second))))
+		}
+	}
+}
+
+// backOff waits with full jitter.
+func (v *device) backOff(ctx context.Context, failures int) {
+	most := min(20*time.Millisecond<<min(failures, 6), time.Second)
+	_ = pause(ctx, time.Duration(v.random.Int64N(int64(most))))
+}
+
+// away waits until the drill drains at the latest.
+func (v *device) away(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-v.d.draining:
+	case <-ctx.Done():
+	}
+}
+
+func (v *device) isDraining() bool {
+	select {
+	case <-v.d.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+func (v *device) config() client.Config {
+	cfg := client.Config{
+		JID: v.account, Password: v.d.password, Resource: v.resource, Keys: &v.keys, Addr: v.d.options.C2S,
+		NoStreamManagement: v.unmanaged, Carbons: v.carbons,
+		Handler: client.Handler{Message: v.see, Ticked: v.tick, Refused: v.refuse},
+	}
+	if v.web {
+		cfg.WebSocket = "ws://" + v.d.options.HTTP + "/xmpp-websocket"
+	}
+	return cfg
+}
+
+func (v *device) connect(ctx context.Context, old *client.Session) (*client.Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	cfg := v.config()
+	if old != nil && v.resumes && v.random.IntN(5) > 0 {
+		cfg.Resume = old.Resumption()
+	}
+	v.mu.Lock()
+	v.connectedAt = time.Now()
+	v.mu.Unlock()
+	s, err := client.Dial(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	v.d.count(func(r *Report) {
+		r.Logins++
+		if s.Resumed() {
+			r.Resumed++
+		} else if cfg.Resume != nil {
+			r.ResumesRefused++
+		}
+	})
+	if !s.Resumed() {
+		v.present = false
+		v.mu.Lock()
+		v.caughtUp = false
+		v.mu.Unlock()
+	}
+	return s, nil
+}
+
+// use is a session's life.
+func (v *device) use(ctx context.Context, s *client.Session) {
+	if err := v.arrive(ctx, s); err != nil {
+		v.stalled(ctx, s, "arrive", err)
+		return
+	}
+	if err := v.repeat(ctx, s); err != nil {
+		return
+	}
+	v.chat(ctx, s)
+}
+
+// stalled counts a request that a living server left unanswered.
+func (v *device) stalled(ctx context.Context, s *client.Session, what string, err error) {
+	select {
+	case <-s.Done():
+		return
+	case <-ctx.Done():
+		return
+	default:
+	}
+	v.d.count(func(r *Report) { r.Stalls++ })
+	v.d.cfg.Logger.Warn("the server leaves a request unanswered", "device", v.name, "what", what, "err", err)
+}
+
+// arrive makes the device available and catches up.
+func (v *device) arrive(ctx context.Context, s *client.Session) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
+	defer cancel()
+	v.mu.Lock()
+	behind := v.archive && !v.caughtUp
+	v.mu.Unlock()
+	if behind {
+		// Asked before presence, so that nothing is flushed, and again after it, so
+		// that nothing falls between the two.
+		if _, err := v.page(ctx, s); err != nil {
+			return err
+		}
+	}
+	if !v.present {
+		if err := s.Available(ctx, 0); err != nil {
+			return err
+		}
+		v.present = true
+	}
+	for behind {
+		complete, err := v.page(ctx, s)
+		if err != nil {
+			return err
+		}
+		behind = !complete
+	}
+	v.mu.Lock()
+	v.caughtUp = true
+	v.mu.Unlock()
+	return nil
+}
+
+// page reads the next page of the archive.
+func (v *device) page(ctx context.Context, s *client.Session) (complete bool, err error) {
+	v.mu.Lock()
+	after := v.newest
+	v.mu.Unlock()
+	page, err := s.Archive(ctx, client.Query{After: after, Max: 200})
+	if err != nil {
+		return false, err
+	}
+	for _, in := range page.Messages {
+		v.record(in, "")
+	}
+	if page.Last != "" {
+		v.mu.Lock()
+		v.newest = page.Last
+		v.mu.Unlock()
+	}
+	return page.Complete, nil
+}
+
+// repeat sends again, in order, what the stream does not have.
+func (v *device) repeat(ctx context.Context, s *client.Session) error {
+	v.prune()
+	for i := range v.outbox {
+		if v.outbox[i].stream == s.Stream() {
+			continue
+		}
+		if err := v.send(ctx, s, &v.outbox[i]); err != nil {
+			return err
+		}
+		v.d.count(func(r *Report) { r.Repeated++ })
+	}
+	return nil
+}
+
+func (v *device) send(ctx context.Context, s *client.Session, e *entry) error {
+	if err := s.Send(ctx, e.o); err != nil {
+		return err
+	}
+	e.stream = s.Stream()
+	return nil
+}
+
+// invoke makes a new message and sends it.
+func (v *device) invoke(ctx context.Context, s *client.Session) error {
+	v.idle.Store(false)
+	v.sent++
+	id := v.name + "-" + strconv.Itoa(v.sent)
+	body := fmt.Sprintf("message %d of %s %s", v.sent, v.name, strings.Repeat("x", v.random.IntN(200)))
+	v.d.log.Invoke(oracle.Message{ID: id, Sender: v.name, From: v.account, To: v.peer, Body: body})
+	v.outbox = append(v.outbox, entry{o: client.NewMessageID(id, v.peer, body)})
+	return v.send(ctx, s, &v.outbox[len(v.outbox)-1])
+}
+
+// prune drops what is settled from the outbox.
+func (v *device) prune() {
+	kept := v.outbox[:0]
+	for _, e := range v.outbox {
+		if e.o.State() == client.Waiting && !e.done {
+			kept = append(kept, e)
+		}
+	}
+	clear(v.outbox[len(kept):])
+	v.outbox = kept
+	v.idle.Store(len(kept) == 0 && v.isDraining())
+}
+
+// chat sends with a closed window until the session, the drill or the device's
+// luck ends.
+func (v *device) chat(ctx context.Context, s *client.Session) {
+	think := time.NewTimer(0)
+	defer think.Stop()
+	cut := time.NewTimer(v.untilCut())
+	defer cut.Stop()
+	draining := v.d.draining
+	for {
+		v.prune()
+		if v.unmanaged && (len(v.outbox) >= v.d.cfg.Window || draining == nil && len(v.outbox) > 0) {
+			if !v.confirm(ctx, s) {
+				return
+			}
+			continue
+		}
+		var next <-chan time.Time
+		if draining != nil && !v.silent && len(v.outbox) < v.d.cfg.Window {
+			next = think.C
+		}
+		select {
+		case <-next:
+			if v.invoke(ctx, s) != nil {
+				return
+			}
+			think.Reset(time.Duration(v.random.ExpFloat64() * float64(v.d.cfg.Think)))
+		case <-v.progress:
+		case o := <-v.doubts:
+			v.verify(ctx, s, o)
+		case <-cut.C:
+			if draining != nil {
+				v.part(ctx, s)
+				return
+			}
+		case <-draining:
+			draining = nil
+		case <-s.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (v *device) untilCut() time.Duration {
+	mean := v.d.cfg.CutMean
+	if v.sleepy {
+		mean = 300 * time.Millisecond
+	}
+	return time.Duration(v.random.ExpFloat64() * float64(mean))
+}
+
+// part leaves the session: at once, in order, or right behind a full window of
+// messages whose ticks it does not wait for.
+func (v *device) part(ctx context.Context, s *client.Session) {
+	v.d.count(func(r *Report) { r.Cuts++ })
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	switch v.random.IntN(4) {
+	case 0:
+	case 1:
+		_ = s.Close(ctx) // it may have been killed meanwhile
+	default:
+		for !v.silent && len(v.outbox) < v.d.cfg.Window {
+			if v.invoke(ctx, s) != nil {
+				return
+			}
+		}
+		_ = s.Flush(ctx) // likewise
+	}
+}
+
+// confirm pings, for want of stream management. It is no tick.
+func (v *device) confirm(ctx context.Context, s *client.Session) bool {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if err := s.Ping(ctx); err != nil {
+		v.stalled(ctx, s, "ping", err)
+		return false
+	}
+	for i := range v.outbox {
+		v.outbox[i].done = true
+	}
+	return true
+}
+
+// see records a message that the session was handed.
+func (v *device) see(in *client.Inbound) {
+	if in.Type != "chat" || in.Body == "" {
+		return
+	}
+	v.record(in, in.Stream)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.caughtUp && in.ArchiveID != "" {
+		v.newest = in.ArchiveID
+	}
+}
+
+func (v *device) record(in *client.Inbound, stream string) {
+	if in.Body == "" {
+		return
+	}
+	e := entryOf(in, v.account)
+	v.d.log.See(oracle.Sighting{Device: v.name, Account: v.account, Stream: stream, Entry: e})
+	if e.To == v.account {
+		v.mu.Lock()
+		v.seen[e.OriginID] = true
+		v.mu.Unlock()
+	}
+}
+
+// entryOf reads a message as the archive of an account has it.
+func entryOf(in *client.Inbound, account string) oracle.Entry {
+	e := oracle.Entry{ArchiveID: in.ArchiveID, OriginID: in.OriginID, From: client.Bare(in.From), To: client.Bare(in.To), Body: in.Body}
+	if e.From == "" {
+		e.From = account
+	}
+	if e.To == "" {
+		e.To = account
+	}
+	return e
+}
+
+// doubtEvery is how many ticks pass between two that are verified.
+const doubtEvery = 64
+
+// tick records that the server took responsibility for a message.
+func (v *device) tick(o *client.Outgoing) {
+	v.d.log.Tick(o.ID)
+	v.mu.Lock()
+	fresh := o.Attempts == 1 && o.SentAt.After(v.connectedAt)
+	v.mu.Unlock()
+	v.d.ticked(o, fresh)
+	if v.ticks++; v.ticks%doubtEvery == 0 {
+		select {
+		case v.doubts <- o:
+		default:
+		}
+	}
+	select {
+	case v.progress <- struct{}{}:
+	default:
+	}
+}
+
+func (v *device) refuse(id string, condition stanza.Condition) {
+	v.d.log.Refuse(id, string(condition))
+	select {
+	case v.progress <- struct{}{}:
+	default:
+	}
+}
+
+// verify reads the archive right after a tick: the message must be there.
+func (v *device) verify(ctx context.Context, s *client.Session, o *client.Outgoing) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	page, err := s.Archive(ctx, client.Query{With: v.peer, Last: true, Max: 200})
+	if err != nil {
+		v.stalled(ctx, s, "verify", err)
+		return
+	}
+	older := page.Complete // whether the page reaches back to the message
+	for _, in := range page.Messages {
+		if in.OriginID == o.ID {
+			v.d.count(func(r *Report) { r.Verified++ })
+			return
+		}
+		older = older || number(in.OriginID) < number(o.ID) && strings.HasPrefix(in.OriginID, v.name+"-")
+	}
+	if older {
+		v.d.log.Contradict(o.ID, "a read right after the tick did not find it")
+	}
+}
+
+// number is the count in an id that invoke made.
+func number(id string) int {
+	n, err := strconv.Atoi(id[strings.LastIndexByte(id, '-')+1:])
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package drill rehearses failures on a real server process with real clients,
+// and lets the oracle judge what they did to people's messages.
+package drill
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	randv2 "math/rand/v2"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"bavard/drill/await"
+	"bavard/drill/client"
+	"bavard/drill/node"
+	"bavard/drill/oracle"
+)
+
+// KillConfig describes a drill that kills the server again and again while
+// people chat.
+type KillConfig struct {
+	// Binary is the server, Dir an empty directory for its data.
+	Binary, Dir string
+	// Seed makes the drill's choices; the timing stays the machine's.
+	Seed  uint64
+	Kills int
+	// Accounts is rounded up to whole pairs; 0 means 12.
+	Accounts int
+	// Window is how many messages a sender has under way; 0 means 16.
+	Window int
+	// Think is the mean pause between two messages of a sender; 0 means 3 ms.
+	Think time.Duration
+	// UpMin and UpMax bound how long the server runs, after the first login,
+	// before it is killed; 0 means 300 ms and 1.5 s. One kill in eight comes
+	// while it is still starting.
+	UpMin, UpMax time.Duration
+	// CutMean is the mean time between two cuts of a device's own connection; 0
+	// means 2 s.
+	CutMean time.Duration
+	// NoDedupe runs the server with its test-only switch that leaves duplicates
+	// in: the negative control, in which the oracle must find some.
+	NoDedupe bool
+	Logger   *slog.Logger // nil discards
+}
+
+func (c *KillConfig) defaults() {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&c.Think, 3*time.Millisecond)
+	set(&c.UpMin, 300*time.Millisecond)
+	set(&c.UpMax, 1500*time.Millisecond)
+	set(&c.CutMean, 2*time.Second)
+	if c.Accounts == 0 {
+		c.Accounts = 12
+	}
+	if c.Window == 0 {
+		c.Window = 16
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Bounds of the waits of a drill.
+const (
+	startTimeout   = 30 * time.Second
+	drainTimeout   = 60 * time.Second
+	catchUpTimeout = 30 * time.Second
+	requestTimeout = 15 * time.Second
+)
+
+// Kill runs the drill. An error means that it could not be carried out; what
+// the oracle found is in the report.
+func Kill(ctx context.Context, cfg KillConfig) (*Report, error) {
+	cfg.defaults()
+	d := &killing{
+		cfg: cfg, log: oracle.NewLog(), random: generator(cfg.Seed, 0),
+		draining: make(chan struct{}), password: rand.Text(),
+	}
+	d.report.Seed = cfg.Seed
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := d.prepare(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { d.node.Kill() }()
+	err := d.run(ctx)
+	d.report.Server = d.tail.String()
+	d.report.Trouble = d.tail.Trouble()
+	if err != nil {
+		return &d.report, fmt.Errorf("drill with seed %d: %w\n%s", cfg.Seed, err, d.tail.String())
+	}
+	return &d.report, nil
+}
+
+// killing is a drill under way.
+type killing struct {
+	cfg      KillConfig
+	random   *randv2.Rand // of the goroutine that kills
+	log      *oracle.Log
+	password string
+	options  node.Options
+	tail     node.Tail
+	node     *node.Node
+	devices  []*device
+	draining chan struct{} // closed when nobody is to send anything new
+
+	mu       sync.Mutex
+	report   Report
+	killedAt time.Time // of the last kill, until the first tick after it
+}
+
+func generator(seed, stream uint64) *randv2.Rand { return randv2.New(randv2.NewPCG(seed, stream)) }
+
+// prober is the account that measures how soon a restarted server lets people in.
+const prober = "prober"
+
+func (d *killing) prepare(ctx context.Context) error {
+	addrs, err := node.FreePorts(2, d.random.IntN)
+	if err != nil {
+		return err
+	}
+	d.options = node.Options{
+		Binary: d.cfg.Binary, Data: filepath.Join(d.cfg.Dir, "data"), C2S: addrs[0], HTTP: addrs[1], Plain: true, Log: &d.tail,
+	}
+	if d.cfg.NoDedupe {
+		d.options.Env = []string{"BAVARD_UNSAFE_NO_DEDUPE=1"}
+	}
+	d.devices = d.cast()
+	users := []node.User{{Local: prober, Password: d.password}}
+	known := map[string]bool{}
+	for _, v := range d.devices {
+		if local := v.local(); !known[local] {
+			known[local] = true
+			users = append(users, node.User{Local: local, Password: d.password})
+		}
+	}
+	if err := node.Import(ctx, d.cfg.Binary, d.options.Data, users); err != nil {
+		return err
+	}
+	d.node, err = node.Start(d.options)
+	if err != nil {
+		return err
+	}
+	return d.admitted(ctx, time.Now(), false)
+}
+
+func (d *killing) run(ctx context.Context) error {
+	lives, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	for _, v := range d.devices {
+		running.Go(func() { v.live(lives) })
+	}
+	defer running.Wait()
+	defer stop()
+	for d.report.Kills < d.cfg.Kills-1 {
+		if err := d.killOnce(ctx); err != nil {
+			return err
+		}
+	}
+	close(d.draining)
+	if err := d.settle(ctx); err != nil {
+		return err
+	}
+	// The last kill hits a server at rest: what it has ticked must be on disk.
+	if err := d.restart(ctx, 0); err != nil {
+		return err
+	}
+	if err := d.catchUp(ctx); err != nil {
+		return err
+	}
+	stop()
+	running.Wait()
+	if err := d.readArchives(ctx); err != nil {
+		return err
+	}
+	d.report.Verdict = oracle.Judge(d.log.History())
+	stopping, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := d.node.Stop(stopping); err != nil {
+		return fmt.Errorf("stop the server: %w", err)
+	}
+	return nil
+}
+
+// killOnce lets people chat for a while, kills the server and starts it again.
+func (d *killing) killOnce(ctx context.Context) error {
+	up := d.cfg.UpMin + time.Duration(d.random.Int64N(int64(d.cfg.UpMax-d.cfg.UpMin)+1))
+	if err := pause(ctx, up); err != nil {
+		return err
+	}
+	var early time.Duration
+	if d.random.IntN(8) == 0 && d.report.Kills+2 < d.cfg.Kills {
+		early = time.Duration(d.random.Int64N(int64(time.Second)))
+	}
+	return d.restart(ctx, early)
+}
+
+// restart kills the server and starts it anew. With early it is killed once
+// more, that long after its start.
+func (d *killing) restart(ctx context.Context, early time.Duration) error {
+	select {
+	case <-d.node.Exited():
+		return errors.New("the server ended by itself")
+	default:
+	}
+	d.kill()
+	started := time.Now()
+	var err error
+	if d.node, err = node.Start(d.options); err != nil {
+		return err
+	}
+	if early > 0 {
+		if err := pause(ctx, early); err != nil {
+			return err
+		}
+		d.kill()
+		started = time.Now()
+		if d.node, err = node.Start(d.options); err != nil {
+			return err
+		}
+	}
+	return d.admitted(ctx, started, true)
+}
+
+func (d *killing) kill() {
+	d.node.Kill()
+	d.report.Kills++
+	d.mu.Lock()
+	d.killedAt = time.Now()
+	d.mu.Unlock()
+}
+
+// admitted waits for the first login after a start and measures it.
+func (d *killing) admitted(ctx context.Context, started time.Time, measure bool) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	err := await.UntilEvery(ctx, 5*time.Millisecond, func(ctx context.Context) error {
+		select {
+		case <-d.node.Exited():
+			cancel() // no use waiting
+			return errors.New("the server ended by itself")
+		default:
+		}
+		s, err := client.Dial(ctx, client.Config{JID: prober + "@localhost", Password: d.password, Addr: d.options.C2S})
+		if err != nil {
+			return err
+		}
+		took := time.Since(started)
+		s.Cut()
+		if measure {
+			d.report.restarts = append(d.report.restarts, took)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("nobody gets in %v after the start: %w", time.Since(started).Round(time.Millisecond), err)
+	}
+	d.cfg.Logger.Info("server admits", "kills", d.report.Kills, "after", time.Since(started).Round(time.Millisecond), "ticked", d.log.Ticked())
+	return nil
+}
+
+// pause waits.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

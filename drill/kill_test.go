@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drill
+
+import (
+	"context"
+	"flag"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"bavard/drill/node"
+)
+
+var (
+	seedFlag  = flag.Uint64("drill.seed", 0, "seed of the drills; 0 takes a random one")
+	killsFlag = flag.Int("drill.kills", 0, "kills; 0 means 100, or 10 with -short")
+)
+
+// binary builds the server once for all tests.
+var binary = sync.OnceValues(func() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	return node.Build(ctx, buildDir)
+})
+
+// buildDir is where TestMain lets the binary be built.
+var buildDir string
+
+func kill(t *testing.T, cfg KillConfig) *Report {
+	t.Helper()
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Binary, cfg.Dir, cfg.Seed = bin, t.TempDir(), *seedFlag
+	if cfg.Seed == 0 {
+		cfg.Seed = rand.Uint64()
+	}
+	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	t.Logf("seed %d: repeat with -drill.seed %[1]d", cfg.Seed)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+	defer cancel()
+	r, err := Kill(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(r)
+	t.Logf("\n%s\n%s", TableHead, r.Table())
+	return r
+}
+
+// TestKill: whatever the moment at which the server is killed, nothing that
+// must never happen has happened.
+func TestKill(t *testing.T) {
+	kills := *killsFlag
+	if kills == 0 {
+		if kills = 100; testing.Short() {
+			kills = 10
+		}
+	}
+	r := kill(t, KillConfig{Kills: kills})
+	if !r.Verdict.Clean() {
+		t.Error("the oracle found what must never happen")
+	}
+	if r.Kills != kills {
+		t.Errorf("%d kills instead of %d", r.Kills, kills)
+	}
+	// A drill in which little happened proves little.
+	if r.Verdict.Ticked < 50*kills || r.Repeated == 0 || r.Resumed == 0 || r.ResumesRefused == 0 || r.Cuts == 0 || r.Verified == 0 {
+		t.Error("too little happened")
+	}
+	if r.Verdict.Refused > 0 {
+		t.Errorf("%d messages were refused", r.Verdict.Refused)
+	}
+	if r.Stalls > 0 {
+		t.Errorf("%d requests were left unanswered by a living server", r.Stalls)
+	}
+	for _, line := range r.Trouble {
+		t.Errorf("the server logged: %s", line)
+	}
+}
+
+// TestKillWithoutDedupe is the negative control: without dedupe the same drill
+// must show duplicates, or it proves nothing.
+func TestKillWithoutDedupe(t *testing.T) {
+	r := kill(t, KillConfig{Kills: 3, NoDedupe: true, CutMean: 300 * time.Millisecond})
+	if r.Verdict.Duplicated == 0 {
+		t.Error("the oracle found no duplicates although nothing removes them")
+	}
+	if v := r.Verdict; v.Lost+v.Hidden+v.Phantom > 0 {
+		t.Error("without dedupe messages are duplicated, not lost")
+	}
+}

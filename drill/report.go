@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drill
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"bavard/drill/client"
+	"bavard/drill/oracle"
+)
+
+// Report is what a drill measured and what the oracle says.
+type Report struct {
+	Seed    uint64
+	Kills   int
+	Verdict oracle.Verdict
+
+	Logins, FailedLogins    int
+	Resumed, ResumesRefused int
+	// Cuts are connections that devices cut by themselves, Repeated messages
+	// sent again, Verified ticks that a read confirmed at once, Stalls requests
+	// that a living server left unanswered for 15 s.
+	Cuts, Repeated, Verified, Stalls int
+
+	// Trouble are the panics and errors that the server logged, Server the end of
+	// its log.
+	Trouble []string
+	Server  string
+
+	restarts, ticks, outages []time.Duration
+}
+
+// maxSamples bounds the samples of a distribution.
+const maxSamples = 1 << 20
+
+// count changes the report.
+func (d *killing) count(f func(*Report)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f(&d.report)
+}
+
+// ticked measures: how long the tick of a message took that was sent once, on
+// the connection that ticked it, and how long after a kill the first one came.
+func (d *killing) ticked(o *client.Outgoing, fresh bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if fresh && len(d.report.ticks) < maxSamples {
+		d.report.ticks = append(d.report.ticks, o.SettledAt.Sub(o.SentAt))
+	}
+	if !d.killedAt.IsZero() && o.SettledAt.After(d.killedAt) {
+		d.report.outages = append(d.report.outages, o.SettledAt.Sub(d.killedAt))
+		d.killedAt = time.Time{}
+	}
+}
+
+// Percentile gives the value below which p of 1 of the samples lie, 0 without
+// samples.
+func Percentile(samples []time.Duration, p float64) time.Duration {
+	if len(samples) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(samples))
+	return sorted[min(int(p*float64(len(sorted))), len(sorted)-1)]
+}
+
+// Restart is how long starting the server took until the first login, at a
+// percentile p of 1.
+func (r *Report) Restart(p float64) time.Duration { return Percentile(r.restarts, p) }
+
+// Tick is how long a message waited for its tick.
+func (r *Report) Tick(p float64) time.Duration { return Percentile(r.ticks, p) }
+
+// Outage is how long after a kill the first message was ticked.
+func (r *Report) Outage(p float64) time.Duration { return Percentile(r.outages, p) }
+
+// TableHead names the columns of Table.
+const TableHead = "| kills | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | restart to first login p50 / p99 | tick p50 / p99 | kill to next tick p50 / p99 |"
+
+// Table is the report as a line of a table.
+func (r *Report) Table() string {
+	v := r.Verdict
+	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000) }
+	return fmt.Sprintf("| %d | %d | %d | %d | %d | %d | %d | %d | %s / %s ms | %s / %s ms | %s / %s ms |",
+		r.Kills, v.Ticked, v.Lost, v.Hidden, v.Duplicated, v.Reordered, v.Phantom, v.FalseTicks,
+		ms(r.Restart(0.5)), ms(r.Restart(0.99)), ms(r.Tick(0.5)), ms(r.Tick(0.99)), ms(r.Outage(0.5)), ms(r.Outage(0.99)))
+}
+
+func (r *Report) String() string {
+	return fmt.Sprintf("seed %d: %d kills, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s",
+		r.Seed, r.Kills, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict)
+}
