@@ -69,7 +69,6 @@ func (b *builder) reset() {
 		clear(b.open[len(b.open):cap(b.open)])
 	}
 	b.nodes, b.attrs = emptied(b.nodes, keepNodes), emptied(b.attrs, keepAttrs)
-	b.scratch, b.more = emptied(b.scratch, keepBytes), emptied(b.more, keepBytes)
 }
 
 // emptied empties s, dropping it when it is larger than most elements need.
@@ -271,11 +270,13 @@ func (b *builder) value(body []byte, from, to int) (string, error) {
 	if !dirty {
 		return b.keep(body, from, to), nil
 	}
-	b.scratch, err = appendValue(b.scratch[:0], body[from:to])
+	b.scratch, err = appendValue(slices.Grow(b.scratch, to-from), body[from:to])
 	if err != nil {
 		return "", err
 	}
-	return string(b.scratch), nil
+	value := string(b.scratch)
+	b.scratch = emptied(b.scratch, keepBytes)
+	return value, nil
 }
 
 // names gives the parts of a qualified name, body[from:to].

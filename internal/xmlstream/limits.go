@@ -10,15 +10,24 @@ type Limits struct {
 	MaxAttrs int // attributes and namespace declarations of one element
 	MaxNodes int // elements, attributes, declarations and texts together
 	MaxName  int // bytes of an element's or attribute's name with its prefix
+
+	// MaxMemory bounds what an element that is not complete holds in memory:
+	// its bytes, and nodeCost for each node.
+	MaxMemory int
 }
 
-// BeforeAuth is for peers that have not authenticated. It takes the 10,000
-// bytes that every server must (RFC 6120 §13.12), and keeps what a connection
-// holds while an element is incomplete within 16 KiB.
-var BeforeAuth = Limits{MaxBytes: 10000, MaxDepth: 8, MaxAttrs: 32, MaxNodes: 48, MaxName: 128}
+// nodeCost is about what a node takes in the tree and while it is built, in
+// bytes, its strings apart.
+const nodeCost = 144
 
-// AfterAuth is for authenticated devices.
-var AfterAuth = Limits{MaxBytes: 256 << 10, MaxDepth: 64, MaxAttrs: 64, MaxNodes: 4096, MaxName: 256}
+// BeforeAuth is for peers that have not authenticated. It takes the 10,000
+// bytes that every server must (RFC 6120 §13.12) in an element of some thirty
+// nodes, and keeps what a Reader holds, all in all, within 16 KiB. It is not to
+// be assigned to.
+var BeforeAuth = Limits{MaxBytes: 10000, MaxDepth: 8, MaxAttrs: 32, MaxNodes: 64, MaxName: 128, MaxMemory: 13 << 10}
+
+// AfterAuth is for authenticated devices. It is not to be assigned to.
+var AfterAuth = Limits{MaxBytes: 256 << 10, MaxDepth: 64, MaxAttrs: 64, MaxNodes: 4096, MaxName: 256, MaxMemory: 1 << 20}
 
 func (l Limits) withDefaults() Limits {
 	for _, f := range []struct {
@@ -30,6 +39,7 @@ func (l Limits) withDefaults() Limits {
 		{&l.MaxAttrs, AfterAuth.MaxAttrs},
 		{&l.MaxNodes, AfterAuth.MaxNodes},
 		{&l.MaxName, AfterAuth.MaxName},
+		{&l.MaxMemory, AfterAuth.MaxMemory},
 	} {
 		if *f.field <= 0 {
 			*f.field = f.value

@@ -167,7 +167,7 @@ func (r *Reader) space() error {
 		if r.r < r.w {
 			break
 		}
-		if err := r.fill(); err != nil {
+		if err := r.fill(r.lim.MaxBytes); err != nil {
 			return err
 		}
 	}
@@ -184,7 +184,7 @@ func (r *Reader) space() error {
 
 // token returns the next token, which stays valid until the next call.
 func (r *Reader) token(mayDeclare bool) (tokenKind, []byte, error) {
-	left := max(r.lim.MaxBytes-r.used, 0)
+	left := max(min(r.lim.MaxBytes, r.lim.MaxMemory-r.count*nodeCost)-r.used, 0)
 	for {
 		// What lies beyond the limit is not looked at, so that the answer does
 		// not depend on how much has arrived.
@@ -208,22 +208,20 @@ func (r *Reader) token(mayDeclare bool) (tokenKind, []byte, error) {
 			r.scanned, r.quote = 0, 0
 			return kind, tok, nil
 		}
-		if err := r.fill(); err != nil {
+		if err := r.fill(left); err != nil {
 			return 0, nil, err
 		}
 	}
 }
 
-// fill reads from the source into the buffer, which it shrinks when little is
-// pending and grows when the pending token fills it.
-func (r *Reader) fill() error {
+// fill reads from the source into the buffer; see room for left.
+func (r *Reader) fill(left int) error {
+	if r.src == nil {
+		return io.ErrUnexpectedEOF
+	}
 	if r.srcErr == nil {
-		r.room()
+		r.room(left)
 		for range emptyReads {
-			if r.src == nil {
-				r.srcErr = io.EOF
-				break
-			}
 			n, err := r.src.Read(r.buf[r.w:])
 			if n < 0 || n > len(r.buf)-r.w {
 				return errors.New("xmlstream: the source reports an impossible count")
@@ -249,24 +247,28 @@ func (r *Reader) fill() error {
 	return err
 }
 
-// room makes room for at least one byte. token has made sure that the pending
-// bytes are within the limit before it asks for more.
-func (r *Reader) room() {
+// room makes room for at least one byte. The buffer is doubled when it is full,
+// but never made larger than the element may become: left is what it may still
+// take, pending bytes included. It is shrunk when most of it lies idle.
+func (r *Reader) room(left int) {
 	pending := r.w - r.r
 	size := len(r.buf)
+	most := max(left+1, minBuffer, pending+1)
 	switch {
-	case r.src == nil:
-		return
-	case size > minBuffer && pending <= minBuffer/2, size == 0:
+	case size == 0:
 		size = minBuffer
+	case size > minBuffer && pending <= size/4:
+		size = max(2*pending, minBuffer)
+	case size > most+r.lim.MaxBytes/8:
+		size = most
 	case r.w < size:
 		return
-	case r.r >= size/2 || size > r.lim.MaxBytes && r.r > 0:
+	case r.r >= size/2 || size >= most && r.r > 0:
 		r.w = copy(r.buf, r.buf[r.r:r.w])
 		r.r = 0
 		return
 	default:
-		size = max(min(2*size, r.lim.MaxBytes+1), pending+1)
+		size = min(2*size, most)
 	}
 	buf := make([]byte, size)
 	r.w = copy(buf, r.buf[r.r:r.w])
