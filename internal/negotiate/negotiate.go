@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package negotiate turns an anonymous stream into an authenticated, bound
+// session or a refusal: stream headers, STARTTLS, registration by invite,
+// SASL, resource binding or resumption (RFC 6120 §4 to §7, RFC 7395,
+// XEP-0077, XEP-0445, XEP-0198). It is one linear script with a bound on its
+// time, its elements and its failures.
+package negotiate
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"bavard/internal/account"
+	"bavard/internal/jid"
+	"bavard/internal/listen"
+	"bavard/internal/stanza"
+	"bavard/internal/state"
+	"bavard/internal/xmlstream"
+)
+
+// Bounds of a negotiation.
+const (
+	timeout = 10 * time.Second
+	// signupTimeout applies once a valid invite was shown: a person may be
+	// typing.
+	signupTimeout = 60 * time.Second
+	maxElements   = 40 // from the client, all in all
+	maxFailures   = 3  // of SASL (RFC 6120 §6.4.5 asks for 2 to 5)
+	maxSignups    = 5  // requests of registration refused
+)
+
+// Deps is what a negotiation needs. Domain and Accounts are required.
+type Deps struct {
+	// Domain that is served, normalised.
+	Domain   string
+	Accounts *account.Service
+	// TLS for STARTTLS; nil offers none.
+	TLS *tls.Config
+	// AllowPlaintext lets clients on this machine log in without TLS.
+	AllowPlaintext bool
+	// Features gives further stream features after authentication, such as
+	// entity capabilities; may be nil.
+	Features func() []*xmlstream.Element
+	// Resume takes up an earlier session of the account (XEP-0198 §resumption
+	// @1.6.3); nil offers no resumption.
+	Resume func(ctx context.Context, acc state.Account, previd string, h uint32) Resumption
+	// Current waits until what is read of accounts and sessions is no older
+	// than the call; may be nil.
+	Current func(ctx context.Context) error
+	// Limits on what an authenticated client sends; xmlstream.AfterAuth when
+	// zero.
+	Limits xmlstream.Limits
+	// Log, slog.Default when nil.
+	Log *slog.Logger
+}
+
+// Resumption is the answer to <resume/>.
+type Resumption struct {
+	// Session is the session taken up, as the session package knows it; nil
+	// when there is none.
+	Session any
+	// JID is the full JID of that session.
+	JID jid.JID
+	// H is how many stanzas of the lost session were handled at least; valid
+	// when Known. It is told to the client when Session is nil.
+	H     uint32
+	Known bool
+}
+
+// Login is a negotiation that succeeded.
+type Login struct {
+	// JID is the full JID.
+	JID jid.JID
+	// Account without its credentials.
+	Account state.Account
+	// StreamID is the id of the stream, unpredictable.
+	StreamID  string
+	Mechanism string
+	// Resumed is Resumption.Session, nil for a session that was bound.
+	// Nothing was answered to the client's <resume/> then.
+	Resumed any
+	// H is the h of the client's <resume/>.
+	H uint32
+}
+
+// Run negotiates. When it errs it has closed the stream and said why to the
+// client; the error is for the log. When it succeeds the stream has the limits
+// after authentication and no deadline.
+func Run(ctx context.Context, s *listen.Stream, deps Deps) (Login, error) {
+	n := &negotiation{stream: s, deps: deps, log: deps.Log, signup: deps.Accounts.Signup(), begun: time.Now()}
+	if n.log == nil {
+		n.log = slog.Default()
+	}
+	n.until(timeout)
+	login, err := n.run(ctx)
+	if err != nil {
+		s.Close(listen.StreamError(err))
+		return Login{}, fmt.Errorf("negotiate: %w", err)
+	}
+	s.SetDeadline(time.Time{})
+	return login, nil
+}
+
+type negotiation struct {
+	stream *listen.Stream
+	deps   Deps
+	log    *slog.Logger
+	signup *account.Signup
+	begun  time.Time
+	end    time.Time
+
+	header    listen.Header // ours, of the current stream
+	elements  int
+	failures  int
+	signups   int
+	mechanism string
+}
+
+// until bounds the negotiation from its beginning.
+func (n *negotiation) until(d time.Duration) {
+	n.end = n.begun.Add(d)
+	n.stream.SetDeadline(n.end)
+}
+
+func (n *negotiation) run(ctx context.Context) (Login, error) {
+	if err := n.open(ctx, jid.JID{}, n.featuresBefore); err != nil {
+		return Login{}, err
+	}
+	acc, err := n.authenticate(ctx)
+	if err != nil {
+		return Login{}, err
+	}
+	n.stream.Authenticated()
+	n.stream.SetLimits(n.deps.Limits)
+	n.stream.Restart()
+	bare, err := jid.ParseBare(acc.JID)
+	if err != nil {
+		return Login{}, fmt.Errorf("stored account: %w", err)
+	}
+	if err := n.open(ctx, bare, n.featuresAfter); err != nil {
+		return Login{}, err
+	}
+	return n.establish(ctx, acc, bare)
+}
+
+// within gives a context that ends with the negotiation.
+func (n *negotiation) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithDeadline(ctx, n.end)
+}
+
+// mayLogin reports whether secrets may pass over the stream as it is.
+func (n *negotiation) mayLogin() bool {
+	return n.stream.Secure() || n.deps.AllowPlaintext && n.stream.Loopback()
+}
+
+func (n *negotiation) canUpgrade() bool { return n.deps.TLS != nil && n.stream.CanStartTLS() }
+
+// open exchanges stream headers and sends the features. known is who has
+// authenticated, zero before.
+func (n *negotiation) open(_ context.Context, known jid.JID, features func() *xmlstream.Element) error {
+	theirs, err := n.stream.ReadOpen()
+	if err != nil {
+		return err
+	}
+	n.header = listen.Header{From: n.deps.Domain, ID: listen.NewID(), Version: "1.0", Lang: "en"}
+	from, fromErr := jid.Parse(theirs.From)
+	if fromErr == nil && theirs.From != "" {
+		n.header.To = from.Bare().String() // RFC 6120 §4.7.2
+	}
+	if err := n.stream.WriteOpen(n.header); err != nil {
+		return err
+	}
+	if err := n.checkHeader(theirs); err != nil {
+		return err
+	}
+	if !known.IsZero() && theirs.From != "" && (fromErr != nil || from.Bare() != known) {
+		return stanza.StreamErr(stanza.StreamInvalidFrom, "") // RFC 6120 §4.9.3.9
+	}
+	if !n.mayLogin() && !n.canUpgrade() {
+		return stanza.StreamErr(stanza.StreamPolicyViolation, "TLS is required here")
+	}
+	return n.stream.WriteElement(features())
+}
+
+// checkHeader follows RFC 6120 §4.9.3.6 (host-unknown) and §4.7.5 (version).
+func (n *negotiation) checkHeader(h listen.Header) error {
+	to, err := jid.Parse(h.To)
+	if err != nil || to.String() != n.deps.Domain {
+		return stanza.StreamErr(stanza.StreamHostUnknown, "")
+	}
+	major, minor, ok := strings.Cut(h.Version, ".")
+	if v, err := strconv.ParseUint(major, 10, 16); !ok || err != nil || v < 1 {
+		return stanza.StreamErr(stanza.StreamUnsupportedVersion, "")
+	}
+	if _, err := strconv.ParseUint(minor, 10, 16); err != nil {
+		return stanza.StreamErr(stanza.StreamUnsupportedVersion, "")
+	}
+	return nil
+}
+
+// featuresBefore are the features of a stream that has not authenticated.
+func (n *negotiation) featuresBefore() *xmlstream.Element {
+	f := xmlstream.New(stanza.NSStream, "features")
+	if n.canUpgrade() {
+		start := xmlstream.New(stanza.NSTLS, "starttls")
+		if !n.mayLogin() {
+			start.Add(xmlstream.New(stanza.NSTLS, "required"))
+		}
+		f.Add(start)
+	}
+	if !n.mayLogin() {
+		return f
+	}
+	mechs := xmlstream.New(stanza.NSSASL, "mechanisms")
+	for _, m := range account.Mechanisms(true) {
+		mechs.Add(xmlstream.NewText(stanza.NSSASL, "mechanism", m))
+	}
+	return f.Add(mechs,
+		xmlstream.New(stanza.NSRegFeature, "register"), // XEP-0077 §streamfeature @2.4
+		xmlstream.New(stanza.NSIBRToken, "register"))   // XEP-0445 §discover @0.2.0
+}
+
+// featuresAfter are those of a stream that has.
+func (n *negotiation) featuresAfter() *xmlstream.Element {
+	f := xmlstream.New(stanza.NSStream, "features").Add(
+		xmlstream.New(stanza.NSBind, "bind"),
+		xmlstream.New(stanza.NSSession, "session").Add(xmlstream.New(stanza.NSSession, "optional")),
+		xmlstream.New(stanza.NSSM, "sm"),
+		xmlstream.New(stanza.NSRosterVer, "ver"))
+	if n.deps.Features != nil {
+		f.Add(n.deps.Features()...)
+	}
+	return f
+}
+
+// read gives the client's next element, within the bound on their number.
+func (n *negotiation) read() (*xmlstream.Element, error) {
+	if n.elements++; n.elements > maxElements {
+		return nil, stanza.StreamErr(stanza.StreamPolicyViolation, "too many attempts")
+	}
+	return n.stream.Read()
+}
+
+// authenticate goes on until the client has authenticated.
+func (n *negotiation) authenticate(ctx context.Context) (state.Account, error) {
+	e, err := n.read()
+	for err == nil {
+		switch {
+		case e.Is(stanza.NSTLS, "starttls"):
+			err = n.startTLS(ctx)
+		case !n.mayLogin():
+			err = n.insecure(e)
+		case e.Is(stanza.NSSASL, "auth"):
+			var acc state.Account
+			// It returns the element that interrupted the exchange, if any.
+			acc, e, err = n.sasl(ctx, e)
+			if err != nil || acc.JID != "" {
+				return acc, err
+			}
+			if e != nil {
+				continue
+			}
+		default:
+			err = n.register(ctx, e)
+		}
+		if err == nil {
+			e, err = n.read()
+		}
+	}
+	return state.Account{}, err
+}
+
+func (n *negotiation) startTLS(ctx context.Context) error {
+	if !n.canUpgrade() { // RFC 6120 §5.4.2.2
+		_ = n.stream.WriteElement(xmlstream.New(stanza.NSTLS, "failure"))
+		return errors.New("starttls where there is none")
+	}
+	ctx, cancel := n.within(ctx)
+	defer cancel()
+	err := n.stream.StartTLS(ctx, n.deps.TLS)
+	if errors.Is(err, listen.ErrPipelined) {
+		_ = n.stream.WriteElement(xmlstream.New(stanza.NSTLS, "failure"))
+	}
+	if err != nil {
+		return err
+	}
+	return n.open(ctx, jid.JID{}, n.featuresBefore)
+}
+
+// insecure answers what must wait for TLS.
+func (n *negotiation) insecure(e *xmlstream.Element) error {
+	if e.Is(stanza.NSSASL, "auth") {
+		return n.fail(&account.Failure{Condition: account.EncryptionRequired})
+	}
+	return stanza.StreamErr(stanza.StreamPolicyViolation, "TLS is required here")
+}
+
+// register answers requests of registration; all else is not allowed to whom
+// has not authenticated (RFC 6120 §4.9.3.12).
+func (n *negotiation) register(ctx context.Context, e *xmlstream.Element) error {
+	ctx, cancel := n.within(ctx)
+	defer cancel()
+	if n.deps.Current != nil && e.Is(stanza.NSClient, "iq") {
+		if err := n.deps.Current(ctx); err != nil {
+			return n.internal(err)
+		}
+	}
+	reply := n.signup.Handle(ctx, e)
+	if reply == nil {
+		return stanza.StreamErr(stanza.StreamNotAuthorized, "")
+	}
+	if err := n.signup.Cause(); err != nil {
+		n.log.Error("registration failed", "conn", n.stream, "err", err)
+	}
+	if reply.Get("type") == "error" {
+		n.signups++
+	}
+	if n.signup.Admitted() {
+		n.until(signupTimeout)
+	}
+	if err := n.stream.WriteElement(reply); err != nil {
+		return err
+	}
+	if n.signups > maxSignups {
+		return stanza.StreamErr(stanza.StreamPolicyViolation, "too many attempts")
+	}
+	return nil
+}
+
+// internal hides an error of ours behind what may be said of it.
+func (n *negotiation) internal(err error) error {
+	n.log.Error("negotiation failed", "conn", n.stream, "err", err)
+	return stanza.StreamErr(stanza.StreamInternalServerError, "")
+}
