@@ -185,11 +185,12 @@ func (a *appender) giveBackLocked(cost int64) {
 	a.admitLocked()
 }
 
-// admitLocked charges waiters in their order while there is room.
+// admitLocked charges waiters in their order while there is room, and lets all
+// of them go when there is no use in waiting.
 func (a *appender) admitLocked() {
 	for len(a.waiters) > 0 {
 		w := a.waiters[0]
-		if a.bytes+w.cost > queueBytes && a.ended == nil {
+		if a.bytes+w.cost > queueBytes && a.refusalLocked() == nil {
 			return
 		}
 		a.waiters[0] = nil
@@ -209,8 +210,9 @@ func (a *appender) wakeUp() {
 // setRefusal makes Submit answer err until it is set to nil again.
 func (a *appender) setRefusal(err error) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.refuse = err
-	a.mu.Unlock()
+	a.admitLocked()
 }
 
 // run appends batches until stop or until fenced.

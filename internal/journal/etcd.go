@@ -61,8 +61,14 @@ type Options struct {
 	// not offered yet.
 	InitialCluster string
 
+	// UnsafeNoFsync makes a power cut lose what was acknowledged. It is there for
+	// the drill that must fail with it.
+	UnsafeNoFsync bool
+
 	// For tests.
 	window    int64 // windowBytes if 0
+	segment   int64 // segmentBytes if 0
+	recent    int64 // recentBytes if 0
 	free      func(dir string) (uint64, error)
 	wrapStore func(store) store
 }
@@ -124,6 +130,8 @@ func newEtcdJournal(opts Options) (*etcdJournal, error) {
 	setDefault(&opts.Quota, defaultQuota)
 	setDefault(&opts.MaxSpool, defaultMaxSpool)
 	setDefault(&opts.window, windowBytes)
+	setDefault(&opts.segment, segmentBytes)
+	setDefault(&opts.recent, recentBytes)
 	j := &etcdJournal{opts: opts, log: opts.Log, window: newWindow(opts.window)}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
 	return j, nil

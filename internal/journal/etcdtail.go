@@ -38,8 +38,10 @@ type etcdTailer struct {
 	seq     uint64 // of the batch that Next gives next; the first has 0
 	at      place  // where it is in the spool
 	checked *sequence
-	file    *os.File
 	buf     []byte
+
+	reading sync.Mutex // held while file is used
+	file    *os.File
 
 	// Owned by follow.
 	incoming *sequence
@@ -130,6 +132,11 @@ func (t *etcdTailer) fromMemory() (Batch, readState, error) {
 // fromSpool reads the next batch from the spool. ok is false when the spool has
 // to be mended first.
 func (t *etcdTailer) fromSpool() (b Batch, ok bool, err error) {
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	if t.ctx.Err() != nil {
+		return Batch{}, false, ErrClosed
+	}
 	at, path, more := t.spool.locate(t.at)
 	if !more {
 		return Batch{}, false, t.mend(errSpool)
@@ -186,6 +193,9 @@ func (t *etcdTailer) mend(cause error) error {
 func (t *etcdTailer) Close() error {
 	t.cancel()
 	<-t.done
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	t.closeFile()
 	t.journal.forget(t)
 	return nil
 }
@@ -318,7 +328,7 @@ func (t *etcdTailer) take(ctx context.Context, revision uint64, key string, valu
 	t.recent = append(t.recent, r)
 	t.bytes += r.bytes
 	n := 0
-	for t.bytes > recentBytes && n < len(t.recent)-1 {
+	for t.bytes > t.journal.opts.recent && n < len(t.recent)-1 {
 		t.bytes -= t.recent[n].bytes
 		t.recent[n] = recentBatch{}
 		n++

@@ -226,11 +226,10 @@ func (c *Cluster) compactLocked() {
 	n := 0
 	for n < len(c.entries) && c.entries[n].revision <= min(c.compacted, keep) {
 		c.dropped[c.entries[n].writer] = c.entries[n]
+		c.entries[n] = entry{}
 		n++
 	}
-	if n > 0 {
-		c.entries = append([]entry(nil), c.entries[n:]...)
-	}
+	c.entries = c.entries[n:]
 }
 
 // memoryStore is the store of one incarnation of one writer.

@@ -133,7 +133,7 @@ func (j *etcdJournal) shortage() string {
 // alarm, which would come back with the next batch otherwise.
 func (j *etcdJournal) freeUp(ctx context.Context) error {
 	if released := j.window.releasedTo(); released > 0 {
-		if err := j.compact(ctx, released); err != nil {
+		if err := j.compact(ctx, released, true); err != nil {
 			return fmt.Errorf("compacting: %w", err)
 		}
 	}

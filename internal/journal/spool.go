@@ -23,9 +23,10 @@ const (
 // needs no fsync, because the journal is the log; what is torn is cut off and
 // read again from there. It is safe for one writer and one reader at once.
 type spool struct {
-	dir string
-	id  journalID
-	log *slog.Logger
+	dir   string
+	id    journalID
+	limit int64 // size at which a new segment is begun
+	log   *slog.Logger
 
 	mu       sync.Mutex
 	segments []*segment // oldest first; the last one is written to
@@ -53,7 +54,7 @@ func segmentPath(dir string, base uint64) string {
 // openSpool reads the spool in dir and calls visit for each record in order
 // (value is valid during the call). What is damaged, and all after it, is cut
 // off; what belongs to another journal is removed. A visit that errs cuts too.
-func openSpool(dir string, id journalID, log *slog.Logger, visit func(revision uint64, value []byte, at place) error) (*spool, error) {
+func openSpool(dir string, id journalID, limit int64, log *slog.Logger, visit func(revision uint64, value []byte, at place) error) (*spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("journal: spool: %w", err)
 	}
@@ -61,7 +62,7 @@ func openSpool(dir string, id journalID, log *slog.Logger, visit func(revision u
 	if err != nil {
 		return nil, fmt.Errorf("journal: spool: %w", err)
 	}
-	s := &spool{dir: dir, id: id, log: log}
+	s := &spool{dir: dir, id: id, limit: limit, log: log}
 	for i, path := range names {
 		seg, whole, err := s.scan(path, visit)
 		if err != nil {
@@ -174,7 +175,7 @@ func (s *spool) append(revision uint64, value []byte) (place, error) {
 		return place{}, errors.New("journal: spool has no base")
 	}
 	seg := s.segments[len(s.segments)-1]
-	if seg.size >= segmentBytes {
+	if seg.size >= s.limit {
 		if err := s.beginLocked(seg.last); err != nil {
 			return place{}, err
 		}

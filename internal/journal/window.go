@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 const (
@@ -146,7 +147,7 @@ func (j *etcdJournal) keepWindow() {
 		}
 		spooled := j.dropSpooled()
 		if target := j.window.plan(time.Now(), spooled); target > 0 {
-			if err := j.compact(j.ctx, target); err != nil && j.ctx.Err() == nil {
+			if err := j.compact(j.ctx, target, false); err != nil && j.ctx.Err() == nil {
 				j.log.Warn("journal: compaction failed, trying again", "revision", target, "error", err)
 			}
 		}
@@ -177,8 +178,9 @@ func (j *etcdJournal) currentTailer() *etcdTailer {
 }
 
 // compact drops etcd's history up to revision. What the view has not made durable
-// is then in the spool alone, which therefore reaches the disk before.
-func (j *etcdJournal) compact(ctx context.Context, revision uint64) error {
+// is then in the spool alone, which therefore reaches the disk before. With
+// physical it returns when the room is free.
+func (j *etcdJournal) compact(ctx context.Context, revision uint64, physical bool) error {
 	if revision > j.window.releasedTo() {
 		t := j.currentTailer()
 		if t == nil {
@@ -191,7 +193,11 @@ func (j *etcdJournal) compact(ctx context.Context, revision uint64) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, compactTimeout)
 	defer cancel()
-	if _, err := j.client.Compact(ctx, int64(revision)); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
+	var opts []clientv3.CompactOption
+	if physical {
+		opts = append(opts, clientv3.WithCompactPhysical())
+	}
+	if _, err := j.client.Compact(ctx, int64(revision), opts...); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
 		return err
 	}
 	j.window.compactedTo(revision, time.Now())
