@@ -92,7 +92,7 @@ func at(name string) string {
 	return b + "@" + domain + name[len(b):]
 }
 
-func subscription_(from, to string, typ command.SubscriptionType) *command.Command {
+func subscribing(from, to string, typ command.SubscriptionType) *command.Command {
 	return &command.Command{Request: &command.Command_Subscription{
 		Subscription: &command.Subscription{From: at(from), To: at(to), Type: typ, Id: "s", Payload: []byte("<status>hi</status>")},
 	}}
