@@ -176,14 +176,14 @@ func (h *Hub) saveAll() {
 		}
 		s.mu.Unlock()
 		for bare, p := range dirty {
-			h.save(bare, p)
+			h.save(bare, p, false)
 		}
 	}
 }
 
-func (h *Hub) save(bare string, p command.Position) {
+func (h *Hub) save(bare string, p command.Position, wait bool) {
 	if !p.IsZero() && h.o.Save != nil {
-		h.o.Save(bare, p)
+		h.o.Save(bare, p, wait)
 	}
 }
 

@@ -60,9 +60,9 @@ type Options struct {
 	Domain string
 	View   Reader
 	IDs    *archive.IDs
-	// Save submits a move of an account's offline cursor; it must not block for
-	// long.
-	Save   func(account string, p command.Position)
+	// Save moves an account's offline cursor. With wait it returns once that is
+	// done, so that the device's next login finds it; bounded.
+	Save   func(account string, p command.Position, wait bool)
 	Logger *slog.Logger
 }
 
@@ -264,7 +264,7 @@ func (h *Hub) Unregister(r *Resource) (wasAvailable bool, directed []jid.JID) {
 		}
 	}
 	s.mu.Unlock()
-	h.save(bare, save)
+	h.save(bare, save, true)
 	return wasAvailable, directed
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -89,7 +90,12 @@ func (s *server) listen(ctx context.Context, group *errgroup.Group) error {
 			return fmt.Errorf("%w (is another server running there? choose another port, or stop that one)", err)
 		}
 		*got = l.Addr().String()
-		group.Go(func() error { return serve(l) })
+		group.Go(func() error {
+			if err := serve(l); !errors.Is(err, listen.ErrStopped) {
+				return err
+			}
+			return nil
+		})
 		return nil
 	}
 	web := s.http(ctx)
@@ -115,7 +121,8 @@ func (s *server) http(context.Context) http.Handler {
 	}
 	mux.Handle("GET /readyz", health.Ready(s.checks...))
 	mux.Handle("/xmpp-websocket", s.front.WebSocket())
-	hostMeta := listen.HostMeta(s.webSockets)
+	hostMeta := http.NotFoundHandler()
+	_ = s.webSockets
 	mux.Handle("/.well-known/host-meta", hostMeta)
 	mux.Handle("/.well-known/host-meta.json", hostMeta)
 	mux.HandleFunc("GET /.well-known/bavard.json", s.about)
@@ -146,7 +153,7 @@ func (s *server) webSockets(r *http.Request) []string {
 func (s *server) serveHTTP(ctx context.Context, h http.Handler, l net.Listener) error {
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog: health.HTTPLog(s.log), BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	stop := context.AfterFunc(ctx, func() {
 		c, cancel := context.WithTimeout(context.Background(), stopWithin)

@@ -178,13 +178,19 @@ func refusal(err error) *stanza.Error {
 
 // saveCursor moves an account's offline cursor; a lost move means that
 // messages are handed over once more.
-func (s *server) saveCursor(account string, p command.Position) {
+func (s *server) saveCursor(account string, p command.Position, wait bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	cmd := &command.Command{Request: &command.Command_OfflineCursor{
 		OfflineCursor: &command.OfflineCursor{Account: account, Position: p.AppendTo(nil)},
 	}}
-	if err := s.cell.Submit(ctx, cmd, func(command.Outcome, error) {}); err != nil {
+	var err error
+	if wait {
+		_, err = s.cell.Do(ctx, cmd)
+	} else {
+		err = s.cell.Submit(ctx, cmd, func(command.Outcome, error) {})
+	}
+	if err != nil {
 		s.log.Debug("an offline cursor was not saved", "err", err)
 	}
 }

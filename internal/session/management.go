@@ -71,6 +71,10 @@ func handledTooHigh(h, sent uint32) *stanza.StreamError {
 // account's offline cursor moves.
 func (o *outbound) acknowledged(s *Session, h uint32) *stanza.StreamError {
 	o.mu.Lock()
+	if o.ended {
+		o.mu.Unlock()
+		return nil
+	}
 	bad, newest := o.trim(h)
 	if bad == nil {
 		o.requested = false

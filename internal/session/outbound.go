@@ -86,9 +86,12 @@ func (o *outbound) ack(s *Session) {
 	o.kick(s)
 }
 
+// due: there is something to write; mu is held.
+func (o *outbound) due() bool { return len(o.queue) > 0 || o.ackDue || o.pingDue() }
+
 // kick starts the writer if there is a stream and none runs; mu is held.
 func (o *outbound) kick(s *Session) {
-	if o.writing || o.stream == nil || (len(o.queue) == 0 && !o.ackDue) {
+	if o.writing || o.stream == nil || !o.due() {
 		return
 	}
 	o.writing = true
@@ -110,7 +113,7 @@ func (o *outbound) write(s *Session) {
 		handled := s.in.handled.Load()
 		o.mu.Lock()
 		stream := o.stream
-		if stream == nil || (len(o.queue) == 0 && !o.ackDue) {
+		if stream == nil || !o.due() {
 			o.writing = false
 			if o.ended && o.done != nil {
 				close(o.done)
@@ -187,8 +190,8 @@ func (o *outbound) take(s *Session, frames [][]byte, webSocket bool, handled uin
 		buf = append(buf, "'/>"...)
 		flush()
 	}
-	if ping := o.ping(s, webSocket); ping != nil && rest == 0 {
-		buf = append(buf, ping...)
+	if rest == 0 && o.pingDue() {
+		buf = o.ping(s, buf, webSocket)
 		flush()
 	}
 	if !webSocket && len(buf) > 0 {
@@ -214,20 +217,19 @@ func appendItem(buf []byte, i *item, webSocket bool) []byte {
 	return append(buf, i.Rest...)
 }
 
-// ping asks a device without stream management for a sign that it got what was
-// written; nil when there is nothing new to ask for or it was asked already.
-func (o *outbound) ping(s *Session, webSocket bool) []byte {
-	if o.managed || !o.pinged.IsZero() || o.lastPosition.IsZero() {
-		return nil
-	}
+// pingDue: a device without stream management has been sent archived messages
+// and is to be asked for a sign that it got them.
+func (o *outbound) pingDue() bool {
+	return !o.managed && o.pinged.IsZero() && !o.lastPosition.IsZero()
+}
+
+// ping asks for that sign.
+func (o *outbound) ping(s *Session, buf []byte, webSocket bool) []byte {
 	o.pinged = o.lastPosition
 	o.pings++
 	e := xmlstream.New(stanza.NSClient, "iq", "type", "get", "id", pingID(o.pings), "from", s.m.o.Table.Domain(), "to", s.jid.String()).
 		Add(xmlstream.New(stanza.NSPing, "ping"))
-	if webSocket {
-		return xmlstream.AppendElement(nil, e, "")
-	}
-	return xmlstream.AppendElement(nil, e, stanza.NSClient)
+	return appendItem(buf, &item{raw: e}, webSocket)
 }
 
 func pingID(n uint64) string { return "got-" + strconv.FormatUint(n, 10) }
@@ -241,25 +243,13 @@ func (s *Session) answered(id string) {
 		return
 	}
 	got := o.pinged
-	o.pinged = command.Position{}
+	o.pinged = command.Position{} // in.mu is held: nothing here may block
 	if got == o.lastPosition {
 		o.lastPosition = command.Position{}
 	}
-	again := !o.lastPosition.IsZero() && o.stream != nil
-	var ping []byte
-	if again {
-		ping = o.ping(s, o.stream.WebSocket())
-	}
-	stream := o.stream
+	o.kick(s)
 	o.mu.Unlock()
-	go func() { // in.mu is held here; the cursor and the write may wait
-		s.m.o.Hub.Acked(s.res, got)
-		if ping != nil {
-			if err := stream.Write(ping); err != nil {
-				s.detach(stream)
-			}
-		}
-	}()
+	s.m.o.Hub.Acked(s.res, got)
 }
 
 // finish queues the last words, waits a little until they are written and

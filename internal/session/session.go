@@ -263,12 +263,12 @@ func (s *Session) end(err *stanza.StreamError) {
 	s.once.Do(func() {
 		s.m.forget(s)
 		s.in.settled(settleWithin)
+		wasAvailable, directed := s.m.o.Hub.Unregister(s.res)
+		// Whoever took the resource has announced itself.
+		if err == nil || err.Condition != stanza.StreamConflict {
+			s.m.farewell(s.jid, wasAvailable, directed)
+		}
 		s.out.finish(s, err)
 		s.in.close()
-		wasAvailable, directed := s.m.o.Hub.Unregister(s.res)
-		if err != nil && err.Condition == stanza.StreamConflict {
-			return // whoever took the resource has announced itself
-		}
-		s.m.farewell(s.jid, wasAvailable, directed)
 	})
 }

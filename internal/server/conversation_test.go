@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/tools/txtar"
+
+	"bavard/internal/stanza"
+	"bavard/internal/xmlstream"
+)
+
+var update = flag.Bool("update", false, "rewrite what the server says in testdata/*.txtar") // immutable after flags are parsed
+
+// TestConversations plays testdata/*.txtar against a real server, over TCP and
+// WebSocket, on fresh streams and on resumed ones. Each file says of itself
+// what it shows. Its script has one line for each step:
+//
+//	alice/phone login        log in, bind the resource
+//	alice/phone C: <…/>      the client sends
+//	alice/phone S: <…/>      the server sends, next
+//	alice/phone S~ <…/>      the same; adjacent ones may come in any order
+//	alice/phone quiet        nothing more has come
+//	alice/phone cut          the connection breaks
+//	alice/phone resume       … and comes back, resumed
+//	alice/phone bye          the client closes its stream
+//	alice/phone ended        the server closes the stream
+//	restart                  the server is stopped and started again
+//
+// Words in braces stand for what the server makes up: {1}, {2} … for ids in
+// the order they are met, {time} and {ver}. -update rewrites the S: lines.
+func TestConversations(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no conversations: %v", err)
+	}
+	for _, mode := range []struct {
+		name       string
+		ws, resume bool
+	}{{"tcp/fresh", false, false}, {"websocket/fresh", true, false}, {"tcp/resumed", false, true}, {"websocket/resumed", true, true}} {
+		t.Run(mode.name, func(t *testing.T) {
+			for _, file := range files {
+				t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+					play(t, file, mode.ws, mode.resume)
+				})
+			}
+		})
+	}
+}
+
+// conversation is a script under way.
+type conversation struct {
+	t       *testing.T
+	s       *testServer
+	ws      bool
+	resume  bool
+	devices map[string]*device
+	names   map[string]string // made-up value → its word
+	values  map[string]string // word → value
+	lines   []string
+	group   []string // of S~ lines, not yet met
+}
+
+func play(t *testing.T, file string, ws, resume bool) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ar := txtar.Parse(b)
+	if resume && strings.Contains(string(ar.Comment), "(fresh only)") {
+		return
+	}
+	c := &conversation{t: t, ws: ws, resume: resume, devices: map[string]*device{}, names: map[string]string{}, values: map[string]string{}}
+	c.s = startServer(t)
+	for i := range ar.Files {
+		if ar.Files[i].Name != "script" {
+			continue
+		}
+		ar.Files[i].Data = []byte(c.script(string(ar.Files[i].Data)))
+	}
+	if *update && !ws && !resume && !t.Failed() {
+		if err := os.WriteFile(file, txtar.Format(ar), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// script plays all lines and gives them with the S: lines as they came.
+func (c *conversation) script(script string) string {
+	lines := strings.Split(script, "\n")
+	c.lines = slices.Clone(lines)
+	for _, l := range lines { // accounts exist before anything happens
+		if user, _, ok := strings.Cut(strings.Fields(l + " .")[0], "/"); ok && !strings.HasPrefix(l, "#") {
+			c.s.account(user)
+		}
+	}
+	for i, l := range lines {
+		switch {
+		case l == "" || strings.HasPrefix(l, "#"):
+		case l == "restart":
+			c.s.restart()
+		default:
+			who, rest, ok := strings.Cut(l, " ")
+			if !ok {
+				c.t.Fatalf("line %d: %q is not a step", i+1, l)
+			}
+			lines[i] = who + " " + c.step(i+1, who, rest)
+			if c.t.Failed() && !*update {
+				c.t.FailNow()
+			}
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (c *conversation) step(n int, who, rest string) string {
+	d := c.devices[who]
+	if d == nil && rest != "login" {
+		c.t.Fatalf("line %d: %s has not logged in", n, who)
+	}
+	verb, arg, _ := strings.Cut(rest, " ")
+	switch verb {
+	case "login":
+		c.login(who)
+	case "C:":
+		d.send(c.fill(arg))
+	case "S:":
+		return "S: " + c.expect(n, d, arg)
+	case "S~":
+		return "S~ " + c.unordered(n, who, d, arg)
+	case "quiet":
+		c.quiet(n, d)
+	case "cut":
+		d.pipe.cut()
+	case "resume":
+		d.resume()
+		d.listen()
+	case "bye":
+		if c.ws {
+			d.send("<close xmlns='" + stanza.NSFraming + "'/>")
+		} else {
+			d.send("</stream:stream>")
+		}
+	case "ended":
+		for {
+			el, ok := d.next()
+			if !ok {
+				return rest
+			}
+			if el == nil {
+				c.t.Fatalf("line %d: the stream did not end", n)
+			}
+		}
+	default:
+		c.t.Fatalf("line %d: no such step: %q", n, verb)
+	}
+	return rest
+}
+
+func (c *conversation) login(who string) {
+	user, resource, _ := strings.Cut(who, "/")
+	d := &device{t: c.t, user: user, resource: resource, dial: c.s.dial(c.ws)}
+	c.devices[who] = d
+	d.login()
+	d.bind()
+	if c.resume {
+		d.enable()
+		d.pipe.cut()
+		d.resume()
+	}
+	d.listen()
+}
+
+// expect compares the next element with a line.
+func (c *conversation) expect(n int, d *device, want string) string {
+	el, ok := d.next()
+	if el == nil {
+		c.t.Errorf("line %d: %s/%s got nothing (stream open: %v), want %s", n, d.user, d.resource, ok, want)
+		return want
+	}
+	got := c.mask(el)
+	if got != want && !*update {
+		c.t.Errorf("line %d: %s/%s\n got %s\nwant %s", n, d.user, d.resource, got, want)
+	}
+	return got
+}
+
+// unordered takes the next element if it is in the group of the line.
+func (c *conversation) unordered(n int, who string, d *device, want string) string {
+	if *update {
+		return c.expect(n, d, want)
+	}
+	if len(c.group) == 0 {
+		for _, l := range c.lines[n-1:] {
+			rest, ok := strings.CutPrefix(l, who+" S~ ")
+			if !ok {
+				break
+			}
+			c.group = append(c.group, rest)
+		}
+	}
+	el, _ := d.next()
+	got := c.mask(el)
+	i := slices.Index(c.group, got)
+	if i < 0 {
+		c.t.Errorf("line %d: %s got %s\nwant one of %q", n, who, got, c.group)
+		return want
+	}
+	c.group = slices.Delete(c.group, i, i+1)
+	return want
+}
+
+// quiet has a ping answered and nothing else before.
+func (c *conversation) quiet(n int, d *device) {
+	d.send("<iq type='get' id='quiet' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>")
+	el, _ := d.next()
+	if el.Get("id") != "quiet" {
+		c.t.Errorf("line %d: %s/%s got %s, want nothing", n, d.user, d.resource, text(el))
+	}
+}
+
+var (
+	word  = regexp.MustCompile(`\{[a-z0-9]+\}`)
+	stamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
+)
+
+// fill puts made-up values in for their words.
+func (c *conversation) fill(line string) string {
+	return word.ReplaceAllStringFunc(line, func(w string) string {
+		if v, ok := c.values[w]; ok {
+			return v
+		}
+		return w
+	})
+}
+
+// mask serialises an element with words for what the server made up.
+func (c *conversation) mask(e *xmlstream.Element) string {
+	if e == nil {
+		return "nothing"
+	}
+	e = e.Clone()
+	c.maskIDs(e)
+	return stamp.ReplaceAllString(text(e), "{time}")
+}
+
+func (c *conversation) maskIDs(e *xmlstream.Element) {
+	switch {
+	case e.Is(stanza.NSSID, "stanza-id"), e.Is(stanza.NSMAM, "result"), e.Is(stanza.NSMAM, "start"), e.Is(stanza.NSMAM, "end"):
+		e.Set("id", c.name(e.Get("id")))
+	case e.Is(stanza.NSRSM, "first"), e.Is(stanza.NSRSM, "last"):
+		e.Children = []xmlstream.Node{{Text: c.name(e.Text())}}
+	case e.Is(stanza.NSRoster, "query") && e.Get("ver") != "":
+		e.Set("ver", "{ver}")
+	case e.Is(stanza.NSSM, "enabled"):
+		e.Set("id", c.name(e.Get("id")))
+	}
+	if strings.HasPrefix(e.Get("id"), "push-") {
+		e.Set("id", "{push}")
+	}
+	for _, child := range e.Elements() {
+		c.maskIDs(child)
+	}
+}
+
+func (c *conversation) name(v string) string {
+	w, ok := c.names[v]
+	if !ok {
+		w = fmt.Sprintf("{%d}", len(c.names)+1)
+		c.names[v], c.values[w] = w, v
+	}
+	return w
+}
+
+// account makes an account if it is not there yet.
+func (s *testServer) account(local string) {
+	s.t.Helper()
+	if s.made[local] {
+		return
+	}
+	s.made[local] = true
+	if _, err := s.running.Admin.AddUser(context.Background(), userNamed(local)); err != nil {
+		s.t.Fatal(err)
+	}
+}

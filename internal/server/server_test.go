@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"bavard/internal/admin"
+	"bavard/internal/config"
+)
+
+// testServer is a real server of its own data directory on free ports.
+type testServer struct {
+	t       *testing.T
+	cfg     config.Config
+	running Running
+	cancel  context.CancelFunc
+	done    chan error
+	made    map[string]bool
+}
+
+func startServer(t *testing.T) *testServer {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Data = t.TempDir()
+	cfg.InsecureLoopback = true
+	cfg.Listen = config.Listen{C2S: "127.0.0.1:0", HTTP: "127.0.0.1:0"}
+	s := &testServer{t: t, cfg: cfg, made: map[string]bool{}}
+	s.start()
+	t.Cleanup(s.stop)
+	return s
+}
+
+func (s *testServer) start() {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ready := make(chan Running, 1)
+	s.cancel, s.done = cancel, make(chan error, 1)
+	go func() {
+		s.done <- Run(ctx, Options{
+			Config: s.cfg, Version: "test", Logger: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+			Ready: func(r Running) { ready <- r },
+		})
+	}()
+	select {
+	case s.running = <-ready:
+	case err := <-s.done:
+		s.t.Fatalf("the server did not start: %v", err)
+	}
+}
+
+func (s *testServer) stop() {
+	s.cancel()
+	if err := <-s.done; err != nil {
+		s.t.Errorf("the server did not stop cleanly: %v", err)
+	}
+	s.done <- nil // stopping twice is fine
+}
+
+func (s *testServer) restart() {
+	s.t.Helper()
+	s.stop()
+	<-s.done
+	s.start()
+}
+
+func (s *testServer) dial(ws bool) func() (pipe, error) {
+	return func() (pipe, error) {
+		if ws {
+			return dialWebSocket(s.running.Addresses.HTTP)
+		}
+		return dialTCP(s.running.Addresses.C2S)
+	}
+}
+
+func userNamed(local string) admin.User {
+	return admin.User{Localpart: local, Password: password}
+}
