@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bavard/internal/admin"
+)
+
+func (p *Program) invite() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "invite",
+		Short: "Make invite links: who opens one can make an account",
+		Args:  cobra.NoArgs,
+		RunE:  p.runInvite,
+	}
+	flags := cmd.Flags()
+	flags.Int("uses", 1, "how many accounts can be made with each invite")
+	flags.String("expires", "7d", "how long it is valid: 30m, 12h, 7d, or never")
+	flags.Int("count", 1, "how many invites to make")
+	flags.String("circle", "", "people who come with invites of the same `CIRCLE` become each other's contacts")
+	flags.Bool("json", false, "print an array of objects")
+	return cmd
+}
+
+func (p *Program) runInvite(cmd *cobra.Command, _ []string) error {
+	flags := cmd.Flags()
+	text, _ := flags.GetString("expires")
+	expires, err := parseExpires(text)
+	if err != nil {
+		return &exitError{exitUsage, err}
+	}
+	o := admin.InviteOptions{Expires: expires}
+	o.Uses, _ = flags.GetInt("uses")
+	o.Count, _ = flags.GetInt("count")
+	o.Circle, _ = flags.GetString("circle")
+	backend, running, done, err := p.backend(cmd)
+	if err != nil {
+		return err
+	}
+	invites, err := backend.NewInvites(cmd.Context(), o)
+	if err = errors.Join(err, done()); err != nil {
+		return err
+	}
+	if asJSON, _ := flags.GetBool("json"); asJSON {
+		return p.printJSON(invites)
+	}
+	for _, inv := range invites {
+		if _, err := fmt.Fprintln(p.Stdout, inv.Link); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(p.Stderr, describe(invites[0]))
+	if len(invites) == 1 {
+		fmt.Fprintln(p.Stderr, "In an XMPP client: "+invites[0].URI)
+	}
+	if !running {
+		fmt.Fprintln(p.Stderr, "The server is not running: the link works once it is.")
+	}
+	return nil
+}
+
+// describe says what an invite is good for.
+func describe(inv admin.Invite) string {
+	text := "Good for one account"
+	if inv.Uses > 1 {
+		text = fmt.Sprintf("Good for %d accounts", inv.Uses)
+	}
+	if inv.Expires.IsZero() {
+		return text + ", for ever."
+	}
+	return text + ", until " + inv.Expires.Local().Format("2 January 2006 15:04") + "."
+}
+
+// parseExpires reads a duration, with d for days, or "never", which is 0.
+func parseExpires(text string) (time.Duration, error) {
+	if text == "never" {
+		return 0, nil
+	}
+	var d time.Duration
+	var err error
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 14) // 16383 days: 44 years
+		d = time.Duration(n) * 24 * time.Hour
+	} else {
+		d, err = time.ParseDuration(text)
+	}
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("--expires %q: write it like 30m, 12h, 7d, or never", text)
+	}
+	return d, nil
+}
+
+func (p *Program) printJSON(v any) error {
+	e := json.NewEncoder(p.Stdout)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

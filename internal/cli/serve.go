@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bavard/internal/config"
+	"bavard/internal/server"
+)
+
+// stopWithin is how long a server may take to stop before it is ended.
+const stopWithin = 5 * time.Second
+
+// noDedupeVariable, set to 1, is for drills alone: they show that they would
+// find duplicates if there were any. It is no flag so that nobody tries it.
+const noDedupeVariable = "BAVARD_UNSAFE_NO_DEDUPE"
+
+func (p *Program) serve() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server until Ctrl-C",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := configure(cmd)
+			if err != nil {
+				return err
+			}
+			demo, _ := cmd.Flags().GetBool("demo-invites")
+			return p.runServer(cmd.Context(), cfg, demo)
+		},
+	}
+	flags := cmd.Flags()
+	flags.String("c2s", "", "`ADDR`ess for XMPP clients with STARTTLS, like :5222; \"\" switches it off")
+	flags.String("c2s-tls", "", "`ADDR`ess for XMPP clients with direct TLS, like :5223")
+	flags.String("http", "", "`ADDR`ess of the app and the WebSocket, loopback or behind a proxy")
+	flags.Bool("insecure-loopback", false, "allow passwords over unencrypted connections; on loopback addresses only")
+	flags.Bool("demo-invites", false, "as long as there is no account, make two invites to try both sides")
+	return cmd
+}
+
+func (p *Program) runServer(ctx context.Context, cfg config.Config, demo bool) error {
+	log, err := p.logger(cfg)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := p.stopOnSignal(cancel)
+	defer stop()
+
+	noDedupe := os.Getenv(noDedupeVariable) == "1"
+	if noDedupe {
+		log.Error("messages that are sent again are stored again: this server is for a drill's negative control")
+	}
+	err = server.Run(ctx, server.Options{
+		Config: cfg, Logger: log, Version: p.Version, UnsafeNoDedupe: noDedupe,
+		Ready: func(r server.Running) {
+			if err := p.banner(ctx, cfg, r, demo); err != nil {
+				log.Warn("start message", "err", err)
+			}
+			if err := notify(ctx, "READY=1"); err != nil {
+				log.Warn("service manager not told", "err", err)
+			}
+		},
+	})
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	if errors.Is(context.Cause(ctx), errSignal) {
+		fmt.Fprintln(p.Stderr, "bavard: stopped; everything is in "+cfg.Data)
+	}
+	return nil
+}
+
+var errSignal = errors.New("stopped by a signal")
+
+// stopOnSignal cancels on the first signal. On the second, or when stopping
+// takes longer than stopWithin, it ends the process: what was ticked is safe.
+func (p *Program) stopOnSignal(cancel context.CancelCauseFunc) (stop func()) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-done:
+			return
+		case <-signals:
+		}
+		cancel(errSignal)
+		_ = notify(context.Background(), "STOPPING=1") // it waits for the exit in any case
+		timer := time.NewTimer(stopWithin)
+		defer timer.Stop()
+		select {
+		case <-done:
+			return
+		case s := <-signals:
+			if s, ok := s.(syscall.Signal); ok {
+				os.Exit(128 + int(s))
+			}
+		case <-timer.C:
+			fmt.Fprintln(p.Stderr, "bavard: not stopped in time; ended")
+		}
+		os.Exit(exitFailed)
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+// notify tells systemd, when it started the process (sd_notify(3)).
+func notify(ctx context.Context, what string) error {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return nil
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "unixgram", path)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = conn.Write([]byte(what))
+	return err
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bavard/internal/admin"
+	"bavard/internal/datadir"
+	"bavard/internal/health"
+)
+
+func (p *Program) status() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Say how the server is: exit code 0 if well, 1 if not ready, 3 if it does not run",
+		Args:  cobra.NoArgs,
+		RunE:  p.runStatus,
+	}
+	cmd.Flags().Bool("json", false, "print an object")
+	return cmd
+}
+
+func (p *Program) runStatus(cmd *cobra.Command, _ []string) error {
+	cfg, err := configure(cmd)
+	if err != nil {
+		return err
+	}
+	asJSON, _ := cmd.Flags().GetBool("json")
+	client, err := admin.Dial(cmd.Context(), datadir.AdminSocket(cfg.Data))
+	if errors.Is(err, admin.ErrNotRunning) {
+		if asJSON {
+			err = p.printJSON(map[string]bool{"running": false})
+		} else {
+			_, err = fmt.Fprintf(p.Stdout, "no server runs on %s\n", cfg.Data)
+		}
+		if err == nil {
+			err = &exitError{code: exitNotRunning}
+		}
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("the server's admin socket: %w", err)
+	}
+	defer client.Close()
+	s, err := client.Status(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = p.printJSON(s)
+	} else {
+		_, err = p.Stdout.WriteString(describeStatus(s, time.Now()))
+	}
+	if err == nil && len(s.Failing) > 0 {
+		err = &exitError{code: exitFailed}
+	}
+	return err
+}
+
+// describeStatus writes a Status for a person.
+func describeStatus(s admin.Status, now time.Time) string {
+	var out strings.Builder
+	line := func(label, format string, args ...any) {
+		fmt.Fprintf(&out, "%-10s %s\n", label, fmt.Sprintf(format, args...))
+	}
+	ready := "ready"
+	if len(s.Failing) > 0 {
+		ready = "NOT READY: " + strings.Join(s.Failing, "; ")
+	}
+	line("server", "bavard %s serves %s, %s", s.Version, s.Domain, ready)
+	line("process", "%d, for %s", s.PID, now.Sub(s.Started).Round(time.Second))
+	line("app", "%s", s.App)
+	line("accounts", "%d, %d sessions", s.Accounts, s.Sessions)
+	leader := "has a leader"
+	if !s.Journal.HasLeader {
+		leader = "NO LEADER"
+	}
+	line("journal", "%s, revision %d, %d commands since the start, %d waiting, %d retries, %s on disk",
+		leader, s.Journal.Latest, s.Journal.Commands, s.Journal.Queued, s.Journal.Retries, size(s.Journal.DatabaseBytes))
+	line("view", "applied %s, %s on disk", s.View.Applied, size(s.View.DiskBytes))
+	for _, w := range s.Warnings {
+		out.WriteString(describeWarning(w, now))
+	}
+	return out.String()
+}
+
+func describeWarning(w health.Active, now time.Time) string {
+	text := fmt.Sprintf("%-10s %s: %s", w.Severity, w.ID, w.Text)
+	if w.Detail != "" {
+		text += " (" + w.Detail + ")"
+	}
+	return fmt.Sprintf("%s, for %s\n%-10s %s\n", text, now.Sub(w.Since).Round(time.Second), "", w.Hint)
+}
+
+func size(n int64) string {
+	switch {
+	case n < 1<<20:
+		return fmt.Sprintf("%d KiB", (n+1023)>>10)
+	case n < 1<<30:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	default:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	}
+}
