@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package interop
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bavard/drill/client"
+)
+
+// profanity is Profanity on a terminal.
+type profanity struct {
+	*terminal
+	log string
+}
+
+func (s *server) profanity(t *testing.T, jid string) *profanity {
+	t.Helper()
+	dir := t.TempDir()
+	term := startTerminal(t, "profanity -l DEBUG",
+		"XDG_CONFIG_HOME="+filepath.Join(dir, "cfg"), "XDG_DATA_HOME="+filepath.Join(dir, "data"))
+	p := &profanity{terminal: term, log: filepath.Join(dir, "data", "profanity", "logs", "profanity.log")}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("Profanity:\n%s", p.logged())
+		}
+	})
+	p.shows("Profanity")
+	for _, setting := range []string{"/receipts request on", "/receipts send on", "/mam on", "/inpblock timeout 5"} {
+		p.typeLine(setting)
+	}
+	p.typeLine(fmt.Sprintf("/connect %s server %s port %s tls trust", jid, s.host, s.port))
+	p.shows("Enter password:")
+	p.typeLine(password)
+	p.shows("logged in successfully")
+	return p
+}
+
+func (p *profanity) logged() string {
+	data, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(data)
+}
+
+func TestProfanity(t *testing.T) {
+	needModule(t, "slixmpp")
+	need(t, "profanity", "tmux")
+	s := startServer(t)
+	ann := s.slixmpp(t, "ann@localhost/one")
+	ann.do("available", nil)
+	app, got := s.login(t, "eve")
+
+	bob := s.profanity(t, "bob@localhost/prof")
+	bob.typeLine("/msg ann@localhost bonjour slixmpp")
+	if m := ann.event("message", "body", "bonjour slixmpp"); m["from"] != "bob@localhost/prof" || m["stanza_id"] == "" {
+		t.Errorf("received %v", m)
+	}
+	ann.do("send", map[string]any{"to": "bob@localhost", "body": "bonjour profanity", "receipt": true})
+	bob.shows("bonjour profanity")
+	ann.event("receipt")
+
+	bob.typeLine("/msg eve@localhost bonjour app")
+	m := receive(t, got, "bonjour app")
+	if m.From != "bob@localhost/prof" || m.ArchiveID == "" {
+		t.Errorf("received %+v", m)
+	}
+	o := client.NewMessage("bob@localhost", "bonjour de l'app")
+	if err := app.Send(testContext(t), o); err != nil {
+		t.Fatal(err)
+	}
+	bob.shows("bonjour de l'app")
+
+	log := bob.logged()
+	for _, wrong := range []string{"stream:error", "not-well-formed", "Segmentation", "unexpected"} {
+		if strings.Contains(log, wrong) {
+			t.Errorf("Profanity's log has %q", wrong)
+		}
+	}
+	bob.typeLine("/disconnect")
+
+	// A new Profanity, without any history of its own, gets it from the archive.
+	again := s.profanity(t, "bob@localhost/again")
+	again.typeLine("/msg ann@localhost")
+	again.shows("bonjour profanity")
+	again.shows("bonjour slixmpp")
+	if !strings.Contains(again.logged(), "urn:xmpp:mam:2") {
+		t.Error("Profanity did not ask the archive")
+	}
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package interop
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bavard/drill/client"
+	"bavard/drill/node"
+)
+
+// patience is how long anything may take on a busy machine.
+const patience = 60 * time.Second
+
+var buildDir string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "bavard-interop-*")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	buildDir = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+var binary = sync.OnceValues(func() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	return node.Build(ctx, buildDir)
+})
+
+// need leaves the test out when a program or file is missing.
+func need(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		_, err := exec.LookPath(name)
+		if err == nil {
+			continue
+		}
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("%s is missing, and CI leaves nothing out", name)
+		}
+		t.Skipf("LEFT OUT: %s is not installed", name)
+	}
+}
+
+// needModule is need for a Python module of Debian's interpreter.
+func needModule(t *testing.T, name string) {
+	t.Helper()
+	need(t, python)
+	if err := exec.Command(python, "-c", "import "+name).Run(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("Python's %s is missing, and CI leaves nothing out", name)
+		}
+		t.Skipf("LEFT OUT: Python's %s is not installed", name)
+	}
+}
+
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// server is a running server with the accounts ann, bob and eve.
+type server struct {
+	*node.Node
+	node.Addresses
+	host, port string // of the STARTTLS listener
+	ca         string // file of the authority
+}
+
+const password = "correct horse"
+
+func startServer(t *testing.T) *server {
+	t.Helper()
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(t.TempDir(), "data")
+	ctx := testContext(t)
+	if err := node.Import(ctx, bin, data, []node.User{{Local: "ann", Password: password}, {Local: "bob", Password: password}, {Local: "eve", Password: password}}); err != nil {
+		t.Fatal(err)
+	}
+	tail := &node.Tail{}
+	n, err := node.Start(node.Options{Binary: bin, Data: data, Plain: true, Log: tail})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		n.Kill()
+		for _, line := range tail.Trouble() {
+			t.Errorf("the server logged: %s", line)
+		}
+		if t.Failed() {
+			t.Logf("server:\n%s", tail)
+		}
+	})
+	s := &server{Node: n, ca: filepath.Join(data, "tls", "ca.crt")}
+	if s.Addresses, err = n.Ready(ctx); err != nil {
+		t.Fatalf("%v\n%s", err, tail)
+	}
+	if s.host, s.port, err = net.SplitHostPort(s.C2S); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// login connects our own client over WebSocket, as the app does, and makes it
+// available. What it receives goes to the channel.
+func (s *server) login(t *testing.T, local string) (*client.Session, <-chan *client.Inbound) {
+	t.Helper()
+	got := make(chan *client.Inbound, 64)
+	c, err := client.Dial(testContext(t), client.Config{
+		JID: local + "@localhost", Password: password, Resource: "app", WebSocket: "ws://" + s.HTTP + "/xmpp-websocket", Carbons: true,
+		Handler: client.Handler{Message: func(m *client.Inbound) {
+			if m.Body != "" {
+				got <- m
+			}
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Cut)
+	if err := c.Available(testContext(t), 0); err != nil {
+		t.Fatal(err)
+	}
+	return c, got
+}
+
+// receive waits for a message with this body.
+func receive(t *testing.T, got <-chan *client.Inbound, body string) *client.Inbound {
+	t.Helper()
+	ctx := testContext(t)
+	for {
+		select {
+		case m := <-got:
+			if strings.TrimSpace(m.Body) == body {
+				return m
+			}
+		case <-ctx.Done():
+			t.Fatalf("%q does not arrive", body)
+		}
+	}
+}

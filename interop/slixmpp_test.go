@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package interop
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"bavard/drill/client"
+	"bavard/drill/node"
+)
+
+const python = "/usr/bin/python3" // Debian's, which has its python3-slixmpp
+
+// script is a slixmpp client that the test drives.
+type script struct {
+	t      *testing.T
+	stdin  io.WriteCloser
+	log    node.Tail
+	number int
+
+	mu     sync.Mutex
+	lines  []map[string]any // not yet consumed
+	change chan struct{}    // closed and replaced when lines grows or the process ends
+	ended  bool
+}
+
+func startScript(t *testing.T) *script {
+	t.Helper()
+	cmd := exec.Command(python, "testdata/slixmpp_peer.py")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &script{t: t, stdin: stdin, change: make(chan struct{})}
+	cmd.Stderr = &p.log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.read(stdout)
+	}()
+	t.Cleanup(func() {
+		stdin.Close()
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it has ended otherwise
+		<-done
+		_ = cmd.Wait() // killed
+		if t.Failed() {
+			t.Logf("slixmpp:\n%s", &p.log)
+		}
+	})
+	return p
+}
+
+func (p *script) read(stdout io.Reader) {
+	lines := bufio.NewScanner(stdout)
+	lines.Buffer(nil, 1<<20)
+	add := func(line map[string]any) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if line == nil {
+			p.ended = true
+		} else {
+			p.lines = append(p.lines, line)
+		}
+		close(p.change)
+		p.change = make(chan struct{})
+	}
+	for lines.Scan() {
+		var line map[string]any
+		if json.Unmarshal(lines.Bytes(), &line) == nil {
+			add(line)
+		}
+	}
+	add(nil)
+}
+
+// take waits for the first line that matches and consumes it.
+func (p *script) take(what string, match func(map[string]any) bool) map[string]any {
+	p.t.Helper()
+	ctx := testContext(p.t)
+	for {
+		p.mu.Lock()
+		i := slices.IndexFunc(p.lines, match)
+		if i >= 0 {
+			line := p.lines[i]
+			p.lines = slices.Delete(p.lines, i, i+1)
+			p.mu.Unlock()
+			return line
+		}
+		change, ended, pending := p.change, p.ended, fmt.Sprint(p.lines)
+		p.mu.Unlock()
+		if ended {
+			p.t.Fatalf("slixmpp ended, waiting for %s", what)
+		}
+		select {
+		case <-change:
+		case <-ctx.Done():
+			p.t.Fatalf("slixmpp does not tell %s, but %s", what, pending)
+		}
+	}
+}
+
+// event waits for an event; pairs are keys and values that it must have.
+func (p *script) event(name string, pairs ...string) map[string]any {
+	p.t.Helper()
+	return p.take(fmt.Sprint("event ", name, pairs), func(line map[string]any) bool {
+		if line["event"] != name {
+			return false
+		}
+		for i := 0; i < len(pairs); i += 2 {
+			if fmt.Sprint(line[pairs[i]]) != pairs[i+1] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// never fails the test when an event of this name has come.
+func (p *script) never(name string) {
+	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, line := range p.lines {
+		if line["event"] == name {
+			p.t.Errorf("slixmpp tells %v", line)
+		}
+	}
+}
+
+// do runs a command and returns its result.
+func (p *script) do(command string, args map[string]any) any {
+	p.t.Helper()
+	p.number++
+	line := map[string]any{"do": command, "n": p.number}
+	for k, v := range args {
+		line[k] = v
+	}
+	text, err := json.Marshal(line)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := p.stdin.Write(append(text, '\n')); err != nil {
+		p.t.Fatal(err)
+	}
+	n := float64(p.number)
+	answer := p.take("the answer to "+command, func(line map[string]any) bool { return line["n"] == n })
+	if e, ok := answer["error"]; ok {
+		p.t.Fatalf("slixmpp: %s: %v", command, e)
+	}
+	return answer["ok"]
+}
+
+// slixmpp starts a peer and logs it in over STARTTLS, trusting the server's own
+// authority and nothing else.
+func (s *server) slixmpp(t *testing.T, jid string) *script {
+	t.Helper()
+	p := startScript(t)
+	p.do("connect", map[string]any{"jid": jid, "password": password, "host": "localhost", "port": atoi(t, s.port), "ca": s.ca})
+	p.event("sm_enabled")
+	p.event("session_start", "jid", jid)
+	return p
+}
+
+func atoi(t *testing.T, s string) int {
+	var n int
+	if _, err := fmt.Sscan(s, &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestSlixmpp(t *testing.T) {
+	needModule(t, "slixmpp")
+	s := startServer(t)
+	ann := s.slixmpp(t, "ann@localhost/one")
+	ann.do("roster", nil)
+	ann.do("carbons", nil)
+	ann.do("available", nil)
+
+	t.Run("features", func(t *testing.T) {
+		ann.t = t
+		info := fmt.Sprint(ann.do("disco", map[string]any{"jid": "ann@localhost"}), ann.do("disco", map[string]any{"jid": "localhost"}))
+		for _, feature := range []string{"urn:xmpp:mam:2", "urn:xmpp:mam:2#extended", "urn:xmpp:sid:0", "urn:xmpp:carbons:2", "urn:xmpp:ping"} {
+			if !strings.Contains(info, feature) {
+				t.Errorf("%s is not advertised: %s", feature, info)
+			}
+		}
+		ann.do("ping", map[string]any{"jid": "localhost"})
+	})
+
+	t.Run("contacts", func(t *testing.T) {
+		bob := s.slixmpp(t, "bob@localhost/one")
+		ann.t = t
+		bob.do("roster", nil)
+		bob.do("available", nil)
+		ann.do("subscribe", map[string]any{"to": "bob@localhost"})
+		bob.event("subscribe", "from", "ann@localhost")
+		ann.event("presence", "from", "bob@localhost/one", "type", "available")
+		bob.event("presence", "from", "ann@localhost/one", "type", "available")
+		items := fmt.Sprint(ann.do("roster", nil))
+		if !strings.Contains(items, "bob@localhost:map[ask: name: subscription:both]") {
+			t.Errorf("roster of ann: %s", items)
+		}
+		bob.do("disconnect", nil)
+		ann.event("presence", "from", "bob@localhost/one", "type", "unavailable")
+	})
+
+	t.Run("ticks, receipts and markers", func(t *testing.T) {
+		bob := s.slixmpp(t, "bob@localhost/two")
+		ann.t = t
+		bob.do("available", nil)
+		id := ann.do("send", map[string]any{"to": "bob@localhost", "body": "salut", "receipt": true, "markable": true}).(string)
+		ann.event("acked", "id", id)
+		m := bob.event("message", "body", "salut", "id", id)
+		if m["from"] != "ann@localhost/one" || m["stanza_id"] == "" {
+			t.Errorf("received %v", m)
+		}
+		ann.event("receipt", "id", id)
+		bob.do("displayed", map[string]any{"to": "ann@localhost", "id": id})
+		ann.event("displayed", "id", id)
+	})
+
+	t.Run("offline", func(t *testing.T) {
+		ann.t = t
+		id := ann.do("send", map[string]any{"to": "eve@localhost", "body": "are you there"}).(string)
+		ann.event("acked", "id", id)
+		eve := s.slixmpp(t, "eve@localhost/one")
+		eve.do("available", nil)
+		if m := eve.event("message", "id", id); m["stamp"] == "" || m["stanza_id"] == "" {
+			t.Errorf("without delay or stanza-id: %v", m)
+		}
+	})
+
+	t.Run("archive", func(t *testing.T) {
+		ann.t = t
+		for n := range 5 {
+			id := ann.do("send", map[string]any{"to": "eve@localhost", "body": fmt.Sprint("page ", n)}).(string)
+			ann.event("acked", "id", id)
+		}
+		var forwards, backwards []string
+		for _, m := range ann.do("mam", map[string]any{"peer": "eve@localhost"}).([]any) {
+			forwards = append(forwards, m.(map[string]any)["body"].(string))
+		}
+		for _, m := range ann.do("mam", map[string]any{"peer": "eve@localhost", "reverse": true}).([]any) {
+			backwards = append(backwards, m.(map[string]any)["body"].(string))
+		}
+		if fmt.Sprint(forwards) != "[are you there page 0 page 1 page 2 page 3 page 4]" {
+			t.Errorf("forwards: %q", forwards)
+		}
+		slices.Reverse(backwards)
+		if !slices.Equal(forwards, backwards) {
+			t.Errorf("backwards: %q", backwards)
+		}
+	})
+
+	t.Run("carbons", func(t *testing.T) {
+		second := s.slixmpp(t, "ann@localhost/second")
+		ann.t = t
+		second.do("carbons", nil)
+		second.do("available", nil)
+		id := ann.do("send", map[string]any{"to": "eve@localhost", "body": "from one"}).(string)
+		m := second.event("carbon_sent", "id", id)
+		if m["from"] != "ann@localhost/one" || m["to"] != "eve@localhost" || m["body"] != "from one" {
+			t.Errorf("carbon %v", m)
+		}
+		eve := s.slixmpp(t, "eve@localhost/carbons")
+		eve.do("available", nil)
+		id = eve.do("send", map[string]any{"to": "ann@localhost/one", "body": "to one"}).(string)
+		ann.event("message", "id", id)
+		if m := second.event("carbon_received", "id", id); m["body"] != "to one" {
+			t.Errorf("carbon %v", m)
+		}
+	})
+
+	t.Run("resumption", func(t *testing.T) {
+		eve := s.slixmpp(t, "eve@localhost/resumed")
+		ann.t = t
+		eve.do("available", nil)
+		ann.do("cut", nil)
+		ann.event("disconnected")
+		id := eve.do("send", map[string]any{"to": "ann@localhost/one", "body": "while away"}).(string)
+		eve.event("acked", "id", id)
+		ann.do("reconnect", nil)
+		ann.event("session_resumed")
+		ann.event("message", "id", id)
+		id = ann.do("send", map[string]any{"to": "eve@localhost", "body": "back"}).(string)
+		ann.event("acked", "id", id)
+		eve.event("message", "id", id)
+		ann.never("sm_failed")
+		ann.never("session_start")
+	})
+
+	t.Run("with the app's transport", func(t *testing.T) {
+		ann.t = t
+		app, got := s.login(t, "bob")
+		o := client.NewMessage("ann@localhost", "from the app")
+		if err := app.Send(testContext(t), o); err != nil {
+			t.Fatal(err)
+		}
+		<-o.Settled()
+		ann.event("message", "body", "from the app")
+		ann.do("send", map[string]any{"to": "bob@localhost", "body": "to the app"})
+		if m := receive(t, got, "to the app"); m.From != "ann@localhost/one" || m.ArchiveID == "" {
+			t.Errorf("received %+v", m)
+		}
+	})
+	ann.t = t
+	ann.never("message_error")
+	ann.never("stream_error")
+}
+
+// TestSlixmppTrusts: a client that trusts another authority does not get as far
+// as sending its password.
+func TestSlixmppTrusts(t *testing.T) {
+	needModule(t, "slixmpp")
+	s, other := startServer(t), startServer(t)
+	p := startScript(t)
+	p.do("connect", map[string]any{"jid": "ann@localhost/one", "password": password, "host": "localhost", "port": atoi(t, s.port), "ca": other.ca})
+	p.event("untrusted")
+	p.never("session_start")
+}

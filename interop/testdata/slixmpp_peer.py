@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A slixmpp client that a test drives: one JSON object per line.
+
+In: {"do": COMMAND, "n": NUMBER, ...}. Out: {"n": NUMBER, "ok": RESULT} or
+{"n": NUMBER, "error": TEXT} for each command, and {"event": NAME, ...} whenever
+something happens. Logs go to standard error.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+
+import slixmpp
+
+_wait = asyncio.wait
+
+
+def _wait_for_tasks(futures, **options):
+    """Python 3.11 takes no coroutines where slixmpp 1.8 passes them."""
+    return _wait([asyncio.ensure_future(f) for f in futures], **options)
+
+
+asyncio.wait = _wait_for_tasks
+
+
+def out(**what):
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+def describe(message):
+    stanza_id = message.xml.find("{urn:xmpp:sid:0}stanza-id")
+    delay = message.xml.find("{urn:xmpp:delay}delay")
+    return {
+        "from": str(message["from"]),
+        "to": str(message["to"]),
+        "type": message["type"],
+        "id": message["id"],
+        "body": message["body"],
+        "stanza_id": stanza_id.get("id") if stanza_id is not None else "",
+        "stamp": delay.get("stamp") if delay is not None else "",
+    }
+
+
+class Peer(slixmpp.ClientXMPP):
+    def __init__(self, jid, password, ca):
+        super().__init__(jid, password)
+        self.ca_certs = ca
+        self.use_aiodns = False
+        self.use_ipv6 = False
+        for name in ("xep_0030", "xep_0184", "xep_0198", "xep_0199", "xep_0280", "xep_0297", "xep_0313", "xep_0333", "xep_0359"):
+            self.register_plugin(name)
+        self["xep_0198"].window = 1
+        self.auto_authorize = True
+        self.auto_subscribe = True
+        self.add_event_handler("session_start", lambda _: out(event="session_start", jid=str(self.boundjid)))
+        self.add_event_handler("session_resumed", lambda _: out(event="session_resumed", jid=str(self.boundjid)))
+        self.add_event_handler("sm_enabled", lambda s: out(event="sm_enabled", id=s["id"]))
+        self.add_event_handler("sm_failed", lambda s: out(event="sm_failed"))
+        self.add_event_handler("disconnected", lambda reason: out(event="disconnected", reason=str(reason)))
+        self.add_event_handler("failed_auth", lambda _: out(event="failed_auth"))
+        self.add_event_handler("ssl_invalid_chain", lambda e: out(event="untrusted", reason=str(e)))
+        self.add_event_handler("connection_failed", lambda e: out(event="connection_failed", reason=str(e)))
+        self.add_event_handler("stream_error", lambda e: out(event="stream_error", condition=e["condition"]))
+        self.add_event_handler("message", lambda m: out(event="message", **describe(m)))
+        self.add_event_handler("message_error", lambda m: out(event="message_error", condition=m["error"]["condition"], **describe(m)))
+        self.add_event_handler("carbon_received", lambda m: out(event="carbon_received", **describe(m["carbon_received"])))
+        self.add_event_handler("carbon_sent", lambda m: out(event="carbon_sent", **describe(m["carbon_sent"])))
+        self.add_event_handler("receipt_received", lambda m: out(event="receipt", id=m["receipt"], **{"from": str(m["from"])}))
+        self.add_event_handler("marker_displayed", lambda m: out(event="displayed", id=m["displayed"]["id"], **{"from": str(m["from"])}))
+        self.add_event_handler("stanza_acked", self.acked)
+        self.add_event_handler("presence", lambda p: out(event="presence", type=p["type"], **{"from": str(p["from"])}))
+        self.add_event_handler("presence_subscribe", lambda p: out(event="subscribe", **{"from": str(p["from"])}))
+
+    def acked(self, stanza):
+        if isinstance(stanza, slixmpp.Message):
+            out(event="acked", id=stanza["id"])
+
+
+class Commands:
+    peer = None
+
+    async def connect(self, jid, password, host, port, ca):
+        self.peer = Peer(jid, password, ca)
+        self.peer.connect(host, port)
+
+    async def available(self):
+        self.peer.send_presence()
+
+    async def send(self, to, body, receipt=False, markable=False):
+        message = self.peer.make_message(mto=to, mbody=body, mtype="chat")
+        message["id"] = self.peer.new_id()
+        message["origin_id"]["id"] = message["id"]
+        if receipt:
+            message["request_receipt"] = True
+        if markable:
+            message.enable("markable")
+        message.send()
+        return message["id"]
+
+    async def displayed(self, to, id):
+        self.peer["xep_0333"].send_marker(mto=slixmpp.JID(to), id=id, marker="displayed", mtype="chat")
+
+    async def roster(self):
+        roster = await self.peer.get_roster(timeout=20)
+        items = roster["roster"]["items"]
+        return {str(jid): {"subscription": i["subscription"], "ask": i["ask"] or "", "name": i["name"] or ""} for jid, i in items.items()}
+
+    async def subscribe(self, to):
+        self.peer.send_presence(pto=to, ptype="subscribe")
+
+    async def carbons(self):
+        await self.peer["xep_0280"].enable(timeout=20)
+
+    async def mam(self, peer, page=2, reverse=False):
+        found = []
+        query = self.peer["xep_0313"].iterate(with_jid=slixmpp.JID(peer), reverse=reverse, rsm={"max": page})
+        async for result in query:
+            message = describe(result["mam_result"]["forwarded"]["stanza"])
+            message["archive_id"] = result["mam_result"]["id"]
+            found.append(message)
+        return found
+
+    async def disco(self, jid):
+        info = await self.peer["xep_0030"].get_info(jid=jid, timeout=20)
+        return {"features": sorted(info["disco_info"]["features"]), "identities": [list(i)[:2] for i in info["disco_info"]["identities"]]}
+
+    async def ping(self, jid):
+        return await self.peer["xep_0199"].ping(jid=jid, timeout=20)
+
+    async def cut(self):
+        self.peer.abort()
+
+    async def reconnect(self):
+        self.peer.connect(*self.peer.address)
+
+    async def disconnect(self):
+        await self.peer.disconnect()
+
+
+async def main():
+    logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+    commands = Commands()
+    reader = asyncio.StreamReader(limit=1 << 20)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        request = json.loads(line)
+        number, do = request.pop("n"), request.pop("do")
+        try:
+            out(n=number, ok=await getattr(commands, do)(**request))
+        except Exception as error:  # every failure is the test's to judge
+            logging.exception("command %s", do)
+            out(n=number, error="%s: %s" % (type(error).__name__, error))
+
+
+asyncio.run(main())
