@@ -3,6 +3,7 @@
 package jid
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"unicode/utf8"
@@ -47,17 +48,20 @@ func normaliseLocalSlow(s string) (string, error) {
 	if !utf8.ValidString(s) {
 		return "", &Error{"localpart", notUTF8}
 	}
-	if !agreed(s, disagreeLocal) {
-		return "", &Error{"localpart", notAgreed}
-	}
 	out, err := stable(precis.UsernameCaseMapped, s)
 	if err != nil {
 		return "", &Error{"localpart", err.Error()}
 	}
+	if len(out) > MaxPart {
+		return "", &Error{"localpart", tooLong}
+	}
+	if !nodeprep.agrees(s, out) {
+		return "", &Error{"localpart", notAgreed}
+	}
 	if strings.ContainsAny(out, notInLocal) {
 		return "", &Error{"localpart", "holds one of " + notInLocal}
 	}
-	return bounded("localpart", out)
+	return out, nil
 }
 
 // normaliseResource enforces the profile OpaqueString of PRECIS on a
@@ -81,20 +85,23 @@ func normaliseResourceSlow(s string) (string, error) {
 	if !utf8.ValidString(s) {
 		return "", &Error{"resourcepart", notUTF8}
 	}
-	if !agreed(s, disagreeResource) {
-		return "", &Error{"resourcepart", notAgreed}
-	}
 	out, err := stable(precis.OpaqueString, s)
 	if err != nil {
 		return "", &Error{"resourcepart", err.Error()}
 	}
-	return bounded("resourcepart", out)
+	if len(out) > MaxPart {
+		return "", &Error{"resourcepart", tooLong}
+	}
+	if !resourceprep.agrees(s, out) {
+		return "", &Error{"resourcepart", notAgreed}
+	}
+	return out, nil
 }
 
 // normaliseDomain brings a domainpart into U-labels or the canonical text of
 // an IP address (RFC 7622 §3.2).
 func normaliseDomain(s string) (string, error) {
-	if len(s) > inputMax {
+	if len(s) > MaxPart {
 		return "", &Error{"domainpart", tooLong}
 	}
 	if strings.HasPrefix(s, "[") {
@@ -118,7 +125,7 @@ func plainDomain(s string) bool {
 	for i := 0; i <= len(s); i++ {
 		if i == len(s) || s[i] == '.' {
 			label := s[start:i]
-			if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			if label == "" || len(label) > maxLabel || label[0] == '-' || label[len(label)-1] == '-' {
 				return false
 			}
 			if len(label) > 3 && label[2] == '-' && label[3] == '-' {
@@ -138,6 +145,13 @@ func normaliseDomainSlow(s string) (string, error) {
 	if !utf8.ValidString(s) {
 		return "", &Error{"domainpart", notUTF8}
 	}
+	for label := range strings.FieldsFuncSeq(s, func(r rune) bool { return asciiDot(r) == '.' }) {
+		// An A-label has a byte for each character at least. Encoding takes time in
+		// the square of the length.
+		if utf8.RuneCountInString(label) > 2*maxLabel {
+			return "", &Error{"domainpart", "a label is too long"}
+		}
+	}
 	ascii, err := domainProfile.ToASCII(s)
 	if err != nil {
 		return "", &Error{"domainpart", err.Error()}
@@ -146,15 +160,46 @@ func normaliseDomainSlow(s string) (string, error) {
 	if err != nil {
 		return "", &Error{"domainpart", err.Error()}
 	}
-	if !agreed(s, disagreeDomain) || !agreed(out, disagreeDomain) {
-		return "", &Error{"domainpart", notAgreed}
-	}
 	// Dots other than U+002E are mapped only now (RFC 3490 §3.1).
 	out = strings.TrimSuffix(out, ".")
 	if out == "" || out[len(out)-1] == '.' {
 		return "", &Error{"domainpart", "empty label"}
 	}
+	if !agreeDomain(s, out) {
+		return "", &Error{"domainpart", notAgreed}
+	}
 	return bounded("domainpart", out)
+}
+
+// agreeDomain compares labels as Nameprep prepares them (RFC 3490 §4), which
+// leaves A-labels alone: for them it is enough that their U-label is prepared
+// already.
+func agreeDomain(in, out string) bool {
+	in = strings.TrimSuffix(strings.Map(asciiDot, in), ".")
+	labels := strings.Split(out, ".")
+	i := 0
+	for label := range strings.SplitSeq(in, ".") {
+		if i == len(labels) {
+			return false
+		}
+		if len(label) > 4 && strings.EqualFold(label[:4], "xn--") {
+			label = labels[i]
+		}
+		if !nameprep.agrees(label, labels[i]) {
+			return false
+		}
+		i++
+	}
+	return i == len(labels)
+}
+
+// asciiDot maps what separates labels to '.' (RFC 3490 §3.1).
+func asciiDot(r rune) rune {
+	switch r {
+	case '\u3002', '\uff0e', '\uff61':
+		return '.'
+	}
+	return r
 }
 
 func normaliseIPv6(s string) (string, error) {
@@ -168,7 +213,10 @@ func normaliseIPv6(s string) (string, error) {
 
 // inputMax bounds the work on a part before normalisation, which can shorten
 // it.
-const inputMax = 4 * MaxPart
+const inputMax = 2 * MaxPart
+
+// maxLabel is the size limit of a label in bytes (RFC 1035 §2.3.4).
+const maxLabel = 63
 
 const (
 	tooLong = "longer than 1023 bytes"
@@ -192,5 +240,5 @@ func stable(p *precis.Profile, s string) (string, error) {
 		}
 		s = out
 	}
-	return "", &Error{"address", "its normal form is not stable"}
+	return "", errors.New("its normal form is not stable")
 }
