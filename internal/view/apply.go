@@ -278,10 +278,10 @@ func duplicate(original command.Position) command.Outcome {
 
 func accept() command.Outcome { return command.Outcome{Verdict: command.Accepted} }
 
-// freshKey is a dedupe key that the batch adds, and its bucket.
-type freshKey struct {
+// sighting is where the batch adds a dedupe key, and in which bucket.
+type sighting struct {
+	at     command.Position
 	bucket uint32
-	key    [dedupeSize]byte
 }
 
 // txn is one batch being applied: its writes, the overlay that later commands
@@ -296,8 +296,7 @@ type txn struct {
 
 	overlay  map[string][]byte // written and read again; nil is deleted
 	accounts map[string]uint64 // created
-	seen     map[[dedupeSize]byte]command.Position
-	fresh    []freshKey
+	seen     map[[dedupeSize]byte]sighting
 	streams  streamWrites
 	events   []state.Event
 	pos      command.Position
@@ -308,7 +307,7 @@ func (t *txn) init(a *applier) {
 	t.a = a
 	t.overlay = make(map[string][]byte)
 	t.accounts = make(map[string]uint64)
-	t.seen = make(map[[dedupeSize]byte]command.Position)
+	t.seen = make(map[[dedupeSize]byte]sighting)
 	t.streams.init()
 }
 
@@ -331,7 +330,6 @@ func (t *txn) end() {
 	clear(t.overlay)
 	clear(t.accounts)
 	clear(t.seen)
-	t.fresh = t.fresh[:0]
 	t.streams.reset()
 	t.events = nil
 }
@@ -440,8 +438,8 @@ func (t *txn) commit() error {
 	for jid, id := range t.accounts {
 		t.a.accounts[jid] = id
 	}
-	for i := range t.fresh {
-		t.a.sieves.add(t.fresh[i].bucket, &t.fresh[i].key)
+	for key := range t.seen { // the newest bucket holds a key for longest
+		t.a.sieves.add(t.meta.bucket, &key)
 	}
 	t.streams.remember(&t.a.recent)
 	v.counters.accounts.Store(int64(len(t.a.accounts)))

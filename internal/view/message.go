@@ -106,8 +106,8 @@ func after(a, b uint32) bool { return int32(a-b) > 0 }
 
 // known looks a dedupe key up, in the batch and in the buckets kept.
 func (t *txn) known(key [dedupeSize]byte) (command.Position, bool, error) {
-	if p, ok := t.seen[key]; ok {
-		return p, true, nil
+	if s, ok := t.seen[key]; ok && !t.expired(s.bucket) {
+		return s.at, true, nil
 	}
 	if t.a.sieves.fresh(t.meta.bucket, &key) {
 		return command.Position{}, false, nil
@@ -129,9 +129,11 @@ func (t *txn) known(key [dedupeSize]byte) (command.Position, bool, error) {
 	return command.Position{}, false, nil
 }
 
+// expired reports whether a bucket is no longer kept.
+func (t *txn) expired(bucket uint32) bool { return t.meta.bucket-bucket >= liveBuckets }
+
 func (t *txn) remember(key [dedupeSize]byte) {
-	t.seen[key] = t.pos
-	t.fresh = append(t.fresh, freshKey{t.meta.bucket, key})
+	t.seen[key] = sighting{at: t.pos, bucket: t.meta.bucket}
 	var k [dedupeKeySize]byte
 	var value [1 + command.PositionSize]byte
 	t.set(appendDedupeKey(k[:0], t.meta.bucket, key[:]), appendPosition(value[:0], t.pos))

@@ -32,7 +32,7 @@ const (
 func Open(dir string, o Options) (*View, error) {
 	o.defaults()
 	v := &View{opts: o, log: o.Logger}
-	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDirs(o.FS, dir); err != nil {
 		return nil, fmt.Errorf("view: %w", err)
 	}
 	initialised, err := readMarker(o.FS, dir)
@@ -179,6 +179,26 @@ func (v *View) checkDomain(domain string) error {
 		ErrDomain, domain, v.opts.Domain, domain)
 }
 
+// makeDirs makes the directories such that they outlast a crash of the
+// machine: what is synced inside a directory is lost when its own name is not.
+func makeDirs(fs vfs.FS, dir string) error {
+	if err := fs.MkdirAll(fs.PathJoin(dir, databaseDir), 0o700); err != nil {
+		return err
+	}
+	if err := syncDir(fs, fs.PathDir(dir)); err != nil {
+		return err
+	}
+	return syncDir(fs, dir)
+}
+
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
 // readMarker tells whether the view was initialised.
 func readMarker(fs vfs.FS, dir string) (bool, error) {
 	f, err := fs.Open(fs.PathJoin(dir, markerFile))
@@ -212,11 +232,7 @@ func writeMarker(fs vfs.FS, dir string) error {
 		if err := fs.Rename(part, path); err != nil {
 			return err
 		}
-		d, err := fs.OpenDir(dir)
-		if err != nil {
-			return err
-		}
-		return errors.Join(d.Sync(), d.Close())
+		return syncDir(fs, dir)
 	}()
 	if err != nil {
 		return fmt.Errorf("view: %w", err)

@@ -72,10 +72,14 @@ func (w *streamWrites) remember(s *streams) {
 // stream finds a stream in the batch, in memory or on disk.
 func (t *txn) stream(id streamID) (*streamWrite, error) {
 	if i, ok := t.streams.at[id]; ok {
-		return &t.streams.order[i], nil
+		w := &t.streams.order[i]
+		if w.state.known && t.expired(w.state.bucket) {
+			w.state, w.dirty = streamState{}, false
+		}
+		return w, nil
 	}
 	st, ok := t.a.recent.get(id)
-	if !ok || st.known && t.meta.bucket-st.bucket >= liveBuckets {
+	if !ok || st.known && t.expired(st.bucket) {
 		var err error
 		if st, err = t.readStream(id); err != nil {
 			return nil, err
@@ -134,9 +138,8 @@ func (t *txn) writeStreams() {
 	var value [5]byte
 	for i := range t.streams.order {
 		w := &t.streams.order[i]
-		if w.dirty {
-			w.state.bucket = t.meta.bucket
-			t.set(appendStreamKey(key[:0], t.meta.bucket, w.id[:]), appendStreamRecord(value[:0], w.state.h))
+		if w.dirty && !t.expired(w.state.bucket) {
+			t.set(appendStreamKey(key[:0], w.state.bucket, w.id[:]), appendStreamRecord(value[:0], w.state.h))
 		}
 	}
 }

@@ -37,7 +37,7 @@ func openView(t testing.TB, fs vfs.FS, o Options) *View {
 	if o.Domain == "" {
 		o.Domain = domain
 	}
-	v, err := Open("view", o)
+	v, err := Open("/view", o)
 	if err != nil {
 		t.Fatal(err)
 	}
