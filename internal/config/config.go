@@ -37,9 +37,10 @@ type Listen struct {
 	HTTP    string `toml:"http"`    // app and WebSocket, plaintext
 	HTTPS   string `toml:"https"`   // app and WebSocket, TLS
 	Metrics string `toml:"metrics"` // Prometheus, plaintext
-	// BehindProxy: HTTP is reached through a proxy that encrypts and appends to
-	// X-Forwarded-For.
+	// BehindProxy: HTTP is reached through a proxy that encrypts.
 	BehindProxy bool `toml:"behind_proxy"`
+	// Proxies are the addresses and ranges of that proxy; see ProxyPrefixes.
+	Proxies []string `toml:"proxies"`
 }
 
 // TLS names PEM files; both "" means the self-made authority in Data/tls.
@@ -50,12 +51,12 @@ type TLS struct {
 
 // Limits on what strangers and clients can take.
 type Limits struct {
-	Connections     int      `toml:"connections"`     // at the same time
-	PerAddress      int      `toml:"per_address"`     // at the same time from an IPv4 address or IPv6 /64; loopback exempt
-	Unauthenticated int      `toml:"unauthenticated"` // at the same time, not logged in
-	LoginTime       Duration `toml:"login_time"`      // from accept to bound
-	ResumeTime      Duration `toml:"resume_time"`     // XEP-0198 max
-	StanzaKiB       int      `toml:"stanza_kib"`      // of an authenticated client
+	Connections     int      `toml:"connections"`                 // at the same time
+	Unauthenticated int      `toml:"unauthenticated"`             // of these, not logged in
+	PerAddress      int      `toml:"unauthenticated_per_address"` // of these, from an IPv4 address or IPv6 /64; loopback exempt
+	LoginTime       Duration `toml:"login_time"`                  // from accept to bound
+	ResumeTime      Duration `toml:"resume_time"`                 // XEP-0198 max
+	StanzaKiB       int      `toml:"stanza_kib"`                  // of an authenticated client
 }
 
 // Log says what is logged to standard error and how.
@@ -80,11 +81,13 @@ func Default() Config {
 			C2S:    "127.0.0.1:5222",
 			C2STLS: "127.0.0.1:5223",
 			HTTP:   "127.0.0.1:5280",
+
+			Proxies: []string{"127.0.0.1", "::1"},
 		},
 		Limits: Limits{
 			Connections:     15000,
-			PerAddress:      200,
 			Unauthenticated: 2000,
+			PerAddress:      100,
 			LoginTime:       Duration(10 * time.Second),
 			ResumeTime:      Duration(5 * time.Minute),
 			StanzaKiB:       256,

@@ -113,6 +113,9 @@ func (v *validator) listen(c *Config) {
 		}
 	}
 	v.address("listen.metrics", l.Metrics)
+	if _, err := l.proxyPrefixes(); err != nil {
+		v.add("listen.proxies", err.Error(), "write addresses like 192.0.2.1, or ranges like 10.0.0.0/8")
+	}
 	if off {
 		v.add("listen", "every address is switched off", "set at least one of c2s, c2s_tls, http, https")
 	}
@@ -139,11 +142,36 @@ func (v *validator) address(key, address string) bool {
 
 func (v *validator) limits(l *Limits) {
 	v.between("limits.connections", l.Connections, 1, 1_000_000)
-	v.between("limits.per_address", l.PerAddress, 1, 1_000_000)
 	v.between("limits.unauthenticated", l.Unauthenticated, 1, 1_000_000)
+	v.between("limits.unauthenticated_per_address", l.PerAddress, 1, 1_000_000)
 	v.lasts("limits.login_time", l.LoginTime, time.Second, 5*time.Minute)
 	v.lasts("limits.resume_time", l.ResumeTime, 0, time.Hour)
 	v.between("limits.stanza_kib", l.StanzaKiB, 16, 256)
+}
+
+// ProxyPrefixes gives the proxies that are believed: none unless BehindProxy.
+func (l *Listen) ProxyPrefixes() []netip.Prefix {
+	if !l.BehindProxy {
+		return nil
+	}
+	all, _ := l.proxyPrefixes() // Validate has seen them
+	return all
+}
+
+func (l *Listen) proxyPrefixes() ([]netip.Prefix, error) {
+	all := make([]netip.Prefix, 0, len(l.Proxies))
+	for _, text := range l.Proxies {
+		if ip, err := netip.ParseAddr(text); err == nil {
+			all = append(all, netip.PrefixFrom(ip, ip.BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no address", text)
+		}
+		all = append(all, p.Masked())
+	}
+	return all, nil
 }
 
 // Loopback reports whether address (host:port) can only be reached from this

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -67,6 +68,9 @@ func Open(path string) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
+	if err := own(lock, path); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		defer lock.Close()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
@@ -103,6 +107,24 @@ func prepare(path string) error {
 		return fmt.Errorf("%s holds other files and others may read it: name an empty directory, or chmod 700 it", path)
 	}
 	return os.Chmod(path, 0o700)
+}
+
+// own refuses a directory that another user's server keeps: files that are
+// made there now would be unreadable to it.
+func own(lock *os.File, path string) error {
+	info, err := lock.Stat()
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(stat.Uid) == os.Geteuid() {
+		return nil
+	}
+	name := strconv.Itoa(int(stat.Uid))
+	if u, err := user.LookupId(name); err == nil {
+		name = u.Username
+	}
+	return fmt.Errorf("data directory %s belongs to %s, and what is made there has to, too: run this as that user (sudo -u %s …)", path, name, name)
 }
 
 func (d *Dir) start() error {

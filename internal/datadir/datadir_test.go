@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"bavard/internal/datadir"
@@ -80,5 +81,27 @@ func TestAddressesLiveAsLongAsTheServer(t *testing.T) {
 	}
 	if _, err := datadir.ReadAddresses(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("after Close: %v, want not exist", err)
+	}
+}
+
+// A command run as root must not leave files that the server cannot read.
+func TestDirectoryOfAnotherUserIsRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root can give a file away")
+		return
+	}
+	path := t.TempDir()
+	d, err := datadir.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(filepath.Join(path, "lock"), 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := datadir.Open(path); err == nil || !strings.Contains(err.Error(), "sudo -u nobody") {
+		t.Fatalf("got %v, want a hint to become nobody", err)
 	}
 }

@@ -15,7 +15,6 @@ var (
 		"net":                              "Listen ListenTCP ListenUnix ListenUDP ListenUnixgram ListenPacket ListenIP ListenMulticastUDP ListenConfig FileListener",
 		"crypto/tls":                       "Listen",
 		"net/http":                         "ListenAndServe ListenAndServeTLS",
-		"go.etcd.io/etcd/server/v3/embed":  "StartEtcd",
 		"google.golang.org/grpc":           "NewServer",
 		"github.com/coreos/go-systemd/v22": "Listeners",
 	}
