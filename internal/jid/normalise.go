@@ -17,7 +17,7 @@ import (
 const notInLocal = "\"&'/:<>@"
 
 // domainProfile maps as clients do before lookup and checks what IDNA2008
-// demands of U-labels (RFC 7622 §3.2.1).
+// demands of U-labels (RFC 7622 §3.2.1). It is immutable.
 var domainProfile = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.BidiRule(),
 	idna.StrictDomainName(true), idna.CheckHyphens(true), idna.CheckJoiners(true), idna.VerifyDNSLength(true))
 

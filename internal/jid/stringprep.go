@@ -41,6 +41,7 @@ type prepProfile struct {
 	query bool // let unassigned code points through
 }
 
+// The three profiles of RFC 6122 (§A, §2.2, §B). They are immutable.
 var (
 	nodeprep     = prepProfile{fold: true}
 	nameprep     = prepProfile{fold: true, query: true}

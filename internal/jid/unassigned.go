@@ -5,7 +5,8 @@ package jid
 import "unicode"
 
 // unassigned32 are the code points that Unicode 3.2 had not assigned: table A.1
-// of RFC 3454 §A.1. They do not change any more.
+// of RFC 3454 §A.1. It is immutable: it does not
+// change with Unicode.
 var unassigned32 = &unicode.RangeTable{
 	R16: []unicode.Range16{
 		{0x0221, 0x0221, 1},

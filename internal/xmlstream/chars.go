@@ -15,6 +15,7 @@ const (
 	spaceByte
 )
 
+// classes is immutable.
 var classes = makeClasses()
 
 func makeClasses() (t [256]uint8) {

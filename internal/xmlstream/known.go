@@ -3,7 +3,7 @@
 package xmlstream
 
 // known are the names and namespaces that most stanzas are made of. The Reader
-// gives out these strings instead of copies. It is never written to.
+// gives out these strings instead of copies. It is immutable.
 var known = makeKnown(
 	// names
 	"", "a", "active", "actor", "after", "auth", "authenticate", "before", "bind", "block", "body", "by", "c", "category",
