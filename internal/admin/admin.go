@@ -231,6 +231,12 @@ func (b *backend) Status(ctx context.Context) (Status, error) {
 		Failing:  health.Failing(b.o.Checks),
 		Warnings: b.o.Warnings.Active(),
 	}
+	if s.Failing == nil {
+		s.Failing = []string{} // an empty list, not null, for who reads the JSON
+	}
+	if s.Warnings == nil {
+		s.Warnings = []health.Active{}
+	}
 	if err := b.o.Report(ctx, &s); err != nil {
 		return Status{}, explain(err)
 	}
