@@ -121,8 +121,7 @@ func (s *server) http(context.Context) http.Handler {
 	}
 	mux.Handle("GET /readyz", health.Ready(s.checks...))
 	mux.Handle("/xmpp-websocket", s.front.WebSocket())
-	hostMeta := http.NotFoundHandler()
-	_ = s.webSockets
+	hostMeta := listen.HostMeta(s.webSockets)
 	mux.Handle("/.well-known/host-meta", hostMeta)
 	mux.Handle("/.well-known/host-meta.json", hostMeta)
 	mux.HandleFunc("GET /.well-known/bavard.json", s.about)

@@ -76,7 +76,7 @@ func (m *Manager) refusal(err error) *stanza.Error {
 
 // Serve runs a session for a device that has bound full, until its stream ends.
 func (m *Manager) Serve(full jid.JID, stream Stream) {
-	s := &Session{m: m, jid: full}
+	s := &Session{m: m, jid: full, over: make(chan struct{})}
 	s.in.init()
 	if _, err := rand.Read(s.id[:]); err != nil {
 		stream.Close(stanza.StreamErr(stanza.StreamInternalServerError, ""))

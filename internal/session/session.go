@@ -9,7 +9,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,8 +61,9 @@ type Session struct {
 	id   [16]byte // names the stream in the journal and is the resumption id
 	in   inbound
 	out  outbound
-	seen atomic.Int64 // when something was last read, Unix nanoseconds
-	once sync.Once    // ending
+	seen atomic.Int64  // when something was last read, Unix nanoseconds
+	over chan struct{} // closed when the session has ended
+	ends atomic.Bool   // it is ending
 	// running is closed when the reader of the current stream has ended;
 	// guarded by out.mu.
 	running chan struct{}
@@ -163,7 +163,7 @@ func (s *Session) outcome(e *entry, a route.Append, out command.Outcome, err err
 		if refusal == nil {
 			// Unknown or lost: the stanza is not handled and never counted, so
 			// that the client sends it again elsewhere.
-			go s.end(stanza.StreamErr(stanza.StreamInternalServerError, "the message could not be stored; please reconnect"))
+			go s.abort(stanza.StreamErr(stanza.StreamInternalServerError, "the message could not be stored; please reconnect"))
 			return
 		}
 		out = command.Outcome{Verdict: command.Refused, Err: refusal}
@@ -175,6 +175,12 @@ func (s *Session) outcome(e *entry, a route.Append, out command.Outcome, err err
 		then = []route.Effect{route.Reply{Stanza: out.Err.Reply(e.stanza)}}
 	}
 	s.in.settle(s, e, then)
+}
+
+// abort ends the session without waiting for what can no longer be settled.
+func (s *Session) abort(err *stanza.StreamError) {
+	s.in.close()
+	s.end(err)
 }
 
 // perform does the effects of one stanza; in.mu is held.
@@ -258,17 +264,21 @@ func (s *Session) Replaced() {
 }
 
 // end ends the session for good: what was received is settled, the stream
-// closed, and everybody told that the device is gone.
+// closed, and everybody told that the device is gone. It returns when that is
+// done, whoever does it.
 func (s *Session) end(err *stanza.StreamError) {
-	s.once.Do(func() {
-		s.m.forget(s)
-		s.in.settled(settleWithin)
-		wasAvailable, directed := s.m.o.Hub.Unregister(s.res)
-		// Whoever took the resource has announced itself.
-		if err == nil || err.Condition != stanza.StreamConflict {
-			s.m.farewell(s.jid, wasAvailable, directed)
-		}
-		s.out.finish(s, err)
-		s.in.close()
-	})
+	if !s.ends.CompareAndSwap(false, true) {
+		<-s.over
+		return
+	}
+	defer close(s.over)
+	s.m.forget(s)
+	s.in.settled(settleWithin)
+	wasAvailable, directed := s.m.o.Hub.Unregister(s.res)
+	// Whoever took the resource has announced itself.
+	if err == nil || err.Condition != stanza.StreamConflict {
+		s.m.farewell(s.jid, wasAvailable, directed)
+	}
+	s.out.finish(s, err)
+	s.in.close()
 }
