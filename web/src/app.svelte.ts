@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { SvelteMap } from 'svelte/reactivity'
+import { Engine, type Soft } from './engine'
+import { checkInvite, logIn, signUp, type OnboardOptions } from './onboard'
+import { Conversation } from './store/conversation.svelte'
+import { getMeta, openStore, type Account, type Change, type Chat, type Db, type Message } from './store/schema'
+import { compose, discard, editChat, markRead } from './store/write'
+import { Tabs } from './tabs'
+import { ownAddress } from './wire/discover'
+import { buildChat, buildDisplayed, type ChatState } from './wire/message'
+import { token } from './wire/random'
+import { dialWebSocket } from './wire/transport'
+import { clean } from './wire/xml'
+
+/** Longer bodies do not fit into a stanza (256 KiB) with certainty. */
+export const MAX_BODY_BYTES = 64 * 1024
+
+const NO_SOFT: Soft = { link: { kind: 'idle' }, lastContact: 0, online: [], typing: [] }
+
+/**
+ * What the user interface sees: the state of everything, and what can be done.
+ * Each tab has one; that of the leading tab also runs the engine.
+ */
+export class App {
+  account = $state.raw<Account | undefined>(undefined)
+  domain = $state('')
+  readonly chats = new SvelteMap<string, Chat>()
+  readonly drafts = new SvelteMap<string, string>()
+  private soft = $state.raw<Soft>(NO_SOFT)
+  link = $derived(this.soft.link)
+  lastContact = $derived(this.soft.lastContact)
+  online = $derived(new Set(this.soft.online))
+  typing = $derived(new Set(this.soft.typing))
+  unread = $derived([...this.chats.values()].reduce((n, c) => n + c.unread, 0))
+
+  private engine: Engine | undefined
+  private tabs: Tabs | undefined
+  private open = new Set<Conversation>()
+  private watchers = new Set<unknown>()
+  private draftTimers = new Map<string, ReturnType<typeof setTimeout>>()
+
+  private constructor(private readonly db: Db) {}
+
+  /** Opens the store and shows what is in it; the network comes later. */
+  static async boot(): Promise<App> {
+    const app = new App(await openStore())
+    await app.load()
+    if (app.account) app.connect()
+    return app
+  }
+
+  private async load(): Promise<void> {
+    const [account, chats, drafts] = await Promise.all([
+      getMeta(this.db, 'account'),
+      this.db.getAll('chats'),
+      this.db.getAll('drafts'),
+    ])
+    this.account = account
+    for (const c of chats) this.chats.set(c.peer, c)
+    for (const d of drafts) this.drafts.set(d.peer, d.text)
+    this.domain = account ? account.jid.slice(account.jid.indexOf('@') + 1) : ''
+  }
+
+  /** The name to show for somebody. */
+  nameOf(peer: string): string {
+    return this.chats.get(peer)?.name || peer.slice(0, Math.max(peer.indexOf('@'), 0)) || peer
+  }
+
+  // --- becoming somebody
+
+  async checkInvite(invite: string): Promise<void> {
+    await checkInvite(await this.onboarding(), invite)
+  }
+
+  async signUp(invite: string, name: string): Promise<void> {
+    this.enter(await signUp(await this.onboarding(), invite, name))
+  }
+
+  async logIn(jid: string, password: string): Promise<void> {
+    const options = await this.onboarding()
+    this.enter(await logIn({ ...options, domain: jid.slice(jid.indexOf('@') + 1) }, jid, password))
+  }
+
+  /** How many messages were not sent yet. */
+  waiting(): Promise<number> {
+    return this.db.countFromIndex('outbox', 'message')
+  }
+
+  /** Forgets the account and everything that belongs to it on this device. */
+  async logOut(): Promise<void> {
+    this.tabs?.tell('logout', undefined)
+    this.engine?.stop()
+    this.tabs?.close()
+    const stores = [...this.db.objectStoreNames]
+    const tx = this.db.transaction(stores, 'readwrite')
+    for (const name of stores) void tx.objectStore(name).clear()
+    await tx.done
+    location.assign('/')
+  }
+
+  /** The domain of the accounts here. */
+  async homeDomain(): Promise<string> {
+    if (this.domain === '') this.domain = await fetchDomain()
+    return this.domain
+  }
+
+  private async onboarding(): Promise<OnboardOptions> {
+    await this.homeDomain()
+    return { db: this.db, dial: dialWebSocket, address: ownAddress(location.origin), domain: this.domain }
+  }
+
+  private enter(account: Account): void {
+    this.account = account
+    this.domain = account.jid.slice(account.jid.indexOf('@') + 1)
+    void navigator.storage?.persist?.().catch(() => false) // so that the browser does not throw the store away
+    this.connect()
+  }
+
+  // --- conversations
+
+  async openConversation(peer: string): Promise<Conversation> {
+    const conversation = new Conversation(this.db, peer)
+    this.open.add(conversation)
+    const chat = this.chats.get(peer)
+    await conversation.open(chat && chat.unread > 0 ? chat.readPos : undefined)
+    return conversation
+  }
+
+  closeConversation(conversation: Conversation): void {
+    this.open.delete(conversation)
+  }
+
+  /** Loads older messages, from the store and then from the server; gives how many came. */
+  async older(conversation: Conversation): Promise<number> {
+    const found = await conversation.older()
+    if (found > 0 || this.chats.get(conversation.peer)?.complete) return found
+    await this.tabs?.call('history', conversation.peer)
+    conversation.refill()
+    return conversation.older()
+  }
+
+  /** Puts a message on its way; once this has settled it outlives everything but the device. */
+  async send(peer: string, text: string): Promise<void> {
+    const body = clean(text).trim()
+    if (body === '') return
+    const chat = this.chats.get(peer)
+    const id = token()
+    // Whoever writes to somebody knows them.
+    if (chat?.asks) void this.accept(peer).catch(() => undefined)
+    else await this.addPerson(peer)
+    this.changed(await compose(this.db, peer, body, { id, frame: buildChat(peer, id, body) }, Date.now()))
+    this.poke()
+  }
+
+  /** Sends a refused message anew, as another. */
+  async retry(message: Message): Promise<void> {
+    this.changed(await discard(this.db, message.key))
+    await this.send(message.peer, message.body)
+  }
+
+  async discard(message: Message): Promise<void> {
+    this.changed(await discard(this.db, message.key))
+  }
+
+  /** The person sees the conversation to its end. */
+  async markRead(peer: string): Promise<void> {
+    const change = await markRead(this.db, peer, (to, messageId) => {
+      const id = token()
+      return { id, frame: buildDisplayed(to, id, messageId) }
+    })
+    this.changed(change)
+    if (change.queued) this.poke()
+  }
+
+  setTyping(peer: string, state: ChatState): void {
+    void this.tabs?.call('chatState', peer, state).catch(() => undefined)
+  }
+
+  setDraft(peer: string, text: string): void {
+    if ((this.drafts.get(peer) ?? '') === text) return
+    if (text === '') this.drafts.delete(peer)
+    else this.drafts.set(peer, text)
+    clearTimeout(this.draftTimers.get(peer))
+    this.draftTimers.set(
+      peer,
+      setTimeout(() => void this.keepDraft(peer), 250),
+    )
+  }
+
+  /** Writes all drafts now: the page may go at any moment. */
+  keepDrafts(): void {
+    for (const peer of this.draftTimers.keys()) void this.keepDraft(peer)
+  }
+
+  private async keepDraft(peer: string): Promise<void> {
+    clearTimeout(this.draftTimers.get(peer))
+    this.draftTimers.delete(peer)
+    const text = this.drafts.get(peer)
+    if (text === undefined) await this.db.delete('drafts', peer)
+    else await this.db.put('drafts', { peer, text })
+  }
+
+  // --- people
+
+  /** Makes somebody a contact. */
+  private async addPerson(peer: string): Promise<void> {
+    const chat = this.chats.get(peer)
+    if (peer !== this.account?.jid && !chat?.contact && !chat?.wanted) {
+      const change = await editChat(this.db, peer, (c) => {
+        c.wanted = true
+        if (c.time === 0) c.time = Date.now()
+      })
+      this.changed(change)
+      this.poke()
+    }
+  }
+
+  async accept(peer: string): Promise<void> {
+    await this.tabs?.call('accept', peer)
+  }
+
+  async ignoreRequest(peer: string): Promise<void> {
+    this.changed(await editChat(this.db, peer, (c) => (c.asks = false)))
+  }
+
+  // --- the connection
+
+  /** Tries to connect now, or takes the connection back from elsewhere. */
+  tryNow(): void {
+    void this.tabs?.call('retry').catch(() => undefined)
+  }
+
+  private connect(): void {
+    const account = this.account
+    if (!account || this.tabs) return
+    this.tabs = new Tabs({
+      name: `bavard ${account.jid}`,
+      lead: () => void this.lead(account),
+      told: (topic, data) => this.told(topic, data),
+      called: (method, args) => this.called(method, args),
+    })
+    this.tabs.call('hello').then(
+      (soft) => (this.soft = soft as Soft),
+      () => undefined, // nobody leads yet: the next one tells
+    )
+    const look = (): void => this.looked()
+    addEventListener('online', look)
+    addEventListener('offline', () => void this.tabs?.call('doubt').catch(() => undefined))
+    document.addEventListener('visibilitychange', look)
+    addEventListener('pagehide', () => {
+      this.keepDrafts()
+      this.tabs?.tell('watching', { tab: this.self, watching: false })
+    })
+    look()
+  }
+
+  private readonly self = token(8)
+
+  private looked(): void {
+    const watching = document.visibilityState === 'visible'
+    this.tabs?.tell('watching', { tab: this.self, watching })
+    if (!watching) this.keepDrafts()
+    else void this.tabs?.call('nudge').catch(() => undefined)
+  }
+
+  private async lead(account: Account): Promise<void> {
+    this.engine = new Engine({
+      db: this.db,
+      account,
+      address: ownAddress(location.origin),
+      hostMeta: '/.well-known/host-meta.json',
+      dial: dialWebSocket,
+      online: () => navigator.onLine,
+      watched: () => document.visibilityState === 'visible' || this.watchers.size > 0,
+      changed: (change) => this.changed(change),
+      soft: (soft) => {
+        this.soft = soft
+        this.tabs?.tell('soft', soft)
+      },
+    })
+    await this.engine.start()
+  }
+
+  private poke(): void {
+    if (this.engine) this.engine.poke()
+    else this.tabs?.tell('poke', undefined)
+  }
+
+  private async called(method: string, args: unknown[]): Promise<unknown> {
+    const engine = this.engine
+    if (!engine) throw new Error('not ready')
+    const peer = args[0] as string
+    switch (method) {
+      case 'hello':
+        return engine.softState()
+      case 'history':
+        return engine.history(peer)
+      case 'accept':
+        return engine.accept(peer)
+      case 'chatState':
+        return engine.chatState(peer, args[1] as ChatState)
+      case 'retry':
+        return engine.retry()
+      case 'nudge':
+        return engine.nudge()
+      case 'doubt':
+        return engine.doubt()
+      default:
+        throw new Error(method)
+    }
+  }
+
+  private told(topic: string, data: unknown): void {
+    if (topic === 'change') this.show(data as Change)
+    else if (topic === 'soft') this.soft = data as Soft
+    else if (topic === 'poke') this.engine?.poke()
+    else if (topic === 'logout') location.assign('/')
+    else if (topic === 'watching') {
+      const { tab, watching } = data as { tab: string; watching: boolean }
+      if (watching) this.watchers.add(tab)
+      else this.watchers.delete(tab)
+    }
+  }
+
+  /** Shows what this tab wrote, here and in the others. */
+  private changed(change: Change): void {
+    if (change.messages.length + change.chats.length + change.removed.length === 0) return
+    this.show(change)
+    this.tabs?.tell('change', change)
+  }
+
+  private show(change: Change): void {
+    for (const c of change.chats) this.chats.set(c.peer, c)
+    for (const conversation of this.open) conversation.apply(change)
+  }
+}
+
+async function fetchDomain(): Promise<string> {
+  try {
+    const answer = await fetch('/.well-known/bavard.json')
+    const { domain } = (await answer.json()) as { domain?: unknown }
+    if (typeof domain === 'string' && domain !== '') return domain
+  } catch {
+    // An older server: its name is that of the page.
+  }
+  return location.hostname
+}

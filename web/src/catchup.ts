@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { getMeta, type Account, type Db } from './store/schema'
+import { queryArchive } from './wire/archive'
+import { StanzaError } from './wire/errors'
+import type { Incoming } from './wire/message'
+import type { Session } from './wire/session'
+
+const PAGE = 200
+/** A device that knows nothing begins with so many pages from the end. */
+const FIRST_PAGES = 2
+/** So many live messages wait for the archive at most; beyond, the archive is asked again. */
+const MOST_HELD = 2_000
+const RETRY_MS = 5_000
+
+export interface CatchUpOptions {
+  db: Db
+  account: Account
+  take: (batch: Incoming[], lastId: string | undefined) => Promise<void>
+}
+
+/**
+ * After each new session the archive tells what was missed. What comes in live
+ * meanwhile is held back, so that the store gets everything in the archive's
+ * order.
+ */
+export class CatchUp {
+  private current: Session | undefined
+  private held: Incoming[] | undefined
+  private overflow = false
+
+  constructor(private readonly options: CatchUpOptions) {}
+
+  /** Keeps live messages until it is their turn; false when it is. */
+  hold(batch: Incoming[]): boolean {
+    if (!this.held) return false
+    if (this.held.length + batch.length > MOST_HELD) {
+      this.overflow = true
+      this.held = []
+    }
+    if (!this.overflow) this.held.push(...batch)
+    return true
+  }
+
+  /** Runs to its end, or until the session is over; gives whether the store is now up to date. */
+  async run(session: Session): Promise<boolean> {
+    this.current = session
+    this.held = []
+    this.overflow = false
+    for (;;) {
+      try {
+        await this.fetch(session)
+        if (this.current !== session) return false
+        if (await this.release()) return true
+      } catch (e) {
+        if (this.current !== session || !(e instanceof StanzaError)) return false
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+        if (this.current !== session) return false
+      }
+    }
+  }
+
+  /** Takes what was held; false when some of it had to be dropped. */
+  private async release(): Promise<boolean> {
+    while (this.held && this.held.length > 0) {
+      const batch = this.held
+      this.held = []
+      await this.options.take(batch, batch.findLast((m) => m.archiveId !== undefined)?.archiveId)
+    }
+    if (this.overflow) {
+      this.overflow = false
+      return false
+    }
+    this.held = undefined
+    return true
+  }
+
+  private async fetch(session: Session): Promise<void> {
+    const { db, account } = this.options
+    const lastId = (await getMeta(db, 'sync'))?.lastId
+    if (lastId === undefined && !account.bornHere) return this.fromEnd(session)
+    try {
+      await this.forward(session, lastId)
+    } catch (e) {
+      if (!(e instanceof StanzaError) || e.condition !== 'item-not-found') throw e
+      await this.fromEnd(session)
+    }
+  }
+
+  private async forward(session: Session, lastId: string | undefined): Promise<void> {
+    for (let after = lastId; ; ) {
+      const query = after === undefined ? {} : { after }
+      const page = await queryArchive(session, { ...query, max: PAGE })
+      if (this.current !== session) return
+      if (page.last !== undefined) await this.options.take(page.entries, page.last)
+      if (page.complete || page.last === undefined || page.last === after) return
+      after = page.last
+    }
+  }
+
+  private async fromEnd(session: Session): Promise<void> {
+    let entries: Incoming[] = []
+    let lastId: string | undefined
+    for (let before = '', n = 0; n < FIRST_PAGES; n++) {
+      const page = await queryArchive(session, { before, max: PAGE })
+      entries = [...page.entries, ...entries]
+      lastId ??= page.last
+      if (page.complete || page.first === undefined) break
+      before = page.first
+    }
+    if (this.current === session) await this.options.take(entries, lastId)
+  }
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { Outbox } from './outbox/outbox'
+import { CatchUp } from './catchup'
+import { People } from './people'
+import { getMeta, putMeta, type Account, type Change, type Db } from './store/schema'
+import { applyContact, editChat, take, takeHistory } from './store/write'
+import { queryArchive } from './wire/archive'
+import { enableCarbons, readItems, readPresence } from './wire/contacts'
+import { readHostMeta } from './wire/discover'
+import { Link, type LinkState } from './wire/link'
+import { buildChatState, buildReceipt, readMessage, type ChatState, type Incoming } from './wire/message'
+import { token } from './wire/random'
+import type { Session } from './wire/session'
+import type { Dial } from './wire/transport'
+import type { XmlElement } from './wire/xml'
+
+/** What is true only now, and is kept nowhere. */
+export interface Soft {
+  link: LinkState
+  /** When the server was last heard; 0 for never. */
+  lastContact: number
+  /** Bare addresses of who is online, and of who types. */
+  online: string[]
+  typing: string[]
+}
+
+export interface EngineOptions {
+  db: Db
+  account: Account
+  /** Where to dial, first choice first. */
+  address: string
+  /** Where the server lists all its addresses. */
+  hostMeta: string
+  dial: Dial
+  online: () => boolean
+  watched: () => boolean
+  changed: (change: Change) => void
+  soft: (soft: Soft) => void
+}
+
+const HISTORY_PAGE = 60
+
+/** The one connection of all tabs: brings wire, store and outbox together. Runs in the leading tab. */
+export class Engine {
+  private readonly link: Link
+  private readonly outbox: Outbox
+  private readonly people: People
+  private readonly catchUp: CatchUp
+  private addresses: string[]
+  private histories = new Map<string, Promise<void>>()
+
+  constructor(private readonly options: EngineOptions) {
+    const { db, account } = options
+    this.addresses = [options.address]
+    this.outbox = new Outbox({ db, changed: options.changed })
+    this.people = new People({ db, account, changed: options.changed, soft: () => this.tellSoft() })
+    this.catchUp = new CatchUp({ db, account, take: (batch, lastId) => this.take(batch, lastId) })
+    this.link = new Link({
+      credentials: account,
+      resource: account.resource,
+      addresses: () => this.addresses,
+      dial: options.dial,
+      online: options.online,
+      watched: options.watched,
+      state: () => this.linkChanged(),
+      session: (session, resumed) => this.begin(session, resumed),
+      stanzas: (batch) => this.stanzas(batch),
+      refused: (id, error) => void this.outbox.refused(id, error),
+      acked: (ids) => this.outbox.acked(ids),
+    })
+  }
+
+  async start(): Promise<void> {
+    const known = await getMeta(this.options.db, 'addresses')
+    this.useAddresses(known ?? [])
+    this.link.start()
+  }
+
+  stop(): void {
+    this.outbox.close()
+    this.link.stop()
+  }
+
+  softState(): Soft {
+    const { online, typing } = this.people
+    return { link: this.link.state, lastContact: this.link.lastContact, online: online(), typing: typing() }
+  }
+
+  /** There is something new in the outbox, or a new person to tell the server about. */
+  poke(): void {
+    this.outbox.pump()
+    if (this.link.live) void this.people.announceWanted(this.link.live)
+  }
+
+  nudge(): void {
+    this.link.nudge()
+  }
+
+  doubt(): void {
+    this.link.doubt()
+  }
+
+  retry(): void {
+    this.link.retry()
+  }
+
+  /** Tells the other side that the person types, if they are there to see it. */
+  chatState(peer: string, state: ChatState): void {
+    if (this.people.isOnline(peer)) this.link.live?.send(buildChatState(peer, state))
+  }
+
+  /** Lets somebody who asked see when we are online. */
+  async accept(peer: string): Promise<void> {
+    await this.people.accept(this.need(), peer)
+  }
+
+  /** Fetches an older page of a conversation into the store. Rejects when there is no connection. */
+  async history(peer: string): Promise<void> {
+    const running = this.histories.get(peer)
+    if (running) return running
+    const work = this.fetchHistory(peer).finally(() => this.histories.delete(peer))
+    this.histories.set(peer, work)
+    return work
+  }
+
+  private need(): Session {
+    const session = this.link.live
+    if (!session) throw new Error('not connected')
+    return session
+  }
+
+  private begin(session: Session, resumed: boolean): void {
+    if (!resumed) {
+      this.people.forgetPresence()
+      this.outbox.catchingUp()
+      void enableCarbons(session).catch(() => undefined)
+      // The archive is asked before presence is sent: then the server need not send what waits twice.
+      void this.catchUp.run(session).then((done) => done && this.caughtUp(session))
+      void this.people.begin(session).catch(() => undefined)
+    }
+    this.outbox.begin(session, resumed)
+  }
+
+  private caughtUp(session: Session): void {
+    this.outbox.caughtUp()
+    void this.people.announceWanted(session)
+    void this.learnAddresses()
+  }
+
+  private linkChanged(): void {
+    if (this.link.state.kind !== 'live') this.outbox.pause()
+    this.tellSoft()
+  }
+
+  private tellSoft(): void {
+    this.options.soft(this.softState())
+  }
+
+  private async stanzas(batch: XmlElement[]): Promise<void> {
+    const { account } = this.options
+    let messages: Incoming[] = []
+    const flush = async (): Promise<void> => {
+      if (messages.length > 0) await this.messages(messages)
+      messages = []
+    }
+    for (const el of batch) {
+      if (el.name === 'message') {
+        const m = el.attr('type') === 'error' ? undefined : readMessage(el, account.jid)
+        if (m) messages.push(m)
+        continue
+      }
+      await flush()
+      if (el.name === 'presence') {
+        const presence = readPresence(el)
+        if (presence) await this.people.presence(presence, this.link.live)
+      } else {
+        for (const item of readItems(el)) {
+          const edit = editChat(this.options.db, item.jid, (c) => applyContact(c, item.contact), account.bornHere)
+          this.options.changed(await edit)
+        }
+      }
+    }
+    await flush()
+  }
+
+  private async messages(batch: Incoming[]): Promise<void> {
+    for (const m of batch) this.people.heard(m)
+    if (this.catchUp.hold(batch)) return
+    await this.take(batch, batch.findLast((m) => m.archiveId !== undefined)?.archiveId)
+  }
+
+  private async take(batch: Incoming[], lastId: string | undefined): Promise<void> {
+    const { db, account } = this.options
+    const taken = await take(db, batch, {
+      lastId,
+      complete: account.bornHere,
+      receipt: (peer, messageId) => {
+        const id = token()
+        return { id, frame: buildReceipt(peer, id, messageId) }
+      },
+      now: Date.now(),
+    })
+    this.outbox.settle(taken.settled)
+    this.options.changed(taken)
+    if (taken.queued) this.outbox.pump()
+  }
+
+  private async fetchHistory(peer: string): Promise<void> {
+    const { db } = this.options
+    const session = this.need()
+    const chat = await db.get('chats', peer)
+    if (chat?.complete) return
+    const range = IDBKeyRange.bound([peer, -Infinity], [peer, Infinity])
+    let before = ''
+    for (let c = await db.transaction('messages').store.index('pos').openCursor(range); c; c = await c.continue()) {
+      if (c.value.archiveId === undefined) continue
+      before = c.value.archiveId
+      break
+    }
+    let page = await queryArchive(session, { with: peer, before, max: HISTORY_PAGE })
+    for (let tries = 0; tries < 20; tries++) {
+      const done = page.complete || page.first === undefined
+      this.options.changed(await takeHistory(db, peer, page.entries, done))
+      // A page may hold nothing to show, only receipts and markers: go on to one that does.
+      if (done || page.entries.some((m) => m.body)) return
+      page = await queryArchive(session, { with: peer, before: page.first!, max: HISTORY_PAGE })
+    }
+  }
+
+  private async learnAddresses(): Promise<void> {
+    try {
+      const answer = await fetch(this.options.hostMeta)
+      if (!answer.ok) return
+      const listed = readHostMeta(await answer.json(), this.options.address.startsWith('wss:'))
+      await putMeta(this.options.db, 'addresses', listed)
+      this.useAddresses(listed)
+    } catch {
+      // It is there to find other ways in when this one fails; now it does not.
+    }
+  }
+
+  private useAddresses(listed: string[]): void {
+    this.addresses = [...new Set([this.options.address, ...listed])]
+  }
+}

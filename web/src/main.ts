@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import '@fontsource-variable/atkinson-hyperlegible-next/wght.css'
+import './ui/base.css'
+import { mount } from 'svelte'
+import { App } from './app.svelte'
+import Broken from './ui/Broken.svelte'
+import Shell from './ui/Shell.svelte'
+import { t } from './ui/strings'
+import { update } from './update.svelte'
+
+const target = document.getElementById('app')!
+
+async function start(): Promise<void> {
+  // Keys, locks and service workers exist on secure pages only.
+  if (!isSecureContext) {
+    mount(Broken, { target, props: { why: t.broken.insecure } })
+    return
+  }
+  try {
+    mount(Shell, { target, props: { app: await App.boot() } })
+  } catch (e) {
+    console.error(e)
+    mount(Broken, { target, props: { why: t.broken.store } })
+  }
+}
+
+void start().then(() => update.register())

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import 'fake-indexeddb/auto'
+import { IDBFactory } from 'fake-indexeddb'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
+import { openStore, Tick, type Db, type Message } from '../store/schema'
+import { compose } from '../store/write'
+import { StanzaError } from '../wire/errors'
+import type { Session } from '../wire/session'
+import { Outbox } from './outbox'
+
+const bob = 'bob@localhost'
+let db: Db
+
+beforeEach(async () => {
+  globalThis.indexedDB = new IDBFactory()
+  db = await openStore()
+})
+
+/** A connection that only remembers what was sent on it. */
+class Wire {
+  sent: string[] = []
+  up = true
+  readonly session = {
+    send: (frame: string) => {
+      if (this.up) this.sent.push(frame)
+      return this.up
+    },
+    askAck: () => undefined,
+  } as unknown as Session
+}
+
+const write = (id: string) => compose(db, bob, `body ${id}`, { id, frame: id }, 1)
+const make = () => new Outbox({ db, changed: () => undefined, random: () => 0 })
+const ticks = async (): Promise<[string, Tick][]> =>
+  (await db.getAll('messages')).sort((a: Message, b: Message) => a.pos - b.pos).map((m) => [m.originId!, m.tick])
+
+describe('the outbox', () => {
+  it('sends in order, and what comes later too', async () => {
+    const [outbox, wire] = [make(), new Wire()]
+    await write('a')
+    await write('b')
+    outbox.begin(wire.session, false)
+    await vi.waitFor(() => expect(wire.sent).toEqual(['a', 'b']))
+    await write('c')
+    outbox.pump()
+    outbox.pump()
+    await vi.waitFor(() => expect(wire.sent).toEqual(['a', 'b', 'c']))
+    outbox.acked(['a', 'b'])
+    await vi.waitFor(async () => expect(await db.count('outbox')).toBe(1))
+    expect(await ticks()).toEqual([['a', Tick.sent], ['b', Tick.sent], ['c', Tick.waiting]])
+  })
+
+  it('sends the same again on a new session, but not on a resumed one', async () => {
+    const outbox = make()
+    const [one, two, three] = [new Wire(), new Wire(), new Wire()]
+    for (const id of ['a', 'b', 'c']) await write(id)
+    outbox.begin(one.session, false)
+    await vi.waitFor(() => expect(one.sent.length).toBe(3))
+    outbox.acked(['a'])
+    outbox.pause()
+    outbox.begin(two.session, true)
+    await write('d')
+    outbox.pump()
+    await vi.waitFor(() => expect(two.sent).toEqual(['d']))
+    outbox.pause()
+    outbox.begin(three.session, false)
+    await vi.waitFor(() => expect(three.sent).toEqual(['b', 'c', 'd']))
+  })
+
+  it('survives a crash: another tab sends what is left', async () => {
+    await write('a')
+    const [first, second] = [new Wire(), new Wire()]
+    make().begin(first.session, false)
+    await vi.waitFor(() => expect(first.sent).toEqual(['a']))
+    make().begin(second.session, false)
+    await vi.waitFor(() => expect(second.sent).toEqual(['a']))
+  })
+
+  it('keeps no more than a window on its way', async () => {
+    const [outbox, wire] = [make(), new Wire()]
+    const ids = Array.from({ length: 150 }, (_, i) => `m${i}`)
+    for (const id of ids) await write(id)
+    outbox.begin(wire.session, false)
+    for (let got = 0; got < ids.length; ) {
+      await vi.waitFor(() => expect(wire.sent.length).toBeGreaterThan(got))
+      expect(wire.sent.length - got).toBeLessThanOrEqual(64)
+      const batch = wire.sent.slice(got)
+      got = wire.sent.length
+      outbox.acked(batch)
+    }
+    expect(wire.sent).toEqual(ids)
+    await vi.waitFor(async () => expect(await db.count('outbox')).toBe(0))
+  })
+
+  it('gives no tick to what was refused', async () => {
+    const [outbox, wire] = [make(), new Wire()]
+    await write('a')
+    await write('b')
+    outbox.begin(wire.session, false)
+    await vi.waitFor(() => expect(wire.sent.length).toBe(2))
+    expect(outbox.refused('a', new StanzaError('forbidden', 'auth', ''))).toBe(true)
+    expect(outbox.refused('x', new StanzaError('forbidden', 'auth', ''))).toBe(false)
+    outbox.acked(['a', 'b'])
+    await vi.waitFor(async () => expect(await db.count('outbox')).toBe(0))
+    expect(await ticks()).toEqual([['a', Tick.refused], ['b', Tick.sent]])
+  })
+
+  it('sends again, in order, what the server put off', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const [outbox, wire] = [make(), new Wire()]
+    for (const id of ['a', 'b', 'c']) await write(id)
+    outbox.begin(wire.session, false)
+    vi.useRealTimers()
+    await vi.waitFor(() => expect(wire.sent.length).toBe(3))
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    outbox.refused('b', new StanzaError('resource-constraint', 'wait', ''))
+    outbox.acked(['a', 'b'])
+    outbox.acked(['c'])
+    await vi.advanceTimersByTimeAsync(1_000)
+    vi.useRealTimers()
+    await vi.waitFor(() => expect(wire.sent).toEqual(['a', 'b', 'c', 'b']))
+    outbox.acked(['b'])
+    await vi.waitFor(async () => expect(await db.count('outbox')).toBe(0))
+    outbox.close()
+  })
+
+  it('waits while there is no connection', async () => {
+    const [outbox, wire] = [make(), new Wire()]
+    await write('a')
+    wire.up = false
+    outbox.begin(wire.session, false)
+    outbox.pause()
+    await write('b')
+    outbox.pump()
+    const again = new Wire()
+    outbox.begin(again.session, true)
+    await vi.waitFor(() => expect(again.sent).toEqual(['a', 'b']))
+  })
+})

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { acknowledge, place, refuse } from '../store/write'
+import type { Change, Db, Outgoing } from '../store/schema'
+import type { StanzaError } from '../wire/errors'
+import type { Session } from '../wire/session'
+
+/** How many stanzas may be on their way without an answer. */
+const WINDOW = 64
+/** How long to wait before what the server put off is sent again. */
+const PUT_OFF_MS = [2_000, 5_000, 15_000, 30_000] as const
+
+export interface OutboxOptions {
+  db: Db
+  changed: (change: Change) => void
+  random?: () => number
+}
+
+/**
+ * Sends what is in the store's outbox, in its order, the same octets however
+ * often, until the server answers for it. Only one tab may run it.
+ *
+ * A stanza leaves the outbox when an acknowledgement covers it and no error
+ * came before that, or when it is refused for good. After a connection that
+ * could not be resumed all that is left is sent again: the server knows a
+ * repeat by its origin-id.
+ */
+export class Outbox {
+  private session: Session | undefined
+  /** Sent and not yet answered for, by id. */
+  private onWay = new Map<string, { refusal: StanzaError | undefined }>()
+  /** All up to this record was sent on the present session. */
+  private sentTo = 0
+  private pumping = false
+  private again = false
+  private holding = false
+  private putOffs = 0
+  private timer: ReturnType<typeof setTimeout> | undefined
+  private writes = Promise.resolve()
+  /** Acknowledged messages take their place in the conversation at once. */
+  private placing = true
+
+  constructor(private readonly options: OutboxOptions) {}
+
+  /** A session is there to send on. When it is not a resumed one, everything is sent anew. */
+  begin(session: Session, resumed: boolean): void {
+    this.session = session
+    if (!resumed) this.restart()
+    this.pump()
+  }
+
+  /** There is no connection. */
+  pause(): void {
+    this.session = undefined
+  }
+
+  close(): void {
+    this.pause()
+    clearTimeout(this.timer)
+  }
+
+  /** There is something new in the outbox. */
+  pump(): void {
+    if (this.pumping) {
+      this.again = true
+      return
+    }
+    this.pumping = true
+    void this.run().finally(() => (this.pumping = false))
+  }
+
+  /** The server refused the stanza with that id; heard before the acknowledgement that counts it. */
+  refused(id: string, error: StanzaError): boolean {
+    const entry = this.onWay.get(id)
+    if (entry) entry.refusal = error
+    return entry !== undefined
+  }
+
+  /** The server answers for these; what it refused it merely has dealt with. */
+  acked(ids: string[]): void {
+    const accepted: string[] = []
+    for (const id of ids) {
+      const entry = this.onWay.get(id)
+      this.onWay.delete(id)
+      if (!entry?.refusal) accepted.push(id)
+      else if (entry.refusal.type === 'wait') this.holding = true
+      else this.write(() => refuse(this.options.db, id, entry.refusal!, Date.now()))
+    }
+    if (accepted.length > 0) {
+      this.putOffs = 0
+      this.write(() => acknowledge(this.options.db, accepted, this.placing, Date.now()))
+    }
+    if (!this.holding) this.pump()
+    else if (this.onWay.size === 0) this.putOff()
+  }
+
+  /** These arrived: the archive has them, though no acknowledgement came. */
+  settle(ids: string[]): void {
+    for (const id of ids) this.onWay.delete(id)
+  }
+
+  /** The archive is being caught up with: what came before an acknowledged message may not be here yet. */
+  catchingUp(): void {
+    this.placing = false
+  }
+
+  /** The store has all of the archive: what was acknowledged meanwhile comes after it. */
+  caughtUp(): void {
+    this.write(() => {
+      this.placing = true
+      return place(this.options.db, Date.now())
+    })
+  }
+
+  private async run(): Promise<void> {
+    do {
+      this.again = false
+      await this.writes // what is answered for must be out of the store before it is read again
+      const session = this.session
+      if (!session || this.holding) return
+      const room = WINDOW - this.onWay.size
+      if (room <= 0) return
+      const from = this.sentTo
+      const next = await this.options.db.getAll('outbox', IDBKeyRange.lowerBound(from, true), room)
+      if (session !== this.session || from !== this.sentTo) this.again = true
+      else if (this.send(session, next)) session.askAck()
+    } while (this.again)
+  }
+
+  private send(session: Session, records: Outgoing[]): boolean {
+    for (const record of records) {
+      if (!session.send(record.frame, record.id)) return false
+      this.onWay.set(record.id, { refusal: undefined })
+      this.sentTo = record.n
+    }
+    return records.length > 0
+  }
+
+  private restart(): void {
+    clearTimeout(this.timer)
+    this.onWay.clear()
+    this.sentTo = 0
+    this.holding = false
+  }
+
+  /** The server asked to wait. What is left goes again, in order, after a while. */
+  private putOff(): void {
+    const most = PUT_OFF_MS[Math.min(this.putOffs, PUT_OFF_MS.length - 1)]!
+    this.putOffs++
+    clearTimeout(this.timer)
+    this.timer = setTimeout(
+      () => {
+        this.restart()
+        this.pump()
+      },
+      most * (0.5 + 0.5 * (this.options.random ?? Math.random)()),
+    )
+  }
+
+  private write(work: () => Promise<Change>): void {
+    this.writes = this.writes.then(work).then(this.options.changed, (e: unknown) => {
+      console.error('outbox:', e)
+      this.restart() // the store still has them: they go again
+    })
+  }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import type { Account, Change, Db } from './store/schema'
+import { editChat, takeContacts } from './store/write'
+import { buildPresence, fetchContacts, saveContact, type Presence } from './wire/contacts'
+import { local, resource } from './wire/jid'
+import type { Incoming } from './wire/message'
+import type { Session } from './wire/session'
+
+export interface PeopleOptions {
+  db: Db
+  account: Account
+  changed: (change: Change) => void
+  /** Who is online or types is different now. */
+  soft: () => void
+}
+
+/** Who says that they type and then nothing more has stopped after this. */
+const TYPING_MS = 30_000
+
+/** Contacts, who of them is online, and who types. */
+export class People {
+  private present = new Map<string, Set<string>>()
+  private writing = new Map<string, ReturnType<typeof setTimeout>>()
+
+  constructor(private readonly options: PeopleOptions) {}
+
+  readonly online = (): string[] => [...this.present.keys()]
+  readonly typing = (): string[] => [...this.writing.keys()]
+
+  isOnline(peer: string): boolean {
+    return this.present.has(peer)
+  }
+
+  /** Fetches the contacts and shows ourselves (RFC 6121 §2.2, §4.2). */
+  async begin(session: Session): Promise<void> {
+    const fetched = fetchContacts(session)
+    session.send(buildPresence())
+    const { db, account, changed } = this.options
+    changed(await takeContacts(db, await fetched, account.bornHere))
+  }
+
+  forgetPresence(): void {
+    this.present.clear()
+    for (const timer of this.writing.values()) clearTimeout(timer)
+    this.writing.clear()
+  }
+
+  /** Takes presence, also the asking and answering about it. */
+  async presence(p: Presence, session: Session | undefined): Promise<void> {
+    if (p.peer === this.options.account.jid) return
+    if (p.type === 'available' || p.type === 'unavailable') this.shows(p)
+    else if (p.type === 'subscribe') await this.asked(p, session)
+  }
+
+  /** A message tells whether its sender still types. */
+  heard(m: Incoming): void {
+    if (m.mine || (m.stamp !== undefined && m.chatState === 'composing')) return
+    const typing = m.chatState === 'composing'
+    const before = this.writing.get(m.peer)
+    if (!typing && before === undefined) return
+    clearTimeout(before)
+    this.writing.delete(m.peer)
+    if (typing) {
+      const stop = (): void => {
+        this.writing.delete(m.peer)
+        this.options.soft()
+      }
+      this.writing.set(m.peer, setTimeout(stop, TYPING_MS))
+    }
+    this.options.soft()
+  }
+
+  async accept(session: Session, peer: string): Promise<void> {
+    const chat = await this.options.db.get('chats', peer)
+    if (!chat?.contact) await saveContact(session, peer, chat?.name || local(peer))
+    session.send(buildPresence('subscribed', peer))
+    if (chat?.subscription !== 'to' && chat?.subscription !== 'both') {
+      session.send(buildPresence('subscribe', peer, this.options.account.name))
+    }
+    this.options.changed(await editChat(this.options.db, peer, (c) => (c.asks = false)))
+  }
+
+  /** Tells the server about people added while it could not be reached, or just now. */
+  async announceWanted(session: Session): Promise<void> {
+    for (const chat of await this.options.db.getAll('chats')) {
+      if (!chat.wanted || chat.contact) continue
+      try {
+        await saveContact(session, chat.peer, chat.name)
+        session.send(buildPresence('subscribe', chat.peer, this.options.account.name))
+        // They will ask in turn; that is answered without asking the person again.
+      } catch {
+        return // the next session tries again
+      }
+    }
+  }
+
+  private shows(p: Presence): void {
+    const where = this.present.get(p.peer) ?? new Set()
+    const before = where.size
+    if (p.type === 'available') where.add(resource(p.from))
+    else where.delete(resource(p.from))
+    if (where.size > 0) this.present.set(p.peer, where)
+    else {
+      this.present.delete(p.peer)
+      clearTimeout(this.writing.get(p.peer))
+      this.writing.delete(p.peer)
+    }
+    if (before !== where.size) this.options.soft()
+  }
+
+  private async asked(p: Presence, session: Session | undefined): Promise<void> {
+    const chat = await this.options.db.get('chats', p.peer)
+    if (chat?.contact || chat?.wanted) {
+      session?.send(buildPresence('subscribed', p.peer))
+      if (chat.subscription === 'none' || chat.subscription === 'from') {
+        session?.send(buildPresence('subscribe', p.peer, this.options.account.name))
+      }
+      return
+    }
+    const change = await editChat(this.options.db, p.peer, (c) => {
+      c.asks = true
+      if (c.name === '' && p.nick) c.name = p.nick.slice(0, 100)
+      if (c.time === 0) c.time = Date.now()
+    })
+    this.options.changed(change)
+  }
+}

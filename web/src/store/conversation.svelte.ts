@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import type { Change, Db, Message } from './schema'
+
+const FIRST = 50
+const PAGE = 80
+const MOST_UNREAD = 1_000
+
+/**
+ * The part of a conversation that is on screen or near it: the newest
+ * messages, and older ones as they are asked for. It follows what is written.
+ */
+export class Conversation {
+  /** In order. The oldest of a conversation with more before it is not among them: see `before`. */
+  messages = $state.raw<Message[]>([])
+  /** The one before the first, so that what is shown of the first does not change when older ones come. */
+  before = $state.raw<Message | undefined>(undefined)
+  /** The store has nothing older. */
+  exhausted = $state(false)
+  loaded = $state(false)
+  /** The last change put messages before the others, none behind them. */
+  prepended = $state.raw(false)
+  private loading: Promise<number> | undefined
+
+  constructor(
+    private readonly db: Db,
+    readonly peer: string,
+  ) {}
+
+  /** Loads the newest, and at least all from that position on, within reason. */
+  async open(fromPos?: number): Promise<void> {
+    let wanted = FIRST
+    let rows = await this.read(wanted)
+    if (fromPos !== undefined && rows.length === wanted && rows[0]!.pos > fromPos) {
+      wanted = MOST_UNREAD
+      rows = await this.read(wanted)
+    }
+    this.take(rows, rows.length < wanted)
+    this.loaded = true
+  }
+
+  /** Loads older ones from the store; gives how many. */
+  older(): Promise<number> {
+    if (this.exhausted) return Promise.resolve(0)
+    this.loading ??= this.loadOlder().finally(() => (this.loading = undefined))
+    return this.loading
+  }
+
+  /** There may be older ones in the store again: history came in. */
+  refill(): void {
+    this.exhausted = false
+  }
+
+  /** Takes what was written. */
+  apply(change: Change): void {
+    const mine = change.messages.filter((m) => m.peer === this.peer)
+    if (mine.length === 0 && change.removed.length === 0) return
+    const oldest = this.before?.pos ?? (this.exhausted ? -Infinity : (this.messages[0]?.pos ?? -Infinity))
+    const byKey = new Map(this.messages.map((m) => [m.key, m]))
+    for (const key of change.removed) byKey.delete(key)
+    for (const m of mine) {
+      if (m.key === this.before?.key) this.before = m
+      else if (byKey.has(m.key) || m.pos > oldest) byKey.set(m.key, m)
+    }
+    this.prepended = false
+    this.messages = [...byKey.values()].sort((a, b) => a.pos - b.pos)
+  }
+
+  private async loadOlder(): Promise<number> {
+    const end = this.before?.pos ?? this.messages[0]?.pos
+    const rows = await this.read(PAGE, end)
+    const count = this.messages.length
+    this.prepended = true
+    this.take([...rows, ...(this.before ? [this.before] : []), ...this.messages], rows.length < PAGE)
+    return this.messages.length - count
+  }
+
+  private take(rows: Message[], all: boolean): void {
+    this.exhausted = all
+    if (all) this.before = undefined
+    else [this.before, ...rows] = rows
+    this.messages = rows
+  }
+
+  /** The newest so many, before a position if one is given, in order. */
+  private async read(count: number, end?: number): Promise<Message[]> {
+    const range = IDBKeyRange.bound([this.peer, -Infinity], [this.peer, end ?? Infinity], false, end !== undefined)
+    const rows: Message[] = []
+    const index = this.db.transaction('messages').store.index('pos')
+    for (let c = await index.openCursor(range, 'prev'); c && rows.length < count; c = await c.continue()) {
+      rows.push(c.value)
+    }
+    return rows.reverse()
+  }
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import 'fake-indexeddb/auto'
+import { IDBFactory } from 'fake-indexeddb'
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { Incoming } from '../wire/message'
+import { Conversation } from './conversation.svelte'
+import { openStore, PENDING, Tick, type Db, type Message } from './schema'
+import { acknowledge, compose, discard, markRead, place, refuse, take, takeContacts, takeHistory } from './write'
+
+const bob = 'bob@localhost'
+let db: Db
+let frames: string[]
+
+beforeEach(async () => {
+  globalThis.indexedDB = new IDBFactory()
+  db = await openStore()
+  frames = []
+})
+
+function said(n: number, more: Partial<Incoming> = {}): Incoming {
+  return {
+    peer: bob,
+    mine: false,
+    from: `${bob}/x`,
+    id: `m${n}`,
+    originId: undefined,
+    archiveId: `a${n}`,
+    stamp: n * 1000,
+    body: `text ${n}`,
+    asksReceipt: false,
+    markable: true,
+    received: undefined,
+    displayed: undefined,
+    chatState: undefined,
+    ...more,
+  }
+}
+
+const mine = (n: number, more: Partial<Incoming> = {}): Incoming =>
+  said(n, { mine: true, from: 'me@localhost/y', originId: `m${n}`, ...more })
+const receipt = (n: number, kind: 'received' | 'displayed', more: Partial<Incoming> = {}): Incoming =>
+  said(1000 + n, { body: undefined, markable: false, [kind]: `m${n}`, ...more })
+
+const frame = (kind: string) => (peer: string, id: string) => {
+  frames.push(`${kind} ${peer} ${id}`)
+  return { id: `${kind} ${id}`, frame: `<${kind}/>` }
+}
+
+const takeAll = (batch: Incoming[], lastId?: string) =>
+  take(db, batch, { lastId, complete: true, receipt: frame('receipt'), now: 9_999_000 })
+
+const send = (id: string, body = `body ${id}`) => compose(db, bob, body, { id, frame: `<f id='${id}'/>` }, 5_000)
+
+async function rows(): Promise<Message[]> {
+  return db.getAllFromIndex('messages', 'pos', IDBKeyRange.bound([bob, -Infinity], [bob, Infinity]))
+}
+
+async function texts(): Promise<string[]> {
+  return (await rows()).map((m) => m.body)
+}
+
+const chat = async () => (await db.get('chats', bob))!
+
+describe('what comes in', () => {
+  it('is kept once, in order, however often it comes', async () => {
+    await takeAll([said(1), said(2)], 'a2')
+    await takeAll([said(2), said(3)], 'a3')
+    await takeAll([said(1), said(1)])
+    expect(await texts()).toEqual(['text 1', 'text 2', 'text 3'])
+    expect((await chat()).unread).toBe(3)
+    expect(await db.get('meta', 'sync')).toEqual({ lastId: 'a3' })
+  })
+
+  it('is kept once when it comes under another archive id but with the same origin-id', async () => {
+    await takeAll([said(1, { originId: 'o1' })])
+    await takeAll([said(1, { originId: 'o1', archiveId: 'restored' })])
+    expect((await rows()).map((m) => m.archiveId)).toEqual(['restored'])
+  })
+
+  it('keeps two messages apart whose senders gave them the same id', async () => {
+    await takeAll([said(1, { id: 'same' }), said(2, { id: 'same' })])
+    expect(await texts()).toEqual(['text 1', 'text 2'])
+  })
+
+  it('is answered with a receipt when the sender asks, unless another device of ours did', async () => {
+    await takeAll([said(1, { asksReceipt: true }), said(2, { asksReceipt: true }), receipt(1, 'received', { mine: true })])
+    expect(frames).toEqual(['receipt bob@localhost m2'])
+    expect(await db.count('outbox')).toBe(1)
+    await takeAll([said(2, { asksReceipt: true })])
+    expect(await db.count('outbox')).toBe(1)
+  })
+
+  it('counts as read up to what we answered from another device, or showed there', async () => {
+    await takeAll([said(1), said(2)])
+    await takeAll([receipt(1, 'displayed', { mine: true })])
+    expect((await chat()).unread).toBe(1)
+    await takeAll([mine(3), said(4)])
+    expect((await chat()).unread).toBe(1)
+  })
+})
+
+describe('what is written', () => {
+  it('waits at the end until the server has it, then takes its place', async () => {
+    await send('m1')
+    await takeAll([said(2)])
+    expect(await texts()).toEqual(['text 2', 'body m1'])
+    expect((await rows())[1]).toMatchObject({ tick: Tick.waiting })
+    await acknowledge(db, ['m1'], true, 7_000)
+    await takeAll([said(3)])
+    expect(await texts()).toEqual(['text 2', 'body m1', 'text 3'])
+    expect((await rows())[1]).toMatchObject({ tick: Tick.sent, time: 7_000 })
+    expect(await db.count('outbox')).toBe(0)
+  })
+
+  it('keeps the order in which it was written', async () => {
+    for (const id of ['a', 'b', 'c']) await send(id)
+    expect((await db.getAll('outbox')).map((o) => o.id)).toEqual(['a', 'b', 'c'])
+    await acknowledge(db, ['a', 'b', 'c'], true, 1)
+    expect(await texts()).toEqual(['body a', 'body b', 'body c'])
+  })
+
+  it('that the archive has needs no acknowledgement', async () => {
+    await send('m1')
+    const taken = await takeAll([said(5), mine(1)])
+    expect(taken.settled).toEqual(['m1'])
+    expect(await db.count('outbox')).toBe(0)
+    expect(await texts()).toEqual(['text 5', 'body m1'])
+    expect((await rows())[1]).toMatchObject({ tick: Tick.sent, archiveId: 'a1', time: 1_000 })
+  })
+
+  it('that is acknowledged while catching up takes its place after what was missed', async () => {
+    await send('m1')
+    await send('m2')
+    await acknowledge(db, ['m1', 'm2'], false, 1)
+    expect((await rows()).map((m) => [m.tick, m.pos >= PENDING])).toEqual([[Tick.sent, true], [Tick.sent, true]])
+    await takeAll([said(8)])
+    await place(db, 2)
+    await takeAll([said(9)])
+    expect(await texts()).toEqual(['text 8', 'body m1', 'body m2', 'text 9'])
+  })
+
+  it('gets its ticks, and never loses one', async () => {
+    for (const id of ['m1', 'm2', 'm3']) await send(id)
+    await acknowledge(db, ['m1', 'm2', 'm3'], true, 1)
+    const ticks = async () => (await rows()).map((m) => m.tick)
+    await takeAll([receipt(1, 'received')])
+    expect(await ticks()).toEqual([Tick.delivered, Tick.sent, Tick.sent])
+    await takeAll([receipt(2, 'displayed')])
+    expect(await ticks()).toEqual([Tick.read, Tick.read, Tick.sent])
+    await takeAll([receipt(1, 'received'), receipt(3, 'received')])
+    expect(await ticks()).toEqual([Tick.read, Tick.read, Tick.delivered])
+    expect((await chat()).last).toMatchObject({ tick: Tick.delivered })
+  })
+
+  it('that a receipt came for was sent, even when the acknowledgement was lost', async () => {
+    await send('m1')
+    const taken = await takeAll([receipt(1, 'received')])
+    expect(taken.settled).toEqual(['m1'])
+    expect(await rows()).toMatchObject([{ tick: Tick.delivered, pos: 1 }])
+    expect(await db.count('outbox')).toBe(0)
+  })
+
+  it('shows a refusal, and can be taken away', async () => {
+    await send('m1')
+    await send('m2')
+    await refuse(db, 'm1', { condition: 'forbidden', text: 'no' }, 1)
+    expect(await rows()).toMatchObject([
+      { body: 'body m1', tick: Tick.refused, error: { condition: 'forbidden' } },
+      { body: 'body m2', tick: Tick.waiting },
+    ])
+    await discard(db, (await rows())[0]!.key)
+    expect(await texts()).toEqual(['body m2'])
+    await discard(db, (await rows())[0]!.key)
+    expect((await chat()).last).toBeUndefined()
+    expect(await db.count('outbox')).toBe(0)
+  })
+})
+
+describe('history', () => {
+  it('comes before what is there, with its ticks', async () => {
+    await takeAll([said(10), mine(11), receipt(9, 'received'), receipt(8, 'displayed')])
+    await takeHistory(db, bob, [mine(6), said(7), mine(8), mine(9), said(10)], false)
+    expect(await texts()).toEqual(['text 6', 'text 7', 'text 8', 'text 9', 'text 10', 'text 11'])
+    expect((await rows()).map((m) => m.tick)).toEqual([Tick.read, 1, Tick.read, Tick.delivered, 1, 1])
+    expect(await chat()).toMatchObject({ unread: 0, last: { body: 'text 11' } })
+    await takeHistory(db, bob, [said(5)], true)
+    expect((await chat()).complete).toBe(true)
+    expect((await texts())[0]).toBe('text 5')
+  })
+})
+
+describe('reading', () => {
+  it('is told once, for the last that asked', async () => {
+    await takeAll([said(1), said(2)])
+    expect((await markRead(db, bob, frame('displayed'))).queued).toBe(true)
+    expect((await markRead(db, bob, frame('displayed'))).queued).toBe(false)
+    expect(frames).toEqual(['displayed bob@localhost m2'])
+    expect((await chat()).unread).toBe(0)
+    await takeAll([said(3, { markable: false })])
+    expect((await markRead(db, bob, frame('displayed'))).queued).toBe(false)
+    expect((await chat()).unread).toBe(0)
+  })
+})
+
+describe('contacts', () => {
+  it('become conversations, and stay when they leave the roster', async () => {
+    const contact = { jid: bob, name: 'Bob', subscription: 'both' as const, asked: false }
+    await takeContacts(db, [contact], true)
+    expect(await chat()).toMatchObject({ name: 'Bob', contact: true, time: 0 })
+    expect((await takeContacts(db, [contact], true)).chats).toEqual([])
+    await takeContacts(db, [], true)
+    expect(await chat()).toMatchObject({ name: 'Bob', contact: false })
+  })
+})
+
+describe('a conversation on screen', () => {
+  it('shows the newest, loads older ones, and follows what is written', async () => {
+    await takeAll(Array.from({ length: 200 }, (_, i) => said(i + 1)))
+    const c = new Conversation(db, bob)
+    await c.open()
+    expect([c.messages.length, c.before?.body, c.messages.at(-1)?.body]).toEqual([49, 'text 151', 'text 200'])
+    expect(await c.older()).toBe(80)
+    expect(c.messages[0]?.body).toBe('text 72')
+    while (!c.exhausted) await c.older()
+    expect([c.messages.length, c.before]).toEqual([200, undefined])
+    c.apply(await send('m1'))
+    c.apply(await takeAll([said(201)]))
+    c.apply(await acknowledge(db, ['m1'], true, 1))
+    expect(c.messages.slice(-3).map((m) => m.body)).toEqual(['text 200', 'text 201', 'body m1'])
+    c.apply(await discard(db, c.messages.at(-1)!.key))
+    expect(c.messages.length).toBe(201)
+  })
+
+  it('opens at the first unread, and leaves what is older alone', async () => {
+    await takeAll(Array.from({ length: 120 }, (_, i) => said(i + 1)))
+    const c = new Conversation(db, bob)
+    await c.open(0)
+    expect([c.messages.length, c.exhausted]).toEqual([120, true])
+    const d = new Conversation(db, bob)
+    await d.open()
+    const old = (await rows())[3]!
+    d.apply({ messages: [old], removed: [], chats: [] })
+    expect(d.messages.includes(old)).toBe(false)
+  })
+})

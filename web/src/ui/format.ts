@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { t } from './strings'
+
+/** How times and texts are written out. */
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' })
+const weekday = new Intl.DateTimeFormat('en', { weekday: 'long' })
+const short = new Intl.DateTimeFormat(undefined, { day: '2-digit', month: '2-digit', year: '2-digit' })
+const long = new Intl.DateTimeFormat('en', { weekday: 'long', day: 'numeric', month: 'long' })
+const longYear = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'long', year: 'numeric' })
+
+export function timeOf(ms: number): string {
+  return clock.format(ms)
+}
+
+/** The same for all moments of a day where the person is. */
+export function dayOf(ms: number): number {
+  return new Date(ms).setHours(0, 0, 0, 0)
+}
+
+function daysAgo(ms: number, now: number): number {
+  return Math.round((dayOf(now) - dayOf(ms)) / 86_400_000)
+}
+
+/** For a separator: "Today", "Tuesday", "Friday, 3 May", "3 May 2024". */
+export function dayLabel(ms: number, now = Date.now()): string {
+  const ago = daysAgo(ms, now)
+  if (ago === 0) return t.today
+  if (ago === 1) return t.yesterday
+  if (ago > 1 && ago < 7) return weekday.format(ms)
+  return new Date(ms).getFullYear() === new Date(now).getFullYear() ? long.format(ms) : longYear.format(ms)
+}
+
+/** For the list of chats: a time today, then a day, then a date. */
+export function whenLabel(ms: number, now = Date.now()): string {
+  if (ms === 0) return ''
+  const ago = daysAgo(ms, now)
+  if (ago <= 0) return timeOf(ms)
+  if (ago === 1) return t.yesterday
+  return ago < 7 ? weekday.format(ms) : short.format(ms)
+}
+
+/** The letters in a picture's place: those of the first and last word. */
+export function initials(name: string): string {
+  const words = name.split(/[\s._-]+/u).filter(Boolean)
+  const first = [...(words[0] ?? '?')][0] ?? '?'
+  const last = words.length > 1 ? ([...words.at(-1)!][0] ?? '') : ''
+  return (first + last).toUpperCase()
+}
+
+/** One of so many, always the same for the same text. */
+export function pick(text: string, of: number): number {
+  let h = 7
+  for (let i = 0; i < text.length; i++) h = (h * 31 + text.charCodeAt(i)) >>> 0
+  return h % of
+}
+
+export interface Part {
+  text: string
+  href?: string
+}
+
+const LINK = /\bhttps?:\/\/[^\s<>"]+/giu
+
+/** Cuts a text into plain parts and links: http and https only, without the punctuation that follows them. */
+export function parts(text: string): Part[] {
+  const found: Part[] = []
+  let at = 0
+  for (const match of text.matchAll(LINK)) {
+    const link = trimLink(match[0])
+    if (!URL.canParse(link)) continue
+    if (match.index > at) found.push({ text: text.slice(at, match.index) })
+    found.push({ text: link, href: link })
+    at = match.index + link.length
+  }
+  if (at < text.length) found.push({ text: text.slice(at) })
+  return found
+}
+
+function trimLink(link: string): string {
+  for (;;) {
+    const last = link.at(-1) ?? ''
+    const unbalanced = last === ')' && !link.includes('(')
+    if (!unbalanced && !'.,;:!?\'"]}»”’…'.includes(last)) return link
+    link = link.slice(0, -1)
+  }
+}
+
+const EMOJI = /^(?:\p{RGI_Emoji}\s*){1,3}$/v
+
+/** Up to three emoji and nothing else: they are shown large. */
+export function isJustEmoji(text: string): boolean {
+  return text.length <= 60 && EMOJI.test(text)
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { person } from '../wire/jid'
+
+/** The app's addresses. Every screen has one, so that back, reload and links work. */
+export type Route =
+  | { at: 'list' }
+  | { at: 'chat'; peer: string }
+  | { at: 'new' }
+  | { at: 'me' }
+  | { at: 'invite'; token: string }
+
+function read(): Route {
+  const { pathname, search } = location
+  const [, first, rest] = /^\/(i|c|chat)\/([^/]+)$/.exec(pathname) ?? []
+  const value = rest === undefined ? '' : decode(rest)
+  if (first === 'i') return { at: 'invite', token: value }
+  const peer = first === undefined ? undefined : person(value)
+  if (peer) return { at: 'chat', peer }
+  if (search === '?new') return { at: 'new' }
+  if (search === '?me') return { at: 'me' }
+  return { at: 'list' }
+}
+
+function decode(s: string): string {
+  try {
+    return decodeURIComponent(s)
+  } catch {
+    return s
+  }
+}
+
+export function pathOf(route: Route): string {
+  switch (route.at) {
+    case 'chat':
+      return '/chat/' + encodeURIComponent(route.peer).replace('%40', '@')
+    case 'invite':
+      return '/i/' + encodeURIComponent(route.token)
+    case 'list':
+      return '/'
+    default:
+      return '/?' + route.at
+  }
+}
+
+class Router {
+  route = $state.raw<Route>(read())
+  /** Screens of ours below this one: going back stays in the app. */
+  private depth = 0
+
+  constructor() {
+    addEventListener('popstate', () => {
+      this.depth = Math.max(0, this.depth - 1)
+      this.route = read()
+    })
+  }
+
+  go(route: Route): void {
+    const from = this.route
+    // Beside each other on a wide screen, on top of each other on a narrow one:
+    // the list is always what lies below.
+    if (from.at === 'list') {
+      this.depth++
+      history.pushState(null, '', pathOf(route))
+    } else history.replaceState(null, '', pathOf(route))
+    this.route = route
+  }
+
+  /** To the list. */
+  home(): void {
+    if (this.depth > 0) history.back()
+    else {
+      history.replaceState(null, '', '/')
+      this.route = { at: 'list' }
+    }
+  }
+}
+
+export const router = new Router()
+
+/** For links: an ordinary click stays in the app, any other is the browser's. */
+export function follow(route: Route): (e: MouseEvent) => void {
+  return (e) => {
+    if (e.button !== 0 || e.metaKey || e.ctrlKey || e.shiftKey || e.altKey) return
+    e.preventDefault()
+    router.go(route)
+  }
+}

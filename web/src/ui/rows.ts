@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import type { Message } from '../store/schema'
+import { dayLabel, dayOf } from './format'
+
+/** A message as it stands among its neighbours. */
+export interface Row {
+  message: Message
+  /** A day begins with it: what to write above it. */
+  day: string | undefined
+  /** The first that was not read when the conversation was opened: how many there are. */
+  unread: number | undefined
+  /** The first or last of a run by the same person within a few minutes. */
+  first: boolean
+  last: boolean
+}
+
+/** A pause that parts two runs. */
+const RUN_MS = 5 * 60_000
+
+/**
+ * @param before the message before the first, when there is one that is not shown
+ * @param begin whether the first is the first of the conversation, as far as is known
+ * @param readPos up to where it was read, when there is to be a divider
+ */
+export function makeRows(messages: Message[], before: Message | undefined, begin: boolean, readPos: number | undefined): Row[] {
+  const divider = readPos === undefined ? -1 : messages.findIndex((m) => !m.out && m.pos > readPos)
+  return messages.map((message, i) => {
+    const previous = messages[i - 1] ?? before
+    const next = messages[i + 1]
+    const newDay = previous ? dayOf(previous.time) !== dayOf(message.time) : begin
+    return {
+      message,
+      day: newDay ? dayLabel(message.time) : undefined,
+      unread: i === divider ? messages.slice(i).filter((m) => !m.out).length : undefined,
+      first: newDay || i === divider || !previous || !together(previous, message),
+      last: !next || i + 1 === divider || dayOf(next.time) !== dayOf(message.time) || !together(message, next),
+    }
+  })
+}
+
+function together(a: Message, b: Message): boolean {
+  return a.out === b.out && Math.abs(b.time - a.time) < RUN_MS
+}

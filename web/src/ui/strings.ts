@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * Every word that the app shows, in one place, so that there can be other
+ * languages. What depends on a number or a name is a function.
+ */
+export const t = {
+  app: 'bavard',
+  close: 'Close',
+  back: 'Back',
+  cancel: 'Cancel',
+  copy: 'Copy',
+  copied: 'Copied',
+  you: 'You',
+
+  chats: 'Chats',
+  newChat: 'New chat',
+  yourProfile: 'You',
+  search: 'Search chats',
+  clearSearch: 'Clear search',
+  nothingFound: 'No chat with that name',
+  sayHello: 'Say hello',
+  wantsToConnect: 'Wants to connect with you',
+  typing: 'typing…',
+  online: 'online',
+  draft: 'Draft:',
+  unread: (n: number) => (n === 1 ? '1 unread message' : `${n} unread messages`),
+  noChats: 'No chats yet',
+  noChatsHint: 'Start one with somebody’s address, or send them your link.',
+  pickChat: 'Pick a chat, or start a new one.',
+  tagline: 'Chat that arrives.',
+
+  addressOrLink: 'Address or link',
+  addressExample: (domain: string) => `anna@${domain}`,
+  startChat: 'Start chat',
+  notAnAddress: 'That is neither an address nor a link. An address looks like anna@example.org.',
+  thatIsYou: 'That is your own address.',
+  contacts: 'Contacts',
+  yourLink: 'Your link',
+  yourLinkHint: 'Whoever has an account here and opens it can write to you.',
+  copyLink: 'Copy link',
+  shareLink: 'Share',
+
+  messagesWith: (name: string) => `Messages with ${name}`,
+  message: 'Message',
+  writeTo: (name: string) => `Message ${name}`,
+  send: 'Send',
+  unreadDivider: (n: number) => (n === 1 ? '1 unread message' : `${n} unread messages`),
+  loadingOlder: 'Loading older messages…',
+  beginning: (name: string) => `This is the beginning of your chat with ${name}.`,
+  emptyChat: (name: string) => `Nothing here yet. Say hello to ${name}.`,
+  olderWait: 'Older messages come when you are connected.',
+  toNewest: 'To the newest message',
+  readMore: 'Read more',
+  today: 'Today',
+  yesterday: 'Yesterday',
+  tooLong: 'That is too long for one message.',
+  notKept: 'This device could not keep the message. Is its storage full?',
+  saidBy: (name: string) => `${name}:`,
+
+  tick: {
+    refused: 'Not sent',
+    waiting: 'Waiting to be sent',
+    sent: 'Sent',
+    delivered: 'Delivered',
+    read: 'Read',
+  },
+  notSent: 'Not sent.',
+  refusal: (condition: string, text: string): string => {
+    switch (condition) {
+      case 'item-not-found':
+      case 'service-unavailable':
+      case 'recipient-unavailable':
+        return 'There is nobody with this address.'
+      case 'remote-server-not-found':
+      case 'remote-server-timeout':
+        return 'Their server cannot be reached.'
+      case 'forbidden':
+      case 'not-allowed':
+      case 'not-acceptable':
+        return 'They do not take messages from you.'
+      case 'policy-violation':
+      case 'resource-constraint':
+        return text || 'The server does not take it now.'
+      default:
+        return text || 'The server did not take it.'
+    }
+  },
+  retry: 'Try again',
+  delete: 'Delete',
+
+  request: (name: string) => `${name} wants to see when you are online.`,
+  allow: 'Allow',
+  notNow: 'Not now',
+
+  strip: {
+    offline: 'You are offline',
+    offlineHint: 'Messages wait here and go out when you are back.',
+    unreachable: 'The server cannot be reached',
+    restarting: 'The server is restarting',
+    overloaded: 'The server is busy',
+    connecting: 'Connecting…',
+    trying: 'Trying now…',
+    again: (seconds: number) => (seconds <= 1 ? 'Trying again in a second.' : `Trying again in ${seconds} s.`),
+    lastContact: (time: string) => `Last contact ${time}.`,
+    tryNow: 'Try now',
+    conflict: 'bavard is in use somewhere else',
+    conflictHint: 'Another program took over this connection.',
+    useHere: 'Use here',
+    credentials: 'The server does not accept this account’s password',
+    credentialsHint: 'It may have been changed on another device.',
+    update: 'A new version of bavard is ready.',
+    reload: 'Reload',
+  },
+
+  invite: {
+    title: 'Welcome to bavard',
+    lead: 'You are invited. What shall others call you?',
+    name: 'Your name',
+    start: 'Start chatting',
+    starting: 'One moment…',
+    privacy: 'No phone number, no e-mail, no password. Not end-to-end encrypted yet.',
+    spent: 'This invite no longer works',
+    spentHint: 'It has been used, or its time is over. Ask for a new one.',
+    unreachable: 'The server cannot be reached right now. Your invite is still good.',
+    refused: (text: string) => (text ? `The server said no: ${text}` : 'The server said no.'),
+    already: (name: string) => `You are here already, as ${name}.`,
+    alreadyHint: 'This invite stays unused: you can send it to somebody else.',
+    toChats: 'To my chats',
+    haveAccount: 'I have an account',
+  },
+  login: {
+    title: 'Welcome to bavard',
+    lead: 'New here? Open the invite link that somebody sent you: it is all you need.',
+    have: 'With an account',
+    address: 'Address',
+    password: 'Password',
+    enter: 'Log in',
+    entering: 'One moment…',
+    wrong: 'The server does not accept this address and password.',
+    unreachable: 'The server cannot be reached right now.',
+    badAddress: 'An address looks like anna@example.org.',
+  },
+  me: {
+    title: 'You',
+    address: 'Address',
+    otherDevice: 'On another device',
+    otherDeviceHint: 'Log in there, or in any XMPP app, with your address and this password.',
+    password: 'Password',
+    show: 'Show',
+    hide: 'Hide',
+    logOut: 'Log out',
+    logOutTitle: 'Log out on this device?',
+    logOutHint:
+      'Chats on this device are deleted; the server keeps them. You need your address and password to come back: without the password the account is lost.',
+    logOutSure: 'Log out and delete',
+    waiting: (n: number) => (n === 1 ? '1 message was not sent yet and will be lost.' : `${n} messages were not sent yet and will be lost.`),
+  },
+  broken: {
+    title: 'bavard cannot start',
+    store: 'This browser does not let it keep anything. A private window may be the reason.',
+    insecure: 'It needs a secure address: https, or localhost.',
+  },
+}

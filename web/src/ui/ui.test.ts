@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { describe, expect, it } from 'vitest'
+import { dayLabel, initials, isJustEmoji, parts, whenLabel } from './format'
+
+describe('texts', () => {
+  it.each([
+    ['see https://a.example/x, ok', ['see ', '>https://a.example/x', ', ok']],
+    ['(http://a.example/b)', ['(', '>http://a.example/b', ')']],
+    ['https://a.example/b_(c)', ['>https://a.example/b_(c)']],
+    ['https://a.example.', ['>https://a.example', '.']],
+    ['javascript:alert(1) data:text/html,x', ['javascript:alert(1) data:text/html,x']],
+    ['xhttps://no', ['xhttps://no']],
+    ['https://', ['https://']],
+    ['no link', ['no link']],
+    ['', []],
+  ])('%s', (text, expected) => {
+    expect(parts(text).map((p) => (p.href ? '>' : '') + p.text)).toEqual(expected)
+  })
+
+  it('of few emoji are shown large', () => {
+    for (const yes of ['😀', '👩‍👩‍👧', '❤️ 🎉', '🇫🇷🇩🇪🇪🇸']) expect(isJustEmoji(yes)).toBe(true)
+    for (const no of ['', '1', 'a😀', '😀😀😀😀', '#']) expect(isJustEmoji(no)).toBe(false)
+  })
+
+  it('give initials', () => {
+    expect(['Zoë Müller', 'anna', 'zoe.muller', '', '张伟', 'Ada M. Lovelace'].map(initials)).toEqual(['ZM', 'A', 'ZM', '?', '张', 'AL'])
+  })
+})
+
+describe('days', () => {
+  const now = new Date(2026, 4, 15, 10).getTime()
+  const at = (day: number, month = 4, year = 2026): number => new Date(year, month, day, 23, 59).getTime()
+
+  it('are named as people name them', () => {
+    expect([at(15), at(14), at(11), at(1), at(1, 0, 2024)].map((d) => dayLabel(d, now))).toEqual([
+      'Today',
+      'Yesterday',
+      'Monday',
+      'Friday, May 1',
+      'January 1, 2024',
+    ])
+    expect([at(14), at(11), 0].map((d) => whenLabel(d, now))).toEqual(['Yesterday', 'Monday', ''])
+  })
+})

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { readResult, type Incoming } from './message'
+import { NS } from './ns'
+import { token } from './random'
+import type { Session } from './session'
+import { xml } from './xml'
+
+export interface ArchiveQuery {
+  /** Only the conversation with this bare address. */
+  with?: string
+  /** Forwards from behind this archive id. */
+  after?: string
+  /** Backwards from before this archive id; "" from the end. */
+  before?: string
+  max: number
+}
+
+export interface ArchivePage {
+  /** Oldest first. Entries that are no messages of a conversation are left out. */
+  entries: Incoming[]
+  /** The archive ids at the ends of the page, also of entries left out. */
+  first: string | undefined
+  last: string | undefined
+  /** There is nothing more in the direction of the query. */
+  complete: boolean
+}
+
+/**
+ * Asks our archive for a page (XEP-0313 §query @1.1.3, paging by XEP-0059).
+ * Rejects with StanzaError "item-not-found" when the id to start from is no
+ * longer there.
+ */
+export async function queryArchive(session: Session, query: ArchiveQuery): Promise<ArchivePage> {
+  const queryid = token(8)
+  const entries: Incoming[] = []
+  const stop = session.collect(queryid, (result) => {
+    const read = readResult(result, session.account)
+    if (read && entries.length < query.max) entries.push(read)
+  })
+  const field = (name: string, value: string, type?: string) =>
+    xml('field', { var: name, type }, xml('value', {}, value))
+  const form =
+    query.with !== undefined &&
+    xml('x', { xmlns: NS.data, type: 'submit' }, field('FORM_TYPE', NS.mam, 'hidden'), field('with', query.with))
+  const paging = xml(
+    'set',
+    { xmlns: NS.rsm },
+    xml('max', {}, String(query.max)),
+    query.after !== undefined && xml('after', {}, query.after),
+    query.before !== undefined && xml('before', {}, query.before),
+  )
+  try {
+    const answer = await session.ask('set', xml('query', { xmlns: NS.mam, queryid }, form, paging))
+    const fin = answer.child('fin', NS.mam)
+    const set = fin?.child('set', NS.rsm)
+    return {
+      entries,
+      first: set?.childText('first'),
+      last: set?.childText('last'),
+      complete: ['true', '1'].includes(fin?.attr('complete') ?? ''),
+    }
+  } finally {
+    stop()
+  }
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { backoff } from './backoff'
+import { StreamFailure } from './errors'
+import { domain } from './jid'
+import { authenticate, bind, resume, type Credentials } from './negotiate'
+import { Session, type SessionEvents } from './session'
+import { Stream } from './stream'
+import type { Dial } from './transport'
+
+/** Why there is no connection, as a person is told. */
+export type Problem =
+  | 'offline' // this device has no network
+  | 'unreachable' // the server does not answer
+  | 'overloaded' // it asks us to come later
+  | 'restarting' // it said that it goes down
+
+export type LinkState =
+  | { kind: 'idle' }
+  | { kind: 'connecting'; problem?: Problem | undefined }
+  | { kind: 'live' }
+  | { kind: 'waiting'; problem: Problem; until: number }
+  | { kind: 'stopped'; reason: 'conflict' | 'credentials' }
+
+export interface LinkOptions extends SessionEvents {
+  credentials: Credentials
+  /** The resource to bind: stable for this device. */
+  resource: string
+  /** Where to dial, in order of preference; asked anew for each attempt. */
+  addresses: () => string[]
+  dial: Dial
+  online: () => boolean
+  /** Whether somebody is looking at the app. */
+  watched: () => boolean
+  random?: () => number
+  state: (state: LinkState) => void
+  /** A session began; resumed says whether it goes on where it was. */
+  session: (session: Session, resumed: boolean) => void
+}
+
+const NEGOTIATE_MS = 15_000
+const TICK_MS = 2_500
+/** Unanswered for so long, a connection counts as dead. */
+const DEAD_MS = 10_000
+const DEAD_UNWATCHED_MS = 30_000
+/** Silent for so long, it is asked. */
+const SILENT_MS = 30_000
+const SILENT_UNWATCHED_MS = 60_000
+/** A connection that held so long was a good one: the next failure starts afresh. */
+const GOOD_MS = 10_000
+
+/** Keeps a session alive over whatever connections there are. */
+export class Link {
+  private running = false
+  private stream: Stream | undefined
+  private session: Session | undefined
+  private wake: (() => void) | undefined
+  private failures = 0
+  private failingSince = 0
+  private next = 0
+  private elsewhere: string | undefined
+  private current: LinkState = { kind: 'idle' }
+  /** When the server was last heard, in ms since the epoch; 0 for never. */
+  lastContact = 0
+
+  constructor(private readonly options: LinkOptions) {}
+
+  get state(): LinkState {
+    return this.current
+  }
+
+  /** The session to send on, while there is a connection. */
+  get live(): Session | undefined {
+    return this.current.kind === 'live' ? this.session : undefined
+  }
+
+  start(): void {
+    if (this.running) return
+    this.running = true
+    void this.run()
+  }
+
+  /** Ends the session for good. */
+  stop(): void {
+    this.running = false
+    this.stream?.close()
+    this.wake?.()
+  }
+
+  /** Somebody pressed "try now" or "use here". */
+  retry(): void {
+    if (this.current.kind === 'stopped') this.start()
+    else this.nudge()
+  }
+
+  /** The network came back, or the page was looked at: try at once, or see whether the connection still lives. */
+  nudge(): void {
+    if (this.current.kind === 'waiting') this.wake?.()
+    else if (this.current.kind === 'live' && this.stream && Date.now() - this.stream.heard > 2_000) this.session?.askAck()
+  }
+
+  /** The browser says that the network is gone. It may be wrong: ask. */
+  doubt(): void {
+    if (this.current.kind === 'live') this.session?.askAck()
+    else if (this.current.kind === 'waiting') this.set({ ...this.current, problem: 'offline' })
+  }
+
+  private async run(): Promise<void> {
+    let problem: Problem | undefined
+    while (this.running) {
+      this.set({ kind: 'connecting', problem })
+      const failure = await this.attempt()
+      if (!this.running) break
+      if (stops(failure)) {
+        this.running = false
+        this.session?.finish()
+        this.session = undefined
+        this.set({ kind: 'stopped', reason: failure.condition === 'conflict' ? 'conflict' : 'credentials' })
+        return
+      }
+      problem = this.options.online() ? problemOf(failure) : 'offline'
+      await this.wait(problem)
+    }
+    this.session?.finish()
+    this.session = undefined
+    this.set({ kind: 'idle' })
+  }
+
+  /** One connection, from dialling to its end. */
+  private async attempt(): Promise<StreamFailure> {
+    const { credentials, dial } = this.options
+    const stream = (this.stream = new Stream(dial, this.address(), domain(credentials.jid)))
+    const deadline = setTimeout(() => stream.fail(new StreamFailure('silent')), NEGOTIATE_MS)
+    let liveSince = 0
+    try {
+      await this.negotiate(stream)
+      clearTimeout(deadline)
+      liveSince = Date.now()
+      this.set({ kind: 'live' })
+      const watch = setInterval(() => this.watch(stream), TICK_MS)
+      const failure = await stream.ended
+      clearInterval(watch)
+      this.elsewhere = failure.elsewhere
+      return failure
+    } catch (e) {
+      const failure = e instanceof StreamFailure ? e : new StreamFailure('protocol', '', String(e))
+      stream.fail(failure)
+      return failure
+    } finally {
+      clearTimeout(deadline)
+      this.session?.detach()
+      this.stream = undefined
+      if (liveSince > 0) this.lastContact = Math.max(liveSince, stream.heard)
+      if (liveSince > 0 && Date.now() - liveSince >= GOOD_MS) this.failures = 0
+      if (this.failures === 0) this.failingSince = Date.now()
+      this.failures++
+      if (liveSince === 0) this.next++
+    }
+  }
+
+  private async negotiate(stream: Stream): Promise<void> {
+    const { credentials } = this.options
+    await authenticate(stream, credentials)
+    this.lastContact = Date.now()
+    const former = this.session
+    if (former?.resumeId !== undefined) {
+      await former.settle() // what still comes in from the old connection counts
+      const answer = await resume(stream, former.resumeId, former.handled)
+      if (answer.resumed) {
+        former.resumed(stream, answer.h)
+        this.options.session(former, true)
+        return
+      }
+      former.finish(answer.h)
+    } else {
+      await former?.settle()
+      former?.finish()
+    }
+    this.session = undefined
+    const session = new Session(await bind(stream, credentials, this.options.resource), this.options)
+    this.session = session
+    session.begin(stream)
+    this.options.session(session, false)
+  }
+
+  /** Looks whether the connection still lives. */
+  private watch(stream: Stream): void {
+    const now = Date.now()
+    this.lastContact = stream.heard
+    const watched = this.options.watched()
+    const asked = this.session?.askedAt
+    if (asked !== undefined && now - asked > (watched ? DEAD_MS : DEAD_UNWATCHED_MS)) {
+      stream.fail(new StreamFailure('silent'))
+    } else if (asked === undefined && now - stream.heard > (watched ? SILENT_MS : SILENT_UNWATCHED_MS)) {
+      this.session?.askAck()
+    }
+  }
+
+  private address(): string {
+    const to = this.elsewhere
+    this.elsewhere = undefined
+    const addresses = this.options.addresses()
+    const secure = addresses[0]?.startsWith('wss:')
+    // Threat: a redirect must not lead out of TLS.
+    if (to !== undefined && /^wss?:\/\//.test(to) && (!secure || to.startsWith('wss:'))) return to
+    return addresses[this.next % addresses.length] ?? ''
+  }
+
+  private async wait(problem: Problem): Promise<void> {
+    const age = Date.now() - this.failingSince
+    const attempt = problem === 'overloaded' ? this.failures + 4 : this.failures
+    const watched = this.options.watched() && problem !== 'overloaded'
+    const delay = backoff(attempt, age, watched, this.options.random ?? Math.random)
+    this.set({ kind: 'waiting', problem, until: Date.now() + delay })
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, delay)
+      this.wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+    this.wake = undefined
+  }
+
+  private set(state: LinkState): void {
+    this.current = state
+    this.options.state(state)
+  }
+}
+
+/** Failures after which trying again by itself would only do harm. */
+function stops(failure: StreamFailure): boolean {
+  return failure.fault === 'credentials' || (failure.fault === 'closed' && failure.condition === 'conflict')
+}
+
+function problemOf(failure: StreamFailure): Problem {
+  switch (failure.condition) {
+    case 'system-shutdown':
+      return 'restarting'
+    case 'resource-constraint':
+    case 'policy-violation':
+    case 'temporary-auth-failure':
+      return 'overloaded'
+    default:
+      return 'unreachable'
+  }
+}

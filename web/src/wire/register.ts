@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { NS } from './ns'
+import type { Stream } from './stream'
+import { xml } from './xml'
+
+/**
+ * Shows an invite to the server on a fresh stream (XEP-0445 §preauth-ibr
+ * @0.2.0). Rejects with StanzaError when it is not, or no longer, good. The
+ * invite is spent only by register.
+ */
+export async function showInvite(stream: Stream, invite: string): Promise<void> {
+  await stream.open()
+  await stream.ask('set', xml('preauth', { xmlns: NS.pars, token: invite }))
+}
+
+export interface Registration {
+  username: string
+  password: string
+  /** What others will read. */
+  name: string
+}
+
+/** Makes the account (XEP-0077 §usecases-register @2.4). Rejects with StanzaError "conflict" when the name is taken. */
+export async function register(stream: Stream, who: Registration): Promise<void> {
+  const query = xml(
+    'query',
+    { xmlns: NS.register },
+    xml('username', {}, who.username),
+    xml('password', {}, who.password),
+    xml('name', {}, who.name),
+  )
+  await stream.ask('set', query)
+}

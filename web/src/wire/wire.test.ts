@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { describe, expect, it } from 'vitest'
+import { backoff } from './backoff'
+import { encode64 } from './base64'
+import { Counters } from './counters'
+import { readHostMeta } from './discover'
+import { person, readAddress } from './jid'
+import { buildChat, buildReceipt, readMessage, readResult } from './message'
+import { Scram } from './scram'
+import { parseXml } from './xml'
+
+const utf8 = (s: string): string => encode64(new TextEncoder().encode(s))
+
+describe('SCRAM-SHA-256', () => {
+  // RFC 7677 §3.
+  const scram = (): Scram => new Scram('user', 'pencil', 'rOprNGfwEbeRWgbNEkqO')
+  const challenge = utf8('r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096')
+
+  it('speaks the conversation of the specification', async () => {
+    const s = scram()
+    expect(s.first()).toBe(utf8('n,,n=user,r=rOprNGfwEbeRWgbNEkqO'))
+    expect(await s.respond(challenge)).toBe(
+      utf8(
+        'c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=',
+      ),
+    )
+    s.verify(utf8('v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4='))
+  })
+
+  it('does not believe a server that does not prove itself', async () => {
+    const s = scram()
+    expect(() => s.verify(utf8('v=x'))).toThrow()
+    await s.respond(challenge)
+    expect(() => s.verify(utf8('v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5='))).toThrow()
+    expect(() => s.verify('')).toThrow()
+  })
+
+  it.each([
+    ['another nonce', 'r=other,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096'],
+    ['our nonce only', 'r=rOprNGfwEbeRWgbNEkqO,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096'],
+    ['too few iterations', 'r=rOprNGfwEbeRWgbNEkqOx,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=1'],
+    ['too many iterations', 'r=rOprNGfwEbeRWgbNEkqOx,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=100000000'],
+    ['an extension that must be understood', 'm=x,r=rOprNGfwEbeRWgbNEkqOx,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096'],
+  ])('refuses %s', async (_what, message) => {
+    await expect(scram().respond(utf8(message))).rejects.toThrow()
+  })
+})
+
+describe('counters', () => {
+  it('give back what an acknowledgement newly covers', () => {
+    const c = new Counters()
+    c.sent('a', 'A')
+    c.sent('b', undefined)
+    c.sent('c', 'C')
+    expect(c.ack(2)).toEqual(['A'])
+    expect(c.ack(2)).toEqual([])
+    expect(c.unacked().map((s) => s.frame)).toEqual(['c'])
+    expect(c.ack(3)).toEqual(['C'])
+  })
+
+  it('refuse an acknowledgement of what was never sent, or that goes back', () => {
+    const c = new Counters()
+    c.sent('a', 'A')
+    expect(c.ack(2)).toBeUndefined()
+    expect(c.ack(NaN)).toBeUndefined()
+    expect(c.ack(1)).toEqual(['A'])
+    expect(c.ack(0)).toBeUndefined()
+  })
+
+  it('wrap at 2^32', () => {
+    const c = new Counters()
+    c.received(2 ** 32 - 1)
+    c.received(2)
+    expect(c.handled).toBe(1)
+  })
+})
+
+describe('addresses', () => {
+  it.each([
+    ['bob', 'bob@home'],
+    ['Bob', 'bob@home'],
+    ['  bob@Elsewhere.example ', 'bob@elsewhere.example'],
+    ['xmpp:bob@localhost', 'bob@localhost'],
+    ['xmpp:bob@localhost?message;body=hi', 'bob@localhost'],
+    ['http://localhost:5280/c/bob@localhost', 'bob@localhost'],
+    ['https://chat.example.org/c/bob%40localhost', 'bob@localhost'],
+    ['/c/bob@localhost', 'bob@localhost'],
+    ['bob@localhost/phone', 'bob@localhost'],
+    ['zoë@localhost', 'zoë@localhost'],
+  ])('understands %s', (typed, jid) => {
+    expect(readAddress(typed, 'home')).toBe(jid)
+  })
+
+  it.each(['', ' ', '@', 'a@', '@b', 'a b', 'a@b c', 'a@@b', 'https://example.org/', 'a<b@c', 'a@-b'])('does not understand %j', (typed) => {
+    expect(readAddress(typed, 'home')).toBeUndefined()
+  })
+
+  it('are compared in lower case', () => {
+    expect(person('Alice@LocalHost')).toBe('alice@localhost')
+  })
+})
+
+describe('messages', () => {
+  const me = 'me@localhost'
+
+  it('that were built can be read', () => {
+    const m = readMessage(parseXml(buildChat('bob@localhost', 'id1', 'a < b\n😀')), me)
+    expect(m).toMatchObject({
+      peer: 'bob@localhost',
+      mine: true,
+      id: 'id1',
+      originId: 'id1',
+      body: 'a < b\n😀',
+      asksReceipt: true,
+      markable: true,
+      chatState: 'active',
+    })
+    expect(readMessage(parseXml(buildReceipt('bob@localhost', 'id2', 'id1')), me)).toMatchObject({ received: 'id1', body: undefined })
+  })
+
+  it('take their archive id only from our own archive', () => {
+    const m = parseXml(
+      `<message xmlns='jabber:client' from='bob@localhost/x' to='me@localhost' type='chat'><body>hi</body>` +
+        `<stanza-id xmlns='urn:xmpp:sid:0' by='bob@localhost' id='forged'/><stanza-id xmlns='urn:xmpp:sid:0' by='me@localhost' id='true'/></message>`,
+    )
+    expect(readMessage(m, me)?.archiveId).toBe('true')
+  })
+
+  const carbon = (from: string, kind: string, inner: string): string =>
+    `<message xmlns='jabber:client' from='${from}' to='me@localhost/here'><${kind} xmlns='urn:xmpp:carbons:2'>` +
+    `<forwarded xmlns='urn:xmpp:forward:0'>${inner}</forwarded></${kind}></message>`
+  const sent = `<message xmlns='jabber:client' from='me@localhost/phone' to='bob@localhost' type='chat'><body>from my phone</body></message>`
+
+  it('come as carbons of what another device sent and received', () => {
+    expect(readMessage(parseXml(carbon(me, 'sent', sent)), me)).toMatchObject({ peer: 'bob@localhost', mine: true, body: 'from my phone' })
+    const received = sent.replace('me@localhost/phone', 'bob@localhost/x').replace("to='bob@localhost'", "to='me@localhost/phone'")
+    expect(readMessage(parseXml(carbon(me, 'received', received)), me)).toMatchObject({ peer: 'bob@localhost', mine: false })
+  })
+
+  // Threat: forged carbons.
+  it('are not believed as carbons from anybody else, or about anybody else', () => {
+    expect(readMessage(parseXml(carbon('eve@localhost', 'sent', sent)), me)?.body).toBeUndefined()
+    const others = sent.replace('me@localhost/phone', 'carol@localhost')
+    expect(readMessage(parseXml(carbon(me, 'sent', others)), me)).toBeUndefined()
+  })
+
+  it('of rooms and headlines are left to others', () => {
+    expect(readMessage(parseXml(`<message xmlns='jabber:client' from='r@muc' type='groupchat'><body>x</body></message>`), me)).toBeUndefined()
+  })
+
+  it('out of the archive carry its id and time', () => {
+    const result = parseXml(
+      `<result xmlns='urn:xmpp:mam:2' queryid='q' id='a1'><forwarded xmlns='urn:xmpp:forward:0'>` +
+        `<delay xmlns='urn:xmpp:delay' stamp='2026-01-02T03:04:05Z'/>` +
+        `<message xmlns='jabber:client' from='bob@localhost/x' to='me@localhost' type='chat' id='m1'><body>hi</body></message></forwarded></result>`,
+    )
+    expect(readResult(result, me)).toMatchObject({ archiveId: 'a1', stamp: Date.UTC(2026, 0, 2, 3, 4, 5), id: 'm1' })
+  })
+
+  // Threat: forged delays.
+  it('believe only our own server about delays', () => {
+    const m = (from: string): string =>
+      `<message xmlns='jabber:client' from='bob@localhost/x' type='chat'><body>x</body><delay xmlns='urn:xmpp:delay' from='${from}' stamp='2020-01-01T00:00:00Z'/></message>`
+    expect(readMessage(parseXml(m('bob@localhost')), me)?.stamp).toBeUndefined()
+    expect(readMessage(parseXml(m('localhost')), me)?.stamp).toBe(Date.UTC(2020, 0, 1))
+  })
+})
+
+describe('discovery', () => {
+  const links = (...hrefs: string[]): unknown => ({
+    links: [...hrefs.map((href) => ({ rel: 'urn:xmpp:alt-connections:websocket', href })), { rel: 'lrdd', href: 'wss://no' }, null, 3],
+  })
+
+  it('reads WebSocket addresses in their order', () => {
+    expect(readHostMeta(links('wss://b/x', 'ws://a/x', 'wss://b/x', 'https://c', 'nonsense'), false)).toEqual(['wss://b/x', 'ws://a/x'])
+    expect(readHostMeta(links('wss://b/x', 'ws://a/x'), true)).toEqual(['wss://b/x'])
+    expect(readHostMeta(undefined, true)).toEqual([])
+  })
+})
+
+describe('backoff', () => {
+  it('stays within 2 s at first while watched, and within 30 s always', () => {
+    for (let attempt = 1; attempt < 40; attempt++) {
+      expect(backoff(attempt, 5_000, true, () => 0.999)).toBeLessThanOrEqual(2_000)
+      expect(backoff(attempt, 60_000, true, () => 0.999)).toBeLessThanOrEqual(30_000)
+      expect(backoff(attempt, 0, false, () => 0.999)).toBeLessThanOrEqual(30_000)
+      expect(backoff(attempt, 0, false, () => 0)).toBe(0)
+    }
+  })
+})
