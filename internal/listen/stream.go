@@ -87,13 +87,20 @@ type Stream struct {
 	loopback bool
 
 	write struct {
-		sync.Mutex
+		turn         // guards what follows and the writing
 		opened bool  // our header of the current stream was sent
 		broken error // a write failed: nothing can follow
 	}
 	closing sync.Once
 	cut     sync.Once
 }
+
+// turn is a mutex of which a wait may be long: a channel, so that fake time
+// passes meanwhile in tests.
+type turn chan struct{}
+
+func (t turn) Lock()   { t <- struct{}{} }
+func (t turn) Unlock() { <-t }
 
 // Errors of a Stream.
 var (
@@ -104,10 +111,12 @@ var (
 )
 
 func (s *Server) newStream(conn *timedConn, p *pass, remote net.Addr) *Stream {
-	return &Stream{
+	st := &Stream{
 		id: s.lastID.Add(1), server: s, conn: conn, pass: p, remote: remote,
 		loopback: addrOf(remote).IsLoopback(),
 	}
+	st.write.turn = make(turn, 1)
+	return st
 }
 
 // ID names the connection in logs.
