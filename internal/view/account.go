@@ -65,6 +65,7 @@ func (t *txn) accountCreate(c *command.AccountCreate) (command.Outcome, error) {
 	}
 	rec := accountRecord{id: t.meta.nextID, created: t.meta.time, name: c.Name, credentials: creds}
 	t.meta.nextID++
+	t.meta.people++
 	t.accounts[c.Jid] = rec.id
 	t.put(accountKey(c.Jid), rec.append(nil))
 	if err := t.introduce(c.Jid, &invite); err != nil {

@@ -75,6 +75,9 @@ func (a *applier) loadAccounts() error {
 	if err := errors.Join(it.Error(), it.Close()); err != nil {
 		return a.v.damaged(err)
 	}
+	if n := a.v.published.Load().people; n != uint64(len(a.accounts)) {
+		return a.v.damaged(corruptf("%d accounts, not %d", len(a.accounts), n))
+	}
 	return nil
 }
 

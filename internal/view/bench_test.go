@@ -47,10 +47,12 @@ type traffic struct {
 	sent uint64
 	h    []uint32
 	at   int64
+	step int64 // milliseconds per batch
+	one  bool  // u1 takes part in each
 }
 
 func newTraffic(accounts int) *traffic {
-	return &traffic{rng: rand.New(rand.NewPCG(1, 2)), n: accounts, h: make([]uint32, accounts), at: start.UnixMilli()}
+	return &traffic{rng: rand.New(rand.NewPCG(1, 2)), n: accounts, h: make([]uint32, accounts), at: start.UnixMilli(), step: 20}
 }
 
 func (g *traffic) batch(b *testing.B, size int) [][]byte {
@@ -62,13 +64,18 @@ func (g *traffic) batch(b *testing.B, size int) [][]byte {
 		}
 		out[i] = raw
 	}
-	g.at += 20
+	g.at += g.step
 	return out
 }
 
 func (g *traffic) message() *command.Command {
 	g.sent++
 	from, to := g.rng.IntN(g.n), g.rng.IntN(g.n)
+	if g.one && g.sent%2 == 0 {
+		from = 1
+	} else if g.one {
+		to = 1
+	}
 	var seed [16]byte
 	binary.BigEndian.PutUint64(seed[:], g.sent)
 	sum := sha256.Sum256(seed[:])
@@ -136,13 +143,12 @@ func BenchmarkApply(b *testing.B) {
 func BenchmarkArchive(b *testing.B) {
 	v, rev := benchCell(b, 20)
 	g := newTraffic(20)
-	total := 0
-	for total < 100_000*10 {
+	g.one, g.step = true, 60_000
+	for range 100 {
 		rev++
 		if _, err := v.Apply(Batch{Revision: rev, Commands: g.batch(b, 1000)}); err != nil {
 			b.Fatal(err)
 		}
-		total += 1000
 	}
 	if err := v.Flush(); err != nil {
 		b.Fatal(err)
@@ -150,16 +156,20 @@ func BenchmarkArchive(b *testing.B) {
 	for name, q := range map[string]state.Query{
 		"all/last":  {Account: at("u1"), Backward: true},
 		"peer/last": {Account: at("u1"), Backward: true, With: at("u2")},
-		"all/start": {Account: at("u1"), Start: start.Add(10 * time.Second)},
+		"all/from":  {Account: at("u1"), Start: start.Add(60 * time.Minute)},
 	} {
 		b.Run(name, func(b *testing.B) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
 			b.ReportAllocs()
+			cpu := threadTime(b)
 			for b.Loop() {
 				p, err := v.Archive(context.Background(), q)
 				if err != nil || len(p.Entries) != 50 {
 					b.Fatal(len(p.Entries), err)
 				}
 			}
+			b.ReportMetric(float64((threadTime(b)-cpu).Microseconds())/float64(b.N), "cpu-µs/page")
 		})
 	}
 }

@@ -306,6 +306,17 @@ func TestScrubFindsHoles(t *testing.T) {
 	}
 }
 
+// An account that is gone is found at the start.
+func TestOpenFindsMissingAccount(t *testing.T) {
+	c := newCell(t, "ann", "bob")
+	if err := errors.Join(c.v.db.Delete(accountKey(at("bob")), pebble.NoSync), c.v.Flush(), c.v.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open("/view", Options{FS: c.fs}); !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("error %v", err)
+	}
+}
+
 // A flush is forced by what was applied, and OnFlush and Durable tell.
 func TestDurableFollows(t *testing.T) {
 	flushed := make(chan struct{}, 1)

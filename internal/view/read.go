@@ -246,10 +246,10 @@ type Stats struct {
 	CompactionDebt                         uint64 // bytes
 }
 
-// Stats for health and metrics.
+// Stats for health and metrics; zero when the view is closed.
 func (v *View) Stats() Stats {
-	durable, err := v.Durable()
-	if err != nil || v.enter() != nil {
+	durable, _ := v.Durable() // damage is told to the hook
+	if v.enter() != nil {
 		return Stats{}
 	}
 	defer v.leave()

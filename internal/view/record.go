@@ -126,6 +126,7 @@ type meta struct {
 	minute  int64  // last minute in the time table
 	bucket  uint32 // newest bucket of dedupe keys and streams
 	nextID  uint64 // next account id
+	people  uint64 // accounts that there are
 	chain   uint64 // hash chained over all writes
 	// The archive's records are only added, so that their number and the sum
 	// of their hashes tell whether any is missing or changed.
@@ -139,6 +140,7 @@ func (m *meta) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(m.minute))
 	dst = binary.BigEndian.AppendUint32(dst, m.bucket)
 	dst = binary.BigEndian.AppendUint64(dst, m.nextID)
+	dst = binary.BigEndian.AppendUint64(dst, m.people)
 	dst = binary.BigEndian.AppendUint64(dst, m.chain)
 	dst = binary.BigEndian.AppendUint64(dst, m.records)
 	return binary.BigEndian.AppendUint64(dst, m.sum)
@@ -152,6 +154,7 @@ func parseMeta(b []byte) (meta, error) {
 		minute:  int64(r.uint64()),
 		bucket:  r.uint32(),
 		nextID:  r.uint64(),
+		people:  r.uint64(),
 		chain:   r.uint64(),
 		records: r.uint64(),
 		sum:     r.uint64(),

@@ -92,14 +92,6 @@ func (s *sieve) room() *sievePart {
 	return &s.parts[n-1]
 }
 
-func (s *sieve) bytes() int64 {
-	var n int64
-	for i := range s.parts {
-		n += int64(8 * len(s.parts[i].words))
-	}
-	return n
-}
-
 // sieves tell, without a read, that a dedupe key is not in the view. What was
 // there at the start is sifted in the background; until that is done every key
 // is looked up.

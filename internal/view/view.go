@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -54,7 +55,8 @@ type Options struct {
 	Logger *slog.Logger
 	// FS holds the files; nil is the disk. For tests.
 	FS vfs.FS
-	// CacheBytes bounds the block cache; 0 means 64 MiB.
+	// CacheBytes bounds the block cache and the up to four times FlushBytes of
+	// writes that wait to be flushed, together; 0 means 128 MiB.
 	CacheBytes int64
 	// DedupeBytes bounds the filters that tell new messages from repeated ones
 	// without a read; 0 means 64 MiB, good for 32 million messages.
@@ -79,7 +81,7 @@ func (o *Options) defaults() {
 		o.FS = vfs.Default
 	}
 	if o.CacheBytes <= 0 {
-		o.CacheBytes = 64 << 20
+		o.CacheBytes = 128 << 20
 	}
 	if o.DedupeBytes <= 0 {
 		o.DedupeBytes = 64 << 20
@@ -103,6 +105,7 @@ type View struct {
 	published atomic.Pointer[meta] // as of the last committed batch
 	cell      atomic.Pointer[cellRecord]
 	counters  counters
+	logged    atomic.Int64 // Unix second of the last report
 
 	flushed struct {
 		sync.Mutex
@@ -175,9 +178,13 @@ func (v *View) damaged(err error) error {
 	return err
 }
 
+// report logs at most once a second: a full disk is met again and again.
 func (v *View) report(err error) {
 	v.counters.damages.Add(1)
-	v.log.Error("view damaged", "error", err)
+	now := time.Now().Unix()
+	if last := v.logged.Swap(now); last != now {
+		v.log.Error("view damaged", "error", err)
+	}
 	if v.opts.OnDamage != nil {
 		v.opts.OnDamage(err)
 	}

@@ -161,6 +161,18 @@ func (c *cellOf) archive(q state.Query) state.Page {
 	return p
 }
 
+// positionOf the message of this id in bob's archive.
+func (c *cellOf) positionOf(id string) command.Position {
+	c.t.Helper()
+	for _, e := range c.archive(state.Query{Account: at("bob")}).Entries {
+		if e.Message.Id == id {
+			return e.Position
+		}
+	}
+	c.t.Fatalf("no message %q", id)
+	return command.Position{}
+}
+
 // ids of the messages of a page.
 func ids(p state.Page) string {
 	var s string

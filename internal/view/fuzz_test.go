@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"google.golang.org/protobuf/proto"
+
+	"bavard/internal/command"
+	"bavard/internal/state"
+)
+
+// FuzzRecord: a record of any table decodes or is an error that says damage;
+// what decodes is encoded to the same again.
+func FuzzRecord(f *testing.F) {
+	c := newCell(f, "ann", "bob")
+	c.accept(on(message("ann/x", "bob", "m"), 1, 1))
+	c.accept(subscribing("ann", "bob", subscribeType))
+	c.accept(rosterSet("ann", at("bob"), "Bob", "a", "b"))
+	c.accept(invite("t", 2, start, "ann", "circle"))
+	c.accept(createWith("eve", "Eve", ""))
+	if err := c.v.each(func(key, value []byte) error {
+		f.Add(bytes.Clone(key), bytes.Clone(value))
+		return nil
+	}); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		if err := checkRecord(key, value); err != nil {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("error %v", err)
+			}
+			return
+		}
+		if again := reencoded(key, value); again != nil && !bytes.Equal(again, value) && checkRecord(key, again) != nil {
+			t.Fatalf("%x is encoded again as %x, which does not decode", value, again)
+		}
+	})
+}
+
+// reencoded decodes a good record and encodes it again, nil if there is
+// nothing to it.
+func reencoded(key, value []byte) []byte {
+	switch key[0] {
+	case tableArchive:
+		peer, incoming, _ := parseArchiveRecord(value)
+		return appendArchiveRecord(nil, peer, incoming)
+	case tableCircle:
+		m, _ := parseCircle(value)
+		return appendCircle(nil, m)
+	case tableMeta:
+		m, _ := parseMeta(value)
+		return m.append(nil)
+	case tableInvite:
+		i, _ := parseInvite(value)
+		return appendInvite(nil, &i)
+	case tableRoster:
+		c, _ := parseContact(value)
+		return c.append(nil)
+	case tableAccount:
+		a, _ := parseAccount(value)
+		return a.append(nil)
+	case tableRosterOf:
+		of, _ := parseRosterOf(value)
+		return of.append(nil)
+	case tableCell:
+		c, _ := parseCell(value)
+		return c.append(nil)
+	}
+	return nil
+}
+
+// FuzzApply: whatever bytes the journal holds, applying ends in an outcome or
+// in an error that stops, and never in a view that contradicts itself.
+func FuzzApply(f *testing.F) {
+	for _, cmd := range []*command.Command{
+		cellInit(), create("ann"), createWith("eve", "Eve", "token"), on(message("ann/x", "bob", "m"), 1, 1),
+		subscribing("ann", "bob", subscribeType), rosterSet("ann", at("bob"), "Bob", "a"), rosterRemove("ann", at("bob")),
+		invite("token", 2, start, "ann", "circle"),
+		{Request: &command.Command_Noop{}},
+		{Request: &command.Command_OfflineCursor{OfflineCursor: &command.OfflineCursor{Account: at("ann"), Position: make([]byte, 12)}}},
+		{Request: &command.Command_CredentialsSet{CredentialsSet: &command.CredentialsSet{Jid: at("ann")}}},
+	} {
+		f.Add(encode(f, cmd)[0])
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		v := memView(t, vfs.NewMem())
+		defer func() { _ = v.Close() }()
+		run(t, v, []Batch{{Revision: 1, Commands: encode(t, cellInit(), create("ann"), create("bob"))}})
+		for range 2 {
+			r, err := v.Apply(Batch{Revision: v.Applied().Revision + 1, Commands: [][]byte{raw, raw}})
+			if err != nil {
+				if !errors.Is(err, ErrBadCommand) && !errors.Is(err, ErrUnknownCommand) && !errors.Is(err, ErrOrder) {
+					t.Fatalf("error %v", err)
+				}
+				return
+			}
+			for _, o := range r.Outcomes {
+				if o.Verdict < command.Accepted || o.Verdict > command.Refused || (o.Verdict == command.Refused) != (o.Err != nil) {
+					t.Fatalf("outcome %+v", o)
+				}
+			}
+		}
+		if err := v.Scrub(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		checkRosters(t, v)
+		if _, err := v.Archive(t.Context(), state.Query{Account: at("ann")}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzRawMessage: the bytes kept of a message mean the same as the message.
+func FuzzRawMessage(f *testing.F) {
+	f.Add(encode(f, on(message("ann/x", "bob", "m"), 1, 1))[0])
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		reqs, err := decode(Batch{Revision: 1, Commands: [][]byte{raw}})
+		if err != nil || reqs[0].c.GetMessage() == nil {
+			return
+		}
+		m := &command.Message{}
+		if err := proto.Unmarshal(reqs[0].raw, m); err != nil || !proto.Equal(m, reqs[0].c.GetMessage()) {
+			t.Fatalf("%v: %v versus %v", err, m, reqs[0].c.GetMessage())
+		}
+	})
+}
