@@ -25,6 +25,8 @@ type engine struct {
 	open func(t *testing.T) Journal
 	// inject makes the attempts of journals opened later meet their fate.
 	inject func(func(Attempt) Fate)
+	// rival opens the journal as the same writer while j is open.
+	rival func(t *testing.T, j Journal)
 	// damage flips a bit in the stored batch at revision. The journal is closed.
 	damage func(t *testing.T, revision uint64)
 }
@@ -32,7 +34,12 @@ type engine struct {
 // run runs f over both engines.
 func run(t *testing.T, f func(t *testing.T, e *engine)) {
 	t.Run("memory", func(t *testing.T) { f(t, memoryEngine(t)) })
-	t.Run("etcd", func(t *testing.T) { t.Parallel(); f(t, etcdEngine(t, Options{})) })
+	t.Run("etcd", func(t *testing.T) {
+		t.Parallel()
+		// Small pieces, so that short tests see many of them; the tests of durability
+		// leave fsync on.
+		f(t, etcdEngine(t, Options{segment: 2 << 10, recent: 1 << 10, UnsafeNoFsync: true}))
+	})
 }
 
 func testContext(t testing.TB) context.Context {
@@ -71,6 +78,7 @@ func memoryEngine(t *testing.T) *engine {
 		return j
 	}
 	e.inject = func(f func(Attempt) Fate) { fault = f }
+	e.rival = func(t *testing.T, _ Journal) { e.open(t) }
 	e.damage = func(t *testing.T, revision uint64) {
 		if !c.Damage(revision) {
 			t.Fatalf("no revision %d", revision)
@@ -101,6 +109,14 @@ func etcdEngine(t *testing.T, opts Options) *engine {
 		return j
 	}
 	e.inject = func(f func(Attempt) Fate) { fault = f }
+	e.rival = func(t *testing.T, j Journal) {
+		s := &etcdStore{client: j.(*etcdJournal).client, key: batchPrefix + "a"}
+		a := newAppender(s, "a", j.Incarnation()+1, testLog(t))
+		if err := a.open(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(a.stop)
+	}
 	e.damage = func(t *testing.T, revision uint64) { damageDatabase(t, opts.etcdDir(), revision) }
 	return e
 }
