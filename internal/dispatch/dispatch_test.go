@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dispatch_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"bavard/internal/archive"
+	"bavard/internal/cell"
+	"bavard/internal/command"
+	"bavard/internal/dispatch"
+	"bavard/internal/jid"
+	"bavard/internal/journal"
+	"bavard/internal/route"
+	"bavard/internal/stanza"
+	"bavard/internal/state"
+	"bavard/internal/view"
+	"bavard/internal/xmlstream"
+)
+
+// phone is a device that keeps what it is handed.
+type phone struct {
+	mu       sync.Mutex
+	got      []route.Out
+	behind   bool
+	replaced bool
+}
+
+func (p *phone) Enqueue(o route.Out) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.got = append(p.got, o)
+}
+
+func (p *phone) Replaced() { p.mu.Lock(); defer p.mu.Unlock(); p.replaced = true }
+func (p *phone) Behind()   { p.mu.Lock(); defer p.mu.Unlock(); p.behind = true }
+
+// bodies of the messages it was handed, and the newest position.
+func (p *phone) bodies() ([]string, command.Position) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []string
+	var newest command.Position
+	for _, o := range p.got {
+		if _, rest, ok := strings.Cut(string(o.Rest), "<body>"); ok && o.Name == "message" {
+			body, _, _ := strings.Cut(rest, "</body>")
+			out = append(out, body)
+		}
+		if newest.Before(o.Position) {
+			newest = o.Position
+		}
+	}
+	return out, newest
+}
+
+// fixture is a cell of one node in memory with its hub.
+type fixture struct {
+	t    *testing.T
+	cell *cell.Cell
+	hub  *dispatch.Hub
+}
+
+// run gives f a fixture on fake time.
+func run(t *testing.T, f func(*fixture)) {
+	synctest.Test(t, func(t *testing.T) {
+		j, err := journal.OpenMemory("a", journal.ClusterOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := &fixture{t: t}
+		var hub atomic.Pointer[dispatch.Hub]
+		log := slog.New(slog.NewTextHandler(io.Discard, nil))
+		x.cell, err = cell.Open(t.Context(), cell.Options{
+			Journal: j, ViewDir: "view", View: view.Options{Domain: "localhost", FS: vfs.NewMem()}, Logger: log,
+			Events: func(e []state.Event) {
+				if h := hub.Load(); h != nil {
+					h.Offer(e)
+				}
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, _ := x.cell.ArchiveKey()
+		ids, err := archive.NewIDs(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.hub = dispatch.New(dispatch.Options{Domain: "localhost", View: x.cell, IDs: ids, Logger: log, Save: func(a string, p command.Position, _ bool) {
+			x.do(&command.Command{Request: &command.Command_OfflineCursor{OfflineCursor: &command.OfflineCursor{Account: a, Position: p.AppendTo(nil)}}})
+		}})
+		hub.Store(x.hub)
+		for _, a := range []string{"alice@localhost", "bob@localhost"} {
+			x.do(&command.Command{Request: &command.Command_AccountCreate{AccountCreate: &command.AccountCreate{Jid: a}}})
+		}
+		f(x)
+		x.hub.Close()
+		if err := x.cell.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (x *fixture) do(c *command.Command) {
+	x.t.Helper()
+	out, err := x.cell.Do(context.Background(), c)
+	if err != nil || out.Err != nil {
+		x.t.Fatalf("%v: %v %v", c, err, out.Err)
+	}
+}
+
+func (x *fixture) say(from, to, body string) {
+	x.t.Helper()
+	x.do(&command.Command{Request: &command.Command_Message{Message: &command.Message{
+		From: from, To: to, Type: command.MessageType_MESSAGE_TYPE_CHAT, Payload: []byte("<body>" + body + "</body>"), Flags: command.FlagBody,
+	}}})
+}
+
+func (x *fixture) connect(full string) (*phone, *dispatch.Resource) {
+	x.t.Helper()
+	p := &phone{}
+	j := mustJID(x.t, full)
+	r := x.hub.Register(j, p)
+	if r == nil {
+		x.t.Fatalf("%s was not registered", full)
+	}
+	return p, r
+}
+
+func mustJID(t *testing.T, s string) jid.JID {
+	t.Helper()
+	j, err := jid.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+func presence(full string) *xmlstream.Element {
+	return xmlstream.New(stanza.NSClient, "presence", "from", full)
+}
+
+func same(t *testing.T, got []string, from, to int) {
+	t.Helper()
+	if len(got) != to-from {
+		t.Fatalf("%d messages, want %d: %.200q", len(got), to-from, got)
+	}
+	for i, b := range got {
+		if want := fmt.Sprint(from + i); b != want {
+			t.Fatalf("message %d is %q, want %q", i, b, want)
+		}
+	}
+}
+
+// What waits comes in parts, each asked for by the ack of the one before; what
+// is said meanwhile comes after it, once.
+func TestFlushOfALongAbsence(t *testing.T) {
+	run(t, func(x *fixture) {
+		const waiting = 2500
+		for i := range waiting {
+			x.say("alice@localhost/a", "bob@localhost", fmt.Sprint(i))
+		}
+		p, r := x.connect("bob@localhost/b")
+		x.hub.Available(r, 0, presence("bob@localhost/b"))
+		synctest.Wait()
+		got, newest := p.bodies()
+		same(t, got, 0, 1000)
+		x.say("alice@localhost/a", "bob@localhost", fmt.Sprint(waiting))
+		synctest.Wait()
+		for range 3 {
+			x.hub.Acked(r, newest)
+			synctest.Wait()
+			_, newest = p.bodies()
+		}
+		x.say("alice@localhost/a", "bob@localhost", fmt.Sprint(waiting+1))
+		synctest.Wait()
+		got, newest = p.bodies()
+		same(t, got, 0, waiting+2)
+
+		x.hub.Acked(r, newest)
+		x.hub.Unregister(r)
+		again, r := x.connect("bob@localhost/b")
+		x.hub.Available(r, 0, presence("bob@localhost/b"))
+		synctest.Wait()
+		if got, _ := again.bodies(); len(got) != 0 {
+			t.Errorf("after the ack %d messages come once more", len(got))
+		}
+	})
+}
+
+// A crash between ack and save means handing over once more, never a loss.
+func TestUnsavedCursorIsSavedInTime(t *testing.T) {
+	run(t, func(x *fixture) {
+		p, r := x.connect("bob@localhost/b")
+		x.hub.Available(r, 0, presence("bob@localhost/b"))
+		x.say("alice@localhost/a", "bob@localhost", "0")
+		synctest.Wait()
+		_, newest := p.bodies()
+		x.hub.Acked(r, newest)
+		time.Sleep(6 * time.Second) // fake time: past the saver's tick
+		synctest.Wait()
+		cursor, err := x.cell.OfflineCursor("bob@localhost")
+		if err != nil || cursor != newest {
+			t.Errorf("the cursor is %v (%v), want %v", cursor, err, newest)
+		}
+		x.hub.Unregister(r)
+	})
+}
+
+// RFC 6121 §8.5: full JID, bare JID, negative priority, and who gets carbons.
+func TestWhoGetsAMessage(t *testing.T) {
+	for _, tc := range []struct {
+		name, to               string
+		one, two, away, carbon bool
+	}{
+		{"bare: all of non-negative priority, the others by carbon", "bob@localhost", true, true, false, true},
+		{"full: that one, the others by carbon", "bob@localhost/two", false, true, false, true},
+		{"full and not connected: like bare", "bob@localhost/gone", true, true, false, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			run(t, func(x *fixture) {
+				one, r1 := x.connect("bob@localhost/one")
+				two, r2 := x.connect("bob@localhost/two")
+				away, r3 := x.connect("bob@localhost/away")
+				carbon, r4 := x.connect("bob@localhost/carbon")
+				x.hub.Available(r1, 0, presence("bob@localhost/one"))
+				x.hub.Available(r2, 5, presence("bob@localhost/two"))
+				x.hub.Available(r3, -1, presence("bob@localhost/away"))
+				x.hub.Update(r4, func(r *dispatch.Resource) { r.SetCarbons(true) })
+				synctest.Wait()
+				x.say("alice@localhost/a", tc.to, "hi")
+				synctest.Wait()
+				for _, d := range []struct {
+					name string
+					p    *phone
+					want bool
+				}{{"one", one, tc.one}, {"two", two, tc.two}, {"away", away, tc.away}, {"carbon", carbon, tc.carbon}} {
+					if got, _ := d.p.bodies(); (len(got) == 1) != d.want {
+						t.Errorf("%s got %d messages, want it: %v", d.name, len(got), d.want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A resource that is taken again ends the device that held it.
+func TestConflict(t *testing.T) {
+	run(t, func(x *fixture) {
+		old, r := x.connect("bob@localhost/one")
+		x.connect("bob@localhost/one")
+		if !old.replaced {
+			t.Error("the old device was not told")
+		}
+		x.hub.Unregister(r)
+		if n := x.hub.Stats().Resources; n != 1 {
+			t.Errorf("%d resources, want 1", n)
+		}
+	})
+}
+
+// Soft stanzas for nobody are reported, so that an IQ can be answered.
+func TestUnheard(t *testing.T) {
+	run(t, func(x *fixture) {
+		var unheard atomic.Int32
+		iq := xmlstream.New(stanza.NSClient, "iq", "type", "get", "id", "1").Add(xmlstream.New(stanza.NSPing, "ping"))
+		d := route.Deliver{To: mustJID(t, "bob@localhost/gone"), Stanza: iq}
+		x.hub.Deliver(mustJID(t, "alice@localhost/a"), d, func() { unheard.Add(1) })
+		synctest.Wait()
+		if unheard.Load() != 1 {
+			t.Errorf("told %d times that nobody was there", unheard.Load())
+		}
+	})
+}
