@@ -112,7 +112,7 @@ func appendQuoted(dst []byte, value string) []byte {
 	from := 0
 	for i := 0; i < len(value); {
 		c := value[i]
-		if classes[c]&plainValue != 0 && c != '\'' && c != '>' {
+		if classes[c]&plainQuoted != 0 {
 			i++
 			continue
 		}

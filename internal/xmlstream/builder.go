@@ -3,6 +3,7 @@
 package xmlstream
 
 import (
+	"bytes"
 	"io"
 	"slices"
 	"strings"
@@ -22,6 +23,11 @@ type builder struct {
 	scratch []byte
 	tag     string // the tag at hand, once a part of it is kept
 	slab    slab
+
+	// Where open, nodes and attrs begin: enough for a usual message.
+	firstOpen  [keepFrames]frame
+	firstNodes [keepNodes]Node
+	firstAttrs [keepAttrs]attr
 }
 
 // frame is an element that is open.
@@ -42,10 +48,10 @@ type attr struct{ prefix, local, value string }
 const (
 	xmlnsNamespace = "http://www.w3.org/2000/xmlns/"
 
-	// What a Reader keeps from one element to the next at most, in entries.
-	keepFrames = 8
-	keepNodes  = 16
-	keepAttrs  = 8
+	// What a Reader keeps from one element to the next, in entries.
+	keepFrames = 5
+	keepNodes  = 10
+	keepAttrs  = 6
 	keepBytes  = 256
 )
 
@@ -63,21 +69,24 @@ func (b *builder) base() int {
 // given back.
 func (b *builder) reset() {
 	b.count, b.tag, b.pending, b.slab = 0, "", "", slab{}
-	if cap(b.open) > keepFrames {
-		b.open = append([]frame(nil), b.open...)
-	} else {
-		clear(b.open[len(b.open):cap(b.open)])
+	n := copy(b.firstOpen[:], b.open) // at most the stream
+	// What is unused is zero, and nothing used is: so little is cleared.
+	for i := n; i < len(b.firstOpen) && b.firstOpen[i].el != nil; i++ {
+		b.firstOpen[i] = frame{}
 	}
-	b.nodes, b.attrs = emptied(b.nodes, keepNodes), emptied(b.attrs, keepAttrs)
+	for i := 0; i < len(b.firstNodes) && b.firstNodes[i] != (Node{}); i++ {
+		b.firstNodes[i] = Node{}
+	}
+	for i := 0; i < len(b.firstAttrs) && b.firstAttrs[i].local != ""; i++ {
+		b.firstAttrs[i] = attr{}
+	}
+	b.open, b.nodes, b.attrs = b.firstOpen[:n], b.firstNodes[:0], b.firstAttrs[:0]
 }
 
-// emptied empties s, dropping it when it is larger than most elements need.
-func emptied[T any](s []T, most int) []T {
-	if cap(s) > most {
-		return nil
-	}
-	clear(s[:cap(s)])
-	return s[:0]
+// abandon gives up what is open, and resets.
+func (b *builder) abandon() {
+	b.open, b.binds, b.more = nil, nil, nil
+	b.reset()
 }
 
 // build adds a token to the tree. It returns the top-level element when the
@@ -101,6 +110,14 @@ func (b *builder) build(kind tokenKind, tok []byte, lim Limits) (*Element, error
 	default:
 		return nil, b.text(kind, tok, lim)
 	}
+}
+
+// emptied empties b, dropping it when it is large.
+func emptied(b []byte) []byte {
+	if cap(b) > keepBytes {
+		return nil
+	}
+	return b[:0]
 }
 
 // spend counts nodes of the top-level element.
@@ -153,7 +170,7 @@ func (b *builder) text(kind tokenKind, tok []byte, lim Limits) error {
 func (b *builder) flushText() {
 	if len(b.more) > 0 {
 		b.pending = string(b.more)
-		b.more = emptied(b.more, keepBytes)
+		b.more = emptied(b.more)
 	}
 	if b.pending != "" {
 		b.nodes = append(b.nodes, Node{Text: b.pending})
@@ -253,12 +270,11 @@ func quoted(body []byte, i int) (from, to int, err error) {
 		return 0, 0, malformed("an attribute value without quotes")
 	}
 	quote := body[i]
-	for to = i + 1; to < len(body); to++ {
-		if body[to] == quote {
-			return i + 1, to, nil
-		}
+	n := bytes.IndexByte(body[i+1:], quote)
+	if n < 0 {
+		return 0, 0, malformed("an attribute value without end")
 	}
-	return 0, 0, malformed("an attribute value without end")
+	return i + 1, i + 1 + n, nil
 }
 
 // value reads an attribute's value, body[from:to].
@@ -275,7 +291,7 @@ func (b *builder) value(body []byte, from, to int) (string, error) {
 		return "", err
 	}
 	value := string(b.scratch)
-	b.scratch = emptied(b.scratch, keepBytes)
+	b.scratch = emptied(b.scratch)
 	return value, nil
 }
 
@@ -290,7 +306,7 @@ func (b *builder) names(body []byte, from, to, colon int) (prefix, local string)
 
 // name is keep that knows the usual names.
 func (b *builder) name(body []byte, from, to int) string {
-	if s, ok := known[string(body[from:to])]; ok {
+	if s, ok := known.find(body[from:to]); ok {
 		return s
 	}
 	return b.keep(body, from, to)
@@ -315,7 +331,7 @@ func (b *builder) keep(body []byte, from, to int) string {
 // declare takes a namespace declaration (Namespaces in XML 1.0 §3), whose value
 // is body[from:to].
 func (b *builder) declare(f *frame, prefix, local string, body []byte, from, to int) error {
-	space, ok := known[string(body[from:to])]
+	space, ok := known.find(body[from:to])
 	if !ok {
 		var err error
 		if space, err = b.value(body, from, to); err != nil {

@@ -8,10 +8,11 @@ import (
 
 // Classes of ASCII bytes. A byte ≥ 0x80 has none.
 const (
-	nameStart  = 1 << iota // starts a name
-	nameByte               // continues a name
-	plainText              // stands for itself in text
-	plainValue             // stands for itself in an attribute value
+	nameStart   = 1 << iota // starts a name
+	nameByte                // continues a name
+	plainText               // stands for itself in text
+	plainValue              // stands for itself in an attribute value
+	plainQuoted             // is written as itself between single quotes
 	spaceByte
 )
 
@@ -20,7 +21,7 @@ var classes = makeClasses()
 
 func makeClasses() (t [256]uint8) {
 	for c := byte(' '); c < utf8.RuneSelf; c++ {
-		t[c] |= plainText | plainValue
+		t[c] |= plainText | plainValue | plainQuoted
 	}
 	for c := byte('a'); c <= 'z'; c++ {
 		t[c] |= nameStart | nameByte
@@ -38,9 +39,10 @@ func makeClasses() (t [256]uint8) {
 	t['\t'] |= plainText
 	t['\n'] |= plainText
 	for _, c := range []byte("&<") {
-		t[c] &^= plainText | plainValue
+		t[c] &^= plainText | plainValue | plainQuoted
 	}
-	t['>'] &^= plainText // it may end "]]>"
+	t['>'] &^= plainText | plainQuoted // it may end "]]>"
+	t['\''] &^= plainQuoted
 	return t
 }
 

@@ -31,10 +31,39 @@ var known = makeKnown(
 	"urn:xmpp:time", "vcard-temp", "vcard-temp:x:update",
 )
 
-func makeKnown(words ...string) map[string]string {
-	m := make(map[string]string, len(words))
-	for _, w := range words {
-		m[w] = w
+// words is a hash table of strings with linear probing. Most of it is empty, so
+// that nearly each search looks at one entry.
+type words [1024]string
+
+func makeKnown(list ...string) *words {
+	t := new(words)
+	for _, w := range list {
+		i := slot([]byte(w))
+		for t[i] != "" && t[i] != w {
+			i = (i + 1) % uint(len(t))
+		}
+		t[i] = w
 	}
-	return m
+	return t
+}
+
+// find returns the word equal to b.
+func (t *words) find(b []byte) (string, bool) {
+	for i := slot(b); t[i] != ""; i = (i + 1) % uint(len(t)) {
+		if t[i] == string(b) {
+			return t[i], true
+		}
+	}
+	return "", len(b) == 0
+}
+
+// slot looks at the length of a word and at three bytes of it, which tell most
+// names and namespaces apart.
+func slot(b []byte) uint {
+	n := uint(len(b))
+	if n == 0 {
+		return 0
+	}
+	h := n*0x9e5 + uint(b[0])*0x1f3 + uint(b[n/2])*0x6d + uint(b[n-1])*0x2b + uint(b[n*3/4])*0x11
+	return h % uint(len(words{}))
 }

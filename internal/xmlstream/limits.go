@@ -21,9 +21,9 @@ type Limits struct {
 const nodeCost = 144
 
 // BeforeAuth is for peers that have not authenticated. It takes the 10,000
-// bytes that every server must (RFC 6120 §13.12) in an element of some thirty
+// bytes that every server must (RFC 6120 §13.12) in an element of some twenty
 // nodes, and keeps what a Reader holds, all in all, within 16 KiB. It is immutable.
-var BeforeAuth = Limits{MaxBytes: 10000, MaxDepth: 8, MaxAttrs: 32, MaxNodes: 64, MaxName: 128, MaxMemory: 13 << 10}
+var BeforeAuth = Limits{MaxBytes: 10000, MaxDepth: 8, MaxAttrs: 32, MaxNodes: 64, MaxName: 128, MaxMemory: 12800}
 
 // AfterAuth is for authenticated devices. It is immutable.
 var AfterAuth = Limits{MaxBytes: 256 << 10, MaxDepth: 64, MaxAttrs: 64, MaxNodes: 4096, MaxName: 256, MaxMemory: 1 << 20}

@@ -48,6 +48,7 @@ func NewReader(src io.Reader, lim Limits) *Reader {
 // see Buffered. The limits stay.
 func (r *Reader) Reset(src io.Reader) {
 	*r = Reader{src: src, lim: r.lim, fresh: true}
+	r.reset()
 }
 
 // SetLimits sets the limits of the elements that are read from now on.
@@ -278,10 +279,26 @@ func (r *Reader) room(left int) {
 // ParseElement parses one element that makes up all of b, as a WebSocket
 // message does (RFC 7395 §3.3). b is not kept.
 func ParseElement(b []byte, lim Limits) (*Element, error) {
+	var p Parser
+	return p.Parse(b, lim)
+}
+
+// Parser parses elements one by one as ParseElement does, with memory that it
+// keeps: little more than 1 KiB. The zero Parser is ready. It must not be
+// copied, and is not safe for concurrent use.
+type Parser struct{ r Reader }
+
+// Parse parses one element that makes up all of b, which is not kept.
+func (p *Parser) Parse(b []byte, lim Limits) (*Element, error) {
 	if len(b) == 0 || b[0] != '<' {
 		return nil, malformed("a message begins with '<'")
 	}
-	r := Reader{lim: lim.withDefaults(), buf: b, w: len(b)}
+	r := &p.r
+	if r.open == nil {
+		r.reset()
+	}
+	r.lim, r.buf, r.r, r.w = lim.withDefaults(), b, 0, len(b)
+	defer r.forget()
 	e, err := r.element()
 	if err == io.ErrUnexpectedEOF {
 		return nil, malformed("the element is not complete")
@@ -293,6 +310,14 @@ func ParseElement(b []byte, lim Limits) (*Element, error) {
 		return nil, malformed("something follows the element")
 	}
 	return e, nil
+}
+
+// forget readies a Parser's Reader for the next message.
+func (r *Reader) forget() {
+	r.buf, r.r, r.w = nil, 0, 0
+	r.scanned, r.quote, r.used = 0, 0, 0
+	r.final = nil
+	r.abandon()
 }
 
 type tokenKind uint8
@@ -347,24 +372,39 @@ func (r *Reader) scan(b []byte, mayDeclare bool) (tokenKind, int, error) {
 
 // scanTag finds the '>' of a tag. A '<' in it ends the wait at once.
 func (r *Reader) scanTag(b []byte) (int, error) {
-	i, quote := max(r.scanned, 1), r.quote
-	for ; i < len(b); i++ {
-		switch c := b[i]; {
-		case c == '<':
-			return 0, malformed("'<' in a tag")
-		case quote != 0:
-			if c == quote {
-				quote = 0
+	i := max(r.scanned, 1)
+	for i < len(b) {
+		if r.quote != 0 {
+			value := b[i:]
+			end := bytes.IndexByte(value, r.quote)
+			if end >= 0 {
+				value = value[:end]
 			}
-		case c == '"' || c == '\'':
-			quote = c
-		case c == '>':
+			if bytes.IndexByte(value, '<') >= 0 {
+				return 0, errTag()
+			}
+			if i += len(value); end < 0 {
+				break
+			}
+			i++
+			r.quote = 0
+			continue
+		}
+		switch c := b[i]; c {
+		case '<':
+			return 0, errTag()
+		case '"', '\'':
+			r.quote = c
+		case '>':
 			return i + 1, nil
 		}
+		i++
 	}
-	r.scanned, r.quote = i, quote
+	r.scanned = i
 	return 0, nil
 }
+
+func errTag() error { return malformed("'<' in a tag") }
 
 // scanCDATA finds the end of a CDATA section, and refuses everything else that
 // begins with "<!" (RFC 6120 §11.1).
