@@ -4,9 +4,7 @@ package view
 
 import (
 	"errors"
-	"io/fs"
 
-	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2"
 
 	"bavard/internal/command"
@@ -62,10 +60,6 @@ func (v *View) readDurable() (_ command.Position, err error) {
 	}
 	m, err := parseMeta(it.Value())
 	return m.applied, err
-}
-
-func isNotExist(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || oserror.IsNotExist(err)
 }
 
 // get reads one record; the value is a copy.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -203,7 +204,7 @@ func syncDir(fs vfs.FS, dir string) error {
 func readMarker(fs vfs.FS, dir string) (bool, error) {
 	f, err := fs.Open(fs.PathJoin(dir, markerFile))
 	if err != nil {
-		if isNotExist(err) {
+		if errors.Is(err, os.ErrNotExist) {
 			return false, nil
 		}
 		return false, fmt.Errorf("view: %w", err)

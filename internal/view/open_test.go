@@ -181,6 +181,30 @@ func TestOpenRefuses(t *testing.T) {
 	refused(Options{}, "restore a backup", ErrLost)
 }
 
+// Pebble takes a directory that lost its manifest marker for an empty one.
+func TestOpenWithoutManifestMarker(t *testing.T) {
+	c := newCell(t, "ann")
+	if err := errors.Join(c.v.Flush(), c.v.Close()); err != nil {
+		t.Fatal(err)
+	}
+	names, err := c.fs.List("/view/" + databaseDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	removed := 0
+	for _, n := range names {
+		if strings.HasPrefix(n, "marker.manifest") {
+			removed++
+			if err := c.fs.Remove("/view/" + databaseDir + "/" + n); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := Open("/view", Options{FS: c.fs}); removed == 0 || !errors.Is(err, ErrLost) {
+		t.Fatalf("%d removed, error %v", removed, err)
+	}
+}
+
 // A cell's first command for another domain stops a node that is configured
 // wrongly.
 func TestApplyRefusesAnotherDomain(t *testing.T) {
