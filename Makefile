@@ -8,7 +8,6 @@ MAKEFLAGS += --no-builtin-rules
 
 GO ?= go
 DATA ?= data
-export VERSION := $(file < VERSION)
 
 # Linters at one version for everybody; each is in a file that names it.
 GOFUMPT := bin/tools/gofumpt-v0.12.0
