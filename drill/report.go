@@ -43,14 +43,14 @@ func (d *killing) count(f func(*Report)) {
 }
 
 // ticked measures: how long the tick of a message took that was sent once, on
-// the connection that ticked it, and how long after a kill the first one came.
+// the connection that ticked it, and how long after a kill the first message sent since was ticked.
 func (d *killing) ticked(o *client.Outgoing, fresh bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if fresh && len(d.report.ticks) < maxSamples {
 		d.report.ticks = append(d.report.ticks, o.SettledAt.Sub(o.SentAt))
 	}
-	if !d.killedAt.IsZero() && o.SettledAt.After(d.killedAt) {
+	if !d.killedAt.IsZero() && o.SentAt.After(d.killedAt) {
 		d.report.outages = append(d.report.outages, o.SettledAt.Sub(d.killedAt))
 		d.killedAt = time.Time{}
 	}
@@ -73,7 +73,7 @@ func (r *Report) Restart(p float64) time.Duration { return Percentile(r.restarts
 // Tick is how long a message waited for its tick.
 func (r *Report) Tick(p float64) time.Duration { return Percentile(r.ticks, p) }
 
-// Outage is how long after a kill the first message was ticked.
+// Outage is how long after a kill the first message sent since was ticked.
 func (r *Report) Outage(p float64) time.Duration { return Percentile(r.outages, p) }
 
 // TableHead names the columns of Table.

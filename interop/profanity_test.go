@@ -3,12 +3,15 @@
 package interop
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"bavard/drill/await"
 	"bavard/drill/client"
 )
 
@@ -37,6 +40,15 @@ func (s *server) profanity(t *testing.T, jid string) *profanity {
 	p.shows("Enter password:")
 	p.typeLine(password)
 	p.shows("logged in successfully")
+	// It asks what the server supports, and believes what it has heard so far.
+	if err := await.Until(testContext(t), func(context.Context) error {
+		if !strings.Contains(p.logged(), "connection_features_received") {
+			return errors.New("Profanity does not hear what the server supports")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 

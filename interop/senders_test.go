@@ -56,6 +56,7 @@ func TestMcabber(t *testing.T) {
 	bob := startTerminal(t, "mcabber -f "+rc, "HOME="+dir)
 	bob.shows("ann@localhost")
 	bob.typeLine("/roster search ann")
+	bob.typeLine("") // Enter opens the chat that is chosen
 	bob.shows("while you were away")
 	bob.typeLine("/say_to ann@localhost from the past")
 	receive(t, got, "from the past")

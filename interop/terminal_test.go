@@ -104,7 +104,9 @@ func (term *terminal) shows(want string) {
 	ctx := testContext(term.t)
 	var screen string
 	err := await.UntilEvery(ctx, 100*time.Millisecond, func(ctx context.Context) error {
-		screen = term.screen(ctx)
+		if now := term.screen(ctx); ctx.Err() == nil {
+			screen = now
+		}
 		if !strings.Contains(screen, want) {
 			return fmt.Errorf("the screen does not show %q", want)
 		}

@@ -260,8 +260,12 @@ func (s *Session) poke() {
 	}
 }
 
-// nextID makes an id for an IQ; s.mu is held.
+// nextID makes an id for an IQ; s.mu is held. A resumed stream goes on
+// counting: it may still bring answers to what was asked before the cut.
 func (s *Session) nextID() string {
 	s.seq++
+	if s.sm != nil {
+		s.sm.seq = s.seq
+	}
 	return fmt.Sprintf("q%d", s.seq)
 }

@@ -116,6 +116,36 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// An answer to what was asked before the cut is not taken for an answer to what
+// is asked after it.
+func TestResumedStreamTellsRequestsApart(t *testing.T) {
+	p := newPeer(t)
+	s := dial(t, p, p.config(), p.login)
+	ctx, cancel := context.WithCancel(testContext(t))
+	asked := p.run(func() error {
+		defer cancel()
+		return p.hear(`<iq type="get" id="q1"><ping xmlns="urn:xmpp:ping"/></iq>`)
+	})
+	if err := s.Ping(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	wait(t, asked)
+	s.Cut()
+	cfg := p.config()
+	cfg.Resume = s.Resumption()
+	again := dial(t, p, cfg, func() error {
+		return errors.Join(p.authenticate(), p.hear(`<resume xmlns="urn:xmpp:sm:3" previd="sm1" h="0"/>`), p.say(`<resumed xmlns='urn:xmpp:sm:3' previd='sm1' h='1'/>`), p.hear(ask))
+	})
+	done := p.run(func() error {
+		return errors.Join(p.hear(`<iq type="get" id="q2"><ping xmlns="urn:xmpp:ping"/></iq>`),
+			p.say(`<iq type='error' id='q1'><error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq><iq type='result' id='q2'/>`))
+	})
+	if err := again.Ping(testContext(t)); err != nil {
+		t.Error(err)
+	}
+	wait(t, done)
+}
+
 func TestResumeFails(t *testing.T) {
 	for _, tt := range []struct {
 		failed string

@@ -27,6 +27,7 @@ type management struct {
 	in     uint32 // stanzas of the server that were handled
 	acked  uint32 // stanzas of ours that the server has handled
 	queue  []pending
+	seq    uint64 // of the ids of requests
 }
 
 // sent counts a stanza of ours.

@@ -218,7 +218,7 @@ func (s *Session) resume(sm *management) error {
 		if err != nil {
 			return err
 		}
-		s.sm, s.stream, s.jid, s.resumed = sm, sm.stream, sm.jid, true
+		s.sm, s.stream, s.jid, s.seq, s.resumed = sm, sm.stream, sm.jid, sm.seq, true
 		s.tick(handled)
 		return nil
 	case answer.Is(stanza.NSSM, "failed"):

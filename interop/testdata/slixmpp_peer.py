@@ -82,8 +82,10 @@ class Commands:
     peer = None
 
     async def connect(self, jid, password, host, port, ca):
+        self.address = (host, port)
         self.peer = Peer(jid, password, ca)
-        self.peer.connect(host, port)
+        self.peer.default_port = port  # for what is found by looking up the host
+        self.peer.connect((host, port))
 
     async def available(self):
         self.peer.send_presence()
@@ -100,12 +102,12 @@ class Commands:
         return message["id"]
 
     async def displayed(self, to, id):
-        self.peer["xep_0333"].send_marker(mto=slixmpp.JID(to), id=id, marker="displayed", mtype="chat")
+        self.peer["xep_0333"].send_marker(mto=slixmpp.JID(to), id=id, marker="displayed")
 
     async def roster(self):
-        roster = await self.peer.get_roster(timeout=20)
-        items = roster["roster"]["items"]
-        return {str(jid): {"subscription": i["subscription"], "ask": i["ask"] or "", "name": i["name"] or ""} for jid, i in items.items()}
+        await self.peer.get_roster(timeout=20)  # nothing new comes as an empty answer: slixmpp tells its version
+        roster = self.peer.client_roster
+        return {jid: {"subscription": roster[jid]["subscription"], "ask": "subscribe" if roster[jid]["pending_out"] else "", "name": roster[jid]["name"]} for jid in roster.keys()}
 
     async def subscribe(self, to):
         self.peer.send_presence(pto=to, ptype="subscribe")
@@ -133,7 +135,7 @@ class Commands:
         self.peer.abort()
 
     async def reconnect(self):
-        self.peer.connect(*self.peer.address)
+        self.peer.connect(self.address)
 
     async def disconnect(self):
         await self.peer.disconnect()
