@@ -69,7 +69,8 @@ type node struct {
 	ended    chan error // of each negotiation
 }
 
-func start(t testing.TB, o options) *node {
+// prepare makes a node that listens nowhere yet.
+func prepare(t testing.TB, o options) *node {
 	t.Helper()
 	cert, roots := certificate(t)
 	n := &node{store: accounttest.New(), roots: roots, ended: make(chan error, 1000)}
@@ -99,6 +100,13 @@ func start(t testing.TB, o options) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return n
+}
+
+// start makes a node that listens on loopback.
+func start(t testing.TB, o options) *node {
+	t.Helper()
+	n := prepare(t, o)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -209,13 +217,14 @@ type device struct {
 	reader  *xmlstream.Reader
 	ws      *websocket.Conn
 	next    *xmlstream.Element // read ahead
+	wait    time.Duration      // for the server
 }
 
 const patience = 5 * time.Second
 
 func (n *node) dial(t testing.TB, framing listen.Framing) *device {
 	t.Helper()
-	d := &device{t: t, framing: framing}
+	d := &device{t: t, framing: framing, wait: patience}
 	if framing == listen.TCP {
 		conn, err := net.Dial("tcp", n.tcp)
 		if err != nil {
@@ -312,7 +321,7 @@ func (d *device) read() (*xmlstream.Element, error) {
 	if d.framing == listen.TCP {
 		return d.reader.Read()
 	}
-	ctx, cancel := context.WithTimeout(d.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(d.t.Context(), d.wait)
 	defer cancel()
 	_, data, err := d.ws.Read(ctx)
 	if err != nil {
@@ -343,7 +352,7 @@ func (d *device) gone() bool {
 			var timeout net.Error
 			return !errors.As(err, &timeout) || !timeout.Timeout()
 		}
-		ctx, cancel := context.WithTimeout(d.t.Context(), patience)
+		ctx, cancel := context.WithTimeout(d.t.Context(), d.wait)
 		_, _, err = d.ws.Read(ctx)
 		cancel()
 	}
