@@ -246,7 +246,7 @@ func (b *builder) attributes(body []byte, i int, f *frame, lim Limits) error {
 			return err
 		}
 		if prefix == "" && local == "xmlns" || prefix == "xmlns" {
-			err = b.declare(f, prefix, local, body, from, to)
+			err = b.declare(f, prefix, local, body, from, to, lim)
 		} else {
 			var value string
 			value, err = b.value(body, from, to)
@@ -330,7 +330,7 @@ func (b *builder) keep(body []byte, from, to int) string {
 
 // declare takes a namespace declaration (Namespaces in XML 1.0 §3), whose value
 // is body[from:to].
-func (b *builder) declare(f *frame, prefix, local string, body []byte, from, to int) error {
+func (b *builder) declare(f *frame, prefix, local string, body []byte, from, to int, lim Limits) error {
 	space, ok := known.find(body[from:to])
 	if !ok {
 		var err error
@@ -359,6 +359,9 @@ func (b *builder) declare(f *frame, prefix, local string, body []byte, from, to 
 		if d.prefix == local {
 			return errTwice()
 		}
+	}
+	if len(b.binds) >= lim.MaxAttrs {
+		return tooMuch("too many prefixes are declared") // finding one takes time with their number
 	}
 	b.binds = append(b.binds, binding{local, space})
 	return nil

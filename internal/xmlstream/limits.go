@@ -3,11 +3,12 @@
 package xmlstream
 
 // Limits bound what one top-level element (a stanza, a nonza or a stream
-// header) may cost. A field that is zero takes its value from AfterAuth.
+// header) may cost. A field that is zero takes its value from AfterAuth;
+// MaxMemory, what the others allow.
 type Limits struct {
 	MaxBytes int // bytes from its '<' to its '>'
 	MaxDepth int // levels of elements; a stanza without children has one
-	MaxAttrs int // attributes and namespace declarations of one element
+	MaxAttrs int // attributes and declarations of one element; also prefixes in scope
 	MaxNodes int // elements, attributes, declarations and texts together
 	MaxName  int // bytes of an element's or attribute's name with its prefix
 
@@ -26,7 +27,7 @@ const nodeCost = 144
 var BeforeAuth = Limits{MaxBytes: 10000, MaxDepth: 8, MaxAttrs: 32, MaxNodes: 64, MaxName: 128, MaxMemory: 12800}
 
 // AfterAuth is for authenticated devices. It is immutable.
-var AfterAuth = Limits{MaxBytes: 256 << 10, MaxDepth: 64, MaxAttrs: 64, MaxNodes: 4096, MaxName: 256, MaxMemory: 1 << 20}
+var AfterAuth = Limits{MaxBytes: 256 << 10, MaxDepth: 64, MaxAttrs: 64, MaxNodes: 4096, MaxName: 256}
 
 func (l Limits) withDefaults() Limits {
 	for _, f := range []struct {
@@ -38,11 +39,13 @@ func (l Limits) withDefaults() Limits {
 		{&l.MaxAttrs, AfterAuth.MaxAttrs},
 		{&l.MaxNodes, AfterAuth.MaxNodes},
 		{&l.MaxName, AfterAuth.MaxName},
-		{&l.MaxMemory, AfterAuth.MaxMemory},
 	} {
 		if *f.field <= 0 {
 			*f.field = f.value
 		}
+	}
+	if l.MaxMemory <= 0 {
+		l.MaxMemory = l.MaxBytes + l.MaxNodes*nodeCost
 	}
 	return l
 }

@@ -78,6 +78,8 @@ func TestThreatLimits(t *testing.T) {
 		{"<a>" + strings.Repeat("<b/>c", BeforeAuth.MaxNodes/2) + "</a>", PolicyViolation},
 		{"<" + strings.Repeat("a", BeforeAuth.MaxName+1) + "/>", PolicyViolation},
 		{"<a " + strings.Repeat("a", BeforeAuth.MaxName+1) + "=''/>", PolicyViolation},
+		{"<a" + strings.TrimSuffix(spaces.String(), " xmlns:a32='u'") + "/>", PolicyViolation},
+		{strings.Repeat("<a"+spaces.String()[:10*len(" xmlns:a0='u'")]+">", 4), PolicyViolation},
 		{strings.Repeat("<a/>", 10*BeforeAuth.MaxNodes), "EOF"}, // limits are per element
 		{strings.Repeat(" ", 10*BeforeAuth.MaxBytes) + "<a/>", "EOF"},
 	} {
