@@ -79,6 +79,9 @@ func TestThreatMemoryBeforeAuth(t *testing.T) {
 	} {
 		most := content(largest(lim, content))
 		for _, slow := range []bool{false, true} {
+			if slow && testing.Short() {
+				break
+			}
 			if n := heldBy(t, header+most, lim, slow); n > 16<<10 {
 				t.Errorf("%s (byte by byte: %v): %d bytes held", name, slow, n)
 			} else if testing.Verbose() {
