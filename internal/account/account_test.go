@@ -345,6 +345,7 @@ func TestSignup(t *testing.T) {
 	}
 	ask("", preauth(token))
 	ask("", form)
+	ask("", iq("get", xmlstream.New(stanza.NSRegister, "query")).Set("to", "LocalHost"))
 	ask(stanza.NotAcceptable, register("", "r0m30myr0m30"))
 	ask(stanza.NotAcceptable, register("juliet", ""))
 	ask(stanza.UnexpectedRequest, iq("set", xmlstream.New(stanza.NSRegister, "query").Add(xmlstream.New(stanza.NSRegister, "remove"))))

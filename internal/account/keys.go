@@ -5,7 +5,7 @@ package account
 import (
 	"crypto/hmac"
 	"crypto/pbkdf2"
-	"crypto/sha1" //nolint:gosec // SCRAM-SHA-1 is mandatory (RFC 6120 §13.8.1)
+	"crypto/sha1" // SCRAM-SHA-1 is mandatory (RFC 6120 §13.8.1)
 	"crypto/sha256"
 	"crypto/subtle"
 	"hash"
@@ -37,6 +37,7 @@ type mechanism struct {
 	keys func(*command.Credentials) *command.ScramKeys
 }
 
+// The mechanisms; immutable.
 var (
 	scramSHA1   = mechanism{"SCRAM-SHA-1", sha1.New, (*command.Credentials).GetScramSha1}
 	scramSHA256 = mechanism{"SCRAM-SHA-256", sha256.New, (*command.Credentials).GetScramSha256}

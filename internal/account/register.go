@@ -82,8 +82,8 @@ func (g *Signup) Handle(ctx context.Context, iq *xmlstream.Element) *xmlstream.E
 	}
 	var result *xmlstream.Element
 	var err error
-	switch to := iq.Get("to"); {
-	case to != "" && to != g.service.domain:
+	switch {
+	case !g.service.addressed(iq.Get("to")):
 		err = stanza.Err(stanza.Auth, stanza.NotAuthorized, "Log in first.")
 	case preauth && typ == "set":
 		err = g.preauth(payload.Get("token"))
@@ -98,6 +98,15 @@ func (g *Signup) Handle(ctx context.Context, iq *xmlstream.Element) *xmlstream.E
 		return g.fail(iq, err)
 	}
 	return stanza.Result(iq, result).Set("from", g.service.domain)
+}
+
+// addressed reports whether a stanza is for the domain itself.
+func (s *Service) addressed(to string) bool {
+	if to == "" || to == s.domain {
+		return true
+	}
+	j, err := jid.Parse(to)
+	return err == nil && j.String() == s.domain
 }
 
 func (g *Signup) fail(iq *xmlstream.Element, err error) *xmlstream.Element {

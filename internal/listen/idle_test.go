@@ -49,7 +49,7 @@ func idle(b *testing.B, kind string, conns int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	web := &http.Server{Handler: s.WebSocket()} //nolint:gosec // in a benchmark
+	web := &http.Server{Handler: s.WebSocket()} // in a benchmark
 	switch kind {
 	case "tcp":
 		go func() { _ = s.ServeTCP(l) }()
@@ -97,14 +97,14 @@ func connect(kind, addr string) (net.Conn, error) {
 	hello := "<stream:stream xmlns='jabber:client' xmlns:stream='" + stanza.NSStream + "' to='localhost' version='1.0'>" + presence
 	switch kind {
 	case "tls":
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // in a benchmark
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // in a benchmark
 	case "websocket":
 		_, err = fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: xmpp\r\n\r\n")
 		if err != nil {
 			return nil, err
 		}
-		if _, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil { //nolint:bodyclose // none
+		if _, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil { // none
 			return nil, err
 		}
 		hello = frame("<open xmlns='"+stanza.NSFraming+"' to='localhost' version='1.0'/>") + frame(presence)

@@ -132,7 +132,7 @@ func New(cfg Config) (*Server, error) {
 // §5). It returns ErrStopped after Stop and owns l.
 func (s *Server) ServeTCP(l net.Listener) error { return s.serve(l, nil) }
 
-// ServeTLS accepts streams within TLS (XEP-0368 §security @1.1.0); a client
+// ServeTLS accepts streams within TLS (XEP-0368 §reqs @1.1.0); a client
 // that offers ALPN must offer xmpp-client.
 func (s *Server) ServeTLS(l net.Listener) error {
 	if s.cfg.TLS == nil {

@@ -465,7 +465,7 @@ func TestDirectTLS(t *testing.T) {
 		{"TLS 1.1", &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, false},
 		{"ALPN of another protocol", &tls.Config{NextProtos: []string{"h2"}}, false},
 	} {
-		c.cfg.InsecureSkipVerify = true //nolint:gosec // the test's own certificate
+		c.cfg.InsecureSkipVerify = true // the test's own certificate
 		conn, err := tls.Dial("tcp", l.Addr().String(), c.cfg)
 		if (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.name, err)

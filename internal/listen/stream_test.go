@@ -41,7 +41,7 @@ func newWorld(t *testing.T, cfg Config) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, server: s, tcp: listentest.New(), http: listentest.New()}
-	w.web = &http.Server{Handler: s.WebSocket()} //nolint:gosec // in memory
+	w.web = &http.Server{Handler: s.WebSocket()} // in memory
 	go func(l net.Listener) { _ = w.server.ServeTCP(l) }(w.tcp)
 	go func(l net.Listener) { _ = w.web.Serve(l) }(w.http)
 	return w

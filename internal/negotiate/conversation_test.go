@@ -6,7 +6,7 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/pbkdf2"
-	"crypto/sha1" //nolint:gosec // SCRAM-SHA-1
+	"crypto/sha1" // SCRAM-SHA-1
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"

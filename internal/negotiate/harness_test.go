@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,6 +46,9 @@ func run(t *testing.T, f func(t *testing.T, framing listen.Framing)) {
 		t.Run(framing.String(), func(t *testing.T) { f(t, framing) })
 	}
 }
+
+// derived are the keys of the password, made once.
+var derived = sync.OnceValues(func() (*command.Credentials, error) { return account.Derive(password) })
 
 // options of a node under test.
 type options struct {
@@ -76,9 +80,13 @@ func prepare(t testing.TB, o options) *node {
 	n := &node{store: accounttest.New(), roots: roots, ended: make(chan error, 1000)}
 	n.tls = &tls.Config{Certificates: []tls.Certificate{cert}}
 	n.accounts = account.New(account.Config{Domain: "localhost", Store: n.store})
-	if _, err := n.accounts.Create(context.Background(), user, password, "Juliet"); err != nil {
+	cred, err := derived()
+	if err != nil {
 		t.Fatal(err)
 	}
+	n.do(t, &command.Command{Request: &command.Command_AccountCreate{
+		AccountCreate: &command.AccountCreate{Jid: user + "@localhost", Credentials: cred, Name: "Juliet"},
+	}})
 	n.invite(t, token, 2)
 	deps := Deps{
 		Domain: "localhost", Accounts: n.accounts, AllowPlaintext: !o.noPlain, Resume: resume, Current: o.current, Log: o.log,
@@ -92,7 +100,6 @@ func prepare(t testing.TB, o options) *node {
 	if o.startTLS {
 		deps.TLS = n.tls
 	}
-	var err error
 	n.server, err = listen.New(listen.Config{
 		Domain: "localhost", TLS: n.tls, Log: deps.Log, Limits: o.limits, Origins: o.origins,
 		Handle: func(s *listen.Stream) { n.ended <- handle(s, deps) },
@@ -131,9 +138,14 @@ func start(t testing.TB, o options) *node {
 
 func (n *node) invite(t testing.TB, token string, uses uint32) {
 	t.Helper()
-	out, err := n.store.Do(context.Background(), &command.Command{Request: &command.Command_InviteCreate{
+	n.do(t, &command.Command{Request: &command.Command_InviteCreate{
 		InviteCreate: &command.InviteCreate{TokenHash: account.HashToken(token), Uses: uses},
 	}})
+}
+
+func (n *node) do(t testing.TB, cmd *command.Command) {
+	t.Helper()
+	out, err := n.store.Do(context.Background(), cmd)
 	if err != nil || out.Verdict != command.Accepted {
 		t.Fatal(out, err)
 	}

@@ -35,7 +35,7 @@ type bubble struct {
 func newBubble(t testing.TB, o options) *bubble {
 	t.Helper()
 	b := &bubble{node: prepare(t, o), tcp: listentest.New(), http: listentest.New()}
-	web := &http.Server{Handler: b.server.WebSocket()} //nolint:gosec // in memory
+	web := &http.Server{Handler: b.server.WebSocket()} // in memory
 	go func() { _ = b.server.ServeTCP(b.tcp) }()
 	go func() { _ = web.Serve(b.http) }()
 	t.Cleanup(func() {
@@ -212,6 +212,25 @@ func TestSignupTakesLonger(t *testing.T) {
 	})
 }
 
+// TestStages: who has authenticated late has time to bind, but not for ever.
+func TestStages(t *testing.T) {
+	onFakeTime(t, options{}, func(t *testing.T, b *bubble, d *device) {
+		d.begin()
+		time.Sleep(9 * time.Second)
+		d.act(b.node, "plain "+user+" "+password)
+		d.expect("success")
+		authenticated := time.Now()
+		d.open("to", "localhost", "version", "1.0")
+		d.expect("open")
+		d.expect("bind")
+		d.expect("connection-timeout")
+		if took := time.Since(authenticated); took != timeout {
+			t.Errorf("cut after %v", took)
+		}
+		<-b.ended
+	})
+}
+
 // TestTooManyElements bounds what a stranger may ask.
 func TestTooManyElements(t *testing.T) {
 	onFakeTime(t, options{}, func(t *testing.T, b *bubble, d *device) {
@@ -308,7 +327,7 @@ func newFeed(t testing.TB) (*node, feed) {
 // TestJunkLeavesNothing: after many junk connections the heap is as before.
 func TestJunkLeavesNothing(t *testing.T) {
 	n, f := newFeed(t)
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a seed to repeat
+	r := rand.New(rand.NewPCG(1, 2)) // a seed to repeat
 	junk := func(count int) {
 		for i := range count {
 			text := make([]byte, r.IntN(3000))

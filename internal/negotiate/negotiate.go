@@ -27,6 +27,8 @@ import (
 
 // Bounds of a negotiation.
 const (
+	// timeout bounds authentication and then, anew, what follows it: on a slow
+	// network each is several round trips.
 	timeout = 10 * time.Second
 	// signupTimeout applies once a valid invite was shown: a person may be
 	// typing.
@@ -113,7 +115,7 @@ type negotiation struct {
 	deps   Deps
 	log    *slog.Logger
 	signup *account.Signup
-	begun  time.Time
+	begun  time.Time // of the stage
 	end    time.Time
 
 	header    listen.Header // ours, of the current stream
@@ -123,7 +125,7 @@ type negotiation struct {
 	mechanism string
 }
 
-// until bounds the negotiation from its beginning.
+// until bounds the stage from its beginning.
 func (n *negotiation) until(d time.Duration) {
 	n.end = n.begun.Add(d)
 	n.stream.SetDeadline(n.end)
@@ -138,6 +140,8 @@ func (n *negotiation) run(ctx context.Context) (Login, error) {
 		return Login{}, err
 	}
 	n.stream.Authenticated()
+	n.begun = time.Now()
+	n.until(timeout)
 	n.stream.SetLimits(n.deps.Limits)
 	n.stream.Restart()
 	bare, err := jid.ParseBare(acc.JID)
@@ -150,7 +154,7 @@ func (n *negotiation) run(ctx context.Context) (Login, error) {
 	return n.establish(ctx, acc, bare)
 }
 
-// within gives a context that ends with the negotiation.
+// within gives a context that ends with the stage.
 func (n *negotiation) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, n.end)
 }
