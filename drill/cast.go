@@ -22,7 +22,7 @@ type trait struct {
 }
 
 // pairs are the sorts of conversations that a drill is made of, repeated until
-// there are enough accounts.
+// there are enough accounts. It is immutable.
 var pairs = [][2]trait{
 	{{resumes: true, archive: true}, {resumes: true}},
 	{{archive: true, web: true}, {resumes: true, web: true, archive: true}},

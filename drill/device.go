@@ -35,7 +35,7 @@ type device struct {
 	idle           atomic.Bool
 	mu             sync.Mutex
 	newest         string // archive id up to which everything was seen
-	caughtUp       bool   // of the current stream
+	caughtUp       string // the stream that has caught up, on which all that is newer comes live
 	seen           map[string]bool
 	connectedAt    time.Time
 }
@@ -137,9 +137,6 @@ func (v *device) connect(ctx context.Context, old *client.Session) (*client.Sess
 	})
 	if !s.Resumed() {
 		v.present = false
-		v.mu.Lock()
-		v.caughtUp = false
-		v.mu.Unlock()
 	}
 	return s, nil
 }
@@ -174,7 +171,7 @@ func (v *device) arrive(ctx context.Context, s *client.Session) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
 	defer cancel()
 	v.mu.Lock()
-	behind := v.archive && !v.caughtUp
+	behind := v.archive && v.caughtUp != s.Stream()
 	v.mu.Unlock()
 	if behind {
 		// Asked before presence, so that nothing is flushed, and again after it, so
@@ -197,7 +194,7 @@ func (v *device) arrive(ctx context.Context, s *client.Session) error {
 		behind = !complete
 	}
 	v.mu.Lock()
-	v.caughtUp = true
+	v.caughtUp = s.Stream()
 	v.mu.Unlock()
 	return nil
 }
@@ -363,7 +360,7 @@ func (v *device) see(in *client.Inbound) {
 	v.record(in, in.Stream)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.caughtUp && in.ArchiveID != "" {
+	if in.Stream == v.caughtUp && in.ArchiveID != "" {
 		v.newest = in.ArchiveID
 	}
 }

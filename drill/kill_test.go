@@ -7,6 +7,8 @@ import (
 	"flag"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -16,11 +18,14 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("drill.seed", 0, "seed of the drills; 0 takes a random one")
-	killsFlag = flag.Int("drill.kills", 0, "kills; 0 means 100, or 10 with -short")
+	killsFlag = flag.Int("drill.kills", 0, "kills; 0 means $BAVARD_KILLS, else 100, or 10 with -short")
 )
 
-// binary builds the server once for all tests.
+// binary is the server, built once for all tests unless $BAVARD names one.
 var binary = sync.OnceValues(func() (string, error) {
+	if built := os.Getenv("BAVARD"); built != "" {
+		return built, nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	return node.Build(ctx, buildDir)
@@ -55,12 +60,7 @@ func kill(t *testing.T, cfg KillConfig) *Report {
 // TestKill: whatever the moment at which the server is killed, nothing that
 // must never happen has happened.
 func TestKill(t *testing.T) {
-	kills := *killsFlag
-	if kills == 0 {
-		if kills = 100; testing.Short() {
-			kills = 10
-		}
-	}
+	kills := killCount(t)
 	r := kill(t, KillConfig{Kills: kills})
 	if !r.Verdict.Clean() {
 		t.Error("the oracle found what must never happen")
@@ -81,6 +81,23 @@ func TestKill(t *testing.T) {
 	for _, line := range r.Trouble {
 		t.Errorf("the server logged: %s", line)
 	}
+}
+
+func killCount(t *testing.T) int {
+	if *killsFlag > 0 {
+		return *killsFlag
+	}
+	if s := os.Getenv("BAVARD_KILLS"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			t.Fatalf("BAVARD_KILLS=%q is not a number of kills", s)
+		}
+		return n
+	}
+	if testing.Short() {
+		return 10
+	}
+	return 100
 }
 
 // TestKillWithoutDedupe is the negative control: without dedupe the same drill

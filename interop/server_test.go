@@ -35,7 +35,11 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// binary is the server, built once for all tests unless $BAVARD names one.
 var binary = sync.OnceValues(func() (string, error) {
+	if built := os.Getenv("BAVARD"); built != "" {
+		return built, nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	return node.Build(ctx, buildDir)
@@ -86,6 +90,9 @@ const password = "correct horse"
 
 func startServer(t *testing.T) *server {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("real clients take their time: not with -short")
+	}
 	bin, err := binary()
 	if err != nil {
 		t.Fatal(err)

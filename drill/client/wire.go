@@ -41,7 +41,7 @@ type wire interface {
 }
 
 // limits are lenient: the client is there to find faults of the server, not to
-// withstand them, but stays bounded.
+// withstand them, but stays bounded. They are immutable.
 var limits = xmlstream.Limits{MaxBytes: 1 << 20, MaxDepth: 64, MaxAttrs: 128, MaxNodes: 1 << 14, MaxName: 256}
 
 // tcpWire is a stream over TCP (RFC 6120 §4).

@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,6 +46,8 @@ type Options struct {
 	C2S, HTTP string
 	// Plain allows logins without TLS on loopback.
 	Plain bool
+	// Wrap is put before the command line, as with taskset; it must exec.
+	Wrap []string
 	// Args are added to those of serve, Env to our environment.
 	Args, Env []string
 	// Log gets what the server writes; nil discards it.
@@ -80,7 +83,8 @@ func Start(o Options) (*Node, error) {
 		args = append(args, "--insecure-loopback")
 	}
 	n := &Node{o: o, exited: make(chan struct{})}
-	n.cmd = exec.Command(o.Binary, append(args, o.Args...)...)
+	line := slices.Concat(o.Wrap, []string{o.Binary}, args, o.Args)
+	n.cmd = exec.Command(line[0], line[1:]...)
 	n.cmd.Env = append(os.Environ(), o.Env...)
 	n.cmd.Stdout, n.cmd.Stderr = o.Log, o.Log
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
