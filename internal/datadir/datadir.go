@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Names in a data directory.
@@ -156,6 +158,15 @@ func (d *Dir) Close() error {
 }
 
 func (d *Dir) join(name string) string { return filepath.Join(d.path, name) }
+
+// Free is how many bytes may still be written to the directory's disk.
+func (d *Dir) Free() (uint64, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(d.path, &s); err != nil {
+		return 0, fmt.Errorf("data directory: free space: %w", err)
+	}
+	return uint64(s.Bavail) * uint64(s.Bsize), nil
+}
 
 // Path is absolute.
 func (d *Dir) Path() string { return d.path }

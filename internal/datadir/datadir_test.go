@@ -105,3 +105,14 @@ func TestDirectoryOfAnotherUserIsRefused(t *testing.T) {
 		t.Fatalf("got %v, want a hint to become nobody", err)
 	}
 }
+
+func TestFree(t *testing.T) {
+	d, err := datadir.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if n, err := d.Free(); err != nil || n == 0 {
+		t.Fatalf("%d bytes free, %v", n, err)
+	}
+}

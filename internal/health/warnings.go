@@ -29,7 +29,6 @@ type Kind uint8
 // Kinds of warnings; docs/operations.md says more of each.
 const (
 	JournalNoLeader Kind = iota + 1
-	JournalDamaged
 	JournalFull
 	DiskLow
 	ViewBehind
@@ -52,10 +51,6 @@ var kinds = [numKinds + 1]kindInfo{
 	JournalNoLeader: {
 		"journal-no-leader", Error, "the journal has no leader: nothing new is accepted",
 		"look at the disk's latency and at the log; if it lasts, restart the server",
-	},
-	JournalDamaged: {
-		"journal-damaged", Error, "a batch of the journal failed its check",
-		"keep the data directory as it is, look at the disk, and restart the server",
 	},
 	JournalFull: {
 		"journal-full", Error, "the journal has no space left: nothing new is accepted",

@@ -3,6 +3,7 @@
 package lawtest
 
 import (
+	"go/ast"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -135,5 +136,39 @@ func TestEachDependencyHasItsReason(t *testing.T) {
 	}
 	for imported, by := range missing {
 		t.Errorf("%s, imported by %s, has no reason in docs/decisions (or is not in go.mod)", imported, by)
+	}
+}
+
+// A warning that nothing raises is a promise to operators that is not kept.
+func TestEachWarningIsRaised(t *testing.T) {
+	raised := map[string]bool{}
+	var kinds []string
+	for _, f := range sources(t) {
+		if f.test {
+			continue
+		}
+		ast.Inspect(f.File, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok {
+				if id, ok := sel.X.(*ast.Ident); ok && f.imports[id.Name] == module+"/internal/health" {
+					raised[sel.Sel.Name] = true
+				}
+			}
+			if kv, ok := n.(*ast.KeyValueExpr); ok && f.path == "internal/health/warnings.go" {
+				if key, ok := kv.Key.(*ast.Ident); ok {
+					if _, ok := kv.Value.(*ast.CompositeLit); ok {
+						kinds = append(kinds, key.Name)
+					}
+				}
+			}
+			return true
+		})
+	}
+	if len(kinds) == 0 {
+		t.Fatal("no kinds found")
+	}
+	for _, k := range kinds {
+		if !raised[k] {
+			t.Errorf("health.%s is raised nowhere", k)
+		}
 	}
 }
