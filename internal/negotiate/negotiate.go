@@ -47,8 +47,9 @@ type Deps struct {
 	TLS *tls.Config
 	// AllowPlaintext lets clients on this machine log in without TLS.
 	AllowPlaintext bool
-	// Features gives further stream features after authentication, such as
-	// entity capabilities; may be nil.
+	// Features gives the stream features after authentication that are not
+	// negotiation's own, such as roster versions and entity capabilities; may
+	// be nil.
 	Features func() []*xmlstream.Element
 	// Resume takes up an earlier session of the account (XEP-0198 §resumption
 	// @1.6.3); nil offers no resumption.
@@ -236,8 +237,7 @@ func (n *negotiation) featuresAfter() *xmlstream.Element {
 	f := xmlstream.New(stanza.NSStream, "features").Add(
 		xmlstream.New(stanza.NSBind, "bind"),
 		xmlstream.New(stanza.NSSession, "session").Add(xmlstream.New(stanza.NSSession, "optional")),
-		xmlstream.New(stanza.NSSM, "sm"),
-		xmlstream.New(stanza.NSRosterVer, "ver"))
+		xmlstream.New(stanza.NSSM, "sm"))
 	if n.deps.Features != nil {
 		f.Add(n.deps.Features()...)
 	}
