@@ -242,9 +242,9 @@ func (v *device) send(ctx context.Context, s *client.Session, e *entry) error {
 	return nil
 }
 
-// invoke makes a new message and sends it.
+// invoke makes a new message and sends it. It is not called once the drill
+// drains: a device that was found idle then stays so.
 func (v *device) invoke(ctx context.Context, s *client.Session) error {
-	v.idle.Store(false)
 	v.sent++
 	id := v.name + "-" + strconv.Itoa(v.sent)
 	body := fmt.Sprintf("message %d of %s %s", v.sent, v.name, strings.Repeat("x", v.random.IntN(200)))
@@ -288,7 +288,7 @@ func (v *device) chat(ctx context.Context, s *client.Session) {
 		}
 		select {
 		case <-next:
-			if v.invoke(ctx, s) != nil {
+			if !v.isDraining() && v.invoke(ctx, s) != nil {
 				return
 			}
 			think.Reset(time.Duration(v.random.ExpFloat64() * float64(v.d.cfg.Think)))
@@ -329,7 +329,7 @@ func (v *device) part(ctx context.Context, s *client.Session) {
 	case 1:
 		_ = s.Close(ctx) // it may have been killed meanwhile
 	default:
-		for !v.silent && len(v.outbox) < v.d.cfg.Window {
+		for !v.silent && !v.isDraining() && len(v.outbox) < v.d.cfg.Window {
 			if v.invoke(ctx, s) != nil {
 				return
 			}
