@@ -48,7 +48,7 @@ function hash(parts: (string | Uint8Array)[]): string {
   return h.toString(36)
 }
 
-const server = process.env['BAVARD'] ?? 'http://localhost:5280'
+const server = process.env['BAVARD_URL'] ?? 'http://localhost:5280'
 
 export default defineConfig({
   plugins: [svelte(), shell()],

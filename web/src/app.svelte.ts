@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { SvelteMap } from 'svelte/reactivity'
-import { Engine, type Soft } from './engine'
-import { checkInvite, logIn, signUp, type OnboardOptions } from './onboard'
+import type { Engine, Soft } from './engine'
+import type { OnboardOptions } from './onboard'
 import { Conversation } from './store/conversation.svelte'
 import { getMeta, openStore, type Account, type Change, type Chat, type Db, type Message } from './store/schema'
 import { compose, discard, editChat, markRead } from './store/write'
@@ -10,7 +10,6 @@ import { Tabs } from './tabs'
 import { ownAddress } from './wire/discover'
 import { buildChat, buildDisplayed, type ChatState } from './wire/message'
 import { token } from './wire/random'
-import { dialWebSocket } from './wire/transport'
 import { clean } from './wire/xml'
 
 /** Longer bodies do not fit into a stanza (256 KiB) with certainty. */
@@ -35,6 +34,7 @@ export class App {
   unread = $derived([...this.chats.values()].reduce((n, c) => n + c.unread, 0))
 
   private engine: Engine | undefined
+  private starting: Promise<Engine> | undefined
   private tabs: Tabs | undefined
   private open = new Set<Conversation>()
   private watchers = new Set<unknown>()
@@ -70,14 +70,17 @@ export class App {
   // --- becoming somebody
 
   async checkInvite(invite: string): Promise<void> {
+    const { checkInvite } = await import('./onboard')
     await checkInvite(await this.onboarding(), invite)
   }
 
   async signUp(invite: string, name: string): Promise<void> {
+    const { signUp } = await import('./onboard')
     this.enter(await signUp(await this.onboarding(), invite, name))
   }
 
   async logIn(jid: string, password: string): Promise<void> {
+    const { logIn } = await import('./onboard')
     const options = await this.onboarding()
     this.enter(await logIn({ ...options, domain: jid.slice(jid.indexOf('@') + 1) }, jid, password))
   }
@@ -107,13 +110,13 @@ export class App {
 
   private async onboarding(): Promise<OnboardOptions> {
     await this.homeDomain()
+    const { dialWebSocket } = await import('./wire/transport')
     return { db: this.db, dial: dialWebSocket, address: ownAddress(location.origin), domain: this.domain }
   }
 
   private enter(account: Account): void {
     this.account = account
     this.domain = account.jid.slice(account.jid.indexOf('@') + 1)
-    void navigator.storage?.persist?.().catch(() => false) // so that the browser does not throw the store away
     this.connect()
   }
 
@@ -151,6 +154,12 @@ export class App {
     else await this.addPerson(peer)
     this.changed(await compose(this.db, peer, body, { id, frame: buildChat(peer, id, body) }, Date.now()))
     this.poke()
+    this.keepStore()
+  }
+
+  private keepStore = (): void => {
+    this.keepStore = () => undefined
+    void navigator.storage?.persist?.().catch(() => false) // else the browser may throw the store away
   }
 
   /** Sends a refused message anew, as another. */
@@ -265,7 +274,14 @@ export class App {
   }
 
   private async lead(account: Account): Promise<void> {
-    this.engine = new Engine({
+    this.starting = this.startEngine(account)
+    this.engine = await this.starting
+  }
+
+  /** The engine is fetched after the first paint: what the store has is shown without it. */
+  private async startEngine(account: Account): Promise<Engine> {
+    const [{ Engine }, { dialWebSocket }] = await Promise.all([import('./engine'), import('./wire/transport')])
+    const engine = new Engine({
       db: this.db,
       account,
       address: ownAddress(location.origin),
@@ -279,7 +295,8 @@ export class App {
         this.tabs?.tell('soft', soft)
       },
     })
-    await this.engine.start()
+    await engine.start()
+    return engine
   }
 
   private poke(): void {
@@ -288,8 +305,8 @@ export class App {
   }
 
   private async called(method: string, args: unknown[]): Promise<unknown> {
-    const engine = this.engine
-    if (!engine) throw new Error('not ready')
+    const engine = await this.starting
+    if (!engine) throw new Error('this tab does not lead')
     const peer = args[0] as string
     switch (method) {
       case 'hello':

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { getMeta, type Account, type Db } from './store/schema'
-import { queryArchive } from './wire/archive'
+import { queryArchive, type ArchivePage, type ArchiveQuery } from './wire/archive'
 import { StanzaError } from './wire/errors'
 import type { Incoming } from './wire/message'
 import type { Session } from './wire/session'
@@ -28,6 +28,7 @@ export class CatchUp {
   private current: Session | undefined
   private held: Incoming[] | undefined
   private overflow = false
+  private asked: (() => void) | undefined
 
   constructor(private readonly options: CatchUpOptions) {}
 
@@ -42,9 +43,13 @@ export class CatchUp {
     return true
   }
 
-  /** Runs to its end, or until the session is over; gives whether the store is now up to date. */
-  async run(session: Session): Promise<boolean> {
+  /**
+   * Runs to its end, or until the session is over; gives whether the store is
+   * now up to date. Calls asked once the first question is on its way.
+   */
+  async run(session: Session, asked: () => void): Promise<boolean> {
     this.current = session
+    this.asked = asked
     this.held = []
     this.overflow = false
     for (;;) {
@@ -90,7 +95,7 @@ export class CatchUp {
   private async forward(session: Session, lastId: string | undefined): Promise<void> {
     for (let after = lastId; ; ) {
       const query = after === undefined ? {} : { after }
-      const page = await queryArchive(session, { ...query, max: PAGE })
+      const page = await this.ask(session, { ...query, max: PAGE })
       if (this.current !== session) return
       if (page.last !== undefined) await this.options.take(page.entries, page.last)
       if (page.complete || page.last === undefined || page.last === after) return
@@ -98,11 +103,18 @@ export class CatchUp {
     }
   }
 
+  private ask(session: Session, query: ArchiveQuery): Promise<ArchivePage> {
+    const page = queryArchive(session, query)
+    this.asked?.()
+    this.asked = undefined
+    return page
+  }
+
   private async fromEnd(session: Session): Promise<void> {
     let entries: Incoming[] = []
     let lastId: string | undefined
     for (let before = '', n = 0; n < FIRST_PAGES; n++) {
-      const page = await queryArchive(session, { before, max: PAGE })
+      const page = await this.ask(session, { before, max: PAGE })
       entries = [...page.entries, ...entries]
       lastId ??= page.last
       if (page.complete || page.first === undefined) break

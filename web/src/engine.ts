@@ -72,8 +72,10 @@ export class Engine {
   }
 
   async start(): Promise<void> {
-    const known = await getMeta(this.options.db, 'addresses')
+    const { db } = this.options
+    const [known, contact] = await Promise.all([getMeta(db, 'addresses'), getMeta(db, 'lastContact')])
     this.useAddresses(known ?? [])
+    this.link.lastContact = contact ?? 0
     this.link.start()
   }
 
@@ -135,9 +137,9 @@ export class Engine {
       this.people.forgetPresence()
       this.outbox.catchingUp()
       void enableCarbons(session).catch(() => undefined)
-      // The archive is asked before presence is sent: then the server need not send what waits twice.
-      void this.catchUp.run(session).then((done) => done && this.caughtUp(session))
-      void this.people.begin(session).catch(() => undefined)
+      // The archive is asked before presence is sent: then the server need not send twice what waits.
+      const appear = (): void => void this.people.begin(session).catch(() => undefined)
+      void this.catchUp.run(session, appear).then((done) => done && this.caughtUp(session))
     }
     this.outbox.begin(session, resumed)
   }
@@ -149,7 +151,9 @@ export class Engine {
   }
 
   private linkChanged(): void {
-    if (this.link.state.kind !== 'live') this.outbox.pause()
+    const { kind } = this.link.state
+    if (kind !== 'live') this.outbox.pause()
+    if (kind !== 'connecting') void putMeta(this.options.db, 'lastContact', this.link.lastContact)
     this.tellSoft()
   }
 

@@ -115,6 +115,8 @@ export interface Meta {
   signUp: SignUp
   sync: Sync
   addresses: string[]
+  /** When the server was last heard. */
+  lastContact: number
 }
 
 interface Schema extends DBSchema {

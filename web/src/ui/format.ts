@@ -43,7 +43,7 @@ export function whenLabel(ms: number, now = Date.now()): string {
 
 /** The letters in a picture's place: those of the first and last word. */
 export function initials(name: string): string {
-  const words = name.split(/[\s._-]+/u).filter(Boolean)
+  const words = name.match(/[\p{L}\p{N}][^\s._-]*/gu) ?? []
   const first = [...(words[0] ?? '?')][0] ?? '?'
   const last = words.length > 1 ? ([...words.at(-1)!][0] ?? '') : ''
   return (first + last).toUpperCase()

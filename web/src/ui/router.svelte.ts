@@ -45,32 +45,31 @@ export function pathOf(route: Route): string {
 
 class Router {
   route = $state.raw<Route>(read())
-  /** Screens of ours below this one: going back stays in the app. */
-  private depth = 0
 
   constructor() {
-    addEventListener('popstate', () => {
-      this.depth = Math.max(0, this.depth - 1)
-      this.route = read()
-    })
+    addEventListener('popstate', () => (this.route = read()))
+  }
+
+  /** How many screens of ours lie below this one: going back that far stays in the app. */
+  private get depth(): number {
+    return (history.state as { depth?: number } | null)?.depth ?? 0
   }
 
   go(route: Route): void {
-    const from = this.route
-    // Beside each other on a wide screen, on top of each other on a narrow one:
-    // the list is always what lies below.
-    if (from.at === 'list') {
-      this.depth++
-      history.pushState(null, '', pathOf(route))
-    } else history.replaceState(null, '', pathOf(route))
+    // One chat takes the place of another, and of the screen where it was
+    // chosen; all else lies on top of what was there.
+    const from = this.route.at
+    const over = from === 'list' || (from === 'chat' && route.at !== 'chat')
+    if (over) history.pushState({ depth: this.depth + 1 }, '', pathOf(route))
+    else history.replaceState({ depth: this.depth }, '', pathOf(route))
     this.route = route
   }
 
-  /** To the list. */
+  /** Leaves this screen. */
   home(): void {
     if (this.depth > 0) history.back()
     else {
-      history.replaceState(null, '', '/')
+      history.replaceState({ depth: 0 }, '', '/')
       this.route = { at: 'list' }
     }
   }

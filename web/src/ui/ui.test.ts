@@ -24,7 +24,7 @@ describe('texts', () => {
   })
 
   it('give initials', () => {
-    expect(['Zoë Müller', 'anna', 'zoe.muller', '', '张伟', 'Ada M. Lovelace'].map(initials)).toEqual(['ZM', 'A', 'ZM', '?', '张', 'AL'])
+    expect(['Zoë Müller', 'anna', 'zoe.muller', '', '张伟', 'Ada M. Lovelace', 'Maya (choir)'].map(initials)).toEqual(['ZM', 'A', 'ZM', '?', '张', 'AL', 'MC'])
   })
 })
 

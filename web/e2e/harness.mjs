@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// What the browser tests stand on: a real server of their own, real browsers,
+// and people who use the app as people do.
+
+import { spawn, execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { chromium } from 'playwright-core'
+
+export const web = resolve(dirname(fileURLToPath(import.meta.url)), '..')
+const binary = resolve(process.env.BAVARD_BIN ?? process.env.BAVARD ?? join(web, '../bin/bavard'))
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+
+export async function until(what, test, ms = 10_000) {
+  const end = Date.now() + ms
+  for (;;) {
+    const value = await test()
+    if (value) return value
+    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`)
+    await new Promise((done) => setTimeout(done, 20))
+  }
+}
+
+export function check(ok, what) {
+  if (!ok) throw new Error(what)
+}
+
+/** A server with data of its own, which can be killed and started again on the same ports. */
+export class Server {
+  data = mkdtempSync(join(tmpdir(), 'bavard-e2e-'))
+  addresses = { c2s: '127.0.0.1:0', http: '127.0.0.1:0' }
+  #process
+  #log = ''
+
+  static async start() {
+    check(existsSync(binary), `no server at ${binary}: build it, or name it in BAVARD_BIN`)
+    const server = new Server()
+    await server.start()
+    return server
+  }
+
+  async start() {
+    rmSync(join(this.data, 'addresses.json'), { force: true })
+    const { c2s, http } = this.addresses
+    const args = ['serve', '--data', this.data, '--c2s', c2s, '--c2s-tls', '', '--http', http, '--insecure-loopback']
+    this.#process = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    for (const out of [this.#process.stdout, this.#process.stderr]) out.on('data', (d) => (this.#log += d))
+    const gone = new Promise((done) => this.#process.once('exit', done))
+    this.gone = gone
+    await until(`the server to start:\n${this.#log}`, () => existsSync(join(this.data, 'addresses.json')), 20_000)
+    this.addresses = JSON.parse(readFileSync(join(this.data, 'addresses.json'), 'utf8'))
+    this.origin = 'http://localhost:' + this.addresses.http.split(':').at(-1)
+    await until('the server to be ready', () => fetch(this.origin + '/readyz').then((r) => r.ok, () => false), 20_000)
+  }
+
+  async kill() {
+    this.#process.kill('SIGKILL')
+    await this.gone
+  }
+
+  async close() {
+    this.#process.kill('SIGTERM')
+    await this.gone
+    rmSync(this.data, { recursive: true, force: true })
+  }
+
+  get log() {
+    return this.#log
+  }
+
+  /** Paths of invites; people who come with invites of one circle know each other. */
+  invites(count, circle = `circle ${Math.random()}`) {
+    const args = ['invite', '--data', this.data, '--count', String(count), '--circle', circle, '--json']
+    return JSON.parse(execFileSync(binary, args, { encoding: 'utf8' })).map((i) => '/i/' + i.token)
+  }
+}
+
+/** A browser profile of somebody; its pages are tabs. */
+export class Person {
+  #context
+  errors = []
+
+  constructor(server, name, context) {
+    this.server = server
+    this.name = name
+    this.#context = context
+  }
+
+  get context() {
+    return this.#context
+  }
+
+  async tab(path = '/') {
+    const page = await this.#context.newPage()
+    page.on('pageerror', (e) => this.errors.push(`${this.name}: ${e}`))
+    page.on('console', (m) => {
+      const known = /net::ERR_|WebSocket connection|Failed to load resource/.test(m.text())
+      if (m.type() === 'error' && !known) this.errors.push(`${this.name}: ${m.text()}`)
+    })
+    if (path) await page.goto(this.server.origin + path)
+    return page
+  }
+
+  /** Opens an invite and gives a name. */
+  async join(invite) {
+    const page = await this.tab(invite)
+    await page.getByLabel('Your name').fill(this.name)
+    await page.getByRole('button', { name: 'Start chatting' }).click()
+    await page.getByRole('heading', { name: 'bavard', exact: true }).waitFor()
+    this.page = page
+    return page
+  }
+
+  /** Opens the conversation with somebody from the list. */
+  async open(name, page = this.page) {
+    await page.locator('nav a', { hasText: name }).click()
+    await page.getByRole('textbox', { name: /^Message / }).waitFor()
+  }
+
+  async write(text, page = this.page) {
+    const area = page.getByRole('textbox', { name: /^Message / })
+    await area.fill(text)
+    await area.press('Enter')
+  }
+
+  async close() {
+    await this.#context.close()
+  }
+}
+
+export class World {
+  people = []
+
+  static async make() {
+    const world = new World()
+    world.server = await Server.start()
+    world.browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS })
+    return world
+  }
+
+  async person(name, options = {}) {
+    const context = await this.browser.newContext({ viewport: { width: 1180, height: 760 }, locale: 'en-GB', ...options })
+    const person = new Person(this.server, name, context)
+    this.people.push(person)
+    return person
+  }
+
+  /** People who are each other's contacts, each on the list of chats. */
+  async friends(...names) {
+    const invites = this.server.invites(names.length)
+    const people = []
+    for (const [i, name] of names.entries()) {
+      const person = await this.person(name)
+      await person.join(invites[i])
+      people.push(person)
+    }
+    for (const p of people) for (const q of people) if (p !== q) await p.page.locator('nav a', { hasText: q.name }).waitFor()
+    return people
+  }
+
+  /** Nothing may have been thrown or logged as an error on any page. */
+  noErrors() {
+    const errors = this.people.flatMap((p) => p.errors)
+    check(errors.length === 0, `errors on pages:\n${errors.join('\n')}`)
+  }
+
+  async close() {
+    await this.browser.close()
+    await this.server.close()
+  }
+}
+
+/** The texts of the conversation on screen, ours with "> " before them. */
+export const shown = (page) =>
+  page.locator('[role=log] .bubble').evaluateAll((all) =>
+    all.map((b) => {
+      const body = b.querySelector('.body').cloneNode(true)
+      body.querySelector('.meta')?.remove()
+      return (b.classList.contains('out') ? '> ' : '') + body.textContent
+    }),
+  )
+
+/** How often each text is stored on the device, whatever is on screen. */
+export const stored = (page) =>
+  page.evaluate(async () => {
+    const open = indexedDB.open('bavard')
+    const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
+    const get = db.transaction('messages').objectStore('messages').index('pos').getAll()
+    const all = await new Promise((done) => (get.onsuccess = () => done(get.result)))
+    db.close()
+    return all.map((m) => ({ body: m.body, out: m.out, tick: m.tick, peer: m.peer }))
+  })
+
+/** Keeps a picture when BAVARD_PICTURES names a directory. */
+export async function picture(page, name) {
+  const directory = process.env.BAVARD_PICTURES
+  if (!directory) return
+  mkdirSync(directory, { recursive: true })
+  await page.screenshot({ path: join(directory, `${name}.png`) })
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { check, shown, until } from './harness.mjs'
+
+export default {
+  async 'tabs share one connection; when the leading one goes, another takes over'(world) {
+    const [alice, bob] = await world.friends('Alice', 'Bob')
+    await bob.open('Alice')
+    let sockets = 0
+    const second = await alice.tab('')
+    second.on('websocket', () => sockets++)
+    await second.goto(world.server.origin + '/')
+    await alice.open('Bob', second)
+    await alice.write('from the second tab', second)
+    await second.getByLabel('Delivered').or(second.getByLabel('Read')).first().waitFor()
+    check(sockets === 0, 'the second tab has no connection of its own')
+    await alice.open('Bob')
+    await until('the first tab', async () => (await shown(alice.page)).join('|') === '> from the second tab')
+    await bob.page.getByRole('textbox').last().pressSequentially('x')
+    await second.locator('main header', { hasText: 'typing…' }).waitFor()
+    await second.getByRole('textbox').last().pressSequentially('y')
+    await bob.page.locator('main header', { hasText: 'typing…' }).waitFor()
+
+    await alice.page.close()
+    await alice.write('after the first is gone', second)
+    await bob.page.locator('.bubble', { hasText: 'after the first is gone' }).waitFor()
+    await bob.write('seen')
+    await until('the answer', async () => (await shown(second)).at(-1) === 'seen')
+    check(sockets === 1, `the second tab connected: ${sockets}`)
+    alice.page = second
+  },
+
+  async 'another program under the same name is told, and can be taken over from'(world) {
+    const [alice] = await world.friends('Alice', 'Bob')
+    const state = await alice.context.storageState({ indexedDB: true })
+    const twin = await world.person('Twin', { storageState: state })
+    twin.page = await twin.tab('/')
+    await alice.page.getByRole('status').filter({ hasText: 'in use somewhere else' }).waitFor()
+    await alice.page.getByRole('button', { name: 'Use here' }).click()
+    await twin.page.getByRole('status').filter({ hasText: 'in use somewhere else' }).waitFor()
+    await alice.page.getByRole('status').filter({ hasText: 'in use somewhere else' }).waitFor({ state: 'hidden' })
+  },
+
+  async 'two tabs write at the same time, and nothing is lost or doubled'(world) {
+    const [alice, bob] = await world.friends('Alice', 'Bob')
+    await bob.open('Alice')
+    await alice.open('Bob')
+    const second = await alice.tab('/')
+    await alice.open('Bob', second)
+    for (let i = 0; i < 10; i++) await Promise.all([alice.write(`p${i}`), alice.write(`q${i}`, second)])
+    const wanted = Array.from({ length: 10 }, (_, i) => [`p${i}`, `q${i}`]).flat().sort().join()
+    for (const page of [alice.page, second, bob.page]) {
+      await until('all on each page', async () => (await shown(page)).map((s) => s.replace('> ', '')).sort().join() === wanted)
+    }
+  },
+}
