@@ -8,6 +8,8 @@ MAKEFLAGS += --no-builtin-rules
 
 GO ?= go
 DATA ?= data
+# In a work tree of another owner, asking git for the revision would fail.
+export GOFLAGS := $(strip $(filter-out -buildvcs=%,$(GOFLAGS)) -buildvcs=false)
 
 # Linters at one version for everybody; each is in a file that names it.
 GOFUMPT := bin/tools/gofumpt-v0.12.0
@@ -64,7 +66,7 @@ lint: $(GOFUMPT) $(STATICCHECK) ## gofumpt, go vet, staticcheck
 	@scripts/step.sh 'go vet' $(GO) vet ./...
 	@scripts/step.sh staticcheck $(STATICCHECK) ./...
 
-check: build lint ## the quick part of the tests, under 5 minutes
+check: build $(GOFUMPT) $(STATICCHECK) ## the quick part of the tests, under 5 minutes
 	@scripts/check.sh
 
 test: need $(TOOLS) ## everything, under 30 minutes; as root it installs the Debian packages that it needs

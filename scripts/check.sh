@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The quick tests; `make check` has linted and built before.
+# The quick tests; `make check` has built before.
 set -uo pipefail
 : "${GO:=go}"
 export BAVARD="$PWD/bin/bavard"
@@ -10,6 +10,7 @@ go_tests() { "$GO" test -race -short -timeout 5m -json "$@" | "$GO" run ./script
 export -f go_tests
 export GO
 
+step lint make --no-print-directory lint
 step svelte-check npm --prefix web run --silent check
 step vitest npm --prefix web run --silent test
 mapfile -t quiet < <("$GO" list ./... | grep -v -E '^bavard/(drill|interop)(/|$)')
