@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -87,6 +88,9 @@ type PairsReport struct {
 	// CPU and Memory are the server's, when Cost was given.
 	CPU    time.Duration
 	Memory int64
+	// Own is the CPU time of this process in the measurement: when it is near to
+	// Elapsed times the cores it has, it is the generator that is measured.
+	Own time.Duration
 }
 
 // Rate is how many messages per second were ticked and delivered.
@@ -101,7 +105,7 @@ func (r *PairsReport) String() string {
 		s += fmt.Sprintf("; server CPU %.3f ms per message, %.2f cores, %d MiB",
 			r.CPU.Seconds()*1000/float64(r.Delivered), r.CPU.Seconds()/r.Elapsed.Seconds(), r.Memory>>20)
 	}
-	return s
+	return s + fmt.Sprintf("; generator %.2f cores", r.Own.Seconds()/r.Elapsed.Seconds())
 }
 
 func round(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
@@ -111,7 +115,7 @@ func Pairs(ctx context.Context, cfg PairsConfig) (*PairsReport, error) {
 	cfg.defaults()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	run := &pairsRun{cfg: cfg, name: rand.Text() + "-", body: strings.Repeat("x", cfg.Body)}
+	run := &pairsRun{cfg: cfg, name: rand.Text() + "-", text: text(cfg.Body)}
 	began := time.Now()
 	if err := run.login(ctx); err != nil {
 		run.cut()
@@ -140,7 +144,7 @@ func Pairs(ctx context.Context, cfg PairsConfig) (*PairsReport, error) {
 type pairsRun struct {
 	cfg       PairsConfig
 	name      string // begins the ids of this run
-	body      string
+	text      string // bodies are parts of it
 	pairs     []*pair
 	measuring atomic.Bool
 }
@@ -159,6 +163,22 @@ type pair struct {
 		histogram
 	}
 	refused atomic.Uint64
+}
+
+// text is what bodies of a size are taken from: letters that do not compress
+// better than people's do.
+func text(body int) string {
+	b := make([]byte, 1<<16+body)
+	_, _ = rand.Read(b) // it never fails
+	for i := range b {
+		b[i] = "etaoin shrdlucmf"[b[i]&15]
+	}
+	return string(b)
+}
+
+func (r *pairsRun) body(n int) string {
+	from := n * 97 & (1<<16 - 1)
+	return r.text[from : from+r.cfg.Body]
 }
 
 func (r *pairsRun) login(ctx context.Context) error {
@@ -246,7 +266,7 @@ func (p *pair) send(ctx context.Context) error {
 		slot := n % len(p.slots)
 		p.slots[slot].Store(waitsForTick | waitsForDelivery)
 		p.sent[slot].Store(int64(time.Since(epoch)))
-		o := &client.Outgoing{ID: p.run.name + strconv.Itoa(n), To: p.to, Type: "chat", Body: p.run.body}
+		o := &client.Outgoing{ID: p.run.name + strconv.Itoa(n), To: p.to, Type: "chat", Body: p.run.body(n)}
 		if err := p.a.Send(ctx, o); err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -309,11 +329,11 @@ func (r *pairsRun) measure(ctx context.Context, report *PairsReport) error {
 	if r.cfg.Cost != nil {
 		before = r.cfg.Cost()
 	}
-	began := time.Now()
+	began, own := time.Now(), ownCPU()
 	r.measuring.Store(true)
 	err := wait(ctx, r.cfg.Duration)
 	r.measuring.Store(false)
-	report.Elapsed = time.Since(began)
+	report.Elapsed, report.Own = time.Since(began), ownCPU()-own
 	if r.cfg.Cost != nil {
 		after = r.cfg.Cost()
 		report.CPU, report.Memory = after.CPU-before.CPU, after.Memory
@@ -332,6 +352,15 @@ func (r *pairsRun) measure(ctx context.Context, report *PairsReport) error {
 	report.TickP50, report.TickP99 = ticks.at(0.5), ticks.at(0.99)
 	report.DeliveryP50, report.DeliveryP99 = deliveries.at(0.5), deliveries.at(0.99)
 	return err
+}
+
+// ownCPU is the CPU time of this process.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func wait(ctx context.Context, d time.Duration) error {
