@@ -113,6 +113,7 @@ func (a *appender) open(ctx context.Context) error {
 		}
 		if o.replaced {
 			a.counter, a.replaced, a.last = 1, a.last, o.revision
+			a.stats.Latest = o.revision
 			go a.run()
 			return nil
 		}
@@ -218,33 +219,40 @@ func (a *appender) setRefusal(err error) {
 // run appends batches until stop or until fenced.
 func (a *appender) run() {
 	defer close(a.done)
-	for {
-		taken := a.take()
-		if len(taken) == 0 {
-			select {
-			case <-a.wake:
-				if a.linger > 0 {
-					sleep(a.ctx, a.linger)
-				}
-				continue
-			case <-a.ctx.Done():
-				a.end(ErrClosed)
-				return
-			}
+	for a.awaitWork() {
+		if a.linger > 0 && !sleep(a.ctx, a.linger) {
+			break
 		}
-		if err := a.append(taken); err != nil {
+		if taken := a.take(); len(taken) > 0 && a.append(taken) != nil {
 			return
 		}
 	}
+	a.end(ErrClosed, nil, nil)
+}
+
+// awaitWork waits until something may be queued; it gives false after stop.
+func (a *appender) awaitWork() bool {
+	if a.ctx.Err() == nil && a.waiting() {
+		return true
+	}
+	select {
+	case <-a.wake:
+		return a.ctx.Err() == nil
+	case <-a.ctx.Done():
+		return false
+	}
+}
+
+func (a *appender) waiting() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.head < len(a.queue)
 }
 
 // take moves what fits into one batch out of the queue.
 func (a *appender) take() []pending {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.ctx.Err() != nil {
-		return nil
-	}
 	size, cost := batchOverhead, int64(0)
 	taken := a.spare[:0]
 	for ; a.head < len(a.queue); a.head++ {
@@ -282,13 +290,11 @@ func (a *appender) append(taken []pending) error {
 	if err == nil && !o.replaced {
 		err = a.overtaken(o)
 		a.log.Error("journal: another incarnation of this node appends", "writer", a.writer, "revision", o.revision)
-		settleAll(taken, err)
-		a.end(ErrFenced)
+		a.end(ErrFenced, taken, err)
 		return err
 	}
 	if err != nil {
-		settleAll(taken, ErrClosed)
-		a.end(ErrClosed)
+		a.end(ErrClosed, taken, ErrClosed)
 		return err
 	}
 	a.counter, a.last = b.counter, o.revision
@@ -368,8 +374,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// end settles all that waits with err and refuses what comes.
-func (a *appender) end(err error) {
+// end refuses what comes with err, and settles what is in flight with its own
+// error and what is queued with err.
+func (a *appender) end(err error, inFlight []pending, unknown error) {
 	a.mu.Lock()
 	a.ended = err
 	queue := a.queue[a.head:]
@@ -379,12 +386,11 @@ func (a *appender) end(err error) {
 	}
 	a.admitLocked()
 	a.mu.Unlock()
-	settleAll(queue, err)
-}
-
-func settleAll(list []pending, err error) {
-	for i := range list {
-		list[i].settled(0, 0, err)
+	for i := range inFlight {
+		inFlight[i].settled(0, 0, unknown)
+	}
+	for i := range queue {
+		queue[i].settled(0, 0, err)
 	}
 }
 
@@ -392,7 +398,7 @@ func settleAll(list []pending, err error) {
 func (a *appender) stop() {
 	a.cancel()
 	<-a.done
-	a.end(ErrClosed)
+	a.end(ErrClosed, nil, nil)
 }
 
 func (a *appender) fill(s *Stats) {

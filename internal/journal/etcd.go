@@ -165,6 +165,10 @@ func (j *etcdJournal) open(ctx context.Context) error {
 	if j.lock, err = lockDir(j.opts.Dir); err != nil {
 		return err
 	}
+	begun, err := beginDir(j.opts.Dir, j.opts.etcdDir())
+	if err != nil {
+		return err
+	}
 	if err := j.start(ctx); err != nil {
 		return err
 	}
@@ -188,6 +192,9 @@ func (j *etcdJournal) open(ctx context.Context) error {
 	j.latest = newLatestReads(j.readLatest)
 	if err := j.appender.open(ctx); err != nil {
 		j.appender = nil
+		return err
+	}
+	if err := begun(); err != nil {
 		return err
 	}
 	j.checkSpace()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 
 	"go.etcd.io/etcd/pkg/v3/featuregate"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -21,6 +22,8 @@ const (
 	// defragMiB is what a defragmentation at start must free to be worth it: etcd's
 	// file grows to its peak, and what compaction frees is used again.
 	defragMiB = 256
+	// warnApply is from when etcd calls a request slow.
+	warnApply = time.Second
 )
 
 // etcdConfig is for one member that listens on nothing: its only client is in
@@ -45,6 +48,7 @@ func etcdConfig(opts *Options) (*embed.Config, error) {
 	cfg.AutoCompactionRetention = "0" // keepWindow compacts
 	cfg.BootstrapDefragThresholdMegabytes = defragMiB
 	cfg.EnableGRPCGateway = false
+	cfg.WarningApplyDuration = warnApply
 
 	// The check at start compares with peers and refuses to run when it finds a
 	// difference; the periodic ones would stop the cell's writes.

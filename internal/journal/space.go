@@ -16,8 +16,6 @@ import (
 const (
 	// spaceEvery is how often free space is looked at.
 	spaceEvery = time.Second
-	// freeUpEvery is how often space is made in a database that is at its quota.
-	freeUpEvery = 5 * time.Second
 	// freeUpTimeout bounds that work.
 	freeUpTimeout = time.Minute
 )
@@ -25,9 +23,8 @@ const (
 // space remembers what is known about room for more.
 type space struct {
 	mu      sync.Mutex
-	noSpace bool      // etcd is at its quota, or was until its alarm is cleared
-	tried   time.Time // when space was made last
-	reason  string    // why Submit is refused; "" if it is not
+	noSpace bool   // etcd is at its quota, or was until its alarm is cleared
+	reason  string // why Submit is refused; "" if it is not
 }
 
 // refused notes that etcd turned a batch down.
@@ -37,15 +34,10 @@ func (s *space) refused() {
 	s.mu.Unlock()
 }
 
-// due reports whether space must be made now.
-func (s *space) due(now time.Time) (full, due bool) {
+func (s *space) short() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.noSpace || now.Sub(s.tried) < freeUpEvery {
-		return s.noSpace, false
-	}
-	s.tried = now
-	return true, true
+	return s.noSpace
 }
 
 func (s *space) made() {
@@ -80,21 +72,19 @@ func (j *etcdJournal) watchSpace() {
 
 // checkSpace sets what Submit answers.
 func (j *etcdJournal) checkSpace() {
-	full, due := j.space.due(time.Now())
-	if due {
+	reason := ""
+	if j.space.short() {
 		ctx, cancel := context.WithTimeout(j.ctx, freeUpTimeout)
 		err := j.freeUp(ctx)
 		cancel()
 		if err == nil {
 			j.space.made()
-			full = false
-		} else if j.ctx.Err() == nil {
-			j.log.Error("journal: no space made in etcd's database, trying again", "error", err)
+		} else {
+			reason = fmt.Sprintf("etcd's database is at its quota: %v", err)
 		}
 	}
-	reason := j.shortage()
-	if reason == "" && full {
-		reason = "etcd's database is at its quota"
+	if short := j.shortage(); short != "" {
+		reason = short
 	}
 	j.space.mu.Lock()
 	before := j.space.reason
@@ -137,11 +127,12 @@ func (j *etcdJournal) freeUp(ctx context.Context) error {
 			return fmt.Errorf("compacting: %w", err)
 		}
 	}
-	if _, err := j.client.Defragment(ctx, ""); err != nil {
-		return fmt.Errorf("defragmenting: %w", err)
+	db := j.etcd.Server.Backend()
+	if used := db.SizeInUse(); used+4*MaxBatch > j.opts.Quota {
+		return fmt.Errorf("%d of %d MiB are not released", used>>20, j.opts.Quota>>20)
 	}
-	if size := j.etcd.Server.Backend().Size(); size+2*MaxBatch > j.opts.Quota {
-		return fmt.Errorf("%d MiB of %d MiB are in use", size>>20, j.opts.Quota>>20)
+	if err := db.Defrag(); err != nil {
+		return fmt.Errorf("defragmenting: %w", err)
 	}
 	if _, err := j.client.AlarmDisarm(ctx, &clientv3.AlarmMember{}); err != nil {
 		return fmt.Errorf("disarming: %w", err)

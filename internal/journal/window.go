@@ -87,15 +87,15 @@ func (w *window) plan(now time.Time, spooled uint64) uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var target uint64
-	if w.released > w.compacted {
+	if released := min(w.released, w.newest); released > w.compacted {
 		var bytes int64
 		for _, m := range w.marks {
-			if m.revision <= w.released {
+			if m.revision <= released {
 				bytes += m.bytes
 			}
 		}
 		if bytes >= compactBytes || now.Sub(w.at) >= compactAfter {
-			target = w.released
+			target = released
 		}
 	}
 	left := w.bytes

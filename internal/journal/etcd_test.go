@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+)
+
+// TestOpenGivesUp: an Open whose context has ended leaves nothing behind.
+func TestOpenGivesUp(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	opts := Options{
+		Name: "a", Dir: filepath.Join(dir, "journal"), SpoolDir: filepath.Join(dir, "spool"),
+		Log: testLog(t), UnsafeNoFsync: true,
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if j, err := OpenEtcd(ctx, opts); !errors.Is(err, context.Canceled) {
+		closeJournal(t, j)
+		t.Errorf("open: %v", err)
+	}
+	j, err := OpenEtcd(testContext(t), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeJournal(t, j)
+}
+
+// TestNoSockets: a single node's etcd listens on nothing.
+func TestNoSockets(t *testing.T) {
+	t.Parallel()
+	e := etcdEngine(t, Options{UnsafeNoFsync: true})
+	j := e.open(t).(*etcdJournal)
+	if n := len(j.etcd.Peers) + len(j.etcd.Clients); n != 0 {
+		t.Errorf("%d listeners", n)
+	}
+	err := filepath.WalkDir(j.opts.Dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.Type()&os.ModeSocket != 0 {
+			t.Errorf("a socket: %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	for _, addr := range []string{"127.0.0.1:2379", "127.0.0.1:2380"} { // etcd's default ports
+		if c, err := net.Dial("tcp", addr); err == nil {
+			_ = c.Close()
+			t.Errorf("something listens on %s", addr)
+		}
+	}
+}
+
+func TestEtcdLog(t *testing.T) {
+	var out bytes.Buffer
+	log := zapTo(slog.New(slog.NewTextHandler(&out, nil)))
+	log.Info("quiet")
+	for _, m := range expected() {
+		log.Warn(m)
+	}
+	log.With(zap.String("with", "w")).Warn("warned", zap.Int("n", 3), zap.Error(errors.New("why")))
+	log.Error("failed")
+	got := out.String()
+	if strings.Count(got, "\n") != 2 {
+		t.Errorf("log:\n%s", got)
+	}
+	for _, want := range []string{`level=WARN msg="etcd: warned" part=etcd with=w n=3 error=why`, `level=ERROR msg="etcd: failed"`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("log without %q:\n%s", want, got)
+		}
+	}
+}
