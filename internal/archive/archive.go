@@ -249,7 +249,7 @@ func (a *archive) named(q *request, f *xmlstream.Element) *stanza.Error {
 	return nil
 }
 
-// paging reads <set/> (XEP-0059 §protocol @1.0).
+// paging reads <set/> (XEP-0059 §usecases @1.0).
 func (a *archive) paging(q *request, set *xmlstream.Element) *stanza.Error {
 	for _, c := range set.Elements() {
 		switch text := c.Text(); c.Name.Local {

@@ -114,6 +114,7 @@ func Open(ctx context.Context, o Options) (*Cell, error) {
 	}
 	go c.apply(tail)
 	go c.release()
+	go c.scrub()
 	if err := c.begin(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -156,6 +157,36 @@ func (c *Cell) release() {
 			}
 			c.o.Journal.Release(durable.Revision)
 		}
+	}
+}
+
+// Scrubbing reads the view once after each start, slowly.
+const (
+	scrubAfter = time.Minute
+	scrubRate  = 8 << 20 // bytes a second
+)
+
+// scrub looks for damage that reading would meet only later. The view's hook
+// raises the warning.
+func (c *Cell) scrub() {
+	t := time.NewTimer(scrubAfter)
+	defer t.Stop()
+	select {
+	case <-c.ctx.Done():
+		return
+	case <-t.C:
+	}
+	err := c.Scrub(c.ctx, func(bytes int) error {
+		t.Reset(time.Duration(float64(bytes) / scrubRate * float64(time.Second)))
+		select {
+		case <-c.ctx.Done():
+			return c.ctx.Err()
+		case <-t.C:
+			return nil
+		}
+	})
+	if err != nil && c.ctx.Err() == nil {
+		c.o.Logger.Error("scrub of the view", "err", err)
 	}
 }
 

@@ -369,7 +369,10 @@ type Stream struct {
 	// 16 random bytes.
 	Id []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Inbound stanzas of the stream, this one included, modulo 2^32.
-	H             uint32 `protobuf:"varint,2,opt,name=h,proto3" json:"h,omitempty"`
+	H uint32 `protobuf:"varint,2,opt,name=h,proto3" json:"h,omitempty"`
+	// An earlier stanza of the stream was refused by the node itself, so that
+	// its error may be lost with the stream.
+	Refused       bool `protobuf:"varint,3,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -416,6 +419,13 @@ func (x *Stream) GetH() uint32 {
 		return x.H
 	}
 	return 0
+}
+
+func (x *Stream) GetRefused() bool {
+	if x != nil {
+		return x.Refused
+	}
+	return false
 }
 
 type Noop struct {
@@ -1236,10 +1246,11 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x0eoffline_cursor\x18\x11 \x01(\v2 .bavard.command.v1.OfflineCursorH\x00R\rofflineCursor\x12-\n" +
 	"\x04noop\x18\x12 \x01(\v2\x17.bavard.command.v1.NoopH\x00R\x04noop\x12:\n" +
 	"\tcell_init\x18\x13 \x01(\v2\x1b.bavard.command.v1.CellInitH\x00R\bcellInitB\t\n" +
-	"\arequest\"&\n" +
+	"\arequest\"@\n" +
 	"\x06Stream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\f\n" +
-	"\x01h\x18\x02 \x01(\rR\x01h\"\x06\n" +
+	"\x01h\x18\x02 \x01(\rR\x01h\x12\x18\n" +
+	"\arefused\x18\x03 \x01(\bR\arefused\"\x06\n" +
 	"\x04Noop\"C\n" +
 	"\bCellInit\x12\x1f\n" +
 	"\varchive_key\x18\x01 \x01(\fR\n" +

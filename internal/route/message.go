@@ -36,7 +36,7 @@ func AppendMessage(dst []byte, m *command.Message, children ...[]byte) []byte {
 	return append(dst, "</message>"...)
 }
 
-// AppendForwarded appends <forwarded/> (XEP-0297 §usecases @1.0) with the
+// AppendForwarded appends <forwarded/> (XEP-0297 @1.0) with the
 // archived message, a delay unless the time is zero, and the message's
 // stanza-id.
 func AppendForwarded(dst []byte, m *command.Message, at time.Time, children ...[]byte) []byte {

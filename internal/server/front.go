@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,6 +26,8 @@ import (
 	"bavard/internal/xmlstream"
 	"bavard/web"
 )
+
+const webSocketPath = "/xmpp-websocket"
 
 // idleMost is a last resort: sessions probe silent devices long before.
 const idleMost = 10 * time.Minute
@@ -72,7 +75,7 @@ func (s *server) serve(ctx context.Context, st *listen.Stream) {
 func (s *server) listen(ctx context.Context, group *errgroup.Group) error {
 	var err error
 	s.front, err = listen.New(listen.Config{
-		Domain: s.cfg.Domain, TLS: s.certs.TLS(), Log: s.log,
+		Domain: s.cfg.Domain, TLS: s.certs.TLS(), Log: s.log, Proxies: s.cfg.Listen.ProxyPrefixes(), Origins: s.origins(),
 		Handle: func(st *listen.Stream) { s.serve(ctx, st) },
 		Limits: listen.Limits{
 			Connections: s.cfg.Limits.Connections, Strangers: s.cfg.Limits.Unauthenticated, StrangersPerBlock: s.cfg.Limits.PerAddress,
@@ -111,6 +114,15 @@ func (s *server) listen(ctx context.Context, group *errgroup.Group) error {
 	)
 }
 
+// origins whose pages may open a WebSocket, besides those of the same host: a
+// proxy may have changed the host that the request names.
+func (s *server) origins() []string {
+	if base := s.base(); strings.HasPrefix(base, "https://") {
+		return []string{base}
+	}
+	return nil
+}
+
 // http is what the web listeners serve.
 func (s *server) http(context.Context) http.Handler {
 	mux := http.NewServeMux()
@@ -120,7 +132,7 @@ func (s *server) http(context.Context) http.Handler {
 		{Name: "view", Test: s.viewReady},
 	}
 	mux.Handle("GET /readyz", health.Ready(s.checks...))
-	mux.Handle("/xmpp-websocket", s.front.WebSocket())
+	mux.Handle(webSocketPath, s.front.WebSocket())
 	hostMeta := listen.HostMeta(s.webSockets)
 	mux.Handle("/.well-known/host-meta", hostMeta)
 	mux.Handle("/.well-known/host-meta.json", hostMeta)
@@ -137,16 +149,14 @@ func (s *server) about(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"domain": s.cfg.Domain, "version": s.o.Version}) // the peer may be gone
 }
 
-// webSockets lists the addresses of the WebSocket for whoever asked.
+// webSockets lists the addresses of the WebSocket for whoever asks: the public
+// one, or, on this machine, the one that the request came by.
 func (s *server) webSockets(r *http.Request) []string {
-	if base := s.cfg.PublicURL; base != "" {
-		return []string{webSocketURL(base)}
+	var public []string
+	if base := s.base(); strings.HasPrefix(base, "https://") {
+		public = []string{webSocketURL(base)}
 	}
-	scheme := "ws://"
-	if r.TLS != nil || s.cfg.Listen.BehindProxy {
-		scheme = "wss://"
-	}
-	return []string{scheme + r.Host + "/xmpp-websocket"}
+	return listen.WebSocketURLs(public, webSocketPath)(r)
 }
 
 func (s *server) serveHTTP(ctx context.Context, h http.Handler, l net.Listener) error {

@@ -91,5 +91,5 @@ func (s *server) collect(r prometheus.Registerer) {
 
 // webSocketURL turns the app's address into its WebSocket's.
 func webSocketURL(base string) string {
-	return "ws" + strings.TrimPrefix(strings.TrimSuffix(base, "/"), "http") + "/xmpp-websocket"
+	return "ws" + strings.TrimPrefix(strings.TrimSuffix(base, "/"), "http") + webSocketPath
 }

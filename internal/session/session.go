@@ -55,15 +55,17 @@ const (
 //
 // Lock order: in.mu, then a dispatch shard's, then out.mu.
 type Session struct {
-	m    *Manager
-	jid  jid.JID
-	res  *dispatch.Resource
-	id   [16]byte // names the stream in the journal and is the resumption id
-	in   inbound
-	out  outbound
-	seen atomic.Int64  // when something was last read, Unix nanoseconds
-	over chan struct{} // closed when the session has ended
-	ends atomic.Bool   // it is ending
+	m   *Manager
+	jid jid.JID
+	res *dispatch.Resource
+	id  [16]byte // names the stream in the journal and is the resumption id
+	in  inbound
+	out outbound
+	// refused: the node refused a stanza without the journal knowing.
+	refused atomic.Bool
+	seen    atomic.Int64  // when something was last read, Unix nanoseconds
+	over    chan struct{} // closed when the session has ended
+	ends    atomic.Bool   // it is ending
 	// running is closed when the reader of the current stream has ended;
 	// guarded by out.mu.
 	running chan struct{}
@@ -145,7 +147,7 @@ func (s *Session) stanza(el *xmlstream.Element) bool {
 	}
 	for _, a := range appends {
 		if h.counted && !s.m.o.NoDedupe {
-			a.Command.Stream = &command.Stream{Id: s.id[:], H: h.h}
+			a.Command.Stream = &command.Stream{Id: s.id[:], H: h.h, Refused: s.refused.Load()}
 		}
 		err := s.m.o.Cell.Submit(s.m.ctx, a.Command, func(out command.Outcome, err error) { s.outcome(e, a, out, err) })
 		if err != nil {
@@ -166,6 +168,7 @@ func (s *Session) outcome(e *entry, a route.Append, out command.Outcome, err err
 			go s.abort(stanza.StreamErr(stanza.StreamInternalServerError, "the message could not be stored; please reconnect"))
 			return
 		}
+		s.refused.Store(true)
 		out = command.Outcome{Verdict: command.Refused, Err: refusal}
 	}
 	var then []route.Effect

@@ -61,7 +61,7 @@ type RosterItem struct {
 	Ask          bool   // pending out
 	Approved     bool   // pre-approved
 	// Listed: it is an item of the roster that clients see. Not listed is what
-	// only waits for an answer ("None + Pending In") or was only pre-approved.
+	// only waits for an answer ("None + Pending In").
 	Listed    bool
 	PendingIn bool         // a subscribe waits for the account's answer
 	Pending   Subscription // the stanza that waits, when PendingIn
@@ -91,7 +91,7 @@ type Entry struct {
 	Message  *command.Message
 }
 
-// Query of an account's archive (XEP-0313 §4).
+// Query of an account's archive (XEP-0313 §query @1.1.3).
 type Query struct {
 	Account string
 	// With restricts to messages from or to this JID; a bare one matches all

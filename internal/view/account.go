@@ -100,7 +100,7 @@ func (t *txn) redeem(token string) (state.Invite, *command.Outcome, error) {
 	switch {
 	case err != nil:
 		return state.Invite{}, nil, t.a.v.damaged(err)
-	case !invite.Expires.IsZero() && !t.time().Before(invite.Expires):
+	case !invite.Expires.IsZero() && !t.time().Before(invite.Expires.Add(inviteGrace)):
 		return not("this invite has expired; ask for a new one")
 	case invite.Uses == 0:
 		return not("this invite has been used up; ask for a new one")
@@ -237,3 +237,8 @@ func (t *txn) offlineCursor(c *command.OfflineCursor) (command.Outcome, error) {
 	t.put(key, appendPosition(nil, to))
 	return accept(), nil
 }
+
+// inviteGrace lets an invite be redeemed that expired after it was presented:
+// only then its end counts (XEP-0445 §preauth-ibr @0.2.0), and a sign-up takes a
+// while.
+const inviteGrace = 10 * time.Minute

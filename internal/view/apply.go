@@ -257,18 +257,16 @@ func (t *txn) command(r *request) (command.Outcome, error) {
 	return command.Outcome{}, ErrUnknownCommand
 }
 
-// settle notes what holds for every command: how far its stream has come. A
-// refused stanza does not count, because its error is lost with the stream.
+// settle notes what holds for every command: how far its stream has come.
 func (t *txn) settle(r *request, verdict command.Verdict) error {
 	c := &t.a.v.counters
 	switch verdict {
 	case command.Refused:
 		c.refused.Add(1)
-		return nil
 	case command.Duplicate:
 		c.duplicates.Add(1)
 	}
-	return t.advance(r.c.GetStream())
+	return t.advance(r.c.GetStream(), verdict)
 }
 
 func refuse(t stanza.ErrorType, c stanza.Condition, text string) command.Outcome {

@@ -149,6 +149,18 @@ func TestStreamCount(t *testing.T) {
 	if h, ok := c.v.StreamH(streamOf(1)); !ok || h != 9 {
 		t.Fatalf("h %d %v", h, ok)
 	}
+	// Nor does what comes after it: the error may be lost with the stream.
+	c.accept(on(plain(), 1, 11))
+	if h, ok := c.v.StreamH(streamOf(1)); !ok || h != 9 {
+		t.Fatalf("h %d %v after a refusal", h, ok)
+	}
+	c.wantDuplicate(on(plain(), 1, 11), command.Position{})
+	told := on(plain(), 4, 7)
+	told.Stream.Refused = true
+	c.accept(told)
+	if h, ok := c.v.StreamH(streamOf(4)); !ok || h != 6 {
+		t.Fatalf("h %d %v after the node's own refusal", h, ok)
+	}
 	// Modulo 2^32.
 	c.accept(on(plain(), 3, 1<<32-1))
 	c.accept(on(plain(), 3, 0))

@@ -166,8 +166,9 @@ func (v *View) OfflineCursor(account string) (command.Position, error) {
 	return p, v.damaged(err)
 }
 
-// StreamH returns how far an inbound stream is known to have come: the highest
-// count of its accepted commands.
+// StreamH returns the truthful lower bound of what was handled of an inbound
+// stream: all stanzas up to it were accepted, or lost nothing by being counted.
+// It stops before the first refused one, whose error may have been lost.
 func (v *View) StreamH(id []byte) (uint32, bool) {
 	if len(id) != streamSize || v.enter() != nil {
 		return 0, false
@@ -183,9 +184,9 @@ func (v *View) StreamH(id []byte) (uint32, bool) {
 			continue
 		}
 		if err == nil {
-			var h uint32
-			if h, err = parseStreamRecord(b); err == nil {
-				return h, true
+			var st streamState
+			if st, err = parseStreamRecord(b); err == nil {
+				return st.bound, true
 			}
 		}
 		_ = v.damaged(err)

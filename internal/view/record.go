@@ -272,14 +272,26 @@ func parsePosition(b []byte) (command.Position, error) {
 	return p, r.end()
 }
 
-func appendStreamRecord(dst []byte, h uint32) []byte {
-	return binary.BigEndian.AppendUint32(append(dst, recordVersion), h)
+func appendStreamRecord(dst []byte, s *streamState) []byte {
+	dst = binary.BigEndian.AppendUint32(append(dst, recordVersion), s.h)
+	dst = binary.BigEndian.AppendUint32(dst, s.bound)
+	if s.refused {
+		return append(dst, 1)
+	}
+	return append(dst, 0)
 }
 
-func parseStreamRecord(b []byte) (uint32, error) {
+func parseStreamRecord(b []byte) (streamState, error) {
 	r := read(b)
-	h := r.uint32()
-	return h, r.end()
+	s := streamState{h: r.uint32(), bound: r.uint32()}
+	switch flag := r.byte(); flag {
+	case 0:
+	case 1:
+		s.refused = true
+	default:
+		r.fail("stream record with flag %d", flag)
+	}
+	return s, r.end()
 }
 
 func appendInvite(dst []byte, i *state.Invite) []byte {

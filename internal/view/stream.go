@@ -13,9 +13,13 @@ type streamID = [streamSize]byte
 
 // streamState is how far a stream has come and the bucket that says so.
 type streamState struct {
-	h      uint32
-	bucket uint32
-	known  bool // false: there is no record
+	h uint32 // of the newest accepted command
+	// bound is what may be told when the stream is lost: it stops before the
+	// first refused stanza, because its error may be lost with the stream.
+	bound   uint32
+	refused bool
+	bucket  uint32
+	known   bool // false: there is no record
 }
 
 // streams remembers recent streams in two generations, so that a stream in
@@ -102,8 +106,9 @@ func (t *txn) readStream(id streamID) (streamState, error) {
 			return streamState{}, err
 		}
 		if b != nil {
-			h, err := parseStreamRecord(b)
-			return streamState{h: h, bucket: bucket, known: err == nil}, t.a.v.damaged(err)
+			st, err := parseStreamRecord(b)
+			st.bucket, st.known = bucket, err == nil
+			return st, t.a.v.damaged(err)
 		}
 	}
 	return streamState{}, nil
@@ -117,8 +122,8 @@ func (t *txn) streamH(id streamID) (h uint32, known bool, err error) {
 	return w.state.h, w.state.known, nil
 }
 
-// advance brings the stream of an accepted or repeated command forward.
-func (t *txn) advance(s *command.Stream) error {
+// advance brings the stream of a command forward.
+func (t *txn) advance(s *command.Stream, verdict command.Verdict) error {
 	if s == nil || len(s.Id) != streamSize {
 		return nil
 	}
@@ -126,20 +131,37 @@ func (t *txn) advance(s *command.Stream) error {
 	if err != nil {
 		return err
 	}
-	if !w.state.known || after(s.H, w.state.h) {
-		w.state = streamState{h: s.H, bucket: t.meta.bucket, known: true}
-		w.dirty = true
+	st := w.state
+	if !st.known {
+		st = streamState{h: s.H - 1, bound: s.H - 1, known: true}
+	}
+	st.refused = st.refused || s.Refused
+	switch {
+	case verdict == command.Refused:
+		if !st.refused && after(s.H-1, st.bound) {
+			st.bound = s.H - 1
+		}
+		st.refused = true
+	case after(s.H, st.h):
+		st.h = s.H
+		if !st.refused {
+			st.bound = s.H
+		}
+	}
+	if st != w.state {
+		st.bucket = t.meta.bucket
+		w.state, w.dirty = st, true
 	}
 	return nil
 }
 
 func (t *txn) writeStreams() {
 	var key [streamKeySize]byte
-	var value [5]byte
+	var value [10]byte
 	for i := range t.streams.order {
 		w := &t.streams.order[i]
 		if w.dirty && !t.expired(w.state.bucket) {
-			t.set(appendStreamKey(key[:0], w.state.bucket, w.id[:]), appendStreamRecord(value[:0], w.state.h))
+			t.set(appendStreamKey(key[:0], w.state.bucket, w.id[:]), appendStreamRecord(value[:0], &w.state))
 		}
 	}
 }
