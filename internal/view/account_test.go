@@ -118,7 +118,10 @@ func TestInvites(t *testing.T) {
 	if i, _ := c.v.Invite(hash[:]); i.Uses != 1 {
 		t.Fatalf("uses %d", i.Uses)
 	}
-	c.now = start.Add(time.Hour)
+	// Presented in time, redeemed a little later; then it is over.
+	c.now = start.Add(time.Hour + inviteGrace - time.Second)
+	c.refused(createWith("bob", "", "token"), stanza.Conflict)
+	c.now = start.Add(time.Hour + inviteGrace)
 	c.refused(createWith("dan", "", "token"), stanza.NotAllowed)
 
 	c.accept(invite("once", 1, time.Time{}, "", ""))
