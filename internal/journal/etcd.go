@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -121,7 +120,7 @@ func newEtcdJournal(opts Options) (*etcdJournal, error) {
 		return nil, errors.New("journal: cells of several nodes are not supported yet")
 	}
 	if opts.Log == nil {
-		opts.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	if opts.free == nil {
 		opts.free = freeBytes
@@ -232,12 +231,20 @@ func (j *etcdJournal) identify(ctx context.Context) error {
 	if _, err := rand.Read(fresh[:]); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	resp, err := j.client.Txn(ctx).
-		If(clientv3.Compare(clientv3.ModRevision(idKey), "=", 0)).
-		Then(clientv3.OpPut(idKey, string(fresh[:]))).
-		Else(clientv3.OpGet(idKey)).Commit()
-	if err != nil {
-		return fmt.Errorf("journal: reading its id: %w", err)
+	var resp *clientv3.TxnResponse
+	for {
+		var err error
+		resp, err = j.client.Txn(ctx).
+			If(clientv3.Compare(clientv3.ModRevision(idKey), "=", 0)).
+			Then(clientv3.OpPut(idKey, string(fresh[:]))).
+			Else(clientv3.OpGet(idKey)).Commit()
+		if err == nil {
+			break
+		}
+		// Soon after a start etcd may turn requests away.
+		if !sleep(ctx, 10*retryPause) {
+			return fmt.Errorf("journal: reading its id: %w", err)
+		}
 	}
 	if resp.Succeeded {
 		j.id = fresh
@@ -292,6 +299,10 @@ func (j *etcdJournal) Stats() Stats {
 	j.window.fill(&s)
 	s.HasLeader = j.etcd.Server.Leader() != 0
 	s.DatabaseSize = j.etcd.Server.Backend().Size()
+	s.Full = j.space.why()
+	if t := j.currentTailer(); t != nil {
+		s.SpoolBytes = t.spool.bytes()
+	}
 	return s
 }
 

@@ -51,13 +51,20 @@ func (j *etcdJournal) readable(ctx context.Context, revision uint64) error {
 	return fmt.Errorf("journal: %w", err)
 }
 
-// revision is etcd's newest, at or above that of the newest batch.
+// revision is etcd's newest, at or above that of the newest batch. It tries
+// again until there is a leader, ctx ends or startTimeout has passed.
 func (j *etcdJournal) revision(ctx context.Context) (uint64, error) {
-	resp, err := j.client.Get(ctx, idKey, clientv3.WithCountOnly())
-	if err != nil {
-		return 0, fmt.Errorf("journal: %w", err)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		resp, err := j.client.Get(ctx, idKey, clientv3.WithCountOnly())
+		if err == nil {
+			return uint64(resp.Header.Revision), nil
+		}
+		if !sleep(ctx, 10*retryPause) {
+			return 0, fmt.Errorf("journal: %w", err)
+		}
 	}
-	return uint64(resp.Header.Revision), nil
 }
 
 // behind says that the log ends before what was read from it.

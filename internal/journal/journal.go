@@ -114,4 +114,6 @@ type Stats struct {
 	WindowBytes  int64  // history kept
 	HasLeader    bool
 	DatabaseSize int64
+	SpoolBytes   int64  // local copy of the journal's end; 0 in memory
+	Full         string // why Submit answers ErrFull; "" when it does not
 }

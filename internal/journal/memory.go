@@ -4,7 +4,6 @@ package journal
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -75,7 +74,7 @@ func NewCluster(opts ClusterOptions) *Cluster {
 		opts.Window = windowBytes
 	}
 	if opts.Log == nil {
-		opts.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Cluster{
 		opts: opts, changed: make(chan struct{}), revision: 1, quorum: true,

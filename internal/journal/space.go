@@ -40,6 +40,12 @@ func (s *space) short() bool {
 	return s.noSpace
 }
 
+func (s *space) why() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reason
+}
+
 func (s *space) made() {
 	s.mu.Lock()
 	s.noSpace = false

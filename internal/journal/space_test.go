@@ -32,6 +32,9 @@ func TestLowDisk(t *testing.T) {
 	if err := refused(); !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "MiB free") {
 		t.Errorf("submit: %v", err)
 	}
+	if s := j.Stats(); !strings.Contains(s.Full, "MiB free") {
+		t.Errorf("stats %+v", s)
+	}
 	if _, err := j.Latest(testContext(t)); err != nil {
 		t.Error(err)
 	}

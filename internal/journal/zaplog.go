@@ -5,15 +5,24 @@ package journal
 import (
 	"context"
 	"log/slog"
-	"slices"
+	"strings"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
 
+const (
+	// etcd repeats some messages without pause: of each, sameMessages are passed on
+	// in sameWithin.
+	sameMessages = 3
+	sameWithin   = 10 * time.Second
+)
+
 // zapTo gives etcd a logger that hands warnings and worse to log.
 func zapTo(log *slog.Logger) *zap.Logger {
-	return zap.New(&slogCore{log: log.With("part", "etcd")}, zap.ErrorOutput(zapcore.AddSync(discard{})))
+	core := zapcore.NewSamplerWithOptions(&slogCore{log: log.With("part", "etcd")}, sameWithin, sameMessages, 0)
+	return zap.New(core, zap.ErrorOutput(zapcore.AddSync(discard{})))
 }
 
 type discard struct{}
@@ -23,12 +32,26 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 // slogCore is a zapcore.Core over a slog.Logger.
 type slogCore struct{ log *slog.Logger }
 
-// expected are warnings that describe how the journal runs etcd on purpose.
-func expected() []string {
-	return []string{
-		"Running http and grpc server on single port. This is not recommended for production.", // it runs neither
-		"simple token is not cryptographically signed",                                         // nobody logs in
+// expected tells messages that describe how the journal runs etcd on purpose, or
+// that each start may bring: they are of no use to who runs a server.
+func expected(message string) bool {
+	for _, known := range []string{
+		"Running http and grpc server on single port",  // it runs neither
+		"simple token is not cryptographically signed", // nobody logs in
+		// About upgrades of etcd; they end with the first entries of a new log.
+		"Failed to detect schema version",
+		"Failed to detect storage schema version",
+		"failed to update storage version",
+		// While a restarted member applies its log; etcd tries again by itself.
+		"failed to publish local member to cluster through raft",
+		"stopped publish because server is stopping",
+		"cannot campaign at term",
+	} {
+		if strings.Contains(message, known) {
+			return true
+		}
 	}
+	return false
 }
 
 func (c *slogCore) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
@@ -38,7 +61,7 @@ func (c *slogCore) With(fields []zapcore.Field) zapcore.Core {
 }
 
 func (c *slogCore) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if !c.Enabled(e.Level) || slices.Contains(expected(), e.Message) {
+	if !c.Enabled(e.Level) {
 		return checked
 	}
 	return checked.AddCore(e, c)
@@ -48,6 +71,9 @@ func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	level := slog.LevelWarn
 	if e.Level >= zapcore.ErrorLevel {
 		level = slog.LevelError
+	}
+	if expected(e.Message) {
+		level = slog.LevelDebug
 	}
 	c.log.Log(context.Background(), level, "etcd: "+e.Message, attrs(fields)...)
 	return nil
