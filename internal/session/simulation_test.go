@@ -320,12 +320,15 @@ func (c *client) cut() {
 // run connects again and again until told to stop and nothing is left in the
 // outbox.
 func (c *client) run(stop chan struct{}) {
-	for stream := 0; ; stream++ {
+	for stream := range 1000 {
 		if n := c.w.up(); n != nil && !c.connect(n, stream, stop) {
 			return
 		}
 		time.Sleep(time.Duration(50+c.rng.IntN(300)) * time.Millisecond)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.w.t.Errorf("client %d does not come to an end: %d in the outbox, %d sent, counts %v", c.n, len(c.outbox), c.count, c.sent)
 }
 
 // connect has one connection; it reports whether another is needed.
