@@ -14,7 +14,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -131,13 +133,25 @@ func (s *summary) packageEnds(e event) {
 		return // it has no tests
 	case e.Action == "fail":
 		line = fmt.Sprintf("FAIL  %s\t%.1fs", e.Package, e.Elapsed)
-		if s.failedInPackage[e.Package] == 0 { // it did not build, panicked or timed out
+		if s.failedInPackage[e.Package] == 0 { // it did not build, panicked, exited or timed out
 			s.failed++
-			s.print(e.Package + " ")
+			s.printUnfinished(e.Package)
 		}
 	}
 	s.packages = append(s.packages, line)
 	fmt.Fprintln(s.out, line)
+}
+
+// printUnfinished prints what the tests of a package wrote that never ended,
+// and then what the package itself did.
+func (s *summary) printUnfinished(pkg string) {
+	for _, key := range slices.Sorted(maps.Keys(s.output)) {
+		if strings.HasPrefix(key, pkg+" ") && key != pkg+" " {
+			s.print(key)
+			delete(s.output, key)
+		}
+	}
+	s.print(pkg + " ")
 }
 
 func (s *summary) print(key string) {
