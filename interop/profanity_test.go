@@ -24,9 +24,9 @@ type profanity struct {
 func (s *server) profanity(t *testing.T, jid string) *profanity {
 	t.Helper()
 	dir := t.TempDir()
-	term := startTerminal(t, "profanity -l DEBUG",
+	p := &profanity{log: filepath.Join(dir, "log")}
+	p.terminal = startTerminal(t, "profanity -l DEBUG -f "+p.log,
 		"XDG_CONFIG_HOME="+filepath.Join(dir, "cfg"), "XDG_DATA_HOME="+filepath.Join(dir, "data"))
-	p := &profanity{terminal: term, log: filepath.Join(dir, "data", "profanity", "logs", "profanity.log")}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("Profanity:\n%s", p.logged())
@@ -94,14 +94,32 @@ func TestProfanity(t *testing.T) {
 			t.Errorf("Profanity's log has %q", wrong)
 		}
 	}
-	bob.typeLine("/disconnect")
+}
 
-	// A new Profanity, without any history of its own, gets it from the archive.
-	again := s.profanity(t, "bob@localhost/again")
-	again.typeLine("/msg ann@localhost")
-	again.shows("bonjour profanity")
-	again.shows("bonjour slixmpp")
-	if !strings.Contains(again.logged(), "urn:xmpp:mam:2") {
+// TestProfanityArchive: a Profanity without any history of its own gets it from
+// the archive. Profanity looks for the archive among the features of the domain.
+func TestProfanityArchive(t *testing.T) {
+	need(t, "profanity", "tmux")
+	s := startServer(t)
+	app, got := s.login(t, "ann")
+	other, _ := s.login(t, "bob")
+	for _, m := range []struct {
+		from *client.Session
+		to   string
+	}{{app, "bob"}, {other, "ann"}} {
+		o := client.NewMessage(m.to+"@localhost", "archived for "+m.to)
+		if err := m.from.Send(testContext(t), o); err != nil {
+			t.Fatal(err)
+		}
+		<-o.Settled()
+	}
+	receive(t, got, "archived for ann")
+
+	bob := s.profanity(t, "bob@localhost/prof")
+	bob.typeLine("/msg ann@localhost")
+	bob.shows("archived for ann")
+	bob.shows("archived for bob")
+	if !strings.Contains(bob.logged(), `xmlns="urn:xmpp:mam:2"`) {
 		t.Error("Profanity did not ask the archive")
 	}
 }

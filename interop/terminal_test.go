@@ -69,8 +69,10 @@ func startTerminal(t *testing.T, command string, env ...string) *terminal {
 	return term
 }
 
+// tmux runs a command of tmux. It never starts a server: that one would outlive
+// the test.
 func (term *terminal) tmux(ctx context.Context, args ...string) (string, error) {
-	out, err := exec.CommandContext(ctx, "tmux", append([]string{"-S", term.socket}, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "tmux", append([]string{"-N", "-S", term.socket}, args...)...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("tmux %s: %w: %s", args[0], err, out)
 	}
