@@ -12,7 +12,7 @@ import (
 // ClusterOptions of an in-memory journal. The zero value never fails.
 type ClusterOptions struct {
 	// Fault says what happens to each append attempt; nil: nothing goes wrong.
-	// It must not block.
+	// It may be called by several goroutines at once.
 	Fault func(Attempt) Fate
 	// Linger is how long the first command of a batch waits for others. With a
 	// nanosecond of fake time (testing/synctest) all that is submitted at one
