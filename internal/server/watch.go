@@ -60,14 +60,15 @@ func (s *server) watch(ctx context.Context) {
 // warnOfDisk tells of a disk that fills up in time for somebody to do
 // something, and when the journal refuses what is new.
 func (s *server) warnOfDisk() {
+	full := s.cell.JournalStats().Full
+	s.warn(health.JournalFull, full != "", full)
 	free, err := s.dir.Free()
 	if err != nil {
 		s.log.Warn("look how full the disk is", "err", err)
 		return
 	}
-	least, left := uint64(s.cfg.Journal.MinFreeMiB)<<20, fmt.Sprintf("%d MiB are left", free>>20)
-	s.warn(health.JournalFull, free < least, left)
-	s.warn(health.DiskLow, free >= least && free < 2*least, left)
+	least := uint64(s.cfg.Journal.MinFreeMiB) << 20
+	s.warn(health.DiskLow, free < 2*least, fmt.Sprintf("%d MiB are left", free>>20))
 }
 
 func (s *server) warn(k health.Kind, on bool, detail string) {
