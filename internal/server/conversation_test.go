@@ -26,6 +26,7 @@ var update = flag.Bool("update", false, "rewrite what the server says in testdat
 // what it shows. Its script has one line for each step:
 //
 //	alice/phone login        log in, bind the resource
+//	alice/phone auth         log in and no more
 //	alice/phone C: <…/>      the client sends
 //	alice/phone S: <…/>      the server sends, next
 //	alice/phone S~ <…/>      the same; adjacent ones may come in any order
@@ -124,13 +125,17 @@ func (c *conversation) script(script string) string {
 
 func (c *conversation) step(n int, who, rest string) string {
 	d := c.devices[who]
-	if d == nil && rest != "login" {
+	if d == nil && rest != "login" && rest != "auth" {
 		c.t.Fatalf("line %d: %s has not logged in", n, who)
 	}
 	verb, arg, _ := strings.Cut(rest, " ")
 	switch verb {
 	case "login":
 		c.login(who)
+	case "auth":
+		d := c.device(who)
+		d.login()
+		d.listen()
 	case "C:":
 		d.send(c.fill(arg))
 	case "S:":
@@ -166,10 +171,15 @@ func (c *conversation) step(n int, who, rest string) string {
 	return rest
 }
 
-func (c *conversation) login(who string) {
+func (c *conversation) device(who string) *device {
 	user, resource, _ := strings.Cut(who, "/")
 	d := &device{t: c.t, user: user, resource: resource, dial: c.s.dial(c.ws)}
 	c.devices[who] = d
+	return d
+}
+
+func (c *conversation) login(who string) {
+	d := c.device(who)
 	d.login()
 	d.bind()
 	if c.resume {
