@@ -124,6 +124,107 @@ func (SubscriptionType) EnumDescriptor() ([]byte, []int) {
 	return file_internal_command_command_proto_rawDescGZIP(), []int{1}
 }
 
+type AccessModel int32
+
+const (
+	AccessModel_ACCESS_MODEL_PRESENCE  AccessModel = 0
+	AccessModel_ACCESS_MODEL_OPEN      AccessModel = 1
+	AccessModel_ACCESS_MODEL_ROSTER    AccessModel = 2
+	AccessModel_ACCESS_MODEL_WHITELIST AccessModel = 3
+)
+
+// Enum value maps for AccessModel.
+var (
+	AccessModel_name = map[int32]string{
+		0: "ACCESS_MODEL_PRESENCE",
+		1: "ACCESS_MODEL_OPEN",
+		2: "ACCESS_MODEL_ROSTER",
+		3: "ACCESS_MODEL_WHITELIST",
+	}
+	AccessModel_value = map[string]int32{
+		"ACCESS_MODEL_PRESENCE":  0,
+		"ACCESS_MODEL_OPEN":      1,
+		"ACCESS_MODEL_ROSTER":    2,
+		"ACCESS_MODEL_WHITELIST": 3,
+	}
+)
+
+func (x AccessModel) Enum() *AccessModel {
+	p := new(AccessModel)
+	*p = x
+	return p
+}
+
+func (x AccessModel) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AccessModel) Descriptor() protoreflect.EnumDescriptor {
+	return file_internal_command_command_proto_enumTypes[2].Descriptor()
+}
+
+func (AccessModel) Type() protoreflect.EnumType {
+	return &file_internal_command_command_proto_enumTypes[2]
+}
+
+func (x AccessModel) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AccessModel.Descriptor instead.
+func (AccessModel) EnumDescriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{2}
+}
+
+type SendLast int32
+
+const (
+	SendLast_SEND_LAST_ON_SUB_AND_PRESENCE SendLast = 0
+	SendLast_SEND_LAST_ON_SUB              SendLast = 1
+	SendLast_SEND_LAST_NEVER               SendLast = 2
+)
+
+// Enum value maps for SendLast.
+var (
+	SendLast_name = map[int32]string{
+		0: "SEND_LAST_ON_SUB_AND_PRESENCE",
+		1: "SEND_LAST_ON_SUB",
+		2: "SEND_LAST_NEVER",
+	}
+	SendLast_value = map[string]int32{
+		"SEND_LAST_ON_SUB_AND_PRESENCE": 0,
+		"SEND_LAST_ON_SUB":              1,
+		"SEND_LAST_NEVER":               2,
+	}
+)
+
+func (x SendLast) Enum() *SendLast {
+	p := new(SendLast)
+	*p = x
+	return p
+}
+
+func (x SendLast) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SendLast) Descriptor() protoreflect.EnumDescriptor {
+	return file_internal_command_command_proto_enumTypes[3].Descriptor()
+}
+
+func (SendLast) Type() protoreflect.EnumType {
+	return &file_internal_command_command_proto_enumTypes[3]
+}
+
+func (x SendLast) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SendLast.Descriptor instead.
+func (SendLast) EnumDescriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{3}
+}
+
 // Command is one request, decided upon when it is applied.
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -146,6 +247,12 @@ type Command struct {
 	//	*Command_OfflineCursor
 	//	*Command_Noop
 	//	*Command_CellInit
+	//	*Command_PubsubPublish
+	//	*Command_PubsubRetract
+	//	*Command_PubsubCreate
+	//	*Command_PubsubConfigure
+	//	*Command_PubsubDelete
+	//	*Command_PubsubPurge
 	Request       isCommand_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -299,6 +406,60 @@ func (x *Command) GetCellInit() *CellInit {
 	return nil
 }
 
+func (x *Command) GetPubsubPublish() *PubsubPublish {
+	if x != nil {
+		if x, ok := x.Request.(*Command_PubsubPublish); ok {
+			return x.PubsubPublish
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPubsubRetract() *PubsubRetract {
+	if x != nil {
+		if x, ok := x.Request.(*Command_PubsubRetract); ok {
+			return x.PubsubRetract
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPubsubCreate() *PubsubCreate {
+	if x != nil {
+		if x, ok := x.Request.(*Command_PubsubCreate); ok {
+			return x.PubsubCreate
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPubsubConfigure() *PubsubConfigure {
+	if x != nil {
+		if x, ok := x.Request.(*Command_PubsubConfigure); ok {
+			return x.PubsubConfigure
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPubsubDelete() *PubsubDelete {
+	if x != nil {
+		if x, ok := x.Request.(*Command_PubsubDelete); ok {
+			return x.PubsubDelete
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPubsubPurge() *PubsubPurge {
+	if x != nil {
+		if x, ok := x.Request.(*Command_PubsubPurge); ok {
+			return x.PubsubPurge
+		}
+	}
+	return nil
+}
+
 type isCommand_Request interface {
 	isCommand_Request()
 }
@@ -344,6 +505,30 @@ type Command_CellInit struct {
 	CellInit *CellInit `protobuf:"bytes,19,opt,name=cell_init,json=cellInit,proto3,oneof"`
 }
 
+type Command_PubsubPublish struct {
+	PubsubPublish *PubsubPublish `protobuf:"bytes,40,opt,name=pubsub_publish,json=pubsubPublish,proto3,oneof"`
+}
+
+type Command_PubsubRetract struct {
+	PubsubRetract *PubsubRetract `protobuf:"bytes,41,opt,name=pubsub_retract,json=pubsubRetract,proto3,oneof"`
+}
+
+type Command_PubsubCreate struct {
+	PubsubCreate *PubsubCreate `protobuf:"bytes,42,opt,name=pubsub_create,json=pubsubCreate,proto3,oneof"`
+}
+
+type Command_PubsubConfigure struct {
+	PubsubConfigure *PubsubConfigure `protobuf:"bytes,43,opt,name=pubsub_configure,json=pubsubConfigure,proto3,oneof"`
+}
+
+type Command_PubsubDelete struct {
+	PubsubDelete *PubsubDelete `protobuf:"bytes,44,opt,name=pubsub_delete,json=pubsubDelete,proto3,oneof"`
+}
+
+type Command_PubsubPurge struct {
+	PubsubPurge *PubsubPurge `protobuf:"bytes,45,opt,name=pubsub_purge,json=pubsubPurge,proto3,oneof"`
+}
+
 func (*Command_Message) isCommand_Request() {}
 
 func (*Command_AccountCreate) isCommand_Request() {}
@@ -363,6 +548,18 @@ func (*Command_OfflineCursor) isCommand_Request() {}
 func (*Command_Noop) isCommand_Request() {}
 
 func (*Command_CellInit) isCommand_Request() {}
+
+func (*Command_PubsubPublish) isCommand_Request() {}
+
+func (*Command_PubsubRetract) isCommand_Request() {}
+
+func (*Command_PubsubCreate) isCommand_Request() {}
+
+func (*Command_PubsubConfigure) isCommand_Request() {}
+
+func (*Command_PubsubDelete) isCommand_Request() {}
+
+func (*Command_PubsubPurge) isCommand_Request() {}
 
 type Stream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1225,11 +1422,591 @@ func (x *OfflineCursor) GetPosition() []byte {
 	return nil
 }
 
+// PubsubConfig configures a node (XEP-0060, XEP-0163). What is not set is
+// taken from the default or stays as it is.
+type PubsubConfig struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	AccessModel *AccessModel           `protobuf:"varint,1,opt,name=access_model,json=accessModel,proto3,enum=bavard.command.v1.AccessModel,oneof" json:"access_model,omitempty"`
+	// 0: as many as the server keeps.
+	MaxItems             *uint32   `protobuf:"varint,2,opt,name=max_items,json=maxItems,proto3,oneof" json:"max_items,omitempty"`
+	PersistItems         *bool     `protobuf:"varint,3,opt,name=persist_items,json=persistItems,proto3,oneof" json:"persist_items,omitempty"`
+	SendLast             *SendLast `protobuf:"varint,4,opt,name=send_last,json=sendLast,proto3,enum=bavard.command.v1.SendLast,oneof" json:"send_last,omitempty"`
+	DeliverPayloads      *bool     `protobuf:"varint,5,opt,name=deliver_payloads,json=deliverPayloads,proto3,oneof" json:"deliver_payloads,omitempty"`
+	DeliverNotifications *bool     `protobuf:"varint,6,opt,name=deliver_notifications,json=deliverNotifications,proto3,oneof" json:"deliver_notifications,omitempty"`
+	NotifyRetract        *bool     `protobuf:"varint,7,opt,name=notify_retract,json=notifyRetract,proto3,oneof" json:"notify_retract,omitempty"`
+	NotifyDelete         *bool     `protobuf:"varint,8,opt,name=notify_delete,json=notifyDelete,proto3,oneof" json:"notify_delete,omitempty"`
+	NotifyConfig         *bool     `protobuf:"varint,9,opt,name=notify_config,json=notifyConfig,proto3,oneof" json:"notify_config,omitempty"`
+	Title                *string   `protobuf:"bytes,10,opt,name=title,proto3,oneof" json:"title,omitempty"`
+	Description          *string   `protobuf:"bytes,11,opt,name=description,proto3,oneof" json:"description,omitempty"`
+	// Namespace of the payload.
+	Type         *string       `protobuf:"bytes,12,opt,name=type,proto3,oneof" json:"type,omitempty"`
+	RosterGroups *PubsubGroups `protobuf:"bytes,13,opt,name=roster_groups,json=rosterGroups,proto3" json:"roster_groups,omitempty"`
+	// Notifications are messages of type normal, not headline.
+	Normal        *bool `protobuf:"varint,14,opt,name=normal,proto3,oneof" json:"normal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PubsubConfig) Reset() {
+	*x = PubsubConfig{}
+	mi := &file_internal_command_command_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PubsubConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PubsubConfig) ProtoMessage() {}
+
+func (x *PubsubConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PubsubConfig.ProtoReflect.Descriptor instead.
+func (*PubsubConfig) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *PubsubConfig) GetAccessModel() AccessModel {
+	if x != nil && x.AccessModel != nil {
+		return *x.AccessModel
+	}
+	return AccessModel_ACCESS_MODEL_PRESENCE
+}
+
+func (x *PubsubConfig) GetMaxItems() uint32 {
+	if x != nil && x.MaxItems != nil {
+		return *x.MaxItems
+	}
+	return 0
+}
+
+func (x *PubsubConfig) GetPersistItems() bool {
+	if x != nil && x.PersistItems != nil {
+		return *x.PersistItems
+	}
+	return false
+}
+
+func (x *PubsubConfig) GetSendLast() SendLast {
+	if x != nil && x.SendLast != nil {
+		return *x.SendLast
+	}
+	return SendLast_SEND_LAST_ON_SUB_AND_PRESENCE
+}
+
+func (x *PubsubConfig) GetDeliverPayloads() bool {
+	if x != nil && x.DeliverPayloads != nil {
+		return *x.DeliverPayloads
+	}
+	return false
+}
+
+func (x *PubsubConfig) GetDeliverNotifications() bool {
+	if x != nil && x.DeliverNotifications != nil {
+		return *x.DeliverNotifications
+	}
+	return false
+}
+
+func (x *PubsubConfig) GetNotifyRetract() bool {
+	if x != nil && x.NotifyRetract != nil {
+		return *x.NotifyRetract
+	}
+	return false
+}
+
+func (x *PubsubConfig) GetNotifyDelete() bool {
+	if x != nil && x.NotifyDelete != nil {
+		return *x.NotifyDelete
+	}
+	return false
+}
+
+func (x *PubsubConfig) GetNotifyConfig() bool {
+	if x != nil && x.NotifyConfig != nil {
+		return *x.NotifyConfig
+	}
+	return false
+}
+
+func (x *PubsubConfig) GetTitle() string {
+	if x != nil && x.Title != nil {
+		return *x.Title
+	}
+	return ""
+}
+
+func (x *PubsubConfig) GetDescription() string {
+	if x != nil && x.Description != nil {
+		return *x.Description
+	}
+	return ""
+}
+
+func (x *PubsubConfig) GetType() string {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return ""
+}
+
+func (x *PubsubConfig) GetRosterGroups() *PubsubGroups {
+	if x != nil {
+		return x.RosterGroups
+	}
+	return nil
+}
+
+func (x *PubsubConfig) GetNormal() bool {
+	if x != nil && x.Normal != nil {
+		return *x.Normal
+	}
+	return false
+}
+
+type PubsubGroups struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Groups        []string               `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PubsubGroups) Reset() {
+	*x = PubsubGroups{}
+	mi := &file_internal_command_command_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PubsubGroups) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PubsubGroups) ProtoMessage() {}
+
+func (x *PubsubGroups) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PubsubGroups.ProtoReflect.Descriptor instead.
+func (*PubsubGroups) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *PubsubGroups) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+// PubsubPublish publishes an item to a node of an account, which is made if
+// there is none.
+type PubsubPublish struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bare JID of the owner.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Node    string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	// Id of the item; never empty.
+	Item string `protobuf:"bytes,3,opt,name=item,proto3" json:"item,omitempty"`
+	// Full JID.
+	Publisher string `protobuf:"bytes,4,opt,name=publisher,proto3" json:"publisher,omitempty"`
+	// One element, complete with the namespace declarations it needs.
+	Payload []byte `protobuf:"bytes,5,opt,name=payload,proto3" json:"payload,omitempty"`
+	// What must hold of the node, and what it is made with.
+	Options       *PubsubConfig `protobuf:"bytes,6,opt,name=options,proto3" json:"options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PubsubPublish) Reset() {
+	*x = PubsubPublish{}
+	mi := &file_internal_command_command_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PubsubPublish) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PubsubPublish) ProtoMessage() {}
+
+func (x *PubsubPublish) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PubsubPublish.ProtoReflect.Descriptor instead.
+func (*PubsubPublish) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PubsubPublish) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PubsubPublish) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *PubsubPublish) GetItem() string {
+	if x != nil {
+		return x.Item
+	}
+	return ""
+}
+
+func (x *PubsubPublish) GetPublisher() string {
+	if x != nil {
+		return x.Publisher
+	}
+	return ""
+}
+
+func (x *PubsubPublish) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *PubsubPublish) GetOptions() *PubsubConfig {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+type PubsubRetract struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Item          string                 `protobuf:"bytes,3,opt,name=item,proto3" json:"item,omitempty"`
+	Notify        bool                   `protobuf:"varint,4,opt,name=notify,proto3" json:"notify,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PubsubRetract) Reset() {
+	*x = PubsubRetract{}
+	mi := &file_internal_command_command_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PubsubRetract) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PubsubRetract) ProtoMessage() {}
+
+func (x *PubsubRetract) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PubsubRetract.ProtoReflect.Descriptor instead.
+func (*PubsubRetract) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *PubsubRetract) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PubsubRetract) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *PubsubRetract) GetItem() string {
+	if x != nil {
+		return x.Item
+	}
+	return ""
+}
+
+func (x *PubsubRetract) GetNotify() bool {
+	if x != nil {
+		return x.Notify
+	}
+	return false
+}
+
+type PubsubCreate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Config        *PubsubConfig          `protobuf:"bytes,3,opt,name=config,proto3" json:"config,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PubsubCreate) Reset() {
+	*x = PubsubCreate{}
+	mi := &file_internal_command_command_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PubsubCreate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PubsubCreate) ProtoMessage() {}
+
+func (x *PubsubCreate) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PubsubCreate.ProtoReflect.Descriptor instead.
+func (*PubsubCreate) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *PubsubCreate) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PubsubCreate) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *PubsubCreate) GetConfig() *PubsubConfig {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+type PubsubConfigure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Config        *PubsubConfig          `protobuf:"bytes,3,opt,name=config,proto3" json:"config,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PubsubConfigure) Reset() {
+	*x = PubsubConfigure{}
+	mi := &file_internal_command_command_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PubsubConfigure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PubsubConfigure) ProtoMessage() {}
+
+func (x *PubsubConfigure) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PubsubConfigure.ProtoReflect.Descriptor instead.
+func (*PubsubConfigure) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *PubsubConfigure) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PubsubConfigure) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *PubsubConfigure) GetConfig() *PubsubConfig {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+type PubsubDelete struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PubsubDelete) Reset() {
+	*x = PubsubDelete{}
+	mi := &file_internal_command_command_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PubsubDelete) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PubsubDelete) ProtoMessage() {}
+
+func (x *PubsubDelete) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PubsubDelete.ProtoReflect.Descriptor instead.
+func (*PubsubDelete) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PubsubDelete) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PubsubDelete) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type PubsubPurge struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PubsubPurge) Reset() {
+	*x = PubsubPurge{}
+	mi := &file_internal_command_command_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PubsubPurge) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PubsubPurge) ProtoMessage() {}
+
+func (x *PubsubPurge) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PubsubPurge.ProtoReflect.Descriptor instead.
+func (*PubsubPurge) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PubsubPurge) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PubsubPurge) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
 var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\x93\x06\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xcf\t\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -1245,7 +2022,13 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\fsubscription\x18\x10 \x01(\v2\x1f.bavard.command.v1.SubscriptionH\x00R\fsubscription\x12I\n" +
 	"\x0eoffline_cursor\x18\x11 \x01(\v2 .bavard.command.v1.OfflineCursorH\x00R\rofflineCursor\x12-\n" +
 	"\x04noop\x18\x12 \x01(\v2\x17.bavard.command.v1.NoopH\x00R\x04noop\x12:\n" +
-	"\tcell_init\x18\x13 \x01(\v2\x1b.bavard.command.v1.CellInitH\x00R\bcellInitB\t\n" +
+	"\tcell_init\x18\x13 \x01(\v2\x1b.bavard.command.v1.CellInitH\x00R\bcellInit\x12I\n" +
+	"\x0epubsub_publish\x18( \x01(\v2 .bavard.command.v1.PubsubPublishH\x00R\rpubsubPublish\x12I\n" +
+	"\x0epubsub_retract\x18) \x01(\v2 .bavard.command.v1.PubsubRetractH\x00R\rpubsubRetract\x12F\n" +
+	"\rpubsub_create\x18* \x01(\v2\x1f.bavard.command.v1.PubsubCreateH\x00R\fpubsubCreate\x12O\n" +
+	"\x10pubsub_configure\x18+ \x01(\v2\".bavard.command.v1.PubsubConfigureH\x00R\x0fpubsubConfigure\x12F\n" +
+	"\rpubsub_delete\x18, \x01(\v2\x1f.bavard.command.v1.PubsubDeleteH\x00R\fpubsubDelete\x12C\n" +
+	"\fpubsub_purge\x18- \x01(\v2\x1e.bavard.command.v1.PubsubPurgeH\x00R\vpubsubPurgeB\t\n" +
 	"\arequest\"@\n" +
 	"\x06Stream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\f\n" +
@@ -1311,7 +2094,67 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x02id\x18\x05 \x01(\tR\x02id\"E\n" +
 	"\rOfflineCursor\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1a\n" +
-	"\bposition\x18\x02 \x01(\fR\bposition*=\n" +
+	"\bposition\x18\x02 \x01(\fR\bposition\"\xdc\x06\n" +
+	"\fPubsubConfig\x12F\n" +
+	"\faccess_model\x18\x01 \x01(\x0e2\x1e.bavard.command.v1.AccessModelH\x00R\vaccessModel\x88\x01\x01\x12 \n" +
+	"\tmax_items\x18\x02 \x01(\rH\x01R\bmaxItems\x88\x01\x01\x12(\n" +
+	"\rpersist_items\x18\x03 \x01(\bH\x02R\fpersistItems\x88\x01\x01\x12=\n" +
+	"\tsend_last\x18\x04 \x01(\x0e2\x1b.bavard.command.v1.SendLastH\x03R\bsendLast\x88\x01\x01\x12.\n" +
+	"\x10deliver_payloads\x18\x05 \x01(\bH\x04R\x0fdeliverPayloads\x88\x01\x01\x128\n" +
+	"\x15deliver_notifications\x18\x06 \x01(\bH\x05R\x14deliverNotifications\x88\x01\x01\x12*\n" +
+	"\x0enotify_retract\x18\a \x01(\bH\x06R\rnotifyRetract\x88\x01\x01\x12(\n" +
+	"\rnotify_delete\x18\b \x01(\bH\aR\fnotifyDelete\x88\x01\x01\x12(\n" +
+	"\rnotify_config\x18\t \x01(\bH\bR\fnotifyConfig\x88\x01\x01\x12\x19\n" +
+	"\x05title\x18\n" +
+	" \x01(\tH\tR\x05title\x88\x01\x01\x12%\n" +
+	"\vdescription\x18\v \x01(\tH\n" +
+	"R\vdescription\x88\x01\x01\x12\x17\n" +
+	"\x04type\x18\f \x01(\tH\vR\x04type\x88\x01\x01\x12D\n" +
+	"\rroster_groups\x18\r \x01(\v2\x1f.bavard.command.v1.PubsubGroupsR\frosterGroups\x12\x1b\n" +
+	"\x06normal\x18\x0e \x01(\bH\fR\x06normal\x88\x01\x01B\x0f\n" +
+	"\r_access_modelB\f\n" +
+	"\n" +
+	"_max_itemsB\x10\n" +
+	"\x0e_persist_itemsB\f\n" +
+	"\n" +
+	"_send_lastB\x13\n" +
+	"\x11_deliver_payloadsB\x18\n" +
+	"\x16_deliver_notificationsB\x11\n" +
+	"\x0f_notify_retractB\x10\n" +
+	"\x0e_notify_deleteB\x10\n" +
+	"\x0e_notify_configB\b\n" +
+	"\x06_titleB\x0e\n" +
+	"\f_descriptionB\a\n" +
+	"\x05_typeB\t\n" +
+	"\a_normal\"&\n" +
+	"\fPubsubGroups\x12\x16\n" +
+	"\x06groups\x18\x01 \x03(\tR\x06groups\"\xc4\x01\n" +
+	"\rPubsubPublish\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x12\n" +
+	"\x04item\x18\x03 \x01(\tR\x04item\x12\x1c\n" +
+	"\tpublisher\x18\x04 \x01(\tR\tpublisher\x12\x18\n" +
+	"\apayload\x18\x05 \x01(\fR\apayload\x129\n" +
+	"\aoptions\x18\x06 \x01(\v2\x1f.bavard.command.v1.PubsubConfigR\aoptions\"i\n" +
+	"\rPubsubRetract\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x12\n" +
+	"\x04item\x18\x03 \x01(\tR\x04item\x12\x16\n" +
+	"\x06notify\x18\x04 \x01(\bR\x06notify\"u\n" +
+	"\fPubsubCreate\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x127\n" +
+	"\x06config\x18\x03 \x01(\v2\x1f.bavard.command.v1.PubsubConfigR\x06config\"x\n" +
+	"\x0fPubsubConfigure\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x127\n" +
+	"\x06config\x18\x03 \x01(\v2\x1f.bavard.command.v1.PubsubConfigR\x06config\"<\n" +
+	"\fPubsubDelete\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\";\n" +
+	"\vPubsubPurge\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node*=\n" +
 	"\vMessageType\x12\x17\n" +
 	"\x13MESSAGE_TYPE_NORMAL\x10\x00\x12\x15\n" +
 	"\x11MESSAGE_TYPE_CHAT\x10\x01*\x9c\x01\n" +
@@ -1319,7 +2162,16 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x1bSUBSCRIPTION_TYPE_SUBSCRIBE\x10\x00\x12 \n" +
 	"\x1cSUBSCRIPTION_TYPE_SUBSCRIBED\x10\x01\x12!\n" +
 	"\x1dSUBSCRIPTION_TYPE_UNSUBSCRIBE\x10\x02\x12\"\n" +
-	"\x1eSUBSCRIPTION_TYPE_UNSUBSCRIBED\x10\x03B\x19Z\x17bavard/internal/commandb\x06proto3"
+	"\x1eSUBSCRIPTION_TYPE_UNSUBSCRIBED\x10\x03*t\n" +
+	"\vAccessModel\x12\x19\n" +
+	"\x15ACCESS_MODEL_PRESENCE\x10\x00\x12\x15\n" +
+	"\x11ACCESS_MODEL_OPEN\x10\x01\x12\x17\n" +
+	"\x13ACCESS_MODEL_ROSTER\x10\x02\x12\x1a\n" +
+	"\x16ACCESS_MODEL_WHITELIST\x10\x03*X\n" +
+	"\bSendLast\x12!\n" +
+	"\x1dSEND_LAST_ON_SUB_AND_PRESENCE\x10\x00\x12\x14\n" +
+	"\x10SEND_LAST_ON_SUB\x10\x01\x12\x13\n" +
+	"\x0fSEND_LAST_NEVER\x10\x02B\x19Z\x17bavard/internal/commandb\x06proto3"
 
 var (
 	file_internal_command_command_proto_rawDescOnce sync.Once
@@ -1333,49 +2185,71 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 	return file_internal_command_command_proto_rawDescData
 }
 
-var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_internal_command_command_proto_goTypes = []any{
-	(MessageType)(0),       // 0: bavard.command.v1.MessageType
-	(SubscriptionType)(0),  // 1: bavard.command.v1.SubscriptionType
-	(*Command)(nil),        // 2: bavard.command.v1.Command
-	(*Stream)(nil),         // 3: bavard.command.v1.Stream
-	(*Noop)(nil),           // 4: bavard.command.v1.Noop
-	(*CellInit)(nil),       // 5: bavard.command.v1.CellInit
-	(*Message)(nil),        // 6: bavard.command.v1.Message
-	(*ScramKeys)(nil),      // 7: bavard.command.v1.ScramKeys
-	(*Credentials)(nil),    // 8: bavard.command.v1.Credentials
-	(*AccountCreate)(nil),  // 9: bavard.command.v1.AccountCreate
-	(*CredentialsSet)(nil), // 10: bavard.command.v1.CredentialsSet
-	(*InviteCreate)(nil),   // 11: bavard.command.v1.InviteCreate
-	(*RosterSet)(nil),      // 12: bavard.command.v1.RosterSet
-	(*RosterRemove)(nil),   // 13: bavard.command.v1.RosterRemove
-	(*Subscription)(nil),   // 14: bavard.command.v1.Subscription
-	(*OfflineCursor)(nil),  // 15: bavard.command.v1.OfflineCursor
+	(MessageType)(0),        // 0: bavard.command.v1.MessageType
+	(SubscriptionType)(0),   // 1: bavard.command.v1.SubscriptionType
+	(AccessModel)(0),        // 2: bavard.command.v1.AccessModel
+	(SendLast)(0),           // 3: bavard.command.v1.SendLast
+	(*Command)(nil),         // 4: bavard.command.v1.Command
+	(*Stream)(nil),          // 5: bavard.command.v1.Stream
+	(*Noop)(nil),            // 6: bavard.command.v1.Noop
+	(*CellInit)(nil),        // 7: bavard.command.v1.CellInit
+	(*Message)(nil),         // 8: bavard.command.v1.Message
+	(*ScramKeys)(nil),       // 9: bavard.command.v1.ScramKeys
+	(*Credentials)(nil),     // 10: bavard.command.v1.Credentials
+	(*AccountCreate)(nil),   // 11: bavard.command.v1.AccountCreate
+	(*CredentialsSet)(nil),  // 12: bavard.command.v1.CredentialsSet
+	(*InviteCreate)(nil),    // 13: bavard.command.v1.InviteCreate
+	(*RosterSet)(nil),       // 14: bavard.command.v1.RosterSet
+	(*RosterRemove)(nil),    // 15: bavard.command.v1.RosterRemove
+	(*Subscription)(nil),    // 16: bavard.command.v1.Subscription
+	(*OfflineCursor)(nil),   // 17: bavard.command.v1.OfflineCursor
+	(*PubsubConfig)(nil),    // 18: bavard.command.v1.PubsubConfig
+	(*PubsubGroups)(nil),    // 19: bavard.command.v1.PubsubGroups
+	(*PubsubPublish)(nil),   // 20: bavard.command.v1.PubsubPublish
+	(*PubsubRetract)(nil),   // 21: bavard.command.v1.PubsubRetract
+	(*PubsubCreate)(nil),    // 22: bavard.command.v1.PubsubCreate
+	(*PubsubConfigure)(nil), // 23: bavard.command.v1.PubsubConfigure
+	(*PubsubDelete)(nil),    // 24: bavard.command.v1.PubsubDelete
+	(*PubsubPurge)(nil),     // 25: bavard.command.v1.PubsubPurge
 }
 var file_internal_command_command_proto_depIdxs = []int32{
-	3,  // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
-	6,  // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
-	9,  // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
-	10, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
-	11, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
-	12, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
-	13, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
-	14, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
-	15, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
-	4,  // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
-	5,  // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
-	0,  // 11: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	7,  // 12: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	7,  // 13: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	8,  // 14: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	8,  // 15: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 16: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	5,  // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
+	8,  // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
+	11, // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
+	12, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
+	13, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
+	14, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
+	15, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
+	16, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
+	17, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
+	6,  // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
+	7,  // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
+	20, // 11: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
+	21, // 12: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
+	22, // 13: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
+	23, // 14: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
+	24, // 15: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
+	25, // 16: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
+	0,  // 17: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	9,  // 18: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	9,  // 19: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	10, // 20: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	10, // 21: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 22: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 23: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 24: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	19, // 25: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	18, // 26: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	18, // 27: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	18, // 28: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -1394,14 +2268,21 @@ func file_internal_command_command_proto_init() {
 		(*Command_OfflineCursor)(nil),
 		(*Command_Noop)(nil),
 		(*Command_CellInit)(nil),
+		(*Command_PubsubPublish)(nil),
+		(*Command_PubsubRetract)(nil),
+		(*Command_PubsubCreate)(nil),
+		(*Command_PubsubConfigure)(nil),
+		(*Command_PubsubDelete)(nil),
+		(*Command_PubsubPurge)(nil),
 	}
+	file_internal_command_command_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   14,
+			NumEnums:      4,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

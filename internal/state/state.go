@@ -42,6 +42,7 @@ type Event struct {
 	Incoming bool             // EventMessage: Account is the recipient (false: the sender)
 	Item     RosterItem       // EventRoster
 	Presence Subscription     // EventSubscription
+	Pubsub   *PubsubEvent     // EventPubsub
 }
 
 // Subscription is a presence stanza of a subscription to show or route.

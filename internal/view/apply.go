@@ -251,6 +251,18 @@ func (t *txn) command(r *request) (command.Outcome, error) {
 		return t.offlineCursor(q.OfflineCursor)
 	case *command.Command_CellInit:
 		return t.cellInit(q.CellInit)
+	case *command.Command_PubsubPublish:
+		return t.pubsubPublish(q.PubsubPublish)
+	case *command.Command_PubsubRetract:
+		return t.pubsubRetract(q.PubsubRetract)
+	case *command.Command_PubsubCreate:
+		return t.pubsubCreate(q.PubsubCreate)
+	case *command.Command_PubsubConfigure:
+		return t.pubsubConfigure(q.PubsubConfigure)
+	case *command.Command_PubsubDelete:
+		return t.pubsubDelete(q.PubsubDelete)
+	case *command.Command_PubsubPurge:
+		return t.pubsubPurge(q.PubsubPurge)
 	case *command.Command_Noop:
 		return accept(), nil
 	}

@@ -23,6 +23,7 @@ func FuzzRecord(f *testing.F) {
 	c.accept(rosterSet("ann", at("bob"), "Bob", "a", "b"))
 	c.accept(invite("t", 2, start, "ann", "circle"))
 	c.accept(createWith("eve", "Eve", ""))
+	c.accept(publish("ann", "node", "item", "<x/>", nil))
 	if err := c.v.each(func(key, value []byte) error {
 		f.Add(bytes.Clone(key), bytes.Clone(value))
 		return nil
@@ -70,6 +71,18 @@ func reencoded(key, value []byte) []byte {
 	case tableCell:
 		c, _ := parseCell(value)
 		return c.append(nil)
+	case tablePubsubOf:
+		of, _ := parseOwned(value)
+		return of.append(nil)
+	case tableNode:
+		n, _ := parseNode(value)
+		return n.append(nil)
+	case tableItem:
+		i, _ := parseItem(value)
+		return i.append(nil)
+	case tableOrder:
+		id, _ := parseOrder(value)
+		return appendOrder(nil, id)
 	}
 	return nil
 }
@@ -81,6 +94,9 @@ func FuzzApply(f *testing.F) {
 		cellInit(), create("ann"), createWith("eve", "Eve", "token"), on(message("ann/x", "bob", "m"), 1, 1),
 		subscribing("ann", "bob", subscribeType), rosterSet("ann", at("bob"), "Bob", "a"), rosterRemove("ann", at("bob")),
 		invite("token", 2, start, "ann", "circle"),
+		publish("ann", "node", "item", "<x/>", &command.PubsubConfig{MaxItems: proto.Uint32(3)}), retract("ann", "node", "item"),
+		purge("ann", "node"), deleteNode("ann", "node"), createNode("ann", "node", nil),
+		configure("ann", "node", &command.PubsubConfig{RosterGroups: &command.PubsubGroups{Groups: []string{"g"}}}),
 		{Request: &command.Command_Noop{}},
 		{Request: &command.Command_OfflineCursor{OfflineCursor: &command.OfflineCursor{Account: at("ann"), Position: make([]byte, 12)}}},
 		{Request: &command.Command_CredentialsSet{CredentialsSet: &command.CredentialsSet{Jid: at("ann")}}},
@@ -109,6 +125,7 @@ func FuzzApply(f *testing.F) {
 			t.Fatal(err)
 		}
 		checkRosters(t, v)
+		checkNodes(t, v)
 		if _, err := v.Archive(t.Context(), state.Query{Account: at("ann")}); err != nil {
 			t.Fatal(err)
 		}

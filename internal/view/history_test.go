@@ -44,7 +44,7 @@ func randomHistory(r *rapid.T) []*command.Command {
 func randomCommand(r *rapid.T, i int) *command.Command {
 	who := func(label string) string { return rapid.SampledFrom(people).Draw(r, label) }
 	some := func() string { return fmt.Sprint(rapid.IntRange(0, 4).Draw(r, "n")) }
-	switch rapid.IntRange(0, 12).Draw(r, "kind") {
+	switch rapid.IntRange(0, 16).Draw(r, "kind") {
 	case 0, 1, 2:
 		return message(who("from")+"/x", who("to"), "m"+some())
 	case 3:
@@ -65,6 +65,8 @@ func randomCommand(r *rapid.T, i int) *command.Command {
 		return &command.Command{Request: &command.Command_OfflineCursor{
 			OfflineCursor: &command.OfflineCursor{Account: at(who("account")), Position: p.AppendTo(nil)},
 		}}
+	case 12, 13, 14, 15:
+		return randomPubsub(r, who("account"))
 	}
 	return &command.Command{Request: &command.Command_Noop{}}
 }
@@ -105,7 +107,7 @@ func (h *history) add(r Result) {
 		h.log = append(h.log, fmt.Sprintf("%s verdict %d of %s at %d: %v", h.ord(o.Position), o.Verdict, h.ord(o.Original), o.Time.UnixMilli(), o.Err))
 	}
 	for _, e := range r.Events {
-		h.events = append(h.events, fmt.Sprintf("%s %d %s %v %s %+v %v", h.ord(e.Position), e.Kind, e.Account, e.Incoming, e.Message.GetId(), e.Item, e.Presence))
+		h.events = append(h.events, fmt.Sprintf("%s %d %s %v %s %+v %v %s", h.ord(e.Position), e.Kind, e.Account, e.Incoming, e.Message.GetId(), e.Item, e.Presence, published(e.Pubsub)))
 	}
 }
 
@@ -143,6 +145,24 @@ func (h *history) content(t rapid.TB, v *View) []string {
 				return err
 			}
 			val = fmt.Sprintf("%s %s %x", h.ord(c.position), c.domain, c.archiveKey)
+		case tableOrder:
+			p, err := positionOf(key)
+			if err != nil {
+				return err
+			}
+			k = fmt.Sprintf("%x %s", key[:len(key)-command.PositionSize], h.ord(p))
+		case tableItem:
+			i, err := parseItem(value)
+			if err != nil {
+				return err
+			}
+			val = fmt.Sprint(h.ord(i.position), i.time, i.publisher, string(i.payload))
+		case tableNode:
+			n, err := parseNode(value)
+			if err != nil {
+				return err
+			}
+			val = fmt.Sprint(n.number, n.items, h.ord(n.since), settings(n.config))
 		case tableStream: // older buckets are written per batch
 			streams[string(key[5:])] = k + val
 			return nil
@@ -237,6 +257,7 @@ func TestHistoryDoesNotDependOnBatchesOrCrashes(t *testing.T) {
 				r.Fatal(err)
 			}
 			checkRosters(r, v)
+			checkNodes(r, v)
 		}
 		checkArchives(r, many, cmds, hn)
 	})

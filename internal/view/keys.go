@@ -14,15 +14,19 @@ const (
 	tableTalk     = 'c' // lower id, higher id, position → message
 	tableDedupe   = 'd' // bucket, dedupe key → position
 	tableFormat   = 'f' // → format version
+	tableItem     = 'i' // account id, number of a node, item id → item
 	tableCircle   = 'k' // circle → first redeemers
 	tableMeta     = 'm' // → applied position and what goes with it
 	tableInvite   = 'n' // token hash → invite
 	tableCursor   = 'o' // account id → offline cursor
+	tableNode     = 'p' // account id, name → node
+	tableOrder    = 'q' // account id, number of a node, position → item id
 	tableRoster   = 'r' // account id, peer JID → roster item
 	tableStream   = 's' // bucket, stream id → h
 	tableTime     = 't' // minute → first position in it
 	tableAccount  = 'u' // bare JID → account
 	tableRosterOf = 'v' // account id → roster version and counts
+	tablePubsubOf = 'w' // account id → counts of nodes and items
 	tableCell     = 'x' // → what CellInit said
 )
 

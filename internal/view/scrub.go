@@ -193,6 +193,14 @@ func checkRecord(key, value []byte) error {
 		_, err = parseRosterOf(value)
 	case tableCell:
 		_, err = parseCell(value)
+	case tablePubsubOf:
+		_, err = parseOwned(value)
+	case tableNode:
+		_, err = parseNode(value)
+	case tableItem:
+		_, err = parseItem(value)
+	case tableOrder:
+		_, err = parseOrder(value)
 	default:
 		err = corruptf("table %q", key[0])
 	}
