@@ -50,7 +50,8 @@ func Feature(view Reader, ids *IDs) route.Feature {
 			{Key: route.Key{Stanza: "iq", Type: "get", Payload: xmlstream.Name{Space: stanza.NSMAM, Local: "metadata"}}, Targets: route.ToSelf, Handle: a.metadata},
 		},
 		Account: []string{stanza.NSMAM, stanza.NSMAMExtended, stanza.NSSID, stanza.NSRSM},
-		Domain:  []string{stanza.NSRSM},
+		// The domain has no archive, but Profanity 0.13 looks for it only there.
+		Domain: []string{stanza.NSMAM, stanza.NSMAMExtended, stanza.NSRSM},
 	}
 }
 

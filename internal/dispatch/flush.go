@@ -36,6 +36,11 @@ func (h *Hub) Available(r *Resource, priority int8, presence *xmlstream.Element)
 	if !r.gone {
 		r.presence, r.priority = presence, priority
 	}
+	// Decided now: a query that comes right behind changes nothing any more.
+	flush := priority >= 0 && !r.flushed && !r.queried
+	if priority >= 0 {
+		r.flushed = true
+	}
 	s.mu.Unlock()
 	ok := h.post(account, func(s *shard) {
 		s.mu.Lock()
@@ -44,10 +49,6 @@ func (h *Hub) Available(r *Resource, priority int8, presence *xmlstream.Element)
 			return
 		}
 		r.available = true
-		flush := priority >= 0 && !r.flushed && !r.queried
-		if priority >= 0 {
-			r.flushed = true
-		}
 		r.flushing = r.flushing || flush
 		s.mu.Unlock()
 		if flush {
@@ -83,7 +84,10 @@ func (h *Hub) flush(s *shard, r *Resource, account string) {
 		}
 		for i := range page.Entries {
 			e := &page.Entries[i]
-			r.device.Enqueue(h.delayed(account, e))
+			// What was accepted before its sender was blocked stays in the archive.
+			if h.barred(e.Message.From, account) != blockedByRecipient {
+				r.device.Enqueue(h.delayed(account, e))
+			}
 			q.Since = e.Position
 		}
 		if page.Complete || len(page.Entries) == 0 {

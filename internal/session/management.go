@@ -115,23 +115,25 @@ func (o *outbound) trim(h uint32) (*stanza.StreamError, command.Position) {
 }
 
 // detach ends the session's use of a broken stream. If the device may resume
-// it, the session waits for it; else it ends.
-func (s *Session) detach(stream Stream) {
+// it, the session waits for it; else it ends. It reports whether the session
+// goes on.
+func (s *Session) detach(stream Stream) bool {
 	s.out.mu.Lock()
 	if s.out.stream != stream {
 		s.out.mu.Unlock()
-		return // it has another one already, or has ended
+		return true // it has another one already, or has ended
 	}
 	if !s.out.resumable || !s.out.managed || s.out.ended {
 		s.out.mu.Unlock()
 		go s.end(nil)
-		return
+		return false
 	}
 	s.out.stream = nil
 	s.out.requested = false
 	s.out.expiry = time.AfterFunc(s.m.o.ResumeTime, func() { s.end(nil) })
 	s.out.mu.Unlock()
 	go stream.Close(nil) // it is broken, and may take its time
+	return true
 }
 
 // Resumed is a session that a new stream takes over.

@@ -115,7 +115,7 @@ func (o *outbound) write(s *Session) {
 		stream := o.stream
 		if stream == nil || !o.due() {
 			o.writing = false
-			if o.ended && o.done != nil {
+			if o.done != nil {
 				close(o.done)
 				o.done = nil
 			}
@@ -126,15 +126,16 @@ func (o *outbound) write(s *Session) {
 		overdue := len(o.unacked) > unackedMost
 		o.mu.Unlock()
 		if err := stream.Write(frames...); err != nil {
-			o.mu.Lock()
-			o.writing = false
-			if o.done != nil {
-				close(o.done)
-				o.done = nil
+			// What was counted is sent again when the device resumes, which it
+			// may have done meanwhile: then the loop goes on with its new stream.
+			if !s.detach(stream) {
+				o.mu.Lock()
+				if o.stream == stream { // it ends: nothing more can be written
+					o.stream = nil
+					go stream.Close(nil)
+				}
+				o.mu.Unlock()
 			}
-			o.mu.Unlock()
-			s.detach(stream)
-			return
 		}
 		if overdue {
 			go s.end(stanza.StreamErr(stanza.StreamPolicyViolation, "too many stanzas are not acked"))

@@ -55,9 +55,17 @@ func (r *Reader) Reset(src io.Reader) {
 func (r *Reader) SetLimits(lim Limits) { r.lim = lim.withDefaults() }
 
 // Buffered returns the number of bytes that have been read from the source and
-// not been consumed. After <starttls/> there must be none: they came in plain
-// text and could have been injected (RFC 6120 §5.3.1).
-func (r *Reader) Buffered() int { return r.w - r.r }
+// not been consumed, white space at their start left out. After <starttls/>
+// there must be none: they came in plain text and could have been injected
+// (RFC 6120 §5.3.1). White space says nothing, and some clients send a line end.
+func (r *Reader) Buffered() int {
+	for i := r.r; i < r.w; i++ {
+		if !isSpace(r.buf[i]) {
+			return r.w - i
+		}
+	}
+	return 0
+}
 
 // ReadOpen reads the XML declaration, if there is one, and the start tag of the
 // stream, which it returns as an element without children (RFC 6120 §4.2). It
