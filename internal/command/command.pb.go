@@ -247,6 +247,8 @@ type Command struct {
 	//	*Command_OfflineCursor
 	//	*Command_Noop
 	//	*Command_CellInit
+	//	*Command_Block
+	//	*Command_Unblock
 	//	*Command_PubsubPublish
 	//	*Command_PubsubRetract
 	//	*Command_PubsubCreate
@@ -406,6 +408,24 @@ func (x *Command) GetCellInit() *CellInit {
 	return nil
 }
 
+func (x *Command) GetBlock() *Block {
+	if x != nil {
+		if x, ok := x.Request.(*Command_Block); ok {
+			return x.Block
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUnblock() *Unblock {
+	if x != nil {
+		if x, ok := x.Request.(*Command_Unblock); ok {
+			return x.Unblock
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetPubsubPublish() *PubsubPublish {
 	if x != nil {
 		if x, ok := x.Request.(*Command_PubsubPublish); ok {
@@ -505,6 +525,14 @@ type Command_CellInit struct {
 	CellInit *CellInit `protobuf:"bytes,19,opt,name=cell_init,json=cellInit,proto3,oneof"`
 }
 
+type Command_Block struct {
+	Block *Block `protobuf:"bytes,20,opt,name=block,proto3,oneof"`
+}
+
+type Command_Unblock struct {
+	Unblock *Unblock `protobuf:"bytes,21,opt,name=unblock,proto3,oneof"`
+}
+
 type Command_PubsubPublish struct {
 	PubsubPublish *PubsubPublish `protobuf:"bytes,40,opt,name=pubsub_publish,json=pubsubPublish,proto3,oneof"`
 }
@@ -548,6 +576,10 @@ func (*Command_OfflineCursor) isCommand_Request() {}
 func (*Command_Noop) isCommand_Request() {}
 
 func (*Command_CellInit) isCommand_Request() {}
+
+func (*Command_Block) isCommand_Request() {}
+
+func (*Command_Unblock) isCommand_Request() {}
 
 func (*Command_PubsubPublish) isCommand_Request() {}
 
@@ -1422,6 +1454,113 @@ func (x *OfflineCursor) GetPosition() []byte {
 	return nil
 }
 
+// Block adds addresses to an account's blocklist (XEP-0191): all or none.
+type Block struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Normalised JIDs: of an account, a resource, a domain.
+	Jids          []string `protobuf:"bytes,2,rep,name=jids,proto3" json:"jids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Block) Reset() {
+	*x = Block{}
+	mi := &file_internal_command_command_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Block) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Block) ProtoMessage() {}
+
+func (x *Block) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Block.ProtoReflect.Descriptor instead.
+func (*Block) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Block) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Block) GetJids() []string {
+	if x != nil {
+		return x.Jids
+	}
+	return nil
+}
+
+// Unblock takes addresses off an account's blocklist; without any, all.
+type Unblock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Jids          []string               `protobuf:"bytes,2,rep,name=jids,proto3" json:"jids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Unblock) Reset() {
+	*x = Unblock{}
+	mi := &file_internal_command_command_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Unblock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Unblock) ProtoMessage() {}
+
+func (x *Unblock) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Unblock.ProtoReflect.Descriptor instead.
+func (*Unblock) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Unblock) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Unblock) GetJids() []string {
+	if x != nil {
+		return x.Jids
+	}
+	return nil
+}
+
 // PubsubConfig configures a node (XEP-0060, XEP-0163). What is not set is
 // taken from the default or stays as it is.
 type PubsubConfig struct {
@@ -1449,7 +1588,7 @@ type PubsubConfig struct {
 
 func (x *PubsubConfig) Reset() {
 	*x = PubsubConfig{}
-	mi := &file_internal_command_command_proto_msgTypes[14]
+	mi := &file_internal_command_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1461,7 +1600,7 @@ func (x *PubsubConfig) String() string {
 func (*PubsubConfig) ProtoMessage() {}
 
 func (x *PubsubConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[14]
+	mi := &file_internal_command_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1474,7 +1613,7 @@ func (x *PubsubConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubConfig.ProtoReflect.Descriptor instead.
 func (*PubsubConfig) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{14}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PubsubConfig) GetAccessModel() AccessModel {
@@ -1584,7 +1723,7 @@ type PubsubGroups struct {
 
 func (x *PubsubGroups) Reset() {
 	*x = PubsubGroups{}
-	mi := &file_internal_command_command_proto_msgTypes[15]
+	mi := &file_internal_command_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1596,7 +1735,7 @@ func (x *PubsubGroups) String() string {
 func (*PubsubGroups) ProtoMessage() {}
 
 func (x *PubsubGroups) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[15]
+	mi := &file_internal_command_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1609,7 +1748,7 @@ func (x *PubsubGroups) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubGroups.ProtoReflect.Descriptor instead.
 func (*PubsubGroups) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{15}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PubsubGroups) GetGroups() []string {
@@ -1640,7 +1779,7 @@ type PubsubPublish struct {
 
 func (x *PubsubPublish) Reset() {
 	*x = PubsubPublish{}
-	mi := &file_internal_command_command_proto_msgTypes[16]
+	mi := &file_internal_command_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1652,7 +1791,7 @@ func (x *PubsubPublish) String() string {
 func (*PubsubPublish) ProtoMessage() {}
 
 func (x *PubsubPublish) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[16]
+	mi := &file_internal_command_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1665,7 +1804,7 @@ func (x *PubsubPublish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubPublish.ProtoReflect.Descriptor instead.
 func (*PubsubPublish) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{16}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PubsubPublish) GetAccount() string {
@@ -1722,7 +1861,7 @@ type PubsubRetract struct {
 
 func (x *PubsubRetract) Reset() {
 	*x = PubsubRetract{}
-	mi := &file_internal_command_command_proto_msgTypes[17]
+	mi := &file_internal_command_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1734,7 +1873,7 @@ func (x *PubsubRetract) String() string {
 func (*PubsubRetract) ProtoMessage() {}
 
 func (x *PubsubRetract) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[17]
+	mi := &file_internal_command_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1747,7 +1886,7 @@ func (x *PubsubRetract) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubRetract.ProtoReflect.Descriptor instead.
 func (*PubsubRetract) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{17}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PubsubRetract) GetAccount() string {
@@ -1789,7 +1928,7 @@ type PubsubCreate struct {
 
 func (x *PubsubCreate) Reset() {
 	*x = PubsubCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[18]
+	mi := &file_internal_command_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1801,7 +1940,7 @@ func (x *PubsubCreate) String() string {
 func (*PubsubCreate) ProtoMessage() {}
 
 func (x *PubsubCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[18]
+	mi := &file_internal_command_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1814,7 +1953,7 @@ func (x *PubsubCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubCreate.ProtoReflect.Descriptor instead.
 func (*PubsubCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{18}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PubsubCreate) GetAccount() string {
@@ -1849,7 +1988,7 @@ type PubsubConfigure struct {
 
 func (x *PubsubConfigure) Reset() {
 	*x = PubsubConfigure{}
-	mi := &file_internal_command_command_proto_msgTypes[19]
+	mi := &file_internal_command_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1861,7 +2000,7 @@ func (x *PubsubConfigure) String() string {
 func (*PubsubConfigure) ProtoMessage() {}
 
 func (x *PubsubConfigure) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[19]
+	mi := &file_internal_command_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1874,7 +2013,7 @@ func (x *PubsubConfigure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubConfigure.ProtoReflect.Descriptor instead.
 func (*PubsubConfigure) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{19}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PubsubConfigure) GetAccount() string {
@@ -1908,7 +2047,7 @@ type PubsubDelete struct {
 
 func (x *PubsubDelete) Reset() {
 	*x = PubsubDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[20]
+	mi := &file_internal_command_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1920,7 +2059,7 @@ func (x *PubsubDelete) String() string {
 func (*PubsubDelete) ProtoMessage() {}
 
 func (x *PubsubDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[20]
+	mi := &file_internal_command_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1933,7 +2072,7 @@ func (x *PubsubDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubDelete.ProtoReflect.Descriptor instead.
 func (*PubsubDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{20}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PubsubDelete) GetAccount() string {
@@ -1960,7 +2099,7 @@ type PubsubPurge struct {
 
 func (x *PubsubPurge) Reset() {
 	*x = PubsubPurge{}
-	mi := &file_internal_command_command_proto_msgTypes[21]
+	mi := &file_internal_command_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1972,7 +2111,7 @@ func (x *PubsubPurge) String() string {
 func (*PubsubPurge) ProtoMessage() {}
 
 func (x *PubsubPurge) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[21]
+	mi := &file_internal_command_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1985,7 +2124,7 @@ func (x *PubsubPurge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubPurge.ProtoReflect.Descriptor instead.
 func (*PubsubPurge) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{21}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PubsubPurge) GetAccount() string {
@@ -2006,7 +2145,8 @@ var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xcf\t\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xb9\n" +
+	"\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -2022,7 +2162,9 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\fsubscription\x18\x10 \x01(\v2\x1f.bavard.command.v1.SubscriptionH\x00R\fsubscription\x12I\n" +
 	"\x0eoffline_cursor\x18\x11 \x01(\v2 .bavard.command.v1.OfflineCursorH\x00R\rofflineCursor\x12-\n" +
 	"\x04noop\x18\x12 \x01(\v2\x17.bavard.command.v1.NoopH\x00R\x04noop\x12:\n" +
-	"\tcell_init\x18\x13 \x01(\v2\x1b.bavard.command.v1.CellInitH\x00R\bcellInit\x12I\n" +
+	"\tcell_init\x18\x13 \x01(\v2\x1b.bavard.command.v1.CellInitH\x00R\bcellInit\x120\n" +
+	"\x05block\x18\x14 \x01(\v2\x18.bavard.command.v1.BlockH\x00R\x05block\x126\n" +
+	"\aunblock\x18\x15 \x01(\v2\x1a.bavard.command.v1.UnblockH\x00R\aunblock\x12I\n" +
 	"\x0epubsub_publish\x18( \x01(\v2 .bavard.command.v1.PubsubPublishH\x00R\rpubsubPublish\x12I\n" +
 	"\x0epubsub_retract\x18) \x01(\v2 .bavard.command.v1.PubsubRetractH\x00R\rpubsubRetract\x12F\n" +
 	"\rpubsub_create\x18* \x01(\v2\x1f.bavard.command.v1.PubsubCreateH\x00R\fpubsubCreate\x12O\n" +
@@ -2094,7 +2236,13 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x02id\x18\x05 \x01(\tR\x02id\"E\n" +
 	"\rOfflineCursor\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1a\n" +
-	"\bposition\x18\x02 \x01(\fR\bposition\"\xdc\x06\n" +
+	"\bposition\x18\x02 \x01(\fR\bposition\"5\n" +
+	"\x05Block\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04jids\x18\x02 \x03(\tR\x04jids\"7\n" +
+	"\aUnblock\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04jids\x18\x02 \x03(\tR\x04jids\"\xdc\x06\n" +
 	"\fPubsubConfig\x12F\n" +
 	"\faccess_model\x18\x01 \x01(\x0e2\x1e.bavard.command.v1.AccessModelH\x00R\vaccessModel\x88\x01\x01\x12 \n" +
 	"\tmax_items\x18\x02 \x01(\rH\x01R\bmaxItems\x88\x01\x01\x12(\n" +
@@ -2186,7 +2334,7 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),        // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),   // 1: bavard.command.v1.SubscriptionType
@@ -2206,14 +2354,16 @@ var file_internal_command_command_proto_goTypes = []any{
 	(*RosterRemove)(nil),    // 15: bavard.command.v1.RosterRemove
 	(*Subscription)(nil),    // 16: bavard.command.v1.Subscription
 	(*OfflineCursor)(nil),   // 17: bavard.command.v1.OfflineCursor
-	(*PubsubConfig)(nil),    // 18: bavard.command.v1.PubsubConfig
-	(*PubsubGroups)(nil),    // 19: bavard.command.v1.PubsubGroups
-	(*PubsubPublish)(nil),   // 20: bavard.command.v1.PubsubPublish
-	(*PubsubRetract)(nil),   // 21: bavard.command.v1.PubsubRetract
-	(*PubsubCreate)(nil),    // 22: bavard.command.v1.PubsubCreate
-	(*PubsubConfigure)(nil), // 23: bavard.command.v1.PubsubConfigure
-	(*PubsubDelete)(nil),    // 24: bavard.command.v1.PubsubDelete
-	(*PubsubPurge)(nil),     // 25: bavard.command.v1.PubsubPurge
+	(*Block)(nil),           // 18: bavard.command.v1.Block
+	(*Unblock)(nil),         // 19: bavard.command.v1.Unblock
+	(*PubsubConfig)(nil),    // 20: bavard.command.v1.PubsubConfig
+	(*PubsubGroups)(nil),    // 21: bavard.command.v1.PubsubGroups
+	(*PubsubPublish)(nil),   // 22: bavard.command.v1.PubsubPublish
+	(*PubsubRetract)(nil),   // 23: bavard.command.v1.PubsubRetract
+	(*PubsubCreate)(nil),    // 24: bavard.command.v1.PubsubCreate
+	(*PubsubConfigure)(nil), // 25: bavard.command.v1.PubsubConfigure
+	(*PubsubDelete)(nil),    // 26: bavard.command.v1.PubsubDelete
+	(*PubsubPurge)(nil),     // 27: bavard.command.v1.PubsubPurge
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	5,  // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
@@ -2227,29 +2377,31 @@ var file_internal_command_command_proto_depIdxs = []int32{
 	17, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
 	6,  // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
 	7,  // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
-	20, // 11: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
-	21, // 12: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
-	22, // 13: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
-	23, // 14: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
-	24, // 15: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
-	25, // 16: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
-	0,  // 17: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	9,  // 18: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	9,  // 19: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	10, // 20: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	10, // 21: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 22: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 23: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 24: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	19, // 25: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	18, // 26: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	18, // 27: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	18, // 28: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	18, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
+	19, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
+	22, // 13: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
+	23, // 14: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
+	24, // 15: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
+	25, // 16: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
+	26, // 17: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
+	27, // 18: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
+	0,  // 19: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	9,  // 20: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	9,  // 21: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	10, // 22: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	10, // 23: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 24: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 25: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 26: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	21, // 27: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	20, // 28: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	20, // 29: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	20, // 30: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -2268,6 +2420,8 @@ func file_internal_command_command_proto_init() {
 		(*Command_OfflineCursor)(nil),
 		(*Command_Noop)(nil),
 		(*Command_CellInit)(nil),
+		(*Command_Block)(nil),
+		(*Command_Unblock)(nil),
 		(*Command_PubsubPublish)(nil),
 		(*Command_PubsubRetract)(nil),
 		(*Command_PubsubCreate)(nil),
@@ -2275,14 +2429,14 @@ func file_internal_command_command_proto_init() {
 		(*Command_PubsubDelete)(nil),
 		(*Command_PubsubPurge)(nil),
 	}
-	file_internal_command_command_proto_msgTypes[14].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -18,7 +18,7 @@ func (h *Hub) event(s *shard, e *state.Event) {
 	list := s.resources(e.Account)
 	targets := make([]target, 0, len(list))
 	for _, r := range list {
-		targets = append(targets, target{r, r.available, r.carbons, r.interested, r.flushing, r.priority, r.floor})
+		targets = append(targets, target{r, r.available, r.carbons, r.interested, r.blocklist, r.flushing, r.priority, r.floor, r.presence})
 	}
 	s.mu.Unlock()
 	if len(targets) == 0 {
@@ -31,6 +31,8 @@ func (h *Hub) event(s *shard, e *state.Event) {
 		h.push(e, targets)
 	case state.EventSubscription:
 		h.subscription(e, targets)
+	case state.EventBlocks:
+		h.blocks(s, e, targets)
 	}
 }
 
@@ -41,9 +43,11 @@ type target struct {
 	available  bool
 	carbons    bool
 	interested bool
+	blocklist  bool
 	flushing   bool
 	priority   int8
 	floor      command.Position
+	presence   *xmlstream.Element
 }
 
 // message delivers an archived message (RFC 6121 §8.5) and its carbons
@@ -145,7 +149,7 @@ func (h *Hub) push(e *state.Event, targets []target) {
 func (h *Hub) show(account string, targets []target, available bool) {
 	for _, p := range h.Presences(account) {
 		for i := range targets {
-			if !targets[i].available {
+			if !targets[i].available || available && h.barred(p.Get("from"), targets[i].JID.String()) != passes {
 				continue
 			}
 			c := *p
@@ -174,21 +178,37 @@ func (h *Hub) subscription(e *state.Event, targets []target) {
 	}
 }
 
-// Deliver hands on a soft stanza. unheard is called, on the dispatcher's
-// goroutine, when nobody was there; it may be nil.
-func (h *Hub) Deliver(from jid.JID, d route.Deliver, unheard func()) {
-	account := d.To.Bare().String()
+// Deliver hands on a soft stanza. answer is called, on a dispatcher's goroutine
+// or at once, with the error that the sender gets, if it gets one; it may be
+// nil.
+func (h *Hub) Deliver(from jid.JID, d route.Deliver, answer func(*stanza.Error)) {
+	account, sender, to := d.To.Bare().String(), from.String(), d.To.String()
+	reply := func(err *stanza.Error) {
+		if err != nil && answer != nil && !d.Quiet {
+			answer(err)
+		}
+	}
+	var unheard *stanza.Error
+	if d.Bounce {
+		unheard = stanza.Err(stanza.Cancel, stanza.ServiceUnavailable, "nobody is there to answer")
+	}
 	posted := h.post(account, func(s *shard) {
-		if !h.soft(s, account, d) && unheard != nil {
-			unheard()
+		if barred := h.barred(sender, to); barred != passes {
+			reply(barred.answer(d.Stanza))
+		} else if !h.soft(s, account, d) {
+			reply(unheard)
 		}
 	})
-	if !posted && unheard != nil {
-		unheard()
+	if !posted {
+		reply(unheard)
 	}
 	if d.Carbons && account != from.Bare().String() {
 		own := from.Bare().String()
-		h.post(own, func(s *shard) { h.softCarbons(s, "sent", own, from.String(), d.Stanza, nil) })
+		h.post(own, func(s *shard) {
+			if h.barred(sender, to) == passes {
+				h.softCarbons(s, "sent", own, sender, d.Stanza, nil)
+			}
+		})
 	}
 }
 

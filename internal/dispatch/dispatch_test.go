@@ -275,8 +275,8 @@ func TestUnheard(t *testing.T) {
 	run(t, func(x *fixture) {
 		var unheard atomic.Int32
 		iq := xmlstream.New(stanza.NSClient, "iq", "type", "get", "id", "1").Add(xmlstream.New(stanza.NSPing, "ping"))
-		d := route.Deliver{To: mustJID(t, "bob@localhost/gone"), Stanza: iq}
-		x.hub.Deliver(mustJID(t, "alice@localhost/a"), d, func() { unheard.Add(1) })
+		d := route.Deliver{To: mustJID(t, "bob@localhost/gone"), Stanza: iq, Bounce: true}
+		x.hub.Deliver(mustJID(t, "alice@localhost/a"), d, func(*stanza.Error) { unheard.Add(1) })
 		synctest.Wait()
 		if unheard.Load() != 1 {
 			t.Errorf("told %d times that nobody was there", unheard.Load())

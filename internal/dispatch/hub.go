@@ -53,6 +53,9 @@ type Reader interface {
 	Archive(ctx context.Context, q state.Query) (state.Page, error)
 	OfflineCursor(account string) (command.Position, error)
 	Applied() command.Position
+	Roster(account string) ([]state.RosterItem, command.Position, error)
+	// Blocked reports whether an account's blocklist holds an address.
+	Blocked(account, address string) (bool, error)
 }
 
 // Options of a hub.
@@ -89,6 +92,7 @@ type Resource struct {
 	presence   *xmlstream.Element
 	carbons    bool
 	interested bool
+	blocklist  bool // gets pushes of it
 	queried    bool
 	gone       bool
 	flushed    bool
@@ -281,6 +285,9 @@ func (r *Resource) SetCarbons(on bool) { r.carbons = on }
 
 // SetInterested makes it get roster pushes.
 func (r *Resource) SetInterested() { r.interested = true }
+
+// SetBlocklisted makes it get pushes of the blocklist.
+func (r *Resource) SetBlocklisted() { r.blocklist = true }
 
 // SetQueried spares it the flush of what waits.
 func (r *Resource) SetQueried() { r.queried = true }

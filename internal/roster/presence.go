@@ -76,7 +76,7 @@ func deliver(to jid.JID, p *xmlstream.Element) route.Deliver {
 	c := *p
 	c.Attr = append([]xmlstream.Attr(nil), p.Attr...)
 	c.Set("to", to.String())
-	return route.Deliver{To: to, Stanza: &c}
+	return route.Deliver{To: to, Stanza: &c, Quiet: true}
 }
 
 // contacts shows the sender the presence of those it is subscribed to, of its
@@ -87,7 +87,7 @@ func (f *roster) contacts(me jid.JID) []route.Effect {
 	var effects []route.Effect
 	show := func(account string) {
 		for _, p := range f.who.Presences(account) {
-			if p.Get("from") == me.String() {
+			if p.Get("from") == me.String() || f.barred(account, me) || f.bars(me, p.Get("from")) {
 				continue
 			}
 			effects = append(effects, reply(p, me))
@@ -109,6 +109,19 @@ func (f *roster) contacts(me jid.JID) []route.Effect {
 	return effects
 }
 
+// barred reports whether an account has blocked a device; when that cannot be
+// read, it has.
+func (f *roster) barred(account string, device jid.JID) bool {
+	blocked, err := f.view.Blocked(account, device.String())
+	return blocked || err != nil
+}
+
+// bars is the reverse: the device's account has blocked an address.
+func (f *roster) bars(device jid.JID, address string) bool {
+	blocked, err := f.view.Blocked(device.Bare().String(), address)
+	return blocked || err != nil
+}
+
 func reply(p *xmlstream.Element, to jid.JID) route.Effect {
 	c := *p
 	c.Attr = append([]xmlstream.Attr(nil), p.Attr...)
@@ -123,6 +136,12 @@ func (f *roster) probe(r *route.Request) []route.Effect {
 		return nil
 	}
 	return []route.Effect{route.Read{Do: func(context.Context) []route.Effect {
+		switch { // XEP-0191 §block @1.3
+		case f.bars(r.From, r.To.String()):
+			return []route.Effect{route.Reply{Stanza: stanza.Blocked().Reply(r.Stanza)}}
+		case f.barred(account.String(), r.From):
+			return nil
+		}
 		if account != r.From.Bare() {
 			if _, sees := f.seen(r.From.Bare().String(), account.String()); !sees {
 				return []route.Effect{route.Reply{Stanza: xmlstream.New(stanza.NSClient, "presence",

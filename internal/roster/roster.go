@@ -23,6 +23,8 @@ import (
 type Reader interface {
 	Roster(account string) ([]state.RosterItem, command.Position, error)
 	RosterItem(account, peer string) (state.RosterItem, error)
+	// Blocked reports whether an account's blocklist holds an address.
+	Blocked(account, address string) (bool, error)
 }
 
 // Presences gives the last presence of each available resource of an account

@@ -41,6 +41,9 @@ type Deliver struct {
 	Carbons bool
 	// Bounce: when nobody is there, answer the sender service-unavailable.
 	Bounce bool
+	// Quiet: the sender learns nothing of what became of it, not even that it
+	// was held back by a blocklist. For what the server sends on its behalf.
+	Quiet bool
 }
 
 // Read performs I/O outside the session's hot path. Reads of one session run
@@ -69,6 +72,10 @@ type Unavailable struct{}
 // (RFC 6121 §2.1.6).
 type Interested struct{}
 
+// Blocklisted: the resource has asked for the blocklist and gets pushes
+// (XEP-0191 §block @1.3).
+type Blocklisted struct{}
+
 // Queried: the session has queried its archive, so it needs no flush.
 type Queried struct{}
 
@@ -94,6 +101,7 @@ func (Carbons) effect()     {}
 func (Available) effect()   {}
 func (Unavailable) effect() {}
 func (Interested) effect()  {}
+func (Blocklisted) effect() {}
 func (Queried) effect()     {}
 func (Answered) effect()    {}
 func (Directed) effect()    {}

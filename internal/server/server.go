@@ -15,6 +15,7 @@ import (
 	"bavard/internal/account"
 	"bavard/internal/admin"
 	"bavard/internal/archive"
+	"bavard/internal/blocking"
 	"bavard/internal/cert"
 	"bavard/internal/chat"
 	"bavard/internal/config"
@@ -145,6 +146,7 @@ func (s *server) build() error {
 		chat.Feature(chat.Options{NoDedupe: s.o.UnsafeNoDedupe}),
 		roster.Feature(s.cell, s.hub),
 		archive.Feature(s.cell, ids),
+		blocking.Feature(s.cell),
 		invite.Feature(s.cfg.Domain, inviter{s.accounts}, func(token string) string {
 			if base := s.base(); base != "" {
 				return base + "/i/" + token

@@ -220,6 +220,8 @@ func (s *Session) update(f route.Effect) {
 			r.SetCarbons(f.On)
 		case route.Interested:
 			r.SetInterested()
+		case route.Blocklisted:
+			r.SetBlocklisted()
 		case route.Queried:
 			r.SetQueried()
 		case route.Unavailable:
@@ -231,13 +233,7 @@ func (s *Session) update(f route.Effect) {
 }
 
 func (s *Session) deliver(d route.Deliver) {
-	var unheard func()
-	if d.Bounce {
-		unheard = func() {
-			s.Enqueue(route.Serialise(stanza.Err(stanza.Cancel, stanza.ServiceUnavailable, "nobody is there to answer").Reply(d.Stanza)))
-		}
-	}
-	s.m.o.Hub.Deliver(s.jid, d, unheard)
+	s.m.o.Hub.Deliver(s.jid, d, func(err *stanza.Error) { s.Enqueue(route.Serialise(err.Reply(d.Stanza))) })
 }
 
 // submit appends a command that a later effect asked for; the stanza that

@@ -66,6 +66,14 @@ func (e *Error) Error() string {
 	return string(e.Condition) + ": " + e.Text
 }
 
+// Blocked answers who writes to an address on the own blocklist
+// (XEP-0191 §block @1.3).
+func Blocked() *Error {
+	e := Err(Cancel, NotAcceptable, "this address is on your blocklist: take it off first")
+	e.App = xmlstream.New(NSBlockError, "blocked")
+	return e
+}
+
 // Element gives <error/> in the namespace jabber:client.
 func (e *Error) Element() *xmlstream.Element {
 	el := xmlstream.New(NSClient, "error", "type", string(e.Type), "by", e.By)

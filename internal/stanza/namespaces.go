@@ -33,6 +33,8 @@ const (
 	NSPing        = "urn:xmpp:ping"                          // XEP-0199
 	NSTime        = "urn:xmpp:time"                          // XEP-0202
 	NSDelay       = "urn:xmpp:delay"                         // XEP-0203
+	NSBlocking    = "urn:xmpp:blocking"                      // XEP-0191
+	NSBlockError  = "urn:xmpp:blocking:errors"               // XEP-0191
 	NSCarbons     = "urn:xmpp:carbons:2"                     // XEP-0280
 	NSOmemoLegacy = "eu.siacs.conversations.axolotl"         // XEP-0384, 0.3
 	NSOmemo       = "urn:xmpp:omemo:2"                       // XEP-0384

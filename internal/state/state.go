@@ -29,6 +29,8 @@ const (
 	// EventDuplicate: the message at Position was submitted once more by
 	// Account; nothing was stored.
 	EventDuplicate
+	// EventBlocks: Account's blocklist changed as Blocks says.
+	EventBlocks
 )
 
 // Event is something that the sessions of Account must learn; made by Apply,
@@ -43,6 +45,15 @@ type Event struct {
 	Item     RosterItem       // EventRoster
 	Presence Subscription     // EventSubscription
 	Pubsub   *PubsubEvent     // EventPubsub
+	Blocks   *Blocks          // EventBlocks
+}
+
+// Blocks is a change of a blocklist (XEP-0191): addresses that were added, or
+// taken off.
+type Blocks struct {
+	JIDs  []string
+	Added bool
+	All   bool // taken off: JIDs are all that there were
 }
 
 // Subscription is a presence stanza of a subscription to show or route.

@@ -249,6 +249,10 @@ func (t *txn) command(r *request) (command.Outcome, error) {
 		return t.subscription(q.Subscription)
 	case *command.Command_OfflineCursor:
 		return t.offlineCursor(q.OfflineCursor)
+	case *command.Command_Block:
+		return t.block(q.Block)
+	case *command.Command_Unblock:
+		return t.unblock(q.Unblock)
 	case *command.Command_CellInit:
 		return t.cellInit(q.CellInit)
 	case *command.Command_PubsubPublish:
@@ -309,6 +313,7 @@ type txn struct {
 
 	overlay  map[string][]byte // written and read again; nil is deleted
 	accounts map[string]uint64 // created
+	blockers map[string]uint64 // changed: the account's id, 0 when it blocks nobody any more
 	seen     map[[dedupeSize]byte]sighting
 	streams  streamWrites
 	events   []state.Event
@@ -320,6 +325,7 @@ func (t *txn) init(a *applier) {
 	t.a = a
 	t.overlay = make(map[string][]byte)
 	t.accounts = make(map[string]uint64)
+	t.blockers = make(map[string]uint64)
 	t.seen = make(map[[dedupeSize]byte]sighting)
 	t.streams.init()
 }
@@ -342,6 +348,7 @@ func (t *txn) end() {
 	}
 	clear(t.overlay)
 	clear(t.accounts)
+	clear(t.blockers)
 	clear(t.seen)
 	t.streams.reset()
 	t.events = nil
@@ -454,6 +461,7 @@ func (t *txn) commit() error {
 	for key := range t.seen { // the newest bucket holds a key for longest
 		t.a.sieves.add(t.meta.bucket, &key)
 	}
+	v.blockers.publish(t.blockers)
 	t.streams.remember(&t.a.recent)
 	v.counters.accounts.Store(int64(len(t.a.accounts)))
 	v.counters.batches.Add(1)

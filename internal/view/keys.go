@@ -11,11 +11,13 @@ import (
 // Tables are key prefixes of one byte. Persisted: never change or reuse.
 const (
 	tableArchive  = 'a' // account id, position → peer, direction
+	tableBlock    = 'b' // account id, JID → nothing: it is blocked
 	tableTalk     = 'c' // lower id, higher id, position → message
 	tableDedupe   = 'd' // bucket, dedupe key → position
 	tableFormat   = 'f' // → format version
 	tableItem     = 'i' // account id, number of a node, item id → item
 	tableCircle   = 'k' // circle → first redeemers
+	tableBlocksOf = 'l' // account id → how many it blocks
 	tableMeta     = 'm' // → applied position and what goes with it
 	tableInvite   = 'n' // token hash → invite
 	tableCursor   = 'o' // account id → offline cursor
@@ -86,6 +88,10 @@ func idKey(table byte, account uint64) []byte {
 
 func rosterKey(account uint64, peer string) []byte {
 	return append(idKey(tableRoster, account), peer...)
+}
+
+func blockKey(account uint64, blocked string) []byte {
+	return append(idKey(tableBlock, account), blocked...)
 }
 
 func inviteKey(hash []byte) []byte { return append([]byte{tableInvite}, hash...) }

@@ -48,6 +48,9 @@ func (t *txn) message(r *request, m *command.Message) (command.Outcome, error) {
 		t.event(state.Event{Kind: state.EventDuplicate, Account: from, Position: original, Message: m})
 		return duplicate(original), nil
 	}
+	if o, err := t.barred(m.From, m.To); err != nil || o != nil {
+		return outcomeOr(o), err
+	}
 	t.archive(sender, recipient, r.raw)
 	if sender != recipient {
 		t.event(state.Event{Kind: state.EventMessage, Account: from, Position: t.pos, Message: m})

@@ -209,10 +209,14 @@ func (t *txn) rosterRemove(c *command.RosterRemove) (command.Outcome, error) {
 		return command.Outcome{}, err
 	}
 	if s.old.sub&(subTo|pendingOut) != 0 {
-		t.arrive(peer, command.SubscriptionType_SUBSCRIPTION_TYPE_UNSUBSCRIBE, "", nil)
+		if _, err := t.arrive(peer, command.SubscriptionType_SUBSCRIPTION_TYPE_UNSUBSCRIBE, "", nil); err != nil {
+			return command.Outcome{}, err
+		}
 	}
 	if s.old.sub&subFrom != 0 {
-		t.arrive(peer, command.SubscriptionType_SUBSCRIPTION_TYPE_UNSUBSCRIBED, "", nil)
+		if _, err := t.arrive(peer, command.SubscriptionType_SUBSCRIPTION_TYPE_UNSUBSCRIBED, "", nil); err != nil {
+			return command.Outcome{}, err
+		}
 	}
 	if err := t.save(peer, false); err != nil {
 		return command.Outcome{}, err
@@ -220,11 +224,23 @@ func (t *txn) rosterRemove(c *command.RosterRemove) (command.Outcome, error) {
 	return accept(), nil
 }
 
-// arrive lets a presence stanza from s.peer arrive at s.account.
-func (t *txn) arrive(s *side, typ command.SubscriptionType, id string, payload []byte) step {
+// arrive lets a presence stanza from s.peer arrive at s.account. From a peer
+// that is blocked nothing is shown or answered (XEP-0191 §block @1.3); only
+// that a subscription has ended is noted, so that both sides agree.
+func (t *txn) arrive(s *side, typ command.SubscriptionType, id string, payload []byte) (step, error) {
+	blocked, err := t.blocks(s.account, s.peer)
+	if err != nil {
+		return step{}, err
+	}
+	if blocked {
+		if typ == command.SubscriptionType_SUBSCRIPTION_TYPE_UNSUBSCRIBE || typ == command.SubscriptionType_SUBSCRIPTION_TYPE_UNSUBSCRIBED {
+			s.step(typ, inbound)
+		}
+		return step{}, nil
+	}
 	st := s.step(typ, inbound)
 	if !st.deliver {
-		return st
+		return st, nil
 	}
 	if typ == command.SubscriptionType_SUBSCRIPTION_TYPE_SUBSCRIBE {
 		s.new.waiting = state.Subscription{ID: id, Payload: payload}
@@ -233,7 +249,7 @@ func (t *txn) arrive(s *side, typ command.SubscriptionType, id string, payload [
 		Kind: state.EventSubscription, Account: s.account, Position: t.pos,
 		Presence: state.Subscription{From: s.peer, To: s.account, Type: typ, ID: id, Payload: payload},
 	})
-	return st
+	return st, nil
 }
 
 // subscription is RFC 6121 §3: the stanza leaves its sender's side and, if it
@@ -242,6 +258,9 @@ func (t *txn) arrive(s *side, typ command.SubscriptionType, id string, payload [
 func (t *txn) subscription(c *command.Subscription) (command.Outcome, error) {
 	if o := t.checkSubscription(c); o != nil {
 		return *o, nil
+	}
+	if blocked, err := t.blocks(c.From, c.To); err != nil || blocked {
+		return command.Outcome{Verdict: command.Refused, Err: stanza.Blocked()}, err
 	}
 	from, err := t.side(c.From, c.To)
 	if err != nil {
@@ -272,7 +291,11 @@ func (t *txn) subscription(c *command.Subscription) (command.Outcome, error) {
 	}
 	// RFC 6121 §3.1.6: the stanza first, then the push that explains it.
 	if to != nil {
-		if t.arrive(to, c.Type, c.Id, c.Payload).reply {
+		st, err := t.arrive(to, c.Type, c.Id, c.Payload)
+		if err != nil {
+			return command.Outcome{}, err
+		}
+		if st.reply {
 			reply = command.SubscriptionType_SUBSCRIPTION_TYPE_SUBSCRIBED
 		}
 		if err := t.save(to, false); err != nil {
@@ -280,7 +303,9 @@ func (t *txn) subscription(c *command.Subscription) (command.Outcome, error) {
 		}
 	}
 	if reply >= 0 {
-		t.arrive(from, reply, "", nil)
+		if _, err := t.arrive(from, reply, "", nil); err != nil {
+			return command.Outcome{}, err
+		}
 	}
 	if err := t.save(from, false); err != nil {
 		return command.Outcome{}, err

@@ -168,6 +168,10 @@ func checkRecord(key, value []byte) error {
 		}
 	case tableDedupe, tableCursor, tableTime:
 		_, err = parsePosition(value)
+	case tableBlock:
+		err = read(value).end()
+	case tableBlocksOf:
+		_, err = parseCount(value)
 	case tableFormat:
 		if _, n := binary.Uvarint(value); n <= 0 {
 			err = corruptf("format record")

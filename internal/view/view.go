@@ -104,6 +104,7 @@ type View struct {
 
 	published atomic.Pointer[meta] // as of the last committed batch
 	cell      atomic.Pointer[cellRecord]
+	blockers  blockers
 	counters  counters
 	logged    atomic.Int64 // Unix second of the last report
 
