@@ -21,6 +21,7 @@ for (const name of chosen.length > 0 ? chosen : all) {
     } catch (e) {
       failed++
       console.log(`FAIL  ${name}: ${what}\n      ${String(e.stack ?? e).replaceAll('\n', '\n      ')}`)
+      for (const error of world.people.flatMap((p) => p.errors)) console.log(`      ${error}`)
       const out = process.env.BAVARD_E2E_FAILED
       if (out) for (const [i, p] of world.people.entries()) await p.page?.screenshot({ path: `${out}/${name}-${i}.png` }).catch(() => undefined)
     }

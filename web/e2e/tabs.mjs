@@ -30,6 +30,23 @@ export default {
     alice.page = second
   },
 
+  async 'a leading tab that the browser froze is overtaken by the one that is looked at'(world) {
+    const [alice, bob] = await world.friends('Alice', 'Bob')
+    await bob.open('Alice')
+    const second = await alice.tab('/')
+    await alice.open('Bob', second)
+    const frozen = await alice.context.newCDPSession(alice.page)
+    await frozen.send('Page.setWebLifecycleState', { state: 'frozen' })
+    await second.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))
+    await alice.write('while the first sleeps', second)
+    await bob.page.locator('.bubble', { hasText: 'while the first sleeps' }).waitFor()
+    await frozen.send('Page.setWebLifecycleState', { state: 'active' })
+    await alice.open('Bob')
+    await alice.write('awake again')
+    await until('both', async () => (await shown(bob.page)).join('|') === 'while the first sleeps|awake again')
+    check((await alice.page.getByRole('status').allInnerTexts()).join('').trim() === '', 'no strip on the overtaken tab')
+  },
+
   async 'another program under the same name is told, and can be taken over from'(world) {
     const [alice] = await world.friends('Alice', 'Bob')
     const state = await alice.context.storageState({ indexedDB: true })

@@ -5,7 +5,7 @@ import type { Engine, Soft } from './engine'
 import type { OnboardOptions } from './onboard'
 import { Conversation } from './store/conversation.svelte'
 import { getMeta, openStore, type Account, type Change, type Chat, type Db, type Message } from './store/schema'
-import { compose, discard, editChat, markRead } from './store/write'
+import { compose, composeAgain, discard, editChat, markRead } from './store/write'
 import { Tabs } from './tabs'
 import { ownAddress } from './wire/discover'
 import { buildChat, buildDisplayed, type ChatState } from './wire/message'
@@ -123,7 +123,7 @@ export class App {
   // --- conversations
 
   async openConversation(peer: string): Promise<Conversation> {
-    const conversation = new Conversation(this.db, peer)
+    const conversation = new Conversation(this.db, peer, () => this.chats.get(peer))
     this.open.add(conversation)
     const chat = this.chats.get(peer)
     await conversation.open(chat && chat.unread > 0 ? chat.readPos : undefined)
@@ -136,11 +136,13 @@ export class App {
 
   /** Loads older messages, from the store and then from the server; gives how many came. */
   async older(conversation: Conversation): Promise<number> {
+    const before = conversation.messages.length
     const found = await conversation.older()
     if (found > 0 || this.chats.get(conversation.peer)?.complete) return found
     await this.tabs?.call('history', conversation.peer)
     conversation.refill()
-    return conversation.older()
+    await conversation.older()
+    return conversation.messages.length - before
   }
 
   /** Puts a message on its way; once this has settled it outlives everything but the device. */
@@ -164,8 +166,10 @@ export class App {
 
   /** Sends a refused message anew, as another. */
   async retry(message: Message): Promise<void> {
-    this.changed(await discard(this.db, message.key))
-    await this.send(message.peer, message.body)
+    const id = token()
+    const frame = { id, frame: buildChat(message.peer, id, message.body) }
+    this.changed(await composeAgain(this.db, message.key, frame, Date.now()))
+    this.poke()
   }
 
   async discard(message: Message): Promise<void> {
@@ -246,6 +250,7 @@ export class App {
     this.tabs = new Tabs({
       name: `bavard ${account.jid}`,
       lead: () => void this.lead(account),
+      lost: () => this.lost(),
       told: (topic, data) => this.told(topic, data),
       called: (method, args) => this.called(method, args),
     })
@@ -270,12 +275,23 @@ export class App {
     const watching = document.visibilityState === 'visible'
     this.tabs?.tell('watching', { tab: this.self, watching })
     if (!watching) this.keepDrafts()
-    else void this.tabs?.call('nudge').catch(() => undefined)
+    else {
+      void this.tabs?.wake()
+      void this.tabs?.call('nudge').catch(() => undefined)
+    }
   }
 
   private async lead(account: Account): Promise<void> {
-    this.starting = this.startEngine(account)
-    this.engine = await this.starting
+    const starting = (this.starting = this.startEngine(account))
+    const engine = await starting
+    if (this.starting === starting) this.engine = engine
+    else engine.stop() // led no longer before it had begun
+  }
+
+  private lost(): void {
+    this.engine?.stop()
+    this.engine = undefined
+    this.starting = undefined
   }
 
   /** The engine is fetched after the first paint: what the store has is shown without it. */

@@ -19,6 +19,7 @@ async function start(): Promise<void> {
   }
   try {
     mount(Shell, { target, props: { app: await App.boot() } })
+    requestAnimationFrame(() => performance.mark('shown'))
   } catch (e) {
     console.error(e)
     mount(Broken, { target, props: { why: t.broken.store } })

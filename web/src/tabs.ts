@@ -13,12 +13,16 @@ type Packet =
   | { kind: 'answer'; id: string; ok: boolean; data: unknown }
 
 const CALL_MS = 35_000
+/** A leader that does not answer for so long while somebody waits is frozen: browsers do that to tabs nobody sees. */
+const FROZEN_MS = 4_000
 
 export interface TabsOptions {
   /** Names the lock and the channel. */
   name: string
   /** This tab leads from now on. */
   lead: () => void
+  /** It no longer does: another took over because this one did not answer. */
+  lost: () => void
   /** Another tab says something. */
   told: (topic: string, data: unknown) => void
   /** Another tab asks the leader for something. */
@@ -32,18 +36,41 @@ export class Tabs {
   private release: (() => void) | undefined
   private abort = new AbortController()
   private count = 0
+  private term = 0
+  private closed = false
   private readonly self = crypto.getRandomValues(new Uint32Array(2)).join('.')
 
   constructor(private readonly options: TabsOptions) {
     this.channel = new BroadcastChannel(options.name)
     this.channel.onmessage = (e: MessageEvent<Packet>) => void this.receive(e.data)
+    this.stand({ signal: this.abort.signal })
+  }
+
+  /** Makes sure that somebody leads who is awake; for the tab that a person looks at. */
+  async wake(): Promise<void> {
+    if (this.leading || this.closed) return
+    const answer = this.call('hello').then(() => true)
+    const patience = new Promise<boolean>((resolve) => setTimeout(resolve, FROZEN_MS, false))
+    const awake = await Promise.race([answer, patience]).catch(() => false)
+    if (!awake && !this.leading && !this.closed) this.stand({ steal: true })
+  }
+
+  private stand(how: LockOptions): void {
+    const term = ++this.term
     navigator.locks
-      .request(options.name, { signal: this.abort.signal }, () => {
+      .request(this.options.name, how, () => {
+        if (this.closed) return undefined
         this.leading = true
-        options.lead()
+        this.options.lead()
         return new Promise<void>((resolve) => (this.release = resolve))
       })
-      .catch(() => undefined) // closed before it led
+      .catch(() => {
+        // Closed, or overtaken. The latter waits for its turn again.
+        if (this.closed || term !== this.term || !this.leading) return
+        this.leading = false
+        this.options.lost()
+        this.stand({ signal: this.abort.signal })
+      })
   }
 
   get leads(): boolean {
@@ -72,6 +99,7 @@ export class Tabs {
   }
 
   close(): void {
+    this.closed = true
     this.abort.abort()
     this.release?.()
     this.leading = false

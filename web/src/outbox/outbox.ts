@@ -37,6 +37,7 @@ export class Outbox {
   private putOffs = 0
   private timer: ReturnType<typeof setTimeout> | undefined
   private writes = Promise.resolve()
+  private accepted: string[] | undefined
   /** Acknowledged messages take their place in the conversation at once. */
   private placing = true
 
@@ -78,20 +79,34 @@ export class Outbox {
 
   /** The server answers for these; what it refused it merely has dealt with. */
   acked(ids: string[]): void {
-    const accepted: string[] = []
     for (const id of ids) {
       const entry = this.onWay.get(id)
       this.onWay.delete(id)
-      if (!entry?.refusal) accepted.push(id)
+      if (!entry?.refusal) this.accept(id)
       else if (entry.refusal.type === 'wait') this.holding = true
-      else this.write(() => refuse(this.options.db, id, entry.refusal!, Date.now()))
-    }
-    if (accepted.length > 0) {
-      this.putOffs = 0
-      this.write(() => acknowledge(this.options.db, accepted, this.placing, Date.now()))
+      else this.refuse(id, entry.refusal)
     }
     if (!this.holding) this.pump()
     else if (this.onWay.size === 0) this.putOff()
+  }
+
+  private refuse(id: string, error: StanzaError): void {
+    this.accepted = undefined // what is accepted after this is written after it
+    this.write(() => refuse(this.options.db, id, error, Date.now()))
+  }
+
+  /** What is accepted while the store is busy is written together, in its place among the other writes. */
+  private accept(id: string): void {
+    this.putOffs = 0
+    if (this.accepted) {
+      this.accepted.push(id)
+      return
+    }
+    const batch = (this.accepted = [id])
+    this.write(() => {
+      if (this.accepted === batch) this.accepted = undefined
+      return acknowledge(this.options.db, batch, this.placing, Date.now())
+    })
   }
 
   /** These arrived: the archive has them, though no acknowledgement came. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { Change, Db, Message } from './schema'
+import { PENDING, type Change, type Db, type Message } from './schema'
 
 const FIRST = 50
 const PAGE = 80
@@ -22,9 +22,11 @@ export class Conversation {
   prepended = $state.raw(false)
   private loading: Promise<number> | undefined
 
+  /** @param ends the positions of the oldest and newest settled message, as far as they are known */
   constructor(
     private readonly db: Db,
     readonly peer: string,
+    private readonly ends: () => { head: number; tail: number } | undefined = () => undefined,
   ) {}
 
   /** Loads the newest, and at least all from that position on, within reason. */
@@ -55,12 +57,14 @@ export class Conversation {
   apply(change: Change): void {
     const mine = change.messages.filter((m) => m.peer === this.peer)
     if (mine.length === 0 && change.removed.length === 0) return
-    const oldest = this.before?.pos ?? (this.exhausted ? -Infinity : (this.messages[0]?.pos ?? -Infinity))
+    // What comes before the oldest is history, and asked for; but what waits comes after all that is new.
+    const first = this.messages[0]?.pos
+    const oldest = first === undefined || (this.exhausted && first >= PENDING) ? -Infinity : first
     const byKey = new Map(this.messages.map((m) => [m.key, m]))
     for (const key of change.removed) byKey.delete(key)
     for (const m of mine) {
       if (m.key === this.before?.key) this.before = m
-      else if (byKey.has(m.key) || m.pos > oldest) byKey.set(m.key, m)
+      else if (byKey.has(m.key) || m.pos >= oldest) byKey.set(m.key, m)
     }
     this.prepended = false
     this.messages = [...byKey.values()].sort((a, b) => a.pos - b.pos)
@@ -84,9 +88,18 @@ export class Conversation {
 
   /** The newest so many, before a position if one is given, in order. */
   private async read(count: number, end?: number): Promise<Message[]> {
-    const range = IDBKeyRange.bound([this.peer, -Infinity], [this.peer, end ?? Infinity], false, end !== undefined)
-    const rows: Message[] = []
     const index = this.db.transaction('messages').store.index('pos')
+    const below = (from: number): IDBKeyRange =>
+      IDBKeyRange.bound([this.peer, from], [this.peer, end ?? Infinity], false, end !== undefined)
+    // Positions have few gaps: one question mostly brings all that is wanted.
+    const ends = this.ends()
+    if (ends) {
+      const from = Math.min(end ?? Infinity, ends.tail + 1) - count
+      const found = await index.getAll(below(from))
+      if (found.length >= count || from <= ends.head) return found.slice(-count)
+    }
+    const range = below(-Infinity)
+    const rows: Message[] = []
     for (let c = await index.openCursor(range, 'prev'); c && rows.length < count; c = await c.continue()) {
       rows.push(c.value)
     }

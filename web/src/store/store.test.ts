@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { Incoming } from '../wire/message'
 import { Conversation } from './conversation.svelte'
 import { openStore, PENDING, Tick, type Db, type Message } from './schema'
-import { acknowledge, compose, discard, markRead, place, refuse, take, takeContacts, takeHistory } from './write'
+import { acknowledge, compose, composeAgain, discard, markRead, place, refuse, take, takeContacts, takeHistory } from './write'
 
 const bob = 'bob@localhost'
 let db: Db
@@ -169,7 +169,10 @@ describe('what is written', () => {
       { body: 'body m1', tick: Tick.refused, error: { condition: 'forbidden' } },
       { body: 'body m2', tick: Tick.waiting },
     ])
-    await discard(db, (await rows())[0]!.key)
+    await composeAgain(db, (await rows())[0]!.key, { id: 'm3', frame: '<m3/>' }, 2)
+    expect(await texts()).toEqual(['body m2', 'body m1'])
+    expect((await db.getAll('outbox')).map((o) => o.id)).toEqual(['m2', 'm3'])
+    await discard(db, (await rows())[1]!.key)
     expect(await texts()).toEqual(['body m2'])
     await discard(db, (await rows())[0]!.key)
     expect((await chat()).last).toBeUndefined()
@@ -232,6 +235,14 @@ describe('a conversation on screen', () => {
     expect(c.messages.length).toBe(201)
   })
 
+  it('shows an answer that comes while the question still waits', async () => {
+    const c = new Conversation(db, bob)
+    await c.open()
+    c.apply(await send('m1'))
+    c.apply(await takeAll([said(1)]))
+    expect(c.messages.map((m) => m.body)).toEqual(['text 1', 'body m1'])
+  })
+
   it('opens at the first unread, and leaves what is older alone', async () => {
     await takeAll(Array.from({ length: 120 }, (_, i) => said(i + 1)))
     const c = new Conversation(db, bob)
@@ -242,5 +253,23 @@ describe('a conversation on screen', () => {
     const old = (await rows())[3]!
     d.apply({ messages: [old], removed: [], chats: [] })
     expect(d.messages.includes(old)).toBe(false)
+  })
+})
+
+describe('reading by positions', () => {
+  it('finds the same as walking, with what waits and across gaps', async () => {
+    await takeAll(Array.from({ length: 150 }, (_, i) => said(i + 1)))
+    await takeHistory(db, bob, Array.from({ length: 60 }, (_, i) => said(2000 + i)), false)
+    await discard(db, (await rows())[100]!.key)
+    for (const id of ['w1', 'w2']) await send(id)
+    const ends = await chat()
+    const walked = new Conversation(db, bob)
+    const jumped = new Conversation(db, bob, () => ends)
+    for (const c of [walked, jumped]) {
+      await c.open()
+      while (!c.exhausted) await c.older()
+      expect(c.messages.map((m) => m.body)).toEqual(await texts())
+    }
+    expect(jumped.messages.length).toBe(211)
   })
 })

@@ -28,7 +28,20 @@ function begin(db: Db, strict = false): WriteTx {
  * the message is on the device's disk.
  */
 export async function compose(db: Db, peer: string, body: string, frame: Frame, now: number): Promise<Change> {
+  return enqueue(begin(db, true), peer, body, frame, now)
+}
+
+/** Puts a refused message into the outbox anew, as another message: in one step, so that it cannot get lost between. */
+export async function composeAgain(db: Db, key: number, frame: Frame, now: number): Promise<Change> {
   const tx = begin(db, true)
+  const message = await tx.objectStore('messages').get(key)
+  if (!message) return { messages: [], removed: [], chats: [] }
+  void tx.objectStore('messages').delete(key)
+  const change = await enqueue(tx, message.peer, message.body, frame, now)
+  return { ...change, removed: [key] }
+}
+
+async function enqueue(tx: WriteTx, peer: string, body: string, frame: Frame, now: number): Promise<Change> {
   const chats = tx.objectStore('chats')
   const chat = (await chats.get(peer)) ?? newChat(peer, false)
   chat.composed += 1

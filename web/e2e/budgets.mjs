@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { check, until, web } from './harness.mjs'
+import { chatOf, seed, village } from './seed.mjs'
+
+const dist = join(web, 'dist')
+const results = []
+
+/** What was measured, against its budget; BAVARD_BUDGETS=report only tells. */
+function budget(what, value, most, unit) {
+  results.push({ what, value, most, unit })
+  console.log(`      ${value <= most ? 'ok  ' : 'OVER'}  ${what}: ${value.toFixed(value < 100 && unit !== 'ms' ? 1 : 0)} ${unit} (≤ ${most})`)
+}
+
+const packed = (names) => names.reduce((n, name) => n + gzipSync(readFileSync(join(dist, name)), { level: 9 }).length, 0) / 1000
+
+/** Milliseconds from doing something in the page to the frame after which a condition holds. */
+const timed = (page, act, selector) =>
+  page.evaluate(
+    ([act, selector]) =>
+      new Promise((done) => {
+        const began = performance.now()
+        const look = () => {
+          if (document.querySelector(selector)) {
+            // The frame after this one has been painted when its successor begins.
+            requestAnimationFrame(() => done(performance.now() - began))
+          } else requestAnimationFrame(look)
+        }
+        document.querySelector(act).click()
+        look()
+      }),
+    [act, selector],
+  )
+
+const median = (values) => values.sort((a, b) => a - b)[values.length >> 1]
+
+export default {
+  async 'sizes'() {
+    const page = readFileSync(join(dist, 'index.html'), 'utf8')
+    const loaded = (pattern) => [...page.matchAll(pattern)].map((m) => m[1])
+    budget('initial JavaScript, gzip', packed(loaded(/(?:src|modulepreload" crossorigin href)="\/(assets\/[^"]+\.js)"/g)), 60, 'kB')
+    const assets = readdirSync(join(dist, 'assets'))
+    budget('all JavaScript, gzip', packed(assets.filter((f) => f.endsWith('.js')).map((f) => 'assets/' + f)), 90, 'kB')
+    budget('all CSS, gzip', packed(assets.filter((f) => f.endsWith('.css')).map((f) => 'assets/' + f)), 12, 'kB')
+  },
+
+  async 'speed with a chat of 100,000 messages'(world) {
+    const p = await world.person('Jo')
+    const page = (p.page = await p.tab('/'))
+    await page.getByLabel('Password').waitFor()
+    const data = village()
+    const now = Date.now()
+    const lines = Array.from({ length: 100_000 }, (_, i) => [i % 3 === 0, `line ${i} of a long talk about nothing`, now - (100_000 - i) * 60_000])
+    const big = chatOf('big@localhost', 'Big', lines)
+    await seed(page, { ...data, chats: [...data.chats, big.chat] })
+    for (let i = 0; i < big.messages.length; i += 5_000) await seed(page, { chats: [], messages: big.messages.slice(i, i + 5_000) })
+
+    await page.goto(world.server.origin + '/')
+    await page.waitForFunction(() => navigator.serviceWorker.controller !== null)
+    const starts = []
+    for (let i = 0; i < 5; i++) {
+      await page.reload()
+      await page.locator('nav a').first().waitFor()
+      starts.push(await page.evaluate(() => performance.getEntriesByName('shown')[0].startTime))
+    }
+    budget('cached start, to the list of chats', median(starts), 300, 'ms')
+
+    const open = async (into) => {
+      into.push(await timed(page, 'nav a[href*="big@"]', '[role=log].placed .bubble'))
+      await page.keyboard.press('Escape')
+      await page.getByText('Pick a chat').waitFor()
+    }
+    const [cold, warm] = [[], []]
+    for (let i = 0; i < 5; i++) {
+      await page.reload()
+      await page.locator('nav a').first().waitFor()
+      await open(cold)
+    }
+    for (let i = 0; i < 5; i++) await open(warm)
+    budget('open a chat of 100,000 messages, cold', median(cold), 100, 'ms')
+    budget('open it again', median(warm), 100, 'ms')
+
+    await page.locator('nav a[href*="big@"]').click()
+    await page.locator('[role=log].placed .bubble').first().waitFor()
+    await page.evaluate(() => {
+      globalThis.slow = []
+      new PerformanceObserver((list) => slow.push(...list.getEntries().map((e) => e.duration))).observe({ type: 'event', durationThreshold: 16 })
+    })
+    await page.getByRole('textbox').last().pressSequentially('the quick brown fox jumps over the lazy dog', { delay: 25 })
+    await page.waitForTimeout(200)
+    budget('key press to painted, worst', Math.max(16, ...(await page.evaluate(() => slow))), 50, 'ms')
+
+    const log = page.getByRole('log')
+    await log.hover()
+    for (let i = 0; i < 60; i++) await page.mouse.wheel(0, -3_000)
+    await page.waitForTimeout(500)
+    const client = await p.context.newCDPSession(page)
+    await client.send('HeapProfiler.collectGarbage')
+    const { usedSize } = await client.send('Runtime.getHeapUsage')
+    budget('heap, after scrolling far up', usedSize / 1e6, 120, 'MB')
+
+    await world.server.kill()
+    await p.context.setOffline(true)
+    const reloads = []
+    for (let i = 0; i < 5; i++) {
+      await page.reload()
+      await page.locator('[role=log].placed .bubble').first().waitFor()
+      reloads.push(await page.evaluate(() => performance.getEntriesByName('conversation')[0].startTime))
+    }
+    budget('offline reload, to the conversation', median(reloads), 300, 'ms')
+    await world.server.start()
+  },
+
+  async 'live again after an outage'(world) {
+    const [alice, bob] = await world.friends('Alice', 'Bob')
+    await alice.open('Bob')
+    const times = []
+    for (let i = 0; i < 3; i++) {
+      await world.server.kill()
+      await alice.page.getByRole('status').filter({ hasText: 'cannot be reached' }).waitFor()
+      await world.server.start()
+      const opened = alice.page.waitForEvent('websocket', { predicate: async (ws) => ws.waitForEvent('framereceived').then(() => true, () => false), timeout: 10_000 })
+      await opened
+      const began = Date.now()
+      await alice.page.getByRole('status').filter({ hasText: /cannot be reached|Connecting/ }).waitFor({ state: 'hidden' })
+      times.push(Date.now() - began)
+    }
+    budget('live after the attempt that meets a ready server', median(times), 1_000, 'ms')
+    void bob
+  },
+
+  async 'all within budget'() {
+    const over = results.filter((r) => r.value > r.most)
+    check(over.length === 0 || process.env.BAVARD_BUDGETS === 'report', over.map((r) => `${r.what}: ${r.value} ${r.unit}`).join('\n'))
+    await until('', () => true)
+  },
+}
