@@ -15,14 +15,14 @@ import (
 // capsNode identifies the software in entity capabilities.
 const capsNode = "urn:bavard:caps"
 
-// discovery is the feature that answers XEP-0030 for the domain and for the
-// sender's own account, from what all features registered.
+// discovery is the feature that answers XEP-0030 for the domain and for
+// accounts, from what all features registered.
 func (t *Table) discovery() Feature {
 	return Feature{
 		Name: "discovery",
 		Entries: []Entry{
-			{Key{"iq", "get", xmlstream.Name{Space: stanza.NSDiscoInfo, Local: "query"}}, ToServer | ToSelf, t.info},
-			{Key{"iq", "get", xmlstream.Name{Space: stanza.NSDiscoItems, Local: "query"}}, ToServer | ToSelf, t.items},
+			{Key{"iq", "get", xmlstream.Name{Space: stanza.NSDiscoInfo, Local: "query"}}, ToServer | ToSelf | ToAccount, t.info},
+			{Key{"iq", "get", xmlstream.Name{Space: stanza.NSDiscoItems, Local: "query"}}, ToServer | ToSelf | ToAccount, t.items},
 		},
 		Domain:          []string{stanza.NSDiscoInfo, stanza.NSDiscoItems, stanza.NSCaps},
 		Account:         []string{stanza.NSDiscoInfo, stanza.NSDiscoItems},
@@ -33,16 +33,24 @@ func (t *Table) discovery() Feature {
 
 func (t *Table) info(r *Request) []Effect {
 	node := r.Payload.Get("node")
+	if r.Target == ToAccount || r.Target == ToSelf && node != "" {
+		return t.accountNodes(r)
+	}
 	d := t.domainD
 	if r.Target == ToSelf {
 		d = t.accountD
 	}
 	if node != "" && !(r.Target == ToServer && node == capsNode+"#"+t.verification()) {
 		var known bool
-		if d, known = t.node(r, node); !known {
+		if d, known = t.node(node); !known {
 			return r.Err(stanza.Cancel, stanza.ItemNotFound, "no such node")
 		}
 	}
+	return r.Result(d.Info(node))
+}
+
+// Info is the answer to disco#info (XEP-0030 §info @2.5.0); node may be "".
+func (d *Discovery) Info(node string) *xmlstream.Element {
 	q := xmlstream.New(stanza.NSDiscoInfo, "query", "node", node)
 	for _, i := range d.Identities {
 		q.Add(xmlstream.New(stanza.NSDiscoInfo, "identity", "category", i.Category, "type", i.Type, "name", i.Name))
@@ -50,13 +58,23 @@ func (t *Table) info(r *Request) []Effect {
 	for _, f := range d.Features {
 		q.Add(xmlstream.New(stanza.NSDiscoInfo, "feature", "var", f))
 	}
-	return r.Result(q)
+	return q
 }
 
-func (t *Table) node(r *Request, node string) (Discovery, bool) {
-	if r.Target != ToServer {
-		return Discovery{}, false
+// accountNodes hands on what concerns nodes of accounts, and other accounts.
+func (t *Table) accountNodes(r *Request) []Effect {
+	for i := range t.features {
+		if answer := t.features[i].AccountNodes; answer != nil {
+			return answer(r, t.accountD)
+		}
 	}
+	if r.Target == ToAccount {
+		return r.Err(stanza.Cancel, stanza.ServiceUnavailable, "")
+	}
+	return r.Err(stanza.Cancel, stanza.ItemNotFound, "no such node")
+}
+
+func (t *Table) node(node string) (Discovery, bool) {
 	for _, f := range t.features {
 		if d, ok := f.Nodes[node]; ok {
 			return d, true
@@ -66,13 +84,14 @@ func (t *Table) node(r *Request, node string) (Discovery, bool) {
 }
 
 func (t *Table) items(r *Request) []Effect {
+	if r.Target != ToServer {
+		return t.accountNodes(r)
+	}
 	node := r.Payload.Get("node")
 	q := xmlstream.New(stanza.NSDiscoItems, "query", "node", node)
-	if r.Target == ToServer {
-		for _, f := range t.features {
-			for _, i := range f.Items[node] {
-				q.Add(xmlstream.New(stanza.NSDiscoItems, "item", "jid", i.JID, "node", i.Node, "name", i.Name))
-			}
+	for _, f := range t.features {
+		for _, i := range f.Items[node] {
+			q.Add(xmlstream.New(stanza.NSDiscoItems, "item", "jid", i.JID, "node", i.Node, "name", i.Name))
 		}
 	}
 	return r.Result(q)

@@ -80,7 +80,10 @@ type Blocklisted struct{}
 type Queried struct{}
 
 // Answered: the client has answered the server's request of this id.
-type Answered struct{ ID string }
+type Answered struct {
+	ID     string
+	Stanza *xmlstream.Element
+}
 
 // Directed: presence was sent to an address that is not served by the roster
 // (RFC 6121 §4.6); it gets unavailable at the end.

@@ -96,6 +96,10 @@ type Feature struct {
 	// Items and Info by node of the domain (XEP-0030), for ad-hoc commands.
 	Items map[string][]Item
 	Nodes map[string]Discovery
+	// AccountNodes answers service discovery about nodes of accounts, the items
+	// of an account, and other accounts than the sender's; base is what every
+	// account answers. At most one feature has it.
+	AccountNodes func(r *Request, base Discovery) []Effect
 }
 
 // Discovery is an answer to disco#info.
@@ -201,7 +205,7 @@ func (t *Table) iq(r *Request) []Effect {
 		case ToSession:
 			return []Effect{Deliver{To: r.To, Stanza: r.Stanza}}
 		case ToServer, ToSelf:
-			return []Effect{Answered{r.Stanza.Get("id")}}
+			return []Effect{Answered{r.Stanza.Get("id"), r.Stanza}}
 		}
 		return nil
 	case "get", "set":

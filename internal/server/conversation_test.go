@@ -239,6 +239,9 @@ func (c *conversation) quiet(n int, d *device) {
 }
 
 var (
+	// generated is an id that the server makes for an item without one.
+	generated = regexp.MustCompile(`^[A-Z2-7]{26}$`)
+
 	word  = regexp.MustCompile(`\{[a-z0-9]+\}`)
 	stamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
 )
@@ -272,6 +275,9 @@ func (c *conversation) maskIDs(e *xmlstream.Element) {
 	case e.Is(stanza.NSRoster, "query") && e.Get("ver") != "":
 		e.Set("ver", "{ver}")
 	case e.Is(stanza.NSSM, "enabled"):
+		e.Set("id", c.name(e.Get("id")))
+	}
+	if e.Name.Local == "item" && generated.MatchString(e.Get("id")) {
 		e.Set("id", c.name(e.Get("id")))
 	}
 	if strings.HasPrefix(e.Get("id"), "push-") {

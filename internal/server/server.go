@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,6 +27,7 @@ import (
 	"bavard/internal/invite"
 	"bavard/internal/journal"
 	"bavard/internal/listen"
+	"bavard/internal/pubsub"
 	"bavard/internal/roster"
 	"bavard/internal/route"
 	"bavard/internal/session"
@@ -147,6 +149,7 @@ func (s *server) build() error {
 		roster.Feature(s.cell, s.hub),
 		archive.Feature(s.cell, ids),
 		blocking.Feature(s.cell),
+		pubsub.Feature(s.cell, rand.Text),
 		invite.Feature(s.cfg.Domain, inviter{s.accounts}, func(token string) string {
 			if base := s.base(); base != "" {
 				return base + "/i/" + token

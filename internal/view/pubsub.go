@@ -15,27 +15,6 @@ import (
 	"bavard/internal/state"
 )
 
-// DefaultPubsub is how a node is configured unless its owner says otherwise
-// (XEP-0163 §defaults @1.2.2): contacts may read it, and it keeps one item.
-func DefaultPubsub() *command.PubsubConfig {
-	return &command.PubsubConfig{
-		AccessModel:          command.AccessModel_ACCESS_MODEL_PRESENCE.Enum(),
-		MaxItems:             proto.Uint32(1),
-		PersistItems:         proto.Bool(true),
-		SendLast:             command.SendLast_SEND_LAST_ON_SUB_AND_PRESENCE.Enum(),
-		DeliverPayloads:      proto.Bool(true),
-		DeliverNotifications: proto.Bool(true),
-		NotifyRetract:        proto.Bool(true),
-		NotifyDelete:         proto.Bool(true),
-		NotifyConfig:         proto.Bool(false),
-		Title:                proto.String(""),
-		Description:          proto.String(""),
-		Type:                 proto.String(""),
-		RosterGroups:         &command.PubsubGroups{},
-		Normal:               proto.Bool(false),
-	}
-}
-
 // configured gives base with what change sets; base is not changed.
 func configured(base, change *command.PubsubConfig) *command.PubsubConfig {
 	out := proto.CloneOf(base)
@@ -151,7 +130,7 @@ func (t *txn) newNode(of *owned, name string, config *command.PubsubConfig) (*no
 		o := refuse(stanza.Wait, stanza.ResourceConstraint, "the account has too many nodes")
 		return nil, &o
 	}
-	n := &node{account: of.account, name: name, number: of.next, config: configured(DefaultPubsub(), config)}
+	n := &node{account: of.account, name: name, number: of.next, config: configured(command.DefaultPubsub(), config)}
 	of.nodes++
 	of.next++
 	return n, nil

@@ -59,7 +59,7 @@ func parseNode(b []byte) (node, error) {
 	if err := proto.Unmarshal(config, stored); err != nil {
 		return node{}, corruptf("configuration of a node: %v", err)
 	}
-	n.config = configured(DefaultPubsub(), stored)
+	n.config = configured(command.DefaultPubsub(), stored)
 	return n, nil
 }
 
