@@ -249,6 +249,8 @@ type Command struct {
 	//	*Command_CellInit
 	//	*Command_Block
 	//	*Command_Unblock
+	//	*Command_VcardSet
+	//	*Command_Left
 	//	*Command_PubsubPublish
 	//	*Command_PubsubRetract
 	//	*Command_PubsubCreate
@@ -426,6 +428,24 @@ func (x *Command) GetUnblock() *Unblock {
 	return nil
 }
 
+func (x *Command) GetVcardSet() *VCardSet {
+	if x != nil {
+		if x, ok := x.Request.(*Command_VcardSet); ok {
+			return x.VcardSet
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetLeft() *Left {
+	if x != nil {
+		if x, ok := x.Request.(*Command_Left); ok {
+			return x.Left
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetPubsubPublish() *PubsubPublish {
 	if x != nil {
 		if x, ok := x.Request.(*Command_PubsubPublish); ok {
@@ -533,6 +553,14 @@ type Command_Unblock struct {
 	Unblock *Unblock `protobuf:"bytes,21,opt,name=unblock,proto3,oneof"`
 }
 
+type Command_VcardSet struct {
+	VcardSet *VCardSet `protobuf:"bytes,22,opt,name=vcard_set,json=vcardSet,proto3,oneof"`
+}
+
+type Command_Left struct {
+	Left *Left `protobuf:"bytes,23,opt,name=left,proto3,oneof"`
+}
+
 type Command_PubsubPublish struct {
 	PubsubPublish *PubsubPublish `protobuf:"bytes,40,opt,name=pubsub_publish,json=pubsubPublish,proto3,oneof"`
 }
@@ -580,6 +608,10 @@ func (*Command_CellInit) isCommand_Request() {}
 func (*Command_Block) isCommand_Request() {}
 
 func (*Command_Unblock) isCommand_Request() {}
+
+func (*Command_VcardSet) isCommand_Request() {}
+
+func (*Command_Left) isCommand_Request() {}
 
 func (*Command_PubsubPublish) isCommand_Request() {}
 
@@ -2141,12 +2173,111 @@ func (x *PubsubPurge) GetNode() string {
 	return ""
 }
 
+// VCardSet replaces an account's vCard (XEP-0054).
+type VCardSet struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// The vCard element, complete with the namespace declarations it needs; at
+	// most 64 KiB; empty removes it.
+	Vcard         []byte `protobuf:"bytes,2,opt,name=vcard,proto3" json:"vcard,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VCardSet) Reset() {
+	*x = VCardSet{}
+	mi := &file_internal_command_command_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VCardSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VCardSet) ProtoMessage() {}
+
+func (x *VCardSet) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VCardSet.ProtoReflect.Descriptor instead.
+func (*VCardSet) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *VCardSet) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *VCardSet) GetVcard() []byte {
+	if x != nil {
+		return x.Vcard
+	}
+	return nil
+}
+
+// Left: the account's last device has gone at the command's time.
+type Left struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Left) Reset() {
+	*x = Left{}
+	mi := &file_internal_command_command_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Left) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Left) ProtoMessage() {}
+
+func (x *Left) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Left.ProtoReflect.Descriptor instead.
+func (*Left) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Left) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
 var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xb9\n" +
-	"\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xa4\v\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -2164,7 +2295,9 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x04noop\x18\x12 \x01(\v2\x17.bavard.command.v1.NoopH\x00R\x04noop\x12:\n" +
 	"\tcell_init\x18\x13 \x01(\v2\x1b.bavard.command.v1.CellInitH\x00R\bcellInit\x120\n" +
 	"\x05block\x18\x14 \x01(\v2\x18.bavard.command.v1.BlockH\x00R\x05block\x126\n" +
-	"\aunblock\x18\x15 \x01(\v2\x1a.bavard.command.v1.UnblockH\x00R\aunblock\x12I\n" +
+	"\aunblock\x18\x15 \x01(\v2\x1a.bavard.command.v1.UnblockH\x00R\aunblock\x12:\n" +
+	"\tvcard_set\x18\x16 \x01(\v2\x1b.bavard.command.v1.VCardSetH\x00R\bvcardSet\x12-\n" +
+	"\x04left\x18\x17 \x01(\v2\x17.bavard.command.v1.LeftH\x00R\x04left\x12I\n" +
 	"\x0epubsub_publish\x18( \x01(\v2 .bavard.command.v1.PubsubPublishH\x00R\rpubsubPublish\x12I\n" +
 	"\x0epubsub_retract\x18) \x01(\v2 .bavard.command.v1.PubsubRetractH\x00R\rpubsubRetract\x12F\n" +
 	"\rpubsub_create\x18* \x01(\v2\x1f.bavard.command.v1.PubsubCreateH\x00R\fpubsubCreate\x12O\n" +
@@ -2302,7 +2435,12 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x04node\x18\x02 \x01(\tR\x04node\";\n" +
 	"\vPubsubPurge\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
-	"\x04node\x18\x02 \x01(\tR\x04node*=\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\":\n" +
+	"\bVCardSet\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
+	"\x05vcard\x18\x02 \x01(\fR\x05vcard\" \n" +
+	"\x04Left\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount*=\n" +
 	"\vMessageType\x12\x17\n" +
 	"\x13MESSAGE_TYPE_NORMAL\x10\x00\x12\x15\n" +
 	"\x11MESSAGE_TYPE_CHAT\x10\x01*\x9c\x01\n" +
@@ -2334,7 +2472,7 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),        // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),   // 1: bavard.command.v1.SubscriptionType
@@ -2364,6 +2502,8 @@ var file_internal_command_command_proto_goTypes = []any{
 	(*PubsubConfigure)(nil), // 25: bavard.command.v1.PubsubConfigure
 	(*PubsubDelete)(nil),    // 26: bavard.command.v1.PubsubDelete
 	(*PubsubPurge)(nil),     // 27: bavard.command.v1.PubsubPurge
+	(*VCardSet)(nil),        // 28: bavard.command.v1.VCardSet
+	(*Left)(nil),            // 29: bavard.command.v1.Left
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	5,  // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
@@ -2379,29 +2519,31 @@ var file_internal_command_command_proto_depIdxs = []int32{
 	7,  // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
 	18, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
 	19, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
-	22, // 13: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
-	23, // 14: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
-	24, // 15: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
-	25, // 16: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
-	26, // 17: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
-	27, // 18: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
-	0,  // 19: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	9,  // 20: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	9,  // 21: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	10, // 22: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	10, // 23: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 24: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 25: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 26: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	21, // 27: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	20, // 28: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	20, // 29: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	20, // 30: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	28, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
+	29, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
+	22, // 15: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
+	23, // 16: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
+	24, // 17: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
+	25, // 18: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
+	26, // 19: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
+	27, // 20: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
+	0,  // 21: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	9,  // 22: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	9,  // 23: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	10, // 24: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	10, // 25: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 26: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 27: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 28: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	21, // 29: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	20, // 30: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	20, // 31: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	20, // 32: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -2422,6 +2564,8 @@ func file_internal_command_command_proto_init() {
 		(*Command_CellInit)(nil),
 		(*Command_Block)(nil),
 		(*Command_Unblock)(nil),
+		(*Command_VcardSet)(nil),
+		(*Command_Left)(nil),
 		(*Command_PubsubPublish)(nil),
 		(*Command_PubsubRetract)(nil),
 		(*Command_PubsubCreate)(nil),
@@ -2436,7 +2580,7 @@ func file_internal_command_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -65,7 +65,10 @@ type Options struct {
 	IDs    *archive.IDs
 	// Save moves an account's offline cursor. With wait it returns once that is
 	// done, so that the device's next login finds it; bounded.
-	Save   func(account string, p command.Position, wait bool)
+	Save func(account string, p command.Position, wait bool)
+	// Left is told that an account's last device has gone; it must not block
+	// for long. May be nil.
+	Left   func(account string)
 	Logger *slog.Logger
 }
 
@@ -257,6 +260,7 @@ func (h *Hub) Unregister(r *Resource) (wasAvailable bool, directed []jid.JID) {
 	}
 	wasAvailable = r.available
 	var save command.Position
+	var last bool
 	if !r.gone {
 		r.gone, r.available = true, false
 		h.count.Add(-1)
@@ -265,10 +269,14 @@ func (h *Hub) Unregister(r *Resource) (wasAvailable bool, directed []jid.JID) {
 		save = a.unsaved()
 		if len(a.resources) == 0 {
 			delete(s.accounts, bare)
+			last = true
 		}
 	}
 	s.mu.Unlock()
 	h.save(bare, save, true)
+	if last && h.o.Left != nil {
+		h.o.Left(bare)
+	}
 	return wasAvailable, directed
 }
 

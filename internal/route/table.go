@@ -220,16 +220,16 @@ func (t *Table) iq(r *Request) []Effect {
 		return r.Err(stanza.Modify, stanza.BadRequest, "an iq of type "+typ+" has exactly one child")
 	}
 	r.Payload = children[0]
-	switch r.Target {
-	case ToSession:
-		return []Effect{Deliver{To: r.To, Stanza: r.Stanza, Bounce: true}}
-	case ToRemote:
+	if r.Target == ToRemote {
 		return r.Err(stanza.Cancel, stanza.RemoteServerNotFound, "this server does not talk to other domains yet")
 	}
 	for _, e := range t.handlers[Key{"iq", typ, r.Payload.Name}] {
 		if e.Targets&r.Target != 0 {
 			return e.Handle(r)
 		}
+	}
+	if r.Target == ToSession {
+		return []Effect{Deliver{To: r.To, Stanza: r.Stanza, Bounce: true}}
 	}
 	return r.Err(stanza.Cancel, stanza.ServiceUnavailable, "")
 }

@@ -26,12 +26,14 @@ import (
 	"bavard/internal/host"
 	"bavard/internal/invite"
 	"bavard/internal/journal"
+	"bavard/internal/lastactivity"
 	"bavard/internal/listen"
 	"bavard/internal/pubsub"
 	"bavard/internal/roster"
 	"bavard/internal/route"
 	"bavard/internal/session"
 	"bavard/internal/stanza"
+	"bavard/internal/vcard"
 
 	"bavard/internal/command"
 )
@@ -84,6 +86,7 @@ type server struct {
 	front    *listen.Server
 	checks   []health.Check
 	addrs    datadir.Addresses
+	leaving  departures
 }
 
 func (s *server) run(ctx context.Context) error {
@@ -142,7 +145,7 @@ func (s *server) build() error {
 	if err != nil {
 		return err
 	}
-	s.hub = dispatch.New(dispatch.Options{Domain: s.cfg.Domain, View: s.cell, IDs: ids, Save: s.saveCursor, Logger: s.log})
+	s.hub = dispatch.New(dispatch.Options{Domain: s.cfg.Domain, View: s.cell, IDs: ids, Save: s.saveCursor, Left: s.left, Logger: s.log})
 	s.table, err = route.NewTable(s.cfg.Domain,
 		host.Feature(s.o.Version, time.Now),
 		chat.Feature(chat.Options{NoDedupe: s.o.UnsafeNoDedupe}),
@@ -150,6 +153,8 @@ func (s *server) build() error {
 		archive.Feature(s.cell, ids),
 		blocking.Feature(s.cell),
 		pubsub.Feature(s.cell, rand.Text),
+		vcard.Feature(s.cell),
+		lastactivity.Feature(s.cell, s.hub, time.Now),
 		invite.Feature(s.cfg.Domain, inviter{s.accounts}, func(token string) string {
 			if base := s.base(); base != "" {
 				return base + "/i/" + token

@@ -33,6 +33,7 @@ const (
 	NSPing        = "urn:xmpp:ping"                          // XEP-0199
 	NSTime        = "urn:xmpp:time"                          // XEP-0202
 	NSDelay       = "urn:xmpp:delay"                         // XEP-0203
+	NSLast        = "jabber:iq:last"                         // XEP-0012
 	NSBlocking    = "urn:xmpp:blocking"                      // XEP-0191
 	NSBlockError  = "urn:xmpp:blocking:errors"               // XEP-0191
 	NSCarbons     = "urn:xmpp:carbons:2"                     // XEP-0280

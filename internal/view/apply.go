@@ -253,6 +253,10 @@ func (t *txn) command(r *request) (command.Outcome, error) {
 		return t.block(q.Block)
 	case *command.Command_Unblock:
 		return t.unblock(q.Unblock)
+	case *command.Command_VcardSet:
+		return t.vcardSet(q.VcardSet)
+	case *command.Command_Left:
+		return t.left(q.Left)
 	case *command.Command_CellInit:
 		return t.cellInit(q.CellInit)
 	case *command.Command_PubsubPublish:

@@ -14,6 +14,7 @@ const (
 	tableBlock    = 'b' // account id, JID → nothing: it is blocked
 	tableTalk     = 'c' // lower id, higher id, position → message
 	tableDedupe   = 'd' // bucket, dedupe key → position
+	tableVCard    = 'e' // account id → vCard
 	tableFormat   = 'f' // → format version
 	tableItem     = 'i' // account id, number of a node, item id → item
 	tableCircle   = 'k' // circle → first redeemers
@@ -30,6 +31,7 @@ const (
 	tableRosterOf = 'v' // account id → roster version and counts
 	tablePubsubOf = 'w' // account id → counts of nodes and items
 	tableCell     = 'x' // → what CellInit said
+	tableLeft     = 'z' // account id → when its last device left
 )
 
 const (

@@ -170,8 +170,12 @@ func checkRecord(key, value []byte) error {
 		_, err = parsePosition(value)
 	case tableBlock:
 		err = read(value).end()
-	case tableBlocksOf:
+	case tableBlocksOf, tableLeft:
 		_, err = parseCount(value)
+	case tableVCard:
+		r := read(value)
+		r.take(len(r.b))
+		err = r.end()
 	case tableFormat:
 		if _, n := binary.Uvarint(value); n <= 0 {
 			err = corruptf("format record")
