@@ -109,7 +109,17 @@ export default {
 
   async 'pictures for the documentation'(world) {
     if (!process.env.BAVARD_PICTURES) return
-    const [anna, zoe] = await world.friends('Anna Keller', 'Zoë Müller')
+    const [anna, zoe, ...others] = await world.friends('Anna Keller', 'Zoë Müller', 'Maya', 'Inés Ortega', 'Tom', 'Grace')
+    const news = ['Tuesday instead of Thursday, same place. Please tell the tenors!', 'The hut has a signal after all', 'ok']
+    for (const [i, text] of news.entries()) {
+      await others[i].open('Anna')
+      await others[i].write(text)
+      await anna.page.locator('nav a', { hasText: text }).waitFor()
+    }
+    await others[0].write('And bring the blue folder.')
+    await anna.open('Tom')
+    await anna.write('See you there')
+    await others[2].close()
     await anna.open('Zoë')
     await zoe.page.setViewportSize({ width: 390, height: 760 })
     await zoe.open('Anna')

@@ -35,12 +35,14 @@ export default {
     await bob.open('Alice')
     const second = await alice.tab('/')
     await alice.open('Bob', second)
-    const frozen = await alice.context.newCDPSession(alice.page)
-    await frozen.send('Page.setWebLifecycleState', { state: 'frozen' })
+    const asleep = alice.page.evaluate(() => {
+      for (const end = Date.now() + 12_000; Date.now() < end; );
+    })
     await second.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))
     await alice.write('while the first sleeps', second)
     await bob.page.locator('.bubble', { hasText: 'while the first sleeps' }).waitFor()
-    await frozen.send('Page.setWebLifecycleState', { state: 'active' })
+    check((await Promise.race([asleep.then(() => 'awake'), 'asleep'])) === 'asleep', 'the first still sleeps')
+    await asleep
     await alice.open('Bob')
     await alice.write('awake again')
     await until('both', async () => (await shown(bob.page)).join('|') === 'while the first sleeps|awake again')

@@ -8,6 +8,7 @@
 class Update {
   ready = $state(false)
   private waiting: ServiceWorker | undefined
+  private asked = false
 
   async register(): Promise<void> {
     if (!('serviceWorker' in navigator) || import.meta.env.DEV) return
@@ -19,6 +20,12 @@ class Update {
       this.ready = true
     }
     look()
+    // Another tab took the new version: the files of this one are gone, it needs it too.
+    let first = navigator.serviceWorker.controller === null
+    navigator.serviceWorker.addEventListener('controllerchange', () => {
+      if (!first) this.reload()
+      first = false
+    })
     registration.addEventListener('updatefound', () => {
       registration.installing?.addEventListener('statechange', look)
     })
@@ -26,8 +33,14 @@ class Update {
   }
 
   take(): void {
-    navigator.serviceWorker.addEventListener('controllerchange', () => location.reload(), { once: true })
-    this.waiting?.postMessage('take over')
+    this.asked = true
+    if (this.waiting?.state === 'installed') this.waiting.postMessage('take over')
+    else location.reload()
+  }
+
+  private reload(): void {
+    if (this.asked || document.visibilityState === 'hidden') location.reload()
+    else this.ready = true
   }
 }
 

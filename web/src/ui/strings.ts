@@ -47,7 +47,7 @@ export const t = {
   send: 'Send',
   unreadDivider: (n: number) => (n === 1 ? '1 unread message' : `${n} unread messages`),
   loadingOlder: 'Loading older messages…',
-  beginning: (name: string) => `This is the beginning of your chat with ${name}.`,
+  beginning: 'This is the beginning of your chat.',
   emptyChat: (name: string) => `Nothing here yet. Say hello to ${name}.`,
   olderWait: 'Older messages come when you are connected.',
   toNewest: 'To the newest message',
