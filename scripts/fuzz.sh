@@ -4,16 +4,22 @@
 set -euo pipefail
 : "${GO:=go}" "${FUZZTIME:=10s}"
 failed=0 count=0
+mkdir -p bin
 while read -r package fuzz; do
 	count=$((count + 1))
-	if ! "$GO" test -run '^$' -fuzz "^$fuzz\$" -fuzztime "$FUZZTIME" "$package" >bin/fuzz.log 2>&1; then
+	if ! "$GO" test -run '^$' -fuzz "^$fuzz\$" -fuzztime "$FUZZTIME" "$package" </dev/null >bin/fuzz.log 2>&1; then
 		echo "FAIL  $package $fuzz" >&2
 		cat bin/fuzz.log >&2
 		failed=$((failed + 1))
 	fi
-done < <(mkdir -p bin && "$GO" list ./... | while read -r package; do
-	dir=$("$GO" list -f '{{.Dir}}' "$package")
-	cat "$dir"/*_test.go 2>/dev/null | sed -n "s|^func \(Fuzz[A-Za-z0-9_]*\)(.*|$package \1|p"
+done < <("$GO" list -f '{{$p := .}}{{range .TestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}
+{{end}}{{range .XTestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}
+{{end}}' ./... | while read -r package file; do
+	[ -n "$file" ] && sed -n "s|^func \(Fuzz[A-Za-z0-9_]*\)(.*|$package \1|p" "$file"
 done)
 echo "$count fuzz tests for $FUZZTIME each, $failed failed"
+if [ "$count" -eq 0 ]; then
+	echo 'no fuzz test was found: the search for them is broken' >&2
+	exit 1
+fi
 [ "$failed" -eq 0 ]

@@ -13,7 +13,7 @@ step() {
 	local name=$1 began=$SECONDS code
 	shift
 	echo "===   $name"
-	"$@"
+	"$@" </dev/null
 	code=$?
 	case $code in
 	0) steps=$((steps + 1)) && echo "ok    $name ($((SECONDS - began)) s)" ;;
