@@ -15,24 +15,31 @@ import (
 // The words: addresses, XML, stanzas, commands, what a view hands out.
 const words = "internal/jid internal/xmlstream internal/stanza internal/command internal/state"
 
-// mayImport says which packages of ours a package may import, besides those
-// under itself. A package that is not here may import any: it puts together.
+// mayImport says what of ours a package may import, besides what is under
+// itself. A package of internal that has no row is a feature: see features.
 // immutable
 var mayImport = []struct{ packages, imports, why string }{
 	{words, words, "words import nothing but words"},
 	{"internal/route", words, "route decides without I/O: it imports nothing but words"},
-	{
-		"internal/account internal/archive internal/blocking internal/chat internal/host internal/invite internal/lastactivity internal/pubsub internal/roster internal/vcard",
-		words + " internal/route", "features declare the interfaces that they need",
-	},
 	{"internal/journal", words, "the journal carries bytes"},
 	{"internal/view", words, "the view folds commands"},
-	{"internal/config", words + " internal/datadir", "everything else imports it"},
-	{"internal/datadir", "", "everything else imports it"},
-	{"internal/health", words, "everything else imports it"},
+	{"internal/cell", words + " internal/journal internal/view", "the cell joins journal and view"},
+	{"internal/dispatch", words + " internal/route internal/archive internal/roster", "dispatch delivers what features have decided"},
+	{"internal/listen", words, "listen knows streams, not who speaks"},
+	{"internal/negotiate", words + " internal/listen internal/account", "negotiate ends where the session begins"},
+	{"internal/session", words + " internal/route internal/dispatch", "a session performs effects; it knows no feature"},
+	{"internal/datadir", "", "it is under everything"},
+	{"internal/health", words, "it is under everything"},
+	{"internal/config", words, "it is under everything"},
 	{"internal/cert", "internal/datadir internal/health", "certificates know nothing of messages"},
 	{"internal/admin", words + " internal/account internal/datadir internal/health", "the operator's surface works on interfaces"},
+	{"internal/cli", "internal/server internal/admin internal/config internal/datadir internal/health", "commands go through the server's surface"},
+	{"internal/server", "internal web", "it puts all together"},
+	{"internal/lawtest", "", "it reads, it does not link"},
 }
+
+// features is what every other package of internal may import.
+const features = words + " internal/route"
 
 // onlyIn says which packages may import what begins with a path.
 // immutable
@@ -56,15 +63,11 @@ func under(pkg, packages string) bool {
 
 func TestImportLaw(t *testing.T) {
 	for _, f := range sources(t) {
-		for _, law := range mayImport {
-			if f.test || !under(f.pkg, law.packages) {
-				continue
-			}
-			for _, imported := range f.imports {
-				pkg, is := ours(imported)
-				if is && !under(pkg, law.imports) && !under(pkg, f.pkg) && !under(f.pkg, pkg) {
-					t.Errorf("%s imports %s: %s", f.path, pkg, law.why)
-				}
+		allowed, why := lawOf(f.pkg)
+		for _, imported := range f.imports {
+			pkg, is := ours(imported)
+			if is && !f.test && !under(pkg, allowed) && !under(pkg, f.pkg) && !under(f.pkg, pkg) {
+				t.Errorf("%s imports %s: %s", f.path, pkg, why)
 			}
 		}
 		for _, law := range onlyIn {
@@ -81,6 +84,39 @@ func TestImportLaw(t *testing.T) {
 					t.Errorf("%s imports %s: %s", f.path, imported, law.why)
 				}
 			}
+		}
+	}
+}
+
+// lawOf gives what pkg may import of ours, and why no more.
+func lawOf(pkg string) (allowed, why string) {
+	if !under(pkg, "internal") {
+		return "internal web drill bench spec interop", "" // programs and tests on top of all
+	}
+	for _, law := range mayImport {
+		if under(pkg, law.packages) {
+			return law.imports, law.why
+		}
+	}
+	return features, "features import words and route, and declare the interfaces that they need"
+}
+
+// The map of the packages is whole.
+func TestEachPackageIsInTheArchitecture(t *testing.T) {
+	text := read(t, "docs/ARCHITECTURE.md")
+	seen := map[string]bool{}
+	for _, f := range sources(t) {
+		parts := strings.Split(f.pkg, "/")
+		name := strings.Join(parts[:min(2, len(parts))], "/")
+		if parts[0] != "internal" {
+			name = parts[0]
+		}
+		if f.test || seen[name] || name == "." || name == "scripts" {
+			continue
+		}
+		seen[name] = true
+		if !strings.Contains(text, "| `"+name+"` |") {
+			t.Errorf("docs/ARCHITECTURE.md does not say what %s is for", name)
 		}
 	}
 }
