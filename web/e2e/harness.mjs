@@ -80,6 +80,11 @@ export class Server {
     return this.#log
   }
 
+  /** Makes an account for another client. */
+  user(name, password) {
+    execFileSync(binary, ['user', 'add', name, '--data', this.data, '--password-stdin'], { input: password + '\n', stdio: ['pipe', 'ignore', 'inherit'] })
+  }
+
   /** Paths of invites; people who come with invites of one circle know each other. */
   invites(count, circle = `circle ${Math.random()}`) {
     const args = ['invite', '--data', this.data, '--count', String(count), '--circle', circle, '--json']
