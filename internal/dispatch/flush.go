@@ -49,6 +49,7 @@ func (h *Hub) Available(r *Resource, priority int8, presence *xmlstream.Element)
 			return
 		}
 		r.available = true
+		h.watch(r, r.presence)
 		r.flushing = r.flushing || flush
 		s.mu.Unlock()
 		if flush {

@@ -70,6 +70,10 @@ type Options struct {
 	// for long. May be nil.
 	Left   func(account string)
 	Logger *slog.Logger
+	// Watch is told of each presence of a resource, nil when it is unavailable.
+	// It is called under the lock of a shard: it must not block and must not call
+	// dispatch. nil ignores.
+	Watch func(jid.JID, *xmlstream.Element)
 }
 
 // Hub is the registry of this node's devices.
@@ -226,6 +230,7 @@ func (h *Hub) Register(full jid.JID, d Device) *Resource {
 	}
 	if old != nil {
 		old.gone, old.available = true, false
+		h.watch(old, nil)
 	}
 	a.resources = append(a.resources[:len(a.resources):len(a.resources)], r)
 	s.mu.Unlock()
@@ -263,6 +268,7 @@ func (h *Hub) Unregister(r *Resource) (wasAvailable bool, directed []jid.JID) {
 	var last bool
 	if !r.gone {
 		r.gone, r.available = true, false
+		h.watch(r, nil)
 		h.count.Add(-1)
 		a := s.accounts[bare]
 		a.remove(func(other *Resource) bool { return other == r })
@@ -285,7 +291,17 @@ func (h *Hub) Update(r *Resource, change func(*Resource)) {
 	s := h.shard(r.JID.Bare().String())
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	was := r.available
 	change(r)
+	if was && !r.available {
+		h.watch(r, nil)
+	}
+}
+
+func (h *Hub) watch(r *Resource, presence *xmlstream.Element) {
+	if h.o.Watch != nil {
+		h.o.Watch(r.JID, presence)
+	}
 }
 
 // SetCarbons switches XEP-0280; for use in Update, like those below.

@@ -24,6 +24,7 @@ import (
 	"bavard/internal/dispatch"
 	"bavard/internal/health"
 	"bavard/internal/journal"
+	"bavard/internal/pubsub"
 	"bavard/internal/state"
 	"bavard/internal/view"
 )
@@ -41,6 +42,7 @@ type node struct {
 	accounts *account.Service
 	warnings *health.Warnings
 	hub      atomic.Pointer[dispatch.Hub] // nil until the server has one
+	notifier atomic.Pointer[pubsub.Notifier]
 }
 
 func openNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, error) {
@@ -77,6 +79,9 @@ func (n *node) open(ctx context.Context) error {
 		Events: func(events []state.Event) {
 			if hub := n.hub.Load(); hub != nil {
 				hub.Offer(events)
+			}
+			if n := n.notifier.Load(); n != nil {
+				n.Offer(events)
 			}
 		},
 	})

@@ -25,6 +25,7 @@ import (
 	"bavard/internal/health"
 	"bavard/internal/host"
 	"bavard/internal/invite"
+	"bavard/internal/jid"
 	"bavard/internal/journal"
 	"bavard/internal/lastactivity"
 	"bavard/internal/listen"
@@ -81,6 +82,7 @@ type server struct {
 	started  time.Time
 	certs    *cert.Store
 	hub      *dispatch.Hub
+	notifier *pubsub.Notifier
 	table    *route.Table
 	sessions *session.Manager
 	front    *listen.Server
@@ -93,6 +95,7 @@ func (s *server) run(ctx context.Context) error {
 	if err := s.build(); err != nil {
 		return err
 	}
+	defer s.notifier.Close()
 	defer s.hub.Close()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -145,7 +148,17 @@ func (s *server) build() error {
 	if err != nil {
 		return err
 	}
-	s.hub = dispatch.New(dispatch.Options{Domain: s.cfg.Domain, View: s.cell, IDs: ids, Save: s.saveCursor, Left: s.left, Logger: s.log})
+	s.notifier, err = pubsub.NewNotifier(pubsub.NotifierOptions{
+		Domain: s.cfg.Domain, View: s.cell, Logger: s.log,
+		Deliver: func(from jid.JID, d route.Deliver) { s.hub.Deliver(from, d, nil) },
+	})
+	if err != nil {
+		return err
+	}
+	s.hub = dispatch.New(dispatch.Options{
+		Domain: s.cfg.Domain, View: s.cell, IDs: ids, Save: s.saveCursor, Left: s.left, Logger: s.log,
+		Watch: s.notifier.Watch,
+	})
 	s.table, err = route.NewTable(s.cfg.Domain,
 		host.Feature(s.o.Version, time.Now),
 		chat.Feature(chat.Options{NoDedupe: s.o.UnsafeNoDedupe}),
@@ -164,13 +177,15 @@ func (s *server) build() error {
 	)
 	if err != nil {
 		s.hub.Close()
+		s.notifier.Close()
 		return err
 	}
 	s.sessions = session.NewManager(session.Options{
 		Cell: s.cell, Hub: s.hub, Table: s.table, Logger: s.log, ResumeTime: s.cfg.Limits.ResumeTime.Std(),
-		Refusal: refusal, NoDedupe: s.o.UnsafeNoDedupe,
+		Refusal: refusal, Answered: s.notifier.Answered, NoDedupe: s.o.UnsafeNoDedupe,
 	})
 	s.node.hub.Store(s.hub)
+	s.node.notifier.Store(s.notifier)
 	return nil
 }
 

@@ -96,6 +96,7 @@ func (s *server) collect(r prometheus.Registerer) {
 	gauge("dispatch_queued", "Deliveries waiting on this node.", func() float64 { return float64(s.hub.Stats().Queued) })
 	counter("dispatch_shed_total", "Soft stanzas dropped because dispatch was full.", func() float64 { return float64(s.hub.Stats().Shed) })
 	counter("dispatch_behind_total", "Events dropped because dispatch was full; devices were told to read the archive.", func() float64 { return float64(s.hub.Stats().Behind) })
+	counter("pubsub_dropped_total", "Notifications of changed nodes dropped because their queue was full.", func() float64 { return float64(s.notifier.Dropped()) })
 	counter("journal_commands_total", "Commands committed by this node.", func() float64 { return float64(s.cell.JournalStats().Commands) })
 	counter("journal_batches_total", "Batches committed by this node.", func() float64 { return float64(s.cell.JournalStats().Batches) })
 	counter("journal_retries_total", "Append attempts beyond the first.", func() float64 { return float64(s.cell.JournalStats().Retries) })

@@ -40,6 +40,9 @@ type Options struct {
 	// Refusal turns an error of Submit into a stanza error, nil when what
 	// became of the command is unknown.
 	Refusal func(error) *stanza.Error
+	// Answered is told what a device answered to a request of the server. It
+	// must not block and must not call the session. nil ignores.
+	Answered func(from jid.JID, answer *xmlstream.Element)
 	// NoDedupe is for the drills' negative control; see chat.Options.
 	NoDedupe bool
 }

@@ -202,6 +202,9 @@ func (s *Session) perform(effects []route.Effect) {
 			s.submit(f)
 		case route.Answered:
 			s.answered(f.ID)
+			if s.m.o.Answered != nil && f.Stanza != nil {
+				s.m.o.Answered(s.jid, f.Stanza)
+			}
 		case route.Available:
 			s.m.o.Hub.Available(s.res, f.Priority, f.Stanza)
 		case route.Close:
