@@ -94,7 +94,19 @@ func (s *Service) Verify(ctx context.Context, username, password string) (state.
 	if perr != nil || !ok || acc.JID == "" {
 		return state.Account{}, &Failure{Condition: NotAuthorized}
 	}
+	if err := enabled(acc); err != nil {
+		return state.Account{}, err
+	}
 	return acc, nil
+}
+
+// enabled is asked once the password was right, so that nobody else learns of
+// it (RFC 6120 §6.5.2).
+func enabled(acc state.Account) error {
+	if acc.Disabled {
+		return &Failure{Condition: AccountDisabled, Text: "This account is switched off; ask who runs the server."}
+	}
+	return nil
 }
 
 // Create makes an account without an invite, for the operator. Reserved names
@@ -128,6 +140,16 @@ func (s *Service) create(ctx context.Context, j jid.JID, password, name, token s
 // (XEP-0077 §usecases-changepw @2.4). Errors are *stanza.Error where the fault
 // is in the password or the account.
 func (s *Service) ChangePassword(ctx context.Context, bare, password string) error {
+	return s.changePassword(ctx, bare, password, "")
+}
+
+// ChangeOwnPassword is ChangePassword for a device, which stays logged in; the
+// account's others do not.
+func (s *Service) ChangeOwnPassword(ctx context.Context, by jid.JID, password string) error {
+	return s.changePassword(ctx, by.Bare().String(), password, by.String())
+}
+
+func (s *Service) changePassword(ctx context.Context, bare, password, by string) error {
 	if err := checkPassword(password); err != nil {
 		return err
 	}
@@ -136,7 +158,7 @@ func (s *Service) ChangePassword(ctx context.Context, bare, password string) err
 		return err
 	}
 	return s.do(ctx, &command.Command{Request: &command.Command_CredentialsSet{CredentialsSet: &command.CredentialsSet{
-		Jid: bare, Credentials: cred,
+		Jid: bare, Credentials: cred, By: by,
 	}}})
 }
 

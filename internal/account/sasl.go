@@ -16,6 +16,7 @@ type Condition string
 
 // SASL error conditions.
 const (
+	AccountDisabled      Condition = "account-disabled"
 	Aborted              Condition = "aborted"
 	EncryptionRequired   Condition = "encryption-required"
 	IncorrectEncoding    Condition = "incorrect-encoding"

@@ -98,6 +98,9 @@ func (x *scram) finish(in []byte) ([]byte, error) {
 	if err := authorize(x.first.authzid, x.found); err != nil {
 		return nil, err
 	}
+	if err := enabled(x.found); err != nil {
+		return nil, err
+	}
 	x.account = x.found
 	signature := x.mech.hmac(x.keys.GetServerKey(), authMessage)
 	return []byte("v=" + base64.StdEncoding.EncodeToString(signature)), nil

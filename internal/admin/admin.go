@@ -30,6 +30,7 @@ type Backend interface {
 	Import(ctx context.Context, src io.Reader, format Format, report func(ImportEvent)) (Progress, error)
 	// NewInvites makes invites.
 	NewInvites(ctx context.Context, o InviteOptions) ([]Invite, error)
+	Users
 	// Status says how the server is.
 	Status(ctx context.Context) (Status, error)
 }
@@ -103,6 +104,7 @@ type ViewStatus struct {
 // Codes of errors.
 const (
 	CodeExists  = "exists"  // there is such an account
+	CodeUnknown = "unknown" // there is no such account
 	CodeInvalid = "invalid" // what was given cannot be used
 	CodeFailed  = "failed"  // the server could not do it
 )
@@ -132,6 +134,9 @@ type Options struct {
 	Domain   string
 	Version  string
 	Accounts Accounts
+	// Manage changes accounts, List lists them; see Users.
+	Manage Manager
+	List   func(after string, limit int) ([]state.Account, error)
 	// Account gives an account by bare JID, state.ErrNotFound if there is none.
 	Account func(bare string) (state.Account, error)
 	// Base is the start of invite links, like "https://chat.example.org".
@@ -167,6 +172,8 @@ func explain(err error) error {
 		return &Error{Code: CodeFailed, Text: err.Error(), Hint: "`bavard status` and the server's log say more"}
 	}
 	switch {
+	case se.Condition == stanza.ItemNotFound:
+		return &Error{Code: CodeUnknown, Text: "there is no such account"}
 	case se.Condition == stanza.Conflict:
 		return &Error{Code: CodeExists, Text: "there is such an account already"}
 	case se.Text != "":

@@ -35,6 +35,10 @@ type addedUser struct {
 //
 //	POST /v1/users         User → {"address": …}
 //	POST /v1/users/import  lines → one JSON object per line, as they come
+//	GET  /v1/users?after=  Listing, at most 1,000 accounts
+//	PUT  /v1/users/NAME/password  {"password": …} → {"address": …}
+//	POST /v1/users/NAME/disable, /enable → {"address": …}
+//	DELETE /v1/users/NAME  → {"address": …}
 //	POST /v1/invites       InviteOptions → [Invite]
 //	GET  /v1/status        Status
 //	GET  /metrics
@@ -45,6 +49,7 @@ func Handler(b Backend, r *prometheus.Registry, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/users", h.addUser)
 	mux.HandleFunc("POST /v1/users/import", h.importUsers)
+	h.users(mux)
 	mux.HandleFunc("POST /v1/invites", h.newInvites)
 	mux.HandleFunc("GET /v1/status", h.status)
 	mux.Handle("GET /metrics", health.MetricsHandler(r))
@@ -127,6 +132,8 @@ func answer(w http.ResponseWriter, v any, err error) {
 		e := asError(err)
 		v = e
 		switch e.Code {
+		case CodeUnknown:
+			status = http.StatusNotFound
 		case CodeExists:
 			status = http.StatusConflict
 		case CodeInvalid:

@@ -222,11 +222,31 @@ func TestServersLife(t *testing.T) {
 	run(t, "", "--data", data, "user", "add", "dora", "--generate").want(t, 0, "dora@localhost")
 	run(t, "", "--data", data, "invite").want(t, 0, "/i/", "not running")
 
+	users(t, data)
 	s = serve(t, data, "--demo-invites")
 	if strings.Contains(s.printed(t), "/i/") {
 		t.Errorf("with accounts, invites are shown again:\n%s", s.printed(t))
 	}
 	run(t, "", "status", "--data", data).want(t, 0, "accounts   3")
+	users(t, data)
+}
+
+// users manages an account and leaves things as they were.
+func users(t *testing.T, data string) {
+	t.Helper()
+	run(t, "", "--data", data, "user", "add", "eve", "--generate").want(t, 0)
+	run(t, "", "--data", data, "user", "disable", "eve").want(t, 0, "eve@localhost")
+	r := run(t, "", "--data", data, "user", "list").want(t, 0)
+	if !regexp.MustCompile(`(?m)^alice@localhost\t\S+ \S+\t\t$`).MatchString(r.out) || !regexp.MustCompile(`(?m)^eve@localhost\t\S+ \S+\tdisabled\t$`).MatchString(r.out) {
+		t.Errorf("the list is %q", r.out)
+	}
+	run(t, "", "--data", data, "user", "enable", "eve@localhost").want(t, 0, "eve@localhost")
+	run(t, "", "--data", data, "user", "list", "--json").want(t, 0, `{"address":"eve@localhost","created":"`)
+	run(t, "", "--data", data, "user", "passwd", "eve").want(t, 0, "eve@localhost\t")
+	run(t, "correct horse\n", "--data", data, "user", "passwd", "eve", "--password-stdin").want(t, 0, "eve@localhost\n")
+	run(t, "", "--data", data, "user", "delete", "eve").want(t, 1, "--yes")
+	run(t, "", "--data", data, "user", "delete", "eve", "--yes").want(t, 0, "eve@localhost")
+	run(t, "", "--data", data, "user", "delete", "eve", "--yes").want(t, 1, "eve: there is no such account")
 }
 
 func invites(t *testing.T, data, link string) {

@@ -24,14 +24,14 @@ const maxPasswordLine = 4 << 10
 func (p *Program) user() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "user",
-		Short: "Make accounts, while the server runs or not",
+		Short: "Make and manage accounts, while the server runs or not",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
 			return &exitError{code: exitUsage}
 		},
 	}
-	cmd.AddCommand(p.userAdd(), p.userImport())
+	cmd.AddCommand(p.userAdd(), p.userImport(), p.userList(), p.userPasswd(), p.userEnable(false), p.userEnable(true), p.userDelete())
 	return cmd
 }
 

@@ -251,6 +251,8 @@ type Command struct {
 	//	*Command_Unblock
 	//	*Command_VcardSet
 	//	*Command_Left
+	//	*Command_AccountDisable
+	//	*Command_AccountDelete
 	//	*Command_PubsubPublish
 	//	*Command_PubsubRetract
 	//	*Command_PubsubCreate
@@ -446,6 +448,24 @@ func (x *Command) GetLeft() *Left {
 	return nil
 }
 
+func (x *Command) GetAccountDisable() *AccountDisable {
+	if x != nil {
+		if x, ok := x.Request.(*Command_AccountDisable); ok {
+			return x.AccountDisable
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetAccountDelete() *AccountDelete {
+	if x != nil {
+		if x, ok := x.Request.(*Command_AccountDelete); ok {
+			return x.AccountDelete
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetPubsubPublish() *PubsubPublish {
 	if x != nil {
 		if x, ok := x.Request.(*Command_PubsubPublish); ok {
@@ -561,6 +581,14 @@ type Command_Left struct {
 	Left *Left `protobuf:"bytes,23,opt,name=left,proto3,oneof"`
 }
 
+type Command_AccountDisable struct {
+	AccountDisable *AccountDisable `protobuf:"bytes,24,opt,name=account_disable,json=accountDisable,proto3,oneof"`
+}
+
+type Command_AccountDelete struct {
+	AccountDelete *AccountDelete `protobuf:"bytes,25,opt,name=account_delete,json=accountDelete,proto3,oneof"`
+}
+
 type Command_PubsubPublish struct {
 	PubsubPublish *PubsubPublish `protobuf:"bytes,40,opt,name=pubsub_publish,json=pubsubPublish,proto3,oneof"`
 }
@@ -612,6 +640,10 @@ func (*Command_Unblock) isCommand_Request() {}
 func (*Command_VcardSet) isCommand_Request() {}
 
 func (*Command_Left) isCommand_Request() {}
+
+func (*Command_AccountDisable) isCommand_Request() {}
+
+func (*Command_AccountDelete) isCommand_Request() {}
 
 func (*Command_PubsubPublish) isCommand_Request() {}
 
@@ -1096,9 +1128,12 @@ func (x *AccountCreate) GetName() string {
 
 // CredentialsSet replaces the keys of an account.
 type CredentialsSet struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Jid           string                 `protobuf:"bytes,1,opt,name=jid,proto3" json:"jid,omitempty"`
-	Credentials   *Credentials           `protobuf:"bytes,2,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Jid         string                 `protobuf:"bytes,1,opt,name=jid,proto3" json:"jid,omitempty"`
+	Credentials *Credentials           `protobuf:"bytes,2,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	// Full JID of the device that asked for it, "" for the operator: the
+	// account's other devices have to log in again.
+	By            string `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1145,6 +1180,13 @@ func (x *CredentialsSet) GetCredentials() *Credentials {
 		return x.Credentials
 	}
 	return nil
+}
+
+func (x *CredentialsSet) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
 }
 
 // InviteCreate makes an invite. Its token is the capability; it is stored
@@ -2273,11 +2315,110 @@ func (x *Left) GetAccount() string {
 	return ""
 }
 
+// AccountDisable keeps an account from logging in, or lets it again.
+type AccountDisable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Jid           string                 `protobuf:"bytes,1,opt,name=jid,proto3" json:"jid,omitempty"`
+	Enable        bool                   `protobuf:"varint,2,opt,name=enable,proto3" json:"enable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountDisable) Reset() {
+	*x = AccountDisable{}
+	mi := &file_internal_command_command_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountDisable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountDisable) ProtoMessage() {}
+
+func (x *AccountDisable) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountDisable.ProtoReflect.Descriptor instead.
+func (*AccountDisable) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *AccountDisable) GetJid() string {
+	if x != nil {
+		return x.Jid
+	}
+	return ""
+}
+
+func (x *AccountDisable) GetEnable() bool {
+	if x != nil {
+		return x.Enable
+	}
+	return false
+}
+
+// AccountDelete removes an account and what is its own. What it wrote to
+// others stays theirs.
+type AccountDelete struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Jid           string                 `protobuf:"bytes,1,opt,name=jid,proto3" json:"jid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountDelete) Reset() {
+	*x = AccountDelete{}
+	mi := &file_internal_command_command_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountDelete) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountDelete) ProtoMessage() {}
+
+func (x *AccountDelete) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountDelete.ProtoReflect.Descriptor instead.
+func (*AccountDelete) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *AccountDelete) GetJid() string {
+	if x != nil {
+		return x.Jid
+	}
+	return ""
+}
+
 var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xa4\v\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xbd\f\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -2297,7 +2438,9 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x05block\x18\x14 \x01(\v2\x18.bavard.command.v1.BlockH\x00R\x05block\x126\n" +
 	"\aunblock\x18\x15 \x01(\v2\x1a.bavard.command.v1.UnblockH\x00R\aunblock\x12:\n" +
 	"\tvcard_set\x18\x16 \x01(\v2\x1b.bavard.command.v1.VCardSetH\x00R\bvcardSet\x12-\n" +
-	"\x04left\x18\x17 \x01(\v2\x17.bavard.command.v1.LeftH\x00R\x04left\x12I\n" +
+	"\x04left\x18\x17 \x01(\v2\x17.bavard.command.v1.LeftH\x00R\x04left\x12L\n" +
+	"\x0faccount_disable\x18\x18 \x01(\v2!.bavard.command.v1.AccountDisableH\x00R\x0eaccountDisable\x12I\n" +
+	"\x0eaccount_delete\x18\x19 \x01(\v2 .bavard.command.v1.AccountDeleteH\x00R\raccountDelete\x12I\n" +
 	"\x0epubsub_publish\x18( \x01(\v2 .bavard.command.v1.PubsubPublishH\x00R\rpubsubPublish\x12I\n" +
 	"\x0epubsub_retract\x18) \x01(\v2 .bavard.command.v1.PubsubRetractH\x00R\rpubsubRetract\x12F\n" +
 	"\rpubsub_create\x18* \x01(\v2\x1f.bavard.command.v1.PubsubCreateH\x00R\fpubsubCreate\x12O\n" +
@@ -2341,10 +2484,11 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x03jid\x18\x01 \x01(\tR\x03jid\x12@\n" +
 	"\vcredentials\x18\x02 \x01(\v2\x1e.bavard.command.v1.CredentialsR\vcredentials\x12\x16\n" +
 	"\x06invite\x18\x03 \x01(\tR\x06invite\x12\x12\n" +
-	"\x04name\x18\x04 \x01(\tR\x04name\"d\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\"t\n" +
 	"\x0eCredentialsSet\x12\x10\n" +
 	"\x03jid\x18\x01 \x01(\tR\x03jid\x12@\n" +
-	"\vcredentials\x18\x02 \x01(\v2\x1e.bavard.command.v1.CredentialsR\vcredentials\"\x92\x01\n" +
+	"\vcredentials\x18\x02 \x01(\v2\x1e.bavard.command.v1.CredentialsR\vcredentials\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\"\x92\x01\n" +
 	"\fInviteCreate\x12\x1d\n" +
 	"\n" +
 	"token_hash\x18\x01 \x01(\fR\ttokenHash\x12\x1d\n" +
@@ -2440,7 +2584,12 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
 	"\x05vcard\x18\x02 \x01(\fR\x05vcard\" \n" +
 	"\x04Left\x12\x18\n" +
-	"\aaccount\x18\x01 \x01(\tR\aaccount*=\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\":\n" +
+	"\x0eAccountDisable\x12\x10\n" +
+	"\x03jid\x18\x01 \x01(\tR\x03jid\x12\x16\n" +
+	"\x06enable\x18\x02 \x01(\bR\x06enable\"!\n" +
+	"\rAccountDelete\x12\x10\n" +
+	"\x03jid\x18\x01 \x01(\tR\x03jid*=\n" +
 	"\vMessageType\x12\x17\n" +
 	"\x13MESSAGE_TYPE_NORMAL\x10\x00\x12\x15\n" +
 	"\x11MESSAGE_TYPE_CHAT\x10\x01*\x9c\x01\n" +
@@ -2472,7 +2621,7 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),        // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),   // 1: bavard.command.v1.SubscriptionType
@@ -2504,6 +2653,8 @@ var file_internal_command_command_proto_goTypes = []any{
 	(*PubsubPurge)(nil),     // 27: bavard.command.v1.PubsubPurge
 	(*VCardSet)(nil),        // 28: bavard.command.v1.VCardSet
 	(*Left)(nil),            // 29: bavard.command.v1.Left
+	(*AccountDisable)(nil),  // 30: bavard.command.v1.AccountDisable
+	(*AccountDelete)(nil),   // 31: bavard.command.v1.AccountDelete
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	5,  // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
@@ -2521,29 +2672,31 @@ var file_internal_command_command_proto_depIdxs = []int32{
 	19, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
 	28, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
 	29, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
-	22, // 15: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
-	23, // 16: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
-	24, // 17: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
-	25, // 18: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
-	26, // 19: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
-	27, // 20: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
-	0,  // 21: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	9,  // 22: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	9,  // 23: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	10, // 24: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	10, // 25: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 26: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 27: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 28: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	21, // 29: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	20, // 30: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	20, // 31: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	20, // 32: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	30, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
+	31, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
+	22, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
+	23, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
+	24, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
+	25, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
+	26, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
+	27, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
+	0,  // 23: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	9,  // 24: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	9,  // 25: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	10, // 26: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	10, // 27: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 28: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 29: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 30: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	21, // 31: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	20, // 32: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	20, // 33: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	20, // 34: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -2566,6 +2719,8 @@ func file_internal_command_command_proto_init() {
 		(*Command_Unblock)(nil),
 		(*Command_VcardSet)(nil),
 		(*Command_Left)(nil),
+		(*Command_AccountDisable)(nil),
+		(*Command_AccountDelete)(nil),
 		(*Command_PubsubPublish)(nil),
 		(*Command_PubsubRetract)(nil),
 		(*Command_PubsubCreate)(nil),
@@ -2580,7 +2735,7 @@ func file_internal_command_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

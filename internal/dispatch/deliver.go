@@ -33,6 +33,21 @@ func (h *Hub) event(s *shard, e *state.Event) {
 		h.subscription(e, targets)
 	case state.EventBlocks:
 		h.blocks(s, e, targets)
+	case state.EventCredentials:
+		dismiss(targets, e.By, "the password has changed: log in again")
+	case state.EventDisabled:
+		dismiss(targets, "", "this account has been switched off")
+	case state.EventDeleted:
+		dismiss(targets, "", "this account has been removed")
+	}
+}
+
+// dismiss ends the sessions of an account, but for one.
+func dismiss(targets []target, but, text string) {
+	for i := range targets {
+		if targets[i].JID.String() != but {
+			targets[i].device.Dismissed(text)
+		}
 	}
 }
 

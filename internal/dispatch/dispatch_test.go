@@ -35,6 +35,7 @@ type phone struct {
 	got      []route.Out
 	behind   bool
 	replaced bool
+	gone     string
 }
 
 func (p *phone) Enqueue(o route.Out) {
@@ -45,6 +46,8 @@ func (p *phone) Enqueue(o route.Out) {
 
 func (p *phone) Replaced() { p.mu.Lock(); defer p.mu.Unlock(); p.replaced = true }
 func (p *phone) Behind()   { p.mu.Lock(); defer p.mu.Unlock(); p.behind = true }
+
+func (p *phone) Dismissed(why string) { p.mu.Lock(); defer p.mu.Unlock(); p.gone = why }
 
 // bodies of the messages it was handed, and the newest position.
 func (p *phone) bodies() ([]string, command.Position) {

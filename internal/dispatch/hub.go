@@ -46,6 +46,9 @@ type Device interface {
 	// Behind: events for it were dropped; it must end so that its client reads
 	// the archive.
 	Behind()
+	// Dismissed: its account may no longer be used by who logged in; text says
+	// why.
+	Dismissed(text string)
 }
 
 // Reader is what dispatch reads from the view.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package invite lets people bring others: the ad-hoc command that makes an
-// invite link (XEP-0401) and the change of one's own password (XEP-0077).
+// invite link (XEP-0401), the change of one's own password and the removal
+// of one's own account (XEP-0077).
 package invite
 
 import (
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"time"
 
+	"bavard/internal/command"
 	"bavard/internal/jid"
 	"bavard/internal/route"
 	"bavard/internal/stanza"
@@ -25,7 +27,8 @@ const TTL = 7 * 24 * time.Hour
 type Accounts interface {
 	// Invite makes an invite of one use that makes inviter and invitee contacts.
 	Invite(ctx context.Context, inviter string, ttl time.Duration) (token string, expires time.Time, err error)
-	ChangePassword(ctx context.Context, account, password string) error
+	// ChangeOwnPassword changes the password of a device's account.
+	ChangeOwnPassword(ctx context.Context, by jid.JID, password string) error
 }
 
 type feature struct {
@@ -94,10 +97,25 @@ func (f *feature) completed(inviter jid.JID, token string, expires time.Time) *x
 	return xmlstream.New(stanza.NSCommands, "command", "node", node, "status", "completed", "sessionid", "invite-"+expires.UTC().Format("20060102T150405Z")).Add(x)
 }
 
+// remove removes the sender's account (XEP-0077 §usecases-cancel @2.4). The
+// result is queued before the account's sessions end.
+func remove(r *route.Request) []route.Effect {
+	if len(r.Payload.Elements()) != 1 {
+		return r.Err(stanza.Modify, stanza.BadRequest, "remove stands alone")
+	}
+	cmd := &command.Command{Request: &command.Command_AccountDelete{AccountDelete: &command.AccountDelete{Jid: r.From.Bare().String()}}}
+	return []route.Effect{route.Append{Command: cmd, Then: func(out command.Outcome) []route.Effect {
+		if out.Err != nil {
+			return fail(r, out.Err)
+		}
+		return r.Result()
+	}}}
+}
+
 // password changes the sender's password (XEP-0077 §usecases-changepw @2.4).
 func (f *feature) password(r *route.Request) []route.Effect {
 	if r.Payload.Child(stanza.NSRegister, "remove") != nil {
-		return r.Err(stanza.Cancel, stanza.FeatureNotImplemented, "accounts are removed by the operator for now")
+		return remove(r)
 	}
 	user, password := r.Payload.Child(stanza.NSRegister, "username").Text(), r.Payload.Child(stanza.NSRegister, "password").Text()
 	j, err := jid.Make(user, f.domain, "")
@@ -105,7 +123,7 @@ func (f *feature) password(r *route.Request) []route.Effect {
 		return r.Err(stanza.Cancel, stanza.NotAllowed, "only the password of this account can be changed")
 	}
 	return []route.Effect{route.Read{Do: func(ctx context.Context) []route.Effect {
-		if err := f.accounts.ChangePassword(ctx, j.String(), password); err != nil {
+		if err := f.accounts.ChangeOwnPassword(ctx, r.From, password); err != nil {
 			return fail(r, err)
 		}
 		return r.Result()

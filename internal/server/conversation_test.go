@@ -35,6 +35,9 @@ var update = flag.Bool("update", false, "rewrite what the server says in testdat
 //	alice/phone resume       … and comes back, resumed
 //	alice/phone bye          the client closes its stream
 //	alice/phone ended        the server closes the stream
+//	alice/phone refused why  cannot log in: the SASL error condition
+//	admin disable alice      the operator: also enable, delete, passwd (the new
+//	                         password is "another password")
 //	restart                  the server is stopped and started again
 //
 // Words in braces stand for what the server makes up: {1}, {2} … for ids in
@@ -109,6 +112,8 @@ func (c *conversation) script(script string) string {
 		case l == "" || strings.HasPrefix(l, "#"):
 		case l == "restart":
 			c.s.restart()
+		case strings.HasPrefix(l, "admin "):
+			c.s.admin(strings.Fields(l)[1:])
 		default:
 			who, rest, ok := strings.Cut(l, " ")
 			if !ok {
@@ -125,13 +130,18 @@ func (c *conversation) script(script string) string {
 
 func (c *conversation) step(n int, who, rest string) string {
 	d := c.devices[who]
-	if d == nil && rest != "login" && rest != "auth" {
+	if d == nil && rest != "login" && rest != "auth" && !strings.HasPrefix(rest, "refused ") {
 		c.t.Fatalf("line %d: %s has not logged in", n, who)
 	}
 	verb, arg, _ := strings.Cut(rest, " ")
 	switch verb {
 	case "login":
 		c.login(who)
+	case "refused":
+		user, _, _ := strings.Cut(who, "/")
+		if got := (&device{t: c.t, user: user, dial: c.s.dial(c.ws)}).refused(); got != arg {
+			c.t.Errorf("line %d: %s, want %s", n, got, arg)
+		}
 	case "auth":
 		d := c.device(who)
 		d.login()
@@ -297,6 +307,26 @@ func (c *conversation) name(v string) string {
 		c.names[v], c.values[w] = w, v
 	}
 	return w
+}
+
+// admin does what the operator would.
+func (s *testServer) admin(args []string) {
+	s.t.Helper()
+	ctx, b := context.Background(), s.running.Admin
+	var err error
+	switch what, who := args[0], args[1]; what {
+	case "enable", "disable":
+		_, err = b.SetEnabled(ctx, who, what == "enable")
+	case "delete":
+		_, err = b.DeleteUser(ctx, who)
+	case "passwd":
+		_, err = b.SetPassword(ctx, who, "another password")
+	default:
+		err = fmt.Errorf("no such step: admin %s", what)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // account makes an account if it is not there yet.

@@ -149,6 +149,26 @@ func (d *device) login() {
 	}
 }
 
+// refused tries to log in and gives the condition of the failure.
+func (d *device) refused() string {
+	d.t.Helper()
+	var err error
+	if d.pipe, err = d.dial(); err != nil {
+		d.t.Fatal(err)
+	}
+	defer d.pipe.cut()
+	if _, err = d.pipe.open("localhost"); err != nil {
+		d.t.Fatalf("%s: open: %v", d.user, err)
+	}
+	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + d.user + "\x00" + password))
+	d.send("<auth xmlns='" + stanza.NSSASL + "' mechanism='PLAIN'>" + plain + "</auth>")
+	got := d.must()
+	if got.Name.Local != "failure" {
+		return text(got)
+	}
+	return got.First().Name.Local
+}
+
 func (d *device) bind() {
 	d.t.Helper()
 	d.send("<iq type='set' id='bind'><bind xmlns='" + stanza.NSBind + "'><resource>" + d.resource + "</resource></bind></iq>")

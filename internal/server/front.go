@@ -67,7 +67,10 @@ func (s *server) serve(ctx context.Context, st *listen.Stream) {
 	if r, ok := login.Resumed.(*session.Resumed); ok {
 		s.sessions.ServeResumed(r, stream{st})
 	} else {
-		s.sessions.Serve(login.JID, stream{st})
+		s.sessions.ServeAdmitted(login.JID, stream{st}, func() bool {
+			acc, err := s.cell.Account(login.Account.JID)
+			return err == nil && !acc.Disabled && acc.ID == login.Account.ID && acc.Keys == login.Account.Keys
+		})
 	}
 }
 

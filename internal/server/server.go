@@ -252,6 +252,6 @@ func (i inviter) Invite(ctx context.Context, by string, ttl time.Duration) (stri
 	return i.accounts.NewInvite(ctx, account.Invitation{Inviter: by, Uses: 1, TTL: ttl})
 }
 
-func (i inviter) ChangePassword(ctx context.Context, bare, password string) error {
-	return i.accounts.ChangePassword(ctx, bare, password)
+func (i inviter) ChangeOwnPassword(ctx context.Context, by jid.JID, password string) error {
+	return i.accounts.ChangeOwnPassword(ctx, by, password)
 }

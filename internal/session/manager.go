@@ -78,7 +78,12 @@ func (m *Manager) refusal(err error) *stanza.Error {
 }
 
 // Serve runs a session for a device that has bound full, until its stream ends.
-func (m *Manager) Serve(full jid.JID, stream Stream) {
+func (m *Manager) Serve(full jid.JID, stream Stream) { m.ServeAdmitted(full, stream, nil) }
+
+// ServeAdmitted is Serve for a device that admitted, asked once the device
+// hears of events of its account, does not turn away: what became of the
+// account since it logged in is not missed.
+func (m *Manager) ServeAdmitted(full jid.JID, stream Stream, admitted func() bool) {
 	s := &Session{m: m, jid: full, over: make(chan struct{})}
 	s.in.init()
 	if _, err := rand.Read(s.id[:]); err != nil {
@@ -90,6 +95,11 @@ func (m *Manager) Serve(full jid.JID, stream Stream) {
 	s.res = m.o.Hub.Register(full, s)
 	if s.res == nil {
 		stream.Close(stanza.StreamErr(stanza.StreamPolicyViolation, "this account has too many devices connected"))
+		return
+	}
+	if admitted != nil && !admitted() {
+		m.o.Hub.Unregister(s.res)
+		stream.Close(stanza.StreamErr(stanza.StreamNotAuthorized, "log in again"))
 		return
 	}
 	m.mu.Lock()

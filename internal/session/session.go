@@ -265,6 +265,11 @@ func (s *Session) Replaced() {
 	go s.end(stanza.StreamErr(stanza.StreamConflict, "another session has taken this resource"))
 }
 
+// Dismissed implements dispatch.Device (RFC 6120 §4.9.3.12).
+func (s *Session) Dismissed(text string) {
+	go s.end(stanza.StreamErr(stanza.StreamNotAuthorized, text))
+}
+
 // end ends the session for good: what was received is settled, the stream
 // closed, and everybody told that the device is gone. It returns when that is
 // done, whoever does it.

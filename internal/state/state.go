@@ -24,13 +24,18 @@ const (
 	EventRoster
 	// EventSubscription: Account is to be shown the presence stanza Presence.
 	EventSubscription
-	// EventCredentials: Account's keys changed.
+	// EventCredentials: Account's keys changed; By is the device that asked for
+	// it, if one did.
 	EventCredentials
 	// EventDuplicate: the message at Position was submitted once more by
 	// Account; nothing was stored.
 	EventDuplicate
 	// EventBlocks: Account's blocklist changed as Blocks says.
 	EventBlocks
+	// EventDisabled: Account may no longer be logged in to.
+	EventDisabled
+	// EventDeleted: Account is no more.
+	EventDeleted
 )
 
 // Event is something that the sessions of Account must learn; made by Apply,
@@ -46,6 +51,7 @@ type Event struct {
 	Presence Subscription     // EventSubscription
 	Pubsub   *PubsubEvent     // EventPubsub
 	Blocks   *Blocks          // EventBlocks
+	By       string           // EventCredentials
 }
 
 // Blocks is a change of a blocklist (XEP-0191): addresses that were added, or
@@ -86,6 +92,8 @@ type Account struct {
 	Name        string
 	Created     time.Time
 	Credentials *command.Credentials
+	Disabled    bool   // nobody may log in
+	Keys        uint64 // differs when the credentials do
 }
 
 // Invite as stored.

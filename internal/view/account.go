@@ -171,7 +171,7 @@ func (t *txn) credentialsSet(c *command.CredentialsSet) (command.Outcome, error)
 		return refuse(stanza.Modify, stanza.BadRequest, "bad credentials"), nil
 	}
 	t.put(accountKey(c.Jid), rec.append(nil))
-	t.event(state.Event{Kind: state.EventCredentials, Account: c.Jid, Position: t.pos})
+	t.event(state.Event{Kind: state.EventCredentials, Account: c.Jid, Position: t.pos, By: c.By})
 	return accept(), nil
 }
 

@@ -257,6 +257,10 @@ func (t *txn) command(r *request) (command.Outcome, error) {
 		return t.vcardSet(q.VcardSet)
 	case *command.Command_Left:
 		return t.left(q.Left)
+	case *command.Command_AccountDisable:
+		return t.accountDisable(q.AccountDisable)
+	case *command.Command_AccountDelete:
+		return t.accountDelete(q.AccountDelete)
 	case *command.Command_CellInit:
 		return t.cellInit(q.CellInit)
 	case *command.Command_PubsubPublish:
@@ -316,7 +320,8 @@ type txn struct {
 	digest xxhash.Digest
 
 	overlay  map[string][]byte // written and read again; nil is deleted
-	accounts map[string]uint64 // created
+	accounts map[string]uint64 // created; 0 for deleted
+	removed  bool              // records of the archive are taken away
 	blockers map[string]uint64 // changed: the account's id, 0 when it blocks nobody any more
 	seen     map[[dedupeSize]byte]sighting
 	streams  streamWrites
@@ -353,6 +358,7 @@ func (t *txn) end() {
 	clear(t.overlay)
 	clear(t.accounts)
 	clear(t.blockers)
+	t.removed = false
 	clear(t.seen)
 	t.streams.reset()
 	t.events = nil
@@ -436,10 +442,12 @@ func (t *txn) get(key []byte) ([]byte, error) {
 
 // account returns the id of an account, 0 when there is none.
 func (t *txn) account(bare string) uint64 {
-	if id, ok := t.a.accounts[bare]; ok {
-		return id
+	if len(t.accounts) > 0 {
+		if id, ok := t.accounts[bare]; ok {
+			return id
+		}
 	}
-	return t.accounts[bare]
+	return t.a.accounts[bare]
 }
 
 func (t *txn) event(e state.Event) {
@@ -456,11 +464,18 @@ func (t *txn) commit() error {
 		return fmt.Errorf("view: %w", err)
 	}
 	v := t.a.v
+	if t.removed {
+		v.removed.Add(1) // before a scrub can see the first record gone
+	}
 	if err := v.db.Apply(t.b, pebble.NoSync); err != nil {
 		return v.damaged(err)
 	}
 	for jid, id := range t.accounts {
-		t.a.accounts[jid] = id
+		if id == 0 {
+			delete(t.a.accounts, jid)
+		} else {
+			t.a.accounts[jid] = id
+		}
 	}
 	for key := range t.seen { // the newest bucket holds a key for longest
 		t.a.sieves.add(t.meta.bucket, &key)

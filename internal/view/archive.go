@@ -35,12 +35,14 @@ type span struct {
 
 // search is a query being answered.
 type search struct {
-	v      *View
-	ctx    context.Context
-	snap   *pebble.Snapshot
-	q      *state.Query
-	me     uint64
-	peer   uint64 // 0: all
+	v    *View
+	ctx  context.Context
+	snap *pebble.Snapshot
+	q    *state.Query
+	me   uint64
+	peer uint64 // 0: all
+	// peers are the ids that the peer has had, when it was deleted at least once.
+	peers  []uint64
 	full   string // full JID to match, "" for none
 	limit  int
 	span   span
@@ -94,12 +96,12 @@ func (s *search) run() (state.Page, error) {
 		if peer != s.q.With {
 			s.full = s.q.With
 		}
-		s.peer, err = s.v.accountID(s.snap, peer)
-		if errors.Is(err, state.ErrNotFound) {
-			return s.page(true), nil
-		}
+		known, err := s.with(peer)
 		if err != nil {
 			return state.Page{}, err
+		}
+		if !known {
+			return s.page(true), nil
 		}
 	}
 	if err := s.bound(); err != nil {
@@ -122,6 +124,36 @@ func (s *search) run() (state.Page, error) {
 		return state.Page{}, fmt.Errorf("%w: %d looked at", state.ErrTooBroad, s.looks)
 	}
 	return s.page(!s.cut), nil
+}
+
+// with finds whose messages a peer's are; false when there never was such an
+// account. Of one that was deleted, and perhaps made anew, they are those of
+// several ids, and found by the index.
+func (s *search) with(peer string) (bool, error) {
+	id, err := s.v.accountID(s.snap, peer)
+	if err != nil && !errors.Is(err, state.ErrNotFound) {
+		return false, err
+	}
+	b, err := s.v.get(s.snap, formerKey(peer))
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		s.peer = id
+		return id != 0, nil
+	case err != nil:
+		return false, err
+	}
+	if s.peers, err = parseFormer(b); err != nil {
+		return false, err
+	}
+	if id != 0 {
+		s.peers = append(s.peers, id)
+	}
+	return true, nil
+}
+
+// isWith reports whether an entry of the index is with the wanted peer.
+func (s *search) isWith(peer uint64) bool {
+	return (s.peer == 0 || s.peer == peer) && (s.peers == nil || slices.Contains(s.peers, peer))
 }
 
 // page closes the search; one entry above the limit says that there is more.
@@ -297,7 +329,7 @@ func (s *search) scanArchive() error {
 		if err != nil {
 			return false, err
 		}
-		if s.q.OnlyIncoming && !incoming {
+		if s.q.OnlyIncoming && !incoming || !s.isWith(peer) {
 			return true, nil
 		}
 		return s.fetch(p.AppendTo(appendTalkPrefix(key[:0], s.me, peer)), p)
@@ -337,7 +369,7 @@ func (s *search) named() error {
 		if err != nil {
 			return err
 		}
-		if s.peer != 0 && s.peer != peer {
+		if !s.isWith(peer) {
 			continue
 		}
 		if more, err := s.fetch(talkKey(s.me, peer, p), p); err != nil || !more {

@@ -44,7 +44,7 @@ func randomHistory(r *rapid.T) []*command.Command {
 func randomCommand(r *rapid.T, i int) *command.Command {
 	who := func(label string) string { return rapid.SampledFrom(people).Draw(r, label) }
 	some := func() string { return fmt.Sprint(rapid.IntRange(0, 4).Draw(r, "n")) }
-	switch rapid.IntRange(0, 16).Draw(r, "kind") {
+	switch rapid.IntRange(0, 22).Draw(r, "kind") {
 	case 0, 1, 2:
 		return message(who("from")+"/x", who("to"), "m"+some())
 	case 3:
@@ -67,6 +67,21 @@ func randomCommand(r *rapid.T, i int) *command.Command {
 		}}
 	case 12, 13, 14, 15:
 		return randomPubsub(r, who("account"))
+	case 16:
+		return block(who("account"), at(who("blocked")))
+	case 17:
+		if rapid.Bool().Draw(r, "all") {
+			return unblock(who("account"))
+		}
+		return unblock(who("account"), at(who("blocked")))
+	case 18:
+		return remove(who("account"))
+	case 19:
+		return disable(who("account"), rapid.Bool().Draw(r, "enable"))
+	case 20:
+		return vcardSet(who("account"), []byte("<vCard>"+some()+"</vCard>"))
+	case 21:
+		return left(who("account"))
 	}
 	return &command.Command{Request: &command.Command_Noop{}}
 }
@@ -107,7 +122,7 @@ func (h *history) add(r Result) {
 		h.log = append(h.log, fmt.Sprintf("%s verdict %d of %s at %d: %v", h.ord(o.Position), o.Verdict, h.ord(o.Original), o.Time.UnixMilli(), o.Err))
 	}
 	for _, e := range r.Events {
-		h.events = append(h.events, fmt.Sprintf("%s %d %s %v %s %+v %v %s", h.ord(e.Position), e.Kind, e.Account, e.Incoming, e.Message.GetId(), e.Item, e.Presence, published(e.Pubsub)))
+		h.events = append(h.events, fmt.Sprintf("%s %d %s %v %s %+v %v %s", h.ord(e.Position), e.Kind, e.Account, e.Incoming, e.Message.GetId(), e.Item, e.Presence, published(e.Pubsub)+fmt.Sprint(e.Blocks, e.By)))
 	}
 }
 

@@ -16,6 +16,7 @@ const (
 	tableDedupe   = 'd' // bucket, dedupe key → position
 	tableVCard    = 'e' // account id → vCard
 	tableFormat   = 'f' // → format version
+	tableFormer   = 'g' // bare JID → ids of accounts deleted under it
 	tableItem     = 'i' // account id, number of a node, item id → item
 	tableCircle   = 'k' // circle → first redeemers
 	tableBlocksOf = 'l' // account id → how many it blocks
@@ -95,6 +96,8 @@ func rosterKey(account uint64, peer string) []byte {
 func blockKey(account uint64, blocked string) []byte {
 	return append(idKey(tableBlock, account), blocked...)
 }
+
+func formerKey(bare string) []byte { return append([]byte{tableFormer}, bare...) }
 
 func inviteKey(hash []byte) []byte { return append([]byte{tableInvite}, hash...) }
 

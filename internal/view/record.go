@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"google.golang.org/protobuf/proto"
 
 	"bavard/internal/command"
@@ -186,12 +187,20 @@ type accountRecord struct {
 	created     int64
 	name        string
 	credentials []byte // command.Credentials
+	flags       byte   // left out when 0
 }
+
+// accountDisabled is a bit of accountRecord.flags.
+const accountDisabled = 1
 
 func (a *accountRecord) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(append(dst, recordVersion), a.id)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(a.created))
-	return appendString(appendString(dst, a.name), a.credentials)
+	dst = appendString(appendString(dst, a.name), a.credentials)
+	if a.flags != 0 {
+		dst = append(dst, a.flags)
+	}
+	return dst
 }
 
 func parseAccount(b []byte) (accountRecord, error) {
@@ -201,6 +210,12 @@ func parseAccount(b []byte) (accountRecord, error) {
 		created:     int64(r.uint64()),
 		name:        r.string(),
 		credentials: append([]byte(nil), r.bytes()...),
+	}
+	if len(r.b) > 0 {
+		a.flags = r.byte()
+	}
+	if a.flags&^accountDisabled != 0 {
+		r.fail("account with flags %#x", a.flags)
 	}
 	return a, r.end()
 }
@@ -216,6 +231,8 @@ func (a *accountRecord) account(jid string) (state.Account, error) {
 		Name:        a.name,
 		Created:     time.UnixMilli(a.created).UTC(),
 		Credentials: creds,
+		Disabled:    a.flags&accountDisabled != 0,
+		Keys:        xxhash.Sum64(a.credentials),
 	}, nil
 }
 

@@ -93,6 +93,18 @@ func (s *Store) apply(cmd *command.Command) *stanza.Error {
 		}
 		a.Credentials = r.CredentialsSet.Credentials
 		s.accounts[a.JID] = a
+	case *command.Command_AccountDisable:
+		a, ok := s.accounts[r.AccountDisable.Jid]
+		if !ok {
+			return stanza.Err(stanza.Cancel, stanza.ItemNotFound, "")
+		}
+		a.Disabled = !r.AccountDisable.Enable
+		s.accounts[a.JID] = a
+	case *command.Command_AccountDelete:
+		if _, ok := s.accounts[r.AccountDelete.Jid]; !ok {
+			return stanza.Err(stanza.Cancel, stanza.ItemNotFound, "")
+		}
+		delete(s.accounts, r.AccountDelete.Jid)
 	case *command.Command_InviteCreate:
 		inv := state.Invite{Uses: r.InviteCreate.Uses, Inviter: r.InviteCreate.Inviter, Circle: r.InviteCreate.Circle}
 		if ms := r.InviteCreate.ExpiresMs; ms != 0 {

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"bavard/internal/command"
+	"bavard/internal/stanza"
+	"bavard/internal/state"
+)
+
+// maxFormer bounds the deleted accounts that are remembered of one name.
+const maxFormer = 64
+
+// accountDisable keeps an account from logging in, or lets it again.
+func (t *txn) accountDisable(c *command.AccountDisable) (command.Outcome, error) {
+	if t.account(c.Jid) == 0 {
+		return refuse(stanza.Cancel, stanza.ItemNotFound, "there is no such account"), nil
+	}
+	rec, err := t.accountRecord(c.Jid)
+	if err != nil {
+		return command.Outcome{}, err
+	}
+	if c.Enable {
+		rec.flags &^= accountDisabled
+	} else {
+		rec.flags |= accountDisabled
+		t.event(state.Event{Kind: state.EventDisabled, Account: c.Jid, Position: t.pos})
+	}
+	t.put(accountKey(c.Jid), rec.append(nil))
+	return accept(), nil
+}
+
+// ownTables have the account's id at the start of their keys and hold nothing
+// that is also another's.
+func ownTables() []byte {
+	return []byte{
+		tableBlock, tableVCard, tableItem, tableBlocksOf, tableCursor, tableNode, tableOrder, tableRoster, tableRosterOf, tablePubsubOf, tableLeft,
+	}
+}
+
+// accountDelete removes an account and all that is its own. Its
+// subscriptions end as if it had removed each contact; a message that somebody
+// else has in their archive stays there. Its id is never given again.
+func (t *txn) accountDelete(c *command.AccountDelete) (command.Outcome, error) {
+	id := t.account(c.Jid)
+	if id == 0 {
+		return refuse(stanza.Cancel, stanza.ItemNotFound, "there is no such account"), nil
+	}
+	if err := t.leaveContacts(c.Jid, id); err != nil {
+		return command.Outcome{}, err
+	}
+	t.accounts[c.Jid] = 0
+	if err := t.removeArchive(id); err != nil {
+		return command.Outcome{}, err
+	}
+	for _, table := range ownTables() {
+		prefix := idKey(table, id)
+		t.deleteRange(prefix, prefixEnd(prefix))
+	}
+	t.blockers[c.Jid] = 0
+	t.delete(accountKey(c.Jid))
+	t.meta.people--
+	if err := t.addFormer(c.Jid, id); err != nil {
+		return command.Outcome{}, err
+	}
+	t.event(state.Event{Kind: state.EventDeleted, Account: c.Jid, Position: t.pos})
+	return accept(), nil
+}
+
+// leaveContacts ends the subscriptions of an account, both ways.
+func (t *txn) leaveContacts(account string, id uint64) error {
+	prefix := idKey(tableRoster, id)
+	peers, err := t.under(prefix)
+	if err != nil {
+		return err
+	}
+	for _, key := range peers {
+		peer := key[len(prefix):]
+		own, err := t.side(account, peer)
+		if err != nil {
+			return err
+		}
+		if t.account(peer) == 0 || peer == account {
+			continue
+		}
+		other, err := t.side(peer, account)
+		if err != nil {
+			return err
+		}
+		for _, end := range []struct {
+			when subscription
+			typ  command.SubscriptionType
+		}{
+			{subTo | pendingOut, command.SubscriptionType_SUBSCRIPTION_TYPE_UNSUBSCRIBE},
+			{subFrom | pendingIn, command.SubscriptionType_SUBSCRIPTION_TYPE_UNSUBSCRIBED},
+		} {
+			if own.old.sub&end.when == 0 {
+				continue
+			}
+			if _, err := t.arrive(other, end.typ, "", nil); err != nil {
+				return err
+			}
+		}
+		if err := t.save(other, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// under gives the keys under a prefix as the batch has left them, sorted; of
+// tables whose records go through the overlay.
+func (t *txn) under(prefix []byte) (keys []string, err error) {
+	it, err := t.a.v.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	if err != nil {
+		return nil, t.a.v.damaged(err)
+	}
+	defer func() { err = errors.Join(err, t.a.v.damaged(it.Close())) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		if _, changed := t.overlay[string(it.Key())]; !changed {
+			keys = append(keys, string(it.Key()))
+		}
+	}
+	for key, value := range t.overlay {
+		if value != nil && strings.HasPrefix(key, string(prefix)) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys, t.a.v.damaged(it.Error())
+}
+
+// deleteRange deletes all keys from start up to end, those that the batch
+// wrote included.
+func (t *txn) deleteRange(start, end []byte) {
+	_ = t.b.DeleteRange(start, end, nil) // errs on an indexed batch only
+	t.chainWrite(opDeleteRange, start, end)
+	for key := range t.overlay {
+		if key >= string(start) && key < string(end) {
+			t.overlay[key] = nil
+		}
+	}
+}
+
+// removeArchive removes the account's index of the archive, and the messages
+// that nobody else has: those to itself and those of deleted peers.
+func (t *txn) removeArchive(id uint64) error {
+	peers := map[uint64]bool{}
+	index := appendArchivePrefix(nil, id)
+	err := t.forget(index, func(value []byte) error {
+		peer, _, err := parseArchiveRecord(value)
+		peers[peer] = true
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, peer := range t.alive() {
+		delete(peers, peer)
+	}
+	gone := make([]uint64, 0, len(peers))
+	for peer := range peers {
+		gone = append(gone, peer)
+	}
+	slices.Sort(gone)
+	for _, peer := range gone {
+		if err := t.forget(appendTalkPrefix(nil, id, peer), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// alive gives the ids of all accounts that there are.
+func (t *txn) alive() []uint64 {
+	ids := make([]uint64, 0, len(t.a.accounts)+len(t.accounts))
+	for jid, id := range t.a.accounts {
+		if _, changed := t.accounts[jid]; !changed {
+			ids = append(ids, id)
+		}
+	}
+	for _, id := range t.accounts {
+		if id != 0 {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// forget deletes the records of the archive under a prefix and takes them out
+// of the count and the sum that are kept of it.
+func (t *txn) forget(prefix []byte, visit func(value []byte) error) (err error) {
+	take := func(key, value []byte) error {
+		t.meta.records--
+		t.meta.sum -= recordHash(&t.digest, opSet, key, value)
+		if visit != nil {
+			return visit(value)
+		}
+		return nil
+	}
+	it, err := t.a.v.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	if err != nil {
+		return t.a.v.damaged(err)
+	}
+	defer func() { err = errors.Join(err, t.a.v.damaged(it.Close())) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err == nil {
+			err = take(it.Key(), value)
+		}
+		if err != nil {
+			return t.a.v.damaged(err)
+		}
+	}
+	if err := it.Error(); err != nil {
+		return t.a.v.damaged(err)
+	}
+	for r := t.b.Reader(); ; { // what this batch has archived
+		kind, key, value, ok, err := r.Next()
+		if err != nil {
+			return t.a.v.damaged(err)
+		}
+		if !ok {
+			break
+		}
+		if kind == pebble.InternalKeyKindSet && bytes.HasPrefix(key, prefix) {
+			if err := take(key, value); err != nil {
+				return t.a.v.damaged(err)
+			}
+		}
+	}
+	t.removed = true
+	t.deleteRange(prefix, prefixEnd(prefix))
+	return nil
+}
+
+// addFormer remembers under which ids others have messages of a deleted
+// account, so that they find them by its name.
+func (t *txn) addFormer(jid string, id uint64) error {
+	b, err := t.get(formerKey(jid))
+	if err != nil {
+		return err
+	}
+	var ids []uint64
+	if b != nil {
+		if ids, err = parseFormer(b); err != nil {
+			return t.a.v.damaged(err)
+		}
+	}
+	ids = append(ids, id)
+	t.put(formerKey(jid), appendFormer(nil, ids[max(0, len(ids)-maxFormer):]))
+	return nil
+}
+
+func appendFormer(dst []byte, ids []uint64) []byte {
+	dst = append(dst, recordVersion)
+	for _, id := range ids {
+		dst = binary.BigEndian.AppendUint64(dst, id)
+	}
+	return dst
+}
+
+func parseFormer(b []byte) ([]uint64, error) {
+	r := read(b)
+	var ids []uint64
+	for r.err == nil && len(r.b) > 0 {
+		ids = append(ids, r.uint64())
+	}
+	return ids, r.end()
+}
