@@ -141,9 +141,11 @@ export default {
     await zoe.page.getByRole('textbox').last().pressSequentially('I bring b')
     await anna.page.locator('main header', { hasText: 'typing…' }).waitFor()
     await anna.page.locator('main').getByLabel('Read').last().waitFor()
+    await anna.page.mouse.move(800, 150)
     await picture(anna.page, 'conversation')
     await picture(zoe.page, 'conversation-phone')
-    await anna.page.emulateMedia({ colorScheme: 'dark' })
+    await anna.page.emulateMedia({ colorScheme: 'dark', reducedMotion: 'reduce' })
+    await anna.page.waitForTimeout(300) // colours fade
     await picture(anna.page, 'conversation-dark')
   },
 }

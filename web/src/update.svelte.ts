@@ -12,7 +12,7 @@ class Update {
 
   async register(): Promise<void> {
     if (!('serviceWorker' in navigator) || import.meta.env.DEV) return
-    const registration = await navigator.serviceWorker.register('/sw.js', { updateViaCache: 'none' })
+    const registration = await navigator.serviceWorker.register(workerAddress(), { updateViaCache: 'none' })
     const look = (): void => {
       // Without a controller this is the first version, not a newer one.
       if (!registration.waiting || !navigator.serviceWorker.controller) return
@@ -42,6 +42,15 @@ class Update {
     if (this.asked || document.visibilityState === 'hidden') location.reload()
     else this.ready = true
   }
+}
+
+type Policy = { createScriptURL(address: string): string }
+
+/** The page's policy lets code be loaded by name from here only (Trusted Types). */
+function workerAddress(): string {
+  const { trustedTypes } = globalThis as { trustedTypes?: { createPolicy(name: string, rules: Policy): Policy } }
+  const policy = trustedTypes?.createPolicy('bavard-worker', { createScriptURL: () => '/sw.js' })
+  return policy ? policy.createScriptURL('') : '/sw.js'
 }
 
 export const update = new Update()

@@ -75,15 +75,18 @@ export class Conversation {
     const rows = await this.read(PAGE, end)
     const count = this.messages.length
     this.prepended = true
-    this.take([...rows, ...(this.before ? [this.before] : []), ...this.messages], rows.length < PAGE)
+    this.take(rows, rows.length < PAGE)
     return this.messages.length - count
   }
 
+  /** Adds what was read. What is here already stays as it is: it has followed all writes since. */
   private take(rows: Message[], all: boolean): void {
+    const held = [...(this.before ? [this.before] : []), ...this.messages]
+    const byKey = new Map([...rows, ...held].map((m) => [m.key, m]))
+    const inOrder = [...byKey.values()].sort((a, b) => a.pos - b.pos)
     this.exhausted = all
-    if (all) this.before = undefined
-    else [this.before, ...rows] = rows
-    this.messages = rows
+    this.before = all ? undefined : inOrder.shift()
+    this.messages = inOrder
   }
 
   /** The newest so many, before a position if one is given, in order. */

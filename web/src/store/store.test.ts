@@ -243,6 +243,19 @@ describe('a conversation on screen', () => {
     expect(c.messages.map((m) => m.body)).toEqual(['text 1', 'body m1'])
   })
 
+  it('shows each message once, also when it is written while older ones are read', async () => {
+    const c = new Conversation(db, bob)
+    const opening = c.open()
+    c.apply(await send('m1'))
+    await opening
+    c.refill()
+    const settling = acknowledge(db, ['m1'], true, 1)
+    await Promise.all([settling, c.older()])
+    expect(c.messages.map((m) => m.body)).toEqual(['body m1'])
+    c.apply(await settling)
+    expect(c.messages).toMatchObject([{ body: 'body m1', tick: Tick.sent, pos: 1 }])
+  })
+
   it('opens at the first unread, and leaves what is older alone', async () => {
     await takeAll(Array.from({ length: 120 }, (_, i) => said(i + 1)))
     const c = new Conversation(db, bob)
