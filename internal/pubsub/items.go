@@ -28,7 +28,7 @@ func (f *pubsub) items(r *route.Request, e *xmlstream.Element) []route.Effect {
 	if bad != nil {
 		return fail(r, bad)
 	}
-	return []route.Effect{r.Read(func(context.Context) []route.Effect {
+	return f.read(r, func() []route.Effect {
 		if _, bad := f.readable(r, node); bad != nil {
 			return fail(r, bad)
 		}
@@ -40,6 +40,16 @@ func (f *pubsub) items(r *route.Request, e *xmlstream.Element) []route.Effect {
 			return broken(r)
 		}
 		return []route.Effect{route.Send{Out: answer(r, node, q, page)}}
+	})
+}
+
+// read reads for somebody whom no blocklist keeps away.
+func (f *pubsub) read(r *route.Request, do func() []route.Effect) []route.Effect {
+	return []route.Effect{r.Read(func(context.Context) []route.Effect {
+		if barred := r.Barred(f.view); barred != nil {
+			return fail(r, barred)
+		}
+		return do()
 	})}
 }
 
@@ -148,7 +158,7 @@ func answer(r *route.Request, node string, q pages, page state.PubsubPage) route
 // (XEP-0060 §entity-info @1.30.0, §entity-metadata, §entity-discoveritems).
 func (f *pubsub) discover(r *route.Request, base route.Discovery) []route.Effect {
 	node, info := r.Payload.Get("node"), r.Payload.Name.Space == stanza.NSDiscoInfo
-	return []route.Effect{r.Read(func(context.Context) []route.Effect {
+	return f.read(r, func() []route.Effect {
 		if node == "" && info {
 			return f.account(r, base)
 		}
@@ -167,7 +177,7 @@ func (f *pubsub) discover(r *route.Request, base route.Discovery) []route.Effect
 			return r.Result(d.Info(node).Add(form("result", metaData, n.Config)))
 		}
 		return f.listed(r, node)
-	})}
+	})
 }
 
 // account tells contacts what every account is. Who may not know whether there

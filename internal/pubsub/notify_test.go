@@ -36,6 +36,8 @@ func (w *world) PubsubItems(string, string, state.PubsubQuery) (state.PubsubPage
 	return state.PubsubPage{}, state.ErrNotFound
 }
 
+func (w *world) Blocked(string, string) (bool, error) { return false, nil }
+
 func (w *world) RosterItem(account, peer string) (state.RosterItem, error) {
 	for _, i := range w.roster[account] {
 		if i.JID == peer {

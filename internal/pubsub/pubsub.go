@@ -20,6 +20,7 @@ import (
 
 // Reader is what nodes are read from.
 type Reader interface {
+	route.Blocklists
 	PubsubNode(account, node string) (state.PubsubNode, error)
 	PubsubNodes(account string) ([]state.PubsubNode, error)
 	PubsubItems(account, node string, q state.PubsubQuery) (state.PubsubPage, error)
