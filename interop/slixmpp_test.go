@@ -270,6 +270,31 @@ func TestSlixmpp(t *testing.T) {
 		}
 	})
 
+	t.Run("names and pictures", func(t *testing.T) {
+		ann.t = t
+		ann.do("nick", map[string]any{"name": "Annie"})
+		ann.event("nick", "from", "ann@localhost", "value", "Annie")
+		id := ann.do("avatar", map[string]any{"data": "not a picture"}).(string)
+		ann.event("avatar", "from", "ann@localhost", "id", id)
+		// A contact who comes later is told, and can fetch the picture.
+		bob := s.slixmpp(t, "bob@localhost/three")
+		bob.do("available", nil)
+		bob.event("nick", "from", "ann@localhost", "value", "Annie")
+		bob.event("avatar", "from", "ann@localhost", "id", id)
+		if got := bob.do("retrieve_avatar", map[string]any{"jid": "ann@localhost", "id": id}); got != "not a picture" {
+			t.Errorf("picture %q", got)
+		}
+		ann.do("nick", map[string]any{"name": "Ann"})
+		bob.event("nick", "from", "ann@localhost", "value", "Ann")
+		if got := fmt.Sprint(ann.do("nodes", nil)); got != "[http://jabber.org/protocol/nick urn:xmpp:avatar:data urn:xmpp:avatar:metadata]" {
+			t.Errorf("nodes %s", got)
+		}
+		if got := fmt.Sprint(ann.do("configuration", map[string]any{"node": "urn:xmpp:avatar:data"})); !strings.Contains(got, "pubsub#access_model:presence") {
+			t.Errorf("configuration %s", got)
+		}
+		bob.do("disconnect", nil)
+	})
+
 	t.Run("carbons", func(t *testing.T) {
 		second := s.slixmpp(t, "ann@localhost/second")
 		ann.t = t

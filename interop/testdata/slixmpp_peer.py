@@ -49,7 +49,7 @@ class Peer(slixmpp.ClientXMPP):
         self.ca_certs = ca
         self.use_aiodns = False
         self.use_ipv6 = False
-        for name in ("xep_0030", "xep_0184", "xep_0198", "xep_0199", "xep_0280", "xep_0297", "xep_0313", "xep_0333", "xep_0359"):
+        for name in ("xep_0030", "xep_0184", "xep_0198", "xep_0199", "xep_0280", "xep_0297", "xep_0313", "xep_0333", "xep_0359", "xep_0084", "xep_0115", "xep_0163", "xep_0172"):
             self.register_plugin(name)
         self["xep_0198"].window = 1
         self.auto_authorize = True
@@ -72,6 +72,13 @@ class Peer(slixmpp.ClientXMPP):
         self.add_event_handler("stanza_acked", self.acked)
         self.add_event_handler("presence", lambda p: out(event="presence", type=p["type"], **{"from": str(p["from"])}))
         self.add_event_handler("presence_subscribe", lambda p: out(event="subscribe", **{"from": str(p["from"])}))
+
+        self.add_event_handler("user_nick_publish", lambda m: out(event="nick", **self.published(m, "nick", "nick")))
+        self.add_event_handler("avatar_metadata_publish", lambda m: out(event="avatar", **self.published(m, "avatar_metadata", None)))
+
+    def published(self, message, plugin, field):
+        item = message["pubsub_event"]["items"]["item"]
+        return {"from": str(message["from"]), "id": item["id"], "value": str(item[plugin][field]) if field else ""}
 
     def acked(self, stanza):
         if isinstance(stanza, slixmpp.Message):
@@ -130,6 +137,28 @@ class Commands:
 
     async def ping(self, jid):
         return await self.peer["xep_0199"].ping(jid=jid, timeout=20)
+
+    async def nick(self, name):
+        await self.peer["xep_0172"].publish_nick(name, timeout=20)
+
+    async def avatar(self, data):
+        picture = data.encode()
+        await self.peer["xep_0084"].publish_avatar(picture, timeout=20)
+        id = self.peer["xep_0084"].generate_id(picture)
+        await self.peer["xep_0084"].publish_avatar_metadata({"id": id, "type": "image/png", "bytes": len(picture)}, timeout=20)
+        return id
+
+    async def retrieve_avatar(self, jid, id):
+        result = await self.peer["xep_0084"].retrieve_avatar(slixmpp.JID(jid), id, timeout=20)
+        return result["pubsub"]["items"]["item"]["avatar_data"]["value"].decode()
+
+    async def nodes(self):
+        result = await self.peer["xep_0060"].get_nodes(jid=self.peer.boundjid.bare, timeout=20)
+        return sorted(item[1] for item in result["disco_items"]["items"])
+
+    async def configuration(self, node):
+        result = await self.peer["xep_0060"].get_node_config(self.peer.boundjid.bare, node, timeout=20)
+        return result["pubsub_owner"]["configure"]["form"]["values"]
 
     async def cut(self):
         self.peer.abort()
