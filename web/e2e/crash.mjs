@@ -37,6 +37,17 @@ export default {
     }
   },
 
+  async 'the server is restarted in order: the strip says so, and goes'(world) {
+    const [alice, bob] = await world.friends('Alice', 'Bob')
+    await alice.open('Bob')
+    await world.server.stop()
+    await alice.page.getByRole('status').filter({ hasText: /restarting|cannot be reached/ }).waitFor()
+    await alice.write('written meanwhile')
+    await world.server.start()
+    await strip(alice.page).waitFor({ state: 'hidden' })
+    await bob.page.locator('nav a', { hasText: 'written meanwhile' }).waitFor()
+  },
+
   async 'the app is killed while it sends: what it had kept arrives exactly once'(world) {
     const [alice, bob] = await world.friends('Alice', 'Bob')
     for (let round = 0; round < 3; round++) {

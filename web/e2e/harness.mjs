@@ -4,6 +4,7 @@
 // and people who use the app as people do.
 
 import { spawn, execFileSync } from 'node:child_process'
+import { connect, createServer } from 'node:net'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -70,6 +71,12 @@ export class Server {
     await this.gone
   }
 
+  /** Stops it as an operator would. */
+  async stop() {
+    this.#process.kill('SIGTERM')
+    await this.gone
+  }
+
   async close() {
     this.#process.kill('SIGTERM')
     await this.gone
@@ -92,13 +99,60 @@ export class Server {
   }
 }
 
+/** A network between browsers and the server that can be cut, or go silent. */
+export class Network {
+  #pairs = new Set()
+
+  static async to(server) {
+    const network = new Network()
+    const [host, port] = server.addresses.http.split(':')
+    network.listener = createServer((near) => {
+      const far = connect(Number(port), host)
+      const pair = { near, far }
+      network.#pairs.add(pair)
+      near.pipe(far).pipe(near)
+      for (const socket of [near, far]) {
+        socket.on('error', () => undefined)
+        socket.on('close', () => {
+          near.destroy()
+          far.destroy()
+          network.#pairs.delete(pair)
+        })
+      }
+    })
+    await new Promise((done) => network.listener.listen(0, '127.0.0.1', done))
+    network.origin = `http://localhost:${network.listener.address().port}`
+    return network
+  }
+
+  /** Breaks every connection; new ones work. */
+  cut() {
+    for (const { near } of this.#pairs) near.destroy()
+  }
+
+  /** Every connection stays open but carries nothing any more; new ones work. */
+  silence() {
+    for (const { near, far } of this.#pairs) {
+      near.unpipe(far)
+      far.unpipe(near)
+      near.resume()
+      far.resume()
+    }
+  }
+
+  close() {
+    this.listener.close()
+    this.cut()
+  }
+}
+
 /** A browser profile of somebody; its pages are tabs. */
 export class Person {
   #context
   errors = []
 
-  constructor(server, name, context) {
-    this.server = server
+  constructor(origin, name, context) {
+    this.origin = origin
     this.name = name
     this.#context = context
   }
@@ -114,7 +168,7 @@ export class Person {
       const known = /net::ERR_|WebSocket connection|Failed to load resource/.test(m.text())
       if (m.type() === 'error' && !known) this.errors.push(`${this.name}: ${m.text()}`)
     })
-    if (path) await page.goto(this.server.origin + path)
+    if (path) await page.goto(this.origin + path)
     return page
   }
 
@@ -157,7 +211,7 @@ export class World {
 
   async person(name, options = {}) {
     const context = await this.browser.newContext({ viewport: { width: 1180, height: 760 }, locale: 'en-GB', ...options })
-    const person = new Person(this.server, name, context)
+    const person = new Person(this.origin ?? this.server.origin, name, context)
     this.people.push(person)
     return person
   }

@@ -44,7 +44,7 @@ const TICK_MS = 2_500
 const DEAD_MS = 10_000
 const DEAD_UNWATCHED_MS = 30_000
 /** Silent for so long, it is asked. */
-const SILENT_MS = 30_000
+const SILENT_MS = 20_000
 const SILENT_UNWATCHED_MS = 60_000
 /** A connection that held so long was a good one: the next failure starts afresh. */
 const GOOD_MS = 10_000
