@@ -151,7 +151,13 @@ func TestFencing(t *testing.T) {
 		if err := r.wait(1)[0].err; !errors.Is(err, ErrFenced) {
 			t.Errorf("settled with %v", err)
 		}
-		if err := j.Submit(testContext(t), []byte("later"), nil); !errors.Is(err, ErrFenced) {
+		// Those behind it are refused as well, when they are taken or settled.
+		later := make(chan error, 1)
+		err := j.Submit(testContext(t), []byte("later"), func(_ uint64, _ uint32, err error) { later <- err })
+		if err == nil {
+			err = <-later
+		}
+		if !errors.Is(err, ErrFenced) {
 			t.Errorf("submit: %v", err)
 		}
 		read(t, tail(t, j, 0), 1)

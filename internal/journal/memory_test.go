@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -158,20 +157,11 @@ func TestCrashLosesTheEnd(t *testing.T) {
 
 // TestRandomFaults: whatever happens to attempts, what is settled is in the log
 // once, where it was settled; what is fenced is not; nothing is there twice; and
-// each writer's commands are in their order. With one writer, whose attempts
-// nobody else's can meet at the same instant, the same plan does the same again.
+// each writer's commands are in their order.
 func TestRandomFaults(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		plan := drawPlan(rt)
-		var first, second []named
-		synctest.Test(t, func(t *testing.T) { first = simulate(t, rt, plan) })
-		if !plan.alone {
-			return
-		}
-		synctest.Test(t, func(t *testing.T) { second = simulate(t, rt, plan) })
-		if !reflect.DeepEqual(first, second) {
-			rt.Fatalf("not deterministic:\n%v\n%v", first, second)
-		}
+		synctest.Test(t, func(t *testing.T) { simulate(t, rt, plan) })
 	})
 }
 

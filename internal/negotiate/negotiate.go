@@ -27,8 +27,7 @@ import (
 
 // Bounds of a negotiation.
 const (
-	// timeout bounds authentication and then, anew, what follows it: on a slow
-	// network each is several round trips.
+	// timeout is the default of Deps.Timeout.
 	timeout = 10 * time.Second
 	// signupTimeout applies once a valid invite was shown: a person may be
 	// typing.
@@ -60,6 +59,9 @@ type Deps struct {
 	// Limits on what an authenticated client sends; xmlstream.AfterAuth when
 	// zero.
 	Limits xmlstream.Limits
+	// Timeout bounds authentication and then, anew, what follows it: on a slow
+	// network each is several round trips. 10 s when zero.
+	Timeout time.Duration
 	// Log, slog.Default when nil.
 	Log *slog.Logger
 }
@@ -101,7 +103,10 @@ func Run(ctx context.Context, s *listen.Stream, deps Deps) (Login, error) {
 	if n.log == nil {
 		n.log = slog.Default()
 	}
-	n.until(timeout)
+	if n.deps.Timeout <= 0 {
+		n.deps.Timeout = timeout
+	}
+	n.until(n.deps.Timeout)
 	login, err := n.run(ctx)
 	if err != nil {
 		s.Close(listen.StreamError(err))
@@ -142,7 +147,7 @@ func (n *negotiation) run(ctx context.Context) (Login, error) {
 	}
 	n.stream.Authenticated()
 	n.begun = time.Now()
-	n.until(timeout)
+	n.until(n.deps.Timeout)
 	n.stream.SetLimits(n.deps.Limits)
 	n.stream.Restart()
 	bare, err := jid.ParseBare(acc.JID)

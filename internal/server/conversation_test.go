@@ -54,6 +54,7 @@ func TestConversations(t *testing.T) {
 		t.Run(mode.name, func(t *testing.T) {
 			for _, file := range files {
 				t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+					t.Parallel() // each waits for its own server's election most of the time
 					play(t, file, mode.ws, mode.resume)
 				})
 			}

@@ -46,7 +46,7 @@ func (s *server) serve(ctx context.Context, st *listen.Stream) {
 	log := s.log.With("conn", st.ID())
 	login, err := negotiate.Run(ctx, st, negotiate.Deps{
 		Domain: s.cfg.Domain, Accounts: s.accounts, TLS: s.certs.TLS(), AllowPlaintext: s.cfg.InsecureLoopback,
-		Features: s.table.StreamFeatures, Current: s.cell.Current, Limits: limits, Log: log,
+		Features: s.table.StreamFeatures, Current: s.cell.Current, Limits: limits, Log: log, Timeout: s.cfg.Limits.LoginTime.Std(),
 		Resume: func(_ context.Context, acc state.Account, previd string, h uint32) negotiate.Resumption {
 			bare, err := jid.Parse(acc.JID)
 			if err != nil {

@@ -4,12 +4,22 @@ package server
 
 import (
 	"context"
+	"flag"
 	"log/slog"
+	"os"
 	"testing"
 
 	"bavard/internal/admin"
 	"bavard/internal/config"
 )
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // testServer is a real server of its own data directory on free ports.
 type testServer struct {

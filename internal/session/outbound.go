@@ -24,7 +24,6 @@ type outbound struct {
 	writing bool
 	ended   bool
 	done    chan struct{} // closed when the writer of the last words has ended
-	last    *stanza.StreamError
 
 	ackDue bool // an <a/> is to be written
 
