@@ -221,6 +221,24 @@ func TestUnsavedCursorIsSavedInTime(t *testing.T) {
 	})
 }
 
+// What one device has got and acked is not handed to the next one as waiting.
+func TestAckedByAnotherDevice(t *testing.T) {
+	run(t, func(x *fixture) {
+		p, r := x.connect("bob@localhost/one")
+		x.hub.Available(r, 0, presence("bob@localhost/one"))
+		x.say("alice@localhost/a", "bob@localhost", "0")
+		synctest.Wait()
+		_, newest := p.bodies()
+		x.hub.Acked(r, newest)
+		two, r2 := x.connect("bob@localhost/two")
+		x.hub.Available(r2, 0, presence("bob@localhost/two"))
+		synctest.Wait()
+		if got, _ := two.bodies(); len(got) != 0 {
+			t.Errorf("the second device was handed %q", got)
+		}
+	})
+}
+
 // RFC 6121 §8.5: full JID, bare JID, negative priority, and who gets carbons.
 func TestWhoGetsAMessage(t *testing.T) {
 	for _, tc := range []struct {

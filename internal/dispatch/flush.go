@@ -74,6 +74,12 @@ func (h *Hub) flush(s *shard, r *Resource, account string) {
 			h.failed(r, err)
 			return
 		}
+		// What another device has acked may not be saved yet.
+		s.mu.Lock()
+		if a := s.accounts[account]; a != nil && from.Before(a.acked) {
+			from = a.acked
+		}
+		s.mu.Unlock()
 	}
 	floor := h.o.View.Applied()
 	q := state.Query{Account: account, Since: from, OnlyIncoming: true, Max: flushPage}
