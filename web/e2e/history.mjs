@@ -64,8 +64,7 @@ export default {
     for (let i = 0; i < 30; i++) {
       const before = await places(alice.page)
       await alice.page.mouse.wheel(0, -150)
-      await alice.page.waitForTimeout(60)
-      const after = await places(alice.page)
+      const after = await settled(alice.page, before)
       const moves = [...before.keys()].filter((k) => after.has(k)).map((k) => after.get(k) - before.get(k))
       if (moves.length > 0) worst = Math.max(worst, Math.abs(Math.max(...moves) - 150), Math.abs(Math.min(...moves) - 150))
     }
@@ -73,6 +72,20 @@ export default {
     check(worst <= 4, `the text jumped by ${worst} px`)
     void bob
   },
+}
+
+/** Where the bubbles are once scrolling has begun and ended. */
+const settled = async (page, before) => {
+  const key = (m) => JSON.stringify([...m])
+  let last = key(before)
+  let moved = false
+  return until('the scrolling to end', async () => {
+    const now = await places(page)
+    const same = key(now) === last
+    last = key(now)
+    moved ||= !same
+    return moved && same ? now : undefined
+  })
 }
 
 const places = async (page) =>
