@@ -23,6 +23,10 @@ type Config struct {
 	// nothing but loopback listeners.
 	InsecureLoopback bool `toml:"insecure_loopback"`
 
+	// Admins are the addresses that manage accounts from their client;
+	// normalised by Validate.
+	Admins []string `toml:"admins"`
+
 	Listen  Listen  `toml:"listen"`
 	TLS     TLS     `toml:"tls"`
 	Limits  Limits  `toml:"limits"`
@@ -77,6 +81,7 @@ func Default() Config {
 	return Config{
 		Domain: "localhost",
 		Data:   "data",
+		Admins: []string{},
 		Listen: Listen{
 			C2S:    "127.0.0.1:5222",
 			C2STLS: "127.0.0.1:5223",

@@ -34,6 +34,7 @@ func (c *Config) Validate() error {
 		v.add("data", "is empty", "name the directory in which everything is kept")
 	}
 	v.publicURL(c.PublicURL)
+	v.admins(c)
 	v.listen(c)
 	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
 		v.add("tls.certificate", "goes with tls.key", "set both files, or neither for a certificate made by bavard")
@@ -76,6 +77,17 @@ func (v *validator) domain(domain string) string {
 		return domain
 	}
 	return j.Domain()
+}
+
+func (v *validator) admins(c *Config) {
+	for i, a := range c.Admins {
+		j, err := jid.ParseBare(a)
+		if err != nil || j.Local() == "" || j.Domain() != c.Domain {
+			v.add("admins", fmt.Sprintf("%q is no account of this server", a), "write it like alice@"+c.Domain)
+			continue
+		}
+		c.Admins[i] = j.String()
+	}
 }
 
 func (v *validator) publicURL(s string) {

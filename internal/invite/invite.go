@@ -47,30 +47,17 @@ func Feature(domain string, accounts Accounts, link func(token string) string) r
 	return route.Feature{
 		Name: "invite",
 		Entries: []route.Entry{
-			set(stanza.NSCommands, "command", route.ToServer, f.command),
 			set(stanza.NSRegister, "query", route.ToServer|route.ToSelf, f.password),
 		},
-		Domain: []string{stanza.NSCommands, stanza.NSRegister},
-		Items:  map[string][]route.Item{stanza.NSCommands: {{JID: domain, Node: node, Name: "Invite a person"}}},
-		Nodes: map[string]route.Discovery{
-			node: {
-				Identities: []route.Identity{{Category: "automation", Type: "command-node", Name: "Invite a person"}},
-				Features:   []string{stanza.NSCommands, stanza.NSData},
-			},
-			stanza.NSCommands: {Identities: []route.Identity{{Category: "automation", Type: "command-list", Name: "Commands"}}},
-		},
+		Domain:   []string{stanza.NSRegister},
+		Commands: []route.Command{{Node: node, Name: "Invite a person", Execute: f.command}},
 	}
 }
 
 // command executes an ad-hoc command in one step (XEP-0050 §execute @1.3.0).
 func (f *feature) command(r *route.Request) []route.Effect {
-	if r.Payload.Get("node") != node {
-		return r.Err(stanza.Cancel, stanza.ItemNotFound, "no such command")
-	}
 	switch r.Payload.Get("action") {
 	case "", "execute":
-	case "cancel":
-		return r.Result(xmlstream.New(stanza.NSCommands, "command", "node", node, "status", "canceled"))
 	default:
 		return r.Err(stanza.Modify, stanza.BadRequest, "this command has one step: execute")
 	}

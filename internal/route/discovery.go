@@ -43,6 +43,9 @@ func (t *Table) info(r *Request) []Effect {
 	if node != "" && !(r.Target == ToServer && node == capsNode+"#"+t.verification()) {
 		var known bool
 		if d, known = t.node(node); !known {
+			d, known = t.commandInfo(r, node)
+		}
+		if !known {
 			return r.Err(stanza.Cancel, stanza.ItemNotFound, "no such node")
 		}
 	}
@@ -93,6 +96,9 @@ func (t *Table) items(r *Request) []Effect {
 		for _, i := range f.Items[node] {
 			q.Add(xmlstream.New(stanza.NSDiscoItems, "item", "jid", i.JID, "node", i.Node, "name", i.Name))
 		}
+	}
+	if node == stanza.NSCommands {
+		t.addCommands(r, q)
 	}
 	return r.Result(q)
 }

@@ -93,7 +93,9 @@ type Feature struct {
 	AccountIdentity []Identity
 	// Stream feature elements advertised after authentication.
 	Stream []*xmlstream.Element
-	// Items and Info by node of the domain (XEP-0030), for ad-hoc commands.
+	// Commands that the domain executes (XEP-0050).
+	Commands []Command
+	// Items and Info by node of the domain (XEP-0030).
 	Items map[string][]Item
 	Nodes map[string]Discovery
 	// AccountNodes answers service discovery about nodes of accounts, the items
@@ -122,6 +124,9 @@ type Table struct {
 func NewTable(domain string, features ...Feature) (*Table, error) {
 	t := &Table{domain: domain, handlers: map[Key][]Entry{}, features: features}
 	features = append(features, t.discovery())
+	if f, some := t.adhoc(); some {
+		features = append(features, f)
+	}
 	t.features = features
 	for _, f := range features {
 		for _, e := range f.Entries {

@@ -15,6 +15,7 @@ import (
 
 	"bavard/internal/account"
 	"bavard/internal/admin"
+	"bavard/internal/administration"
 	"bavard/internal/archive"
 	"bavard/internal/blocking"
 	"bavard/internal/cert"
@@ -168,6 +169,10 @@ func (s *server) build() error {
 		pubsub.Feature(s.cell, rand.Text),
 		vcard.Feature(s.cell),
 		lastactivity.Feature(s.cell, s.hub, time.Now),
+		administration.Feature(administration.Options{
+			Admins: s.cfg.Admins, Accounts: s.accounts, List: s.cell.Accounts, Online: s.hub.Online,
+			Count: func() int { return int(s.cell.Stats().Accounts) },
+		}),
 		invite.Feature(s.cfg.Domain, inviter{s.accounts}, func(token string) string {
 			if base := s.base(); base != "" {
 				return base + "/i/" + token

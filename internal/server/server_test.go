@@ -36,6 +36,7 @@ func startServer(t *testing.T) *testServer {
 	cfg := config.Default()
 	cfg.Data = t.TempDir()
 	cfg.InsecureLoopback = true
+	cfg.Admins = []string{"chief@localhost"}
 	cfg.Listen = config.Listen{C2S: "127.0.0.1:0", HTTP: "127.0.0.1:0"}
 	s := &testServer{t: t, cfg: cfg, made: map[string]bool{}}
 	s.start()
