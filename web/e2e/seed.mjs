@@ -38,6 +38,7 @@ export function chatOf(peer, name, lines, more = {}) {
     id: `${peer}-${i}`,
     archiveId: `${peer}-a${i}`,
     names: [`${peer} ${peer}-${i}`],
+    rev: 1,
     ...(tick === -1 && { error: { condition: 'service-unavailable', text: '' } }),
   }))
   const last = messages.at(-1)
@@ -60,6 +61,7 @@ export function chatOf(peer, name, lines, more = {}) {
     peerRead: 0,
     last: last && { key: 0, pos: last.pos, out: last.out, tick: last.tick, body: last.body.slice(0, 200) },
     time: last?.time ?? 0,
+    rev: 1,
     ...more,
   }
   return { chat, messages }

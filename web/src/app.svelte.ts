@@ -15,6 +15,9 @@ import { clean } from './wire/xml'
 /** Longer bodies do not fit into a stanza (256 KiB) with certainty. */
 export const MAX_BODY_BYTES = 64 * 1024
 
+/** When its files could not be had, the engine is fetched again after so long. */
+const ENGINE_AGAIN_MS = 3_000
+
 const NO_SOFT: Soft = { link: { kind: 'idle' }, lastContact: 0, online: [], typing: [] }
 
 /**
@@ -225,7 +228,7 @@ export class App {
         if (c.time === 0) c.time = Date.now()
       })
       this.changed(change)
-      this.poke()
+      void this.tabs?.call('announce').catch(() => undefined) // else with the next session
     }
   }
 
@@ -283,9 +286,16 @@ export class App {
 
   private async lead(account: Account): Promise<void> {
     const starting = (this.starting = this.startEngine(account))
-    const engine = await starting
-    if (this.starting === starting) this.engine = engine
-    else engine.stop() // led no longer before it had begun
+    try {
+      const engine = await starting
+      if (this.starting === starting) this.engine = engine
+      else engine.stop() // led no longer before it had begun
+    } catch (e) {
+      console.error('engine:', e) // its files could not be fetched
+      setTimeout(() => {
+        if (this.starting === starting) void this.lead(account)
+      }, ENGINE_AGAIN_MS)
+    }
   }
 
   private lost(): void {
@@ -331,6 +341,8 @@ export class App {
         return engine.history(peer)
       case 'accept':
         return engine.accept(peer)
+      case 'announce':
+        return engine.announce()
       case 'chatState':
         return engine.chatState(peer, args[1] as ChatState)
       case 'retry':
@@ -364,7 +376,8 @@ export class App {
   }
 
   private show(change: Change): void {
-    for (const c of change.chats) this.chats.set(c.peer, c)
+    // Tabs hear of each other's writes late: what is newer stays.
+    for (const c of change.chats) if (!((this.chats.get(c.peer)?.rev ?? 0) > c.rev)) this.chats.set(c.peer, c)
     for (const conversation of this.open) conversation.apply(change)
   }
 }

@@ -89,10 +89,14 @@ export class Engine {
     return { link: this.link.state, lastContact: this.link.lastContact, online: online(), typing: typing() }
   }
 
-  /** There is something new in the outbox, or a new person to tell the server about. */
+  /** There is something new in the outbox. */
   poke(): void {
     this.outbox.pump()
-    if (this.link.live) void this.people.announceWanted(this.link.live)
+  }
+
+  /** There is a new person to tell the server about. */
+  async announce(): Promise<void> {
+    await this.people.announceWanted(this.need())
   }
 
   nudge(): void {

@@ -64,6 +64,7 @@ export class Conversation {
     for (const key of change.removed) byKey.delete(key)
     for (const m of mine) {
       if (m.key === this.before?.key) this.before = m
+      else if ((byKey.get(m.key)?.rev ?? 0) > m.rev) continue // tabs hear of each other's writes late
       else if (byKey.has(m.key) || m.pos >= oldest) byKey.set(m.key, m)
     }
     this.prepended = false

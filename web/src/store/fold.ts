@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Incoming } from '../wire/message'
-import { named, newChat, PENDING, Tick, type Change, type Chat, type Message, type WriteTx } from './schema'
+import { named, newChat, PENDING, putChat, Tick, type Change, type Chat, type Message, type WriteTx } from './schema'
 
 /**
  * Folds what came in into the store, within one transaction: each message at
@@ -107,9 +107,12 @@ export class Fold {
   async flush(): Promise<Change> {
     const { tx } = this
     const messages = [...this.changed]
-    for (const m of messages) void tx.objectStore('messages').put(m)
+    for (const m of messages) {
+      m.rev += 1
+      void tx.objectStore('messages').put(m)
+    }
     const chats = [...this.touched].map((peer) => this.chats.get(peer)!)
-    for (const c of chats) void tx.objectStore('chats').put(c)
+    for (const c of chats) putChat(tx, c)
     for (const [name, tick] of this.loose) void tx.objectStore('loose').put({ name, tick })
     await tx.done
     return { messages, removed: [], chats }
@@ -154,6 +157,7 @@ export class Fold {
       originId: m.originId,
       ...(m.archiveId !== undefined && { archiveId: m.archiveId }),
       names: [...names],
+      rev: 0,
     }
   }
 

@@ -39,6 +39,8 @@ export interface Message {
   error?: { condition: string; text: string } | undefined
   /** What it can be found by (see `named`); for the index. */
   names: string[]
+  /** Counts its writes. */
+  rev: number
 }
 
 export const PENDING = 2 ** 50
@@ -74,6 +76,8 @@ export interface Chat {
   last: { key: number; pos: number; out: boolean; tick: Tick; body: string } | undefined
   /** When something last happened; 0 for never. */
   time: number
+  /** Counts its writes. */
+  rev: number
 }
 
 /** One stanza that must arrive, kept as the octets that are sent each time. */
@@ -189,7 +193,14 @@ export function newChat(peer: string, complete: boolean): Chat {
     peerRead: -Infinity,
     last: undefined,
     time: 0,
+    rev: 0,
   }
+}
+
+/** Keeps a conversation's record; every write of one goes through here. */
+export function putChat(tx: WriteTx, chat: Chat): void {
+  chat.rev += 1
+  void tx.objectStore('chats').put(chat)
 }
 
 /** What a write changed, for all tabs to show. */

@@ -256,6 +256,16 @@ describe('a conversation on screen', () => {
     expect(c.messages).toMatchObject([{ body: 'body m1', tick: Tick.sent, pos: 1 }])
   })
 
+  it('does not go back when an older write is heard of late', async () => {
+    const c = new Conversation(db, bob)
+    await c.open()
+    const written = structuredClone(await send('m1'))
+    c.apply(written)
+    c.apply(await acknowledge(db, ['m1'], true, 1))
+    c.apply(written)
+    expect(c.messages).toMatchObject([{ tick: Tick.sent }])
+  })
+
   it('opens at the first unread, and leaves what is older alone', async () => {
     await takeAll(Array.from({ length: 120 }, (_, i) => said(i + 1)))
     const c = new Conversation(db, bob)

@@ -3,7 +3,7 @@
 import type { Contact } from '../wire/contacts'
 import type { Incoming } from '../wire/message'
 import { Fold, preview } from './fold'
-import { newChat, PENDING, Tick, type Change, type Chat, type Db, type Message, type Sync, type WriteTx } from './schema'
+import { named, newChat, PENDING, putChat, Tick, type Change, type Chat, type Db, type Message, type Sync, type WriteTx } from './schema'
 
 /**
  * Every write to the store: each function is one transaction, so that tabs
@@ -54,7 +54,8 @@ async function enqueue(tx: WriteTx, peer: string, body: string, frame: Frame, no
     tick: Tick.waiting,
     id: frame.id,
     originId: frame.id,
-    names: [`${peer} ${frame.id}`],
+    names: [named(peer, frame.id)],
+    rev: 1,
   }
   const key = await tx.objectStore('messages').add(fields as Message)
   const message: Message = { ...fields, key }
@@ -62,7 +63,7 @@ async function enqueue(tx: WriteTx, peer: string, body: string, frame: Frame, no
   chat.time = Math.max(chat.time, now)
   chat.unread = 0
   chat.readPos = chat.tail
-  void chats.put(chat)
+  putChat(tx, chat)
   void tx.objectStore('outbox').add({ ...frame, peer, message: key } as never)
   await tx.done
   return { messages: [message], removed: [], chats: [chat] }
@@ -183,7 +184,7 @@ export async function discard(db: Db, key: number): Promise<Change> {
     const range = IDBKeyRange.bound([message.peer, -Infinity], [message.peer, Infinity])
     const newest = await messages.index('pos').openCursor(range, 'prev')
     chat.last = newest ? preview(newest.value) : undefined
-    void tx.objectStore('chats').put(chat)
+    putChat(tx, chat)
   }
   await tx.done
   return { messages: [], removed: [key], chats: chat ? [chat] : [] }
@@ -204,7 +205,7 @@ export async function markRead(db: Db, peer: string, displayed: FrameFor): Promi
     chat.marked = id
     void tx.objectStore('outbox').add({ ...displayed(peer, id), peer } as never)
   }
-  void tx.objectStore('chats').put(chat)
+  putChat(tx, chat)
   await tx.done
   return { messages: [], removed: [], chats: [chat], queued: tell }
 }
@@ -214,7 +215,7 @@ export async function editChat(db: Db, peer: string, edit: (chat: Chat) => void,
   const tx = begin(db)
   const chat = (await tx.objectStore('chats').get(peer)) ?? newChat(peer, complete)
   edit(chat)
-  void tx.objectStore('chats').put(chat)
+  putChat(tx, chat)
   await tx.done
   return { messages: [], removed: [], chats: [chat] }
 }
@@ -235,7 +236,7 @@ export async function takeContacts(db: Db, contacts: Contact[], complete: boolea
     applyContact(chat, contact)
     changed.push(chat)
   }
-  for (const chat of changed) void store.put(chat)
+  for (const chat of changed) putChat(tx, chat)
   await tx.done
   return { messages: [], removed: [], chats: changed }
 }

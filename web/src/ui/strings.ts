@@ -38,8 +38,6 @@ export const t = {
   contacts: 'Contacts',
   yourLink: 'Your link',
   yourLinkHint: 'Whoever has an account here and opens it can write to you.',
-  copyLink: 'Copy link',
-  shareLink: 'Share',
 
   messagesWith: (name: string) => `Messages with ${name}`,
   message: 'Message',
@@ -132,7 +130,6 @@ export const t = {
   login: {
     title: 'Welcome to bavard',
     lead: 'New here? Open the invite link that somebody sent you: it is all you need.',
-    have: 'With an account',
     address: 'Address',
     password: 'Password',
     enter: 'Log in',
