@@ -61,31 +61,37 @@ export default {
     await until('something to scroll', async () => (await shown(alice.page)).length > 10)
     // A step at a time: each line that stays on screen moves by what was scrolled, no more.
     let worst = 0
-    for (let i = 0; i < 30; i++) {
+    let steps = 0
+    for (let i = 0; i < 60 && steps < 30; i++) {
       const before = await places(alice.page)
       await alice.page.mouse.wheel(0, -150)
       const after = await settled(alice.page, before)
+      if (!after) continue // older messages were just being fetched: there was nowhere to scroll to yet
+      steps++
       const moves = [...before.keys()].filter((k) => after.has(k)).map((k) => after.get(k) - before.get(k))
       if (moves.length > 0) worst = Math.max(worst, Math.abs(Math.max(...moves) - 150), Math.abs(Math.min(...moves) - 150))
     }
     console.log(`      largest jump while paging: ${worst.toFixed(1)} px`)
+    check(steps >= 20, `only ${steps} steps could be scrolled`)
     check(worst <= 4, `the text jumped by ${worst} px`)
     void bob
   },
 }
 
-/** Where the bubbles are once scrolling has begun and ended. */
+/** Where the bubbles are once scrolling has begun and ended; undefined when it does not begin within half a second. */
 const settled = async (page, before) => {
   const key = (m) => JSON.stringify([...m])
   let last = key(before)
   let moved = false
+  const end = Date.now() + 500
   return until('the scrolling to end', async () => {
+    if (!moved && Date.now() > end) return 'nowhere'
     const now = await places(page)
     const same = key(now) === last
     last = key(now)
     moved ||= !same
     return moved && same ? now : undefined
-  })
+  }).then((places) => (places === 'nowhere' ? undefined : places))
 }
 
 const places = async (page) =>
