@@ -28,6 +28,8 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	}
 	conn.Close()
 	return &Client{&http.Client{Transport: &http.Transport{
+		// A failed import leaves its connection in no state to be used again.
+		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, path) },
 	}}}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -19,6 +20,9 @@ import (
 const maxBody = 64 << 10
 
 const ndjsonType = "application/x-ndjson"
+
+// drainTime bounds how long the rest of a failed import is read for.
+const drainTime = 5 * time.Second
 
 // importMessage is one line of the answer to an import.
 type importMessage struct {
@@ -114,6 +118,12 @@ func (h *handler) importUsers(w http.ResponseWriter, r *http.Request) {
 	}
 	h.log.Info("users imported", "added", done.Added, "existing", done.Existing, "bad", done.Bad, "err", err)
 	send(last)
+	if err != nil {
+		// Closing while the client still sends could cost it the answer, so the
+		// rest is read until it has the answer and hangs up.
+		_ = control.SetReadDeadline(time.Now().Add(drainTime))
+		_, _ = io.Copy(io.Discard, r.Body)
+	}
 }
 
 func decode(w http.ResponseWriter, r *http.Request, v any) bool {
