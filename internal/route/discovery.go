@@ -92,10 +92,16 @@ func (t *Table) items(r *Request) []Effect {
 	}
 	node := r.Payload.Get("node")
 	q := xmlstream.New(stanza.NSDiscoItems, "query", "node", node)
+	known := node == "" || node == stanza.NSCommands
 	for _, f := range t.features {
-		for _, i := range f.Items[node] {
+		items, has := f.Items[node]
+		known = known || has
+		for _, i := range items {
 			q.Add(xmlstream.New(stanza.NSDiscoItems, "item", "jid", i.JID, "node", i.Node, "name", i.Name))
 		}
+	}
+	if !known { // XEP-0030 §errors @2.5.0
+		return r.Err(stanza.Cancel, stanza.ItemNotFound, "no such node")
 	}
 	if node == stanza.NSCommands {
 		t.addCommands(r, q)

@@ -41,7 +41,8 @@ var update = flag.Bool("update", false, "rewrite what the server says in testdat
 //	restart                  the server is stopped and started again
 //
 // Words in braces stand for what the server makes up: {1}, {2} … for ids in
-// the order they are met, {time}, {ver} and {n} for seconds. -update rewrites the S: lines.
+// the order they are met, {time}, {n} for seconds, and {ver} for the version of
+// a roster (what the client sends is the last one met). -update rewrites the S: lines.
 func TestConversations(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -284,6 +285,7 @@ func (c *conversation) maskIDs(e *xmlstream.Element) {
 	case e.Is(stanza.NSRSM, "first"), e.Is(stanza.NSRSM, "last"):
 		e.Children = []xmlstream.Node{{Text: c.name(e.Text())}}
 	case e.Is(stanza.NSRoster, "query") && e.Get("ver") != "":
+		c.values["{ver}"] = e.Get("ver")
 		e.Set("ver", "{ver}")
 	case e.Is(stanza.NSLast, "query") && e.Get("seconds") != "":
 		e.Set("seconds", "{n}")

@@ -125,6 +125,7 @@ type device struct {
 	managed  bool   // it enabled stream management through login
 	previd   string // to resume with
 	received atomic.Uint32
+	features *xmlstream.Element // of the stream, after login
 }
 
 const password = "correct horse battery"
@@ -144,7 +145,7 @@ func (d *device) login() {
 	if got := d.must(); got.Name.Local != "success" {
 		d.t.Fatalf("%s: login answered %s", d.user, text(got))
 	}
-	if _, err = d.pipe.open("localhost"); err != nil {
+	if d.features, err = d.pipe.open("localhost"); err != nil {
 		d.t.Fatalf("%s: open after login: %v", d.user, err)
 	}
 }
