@@ -90,6 +90,12 @@ const password = "correct horse"
 
 func startServer(t *testing.T) *server {
 	t.Helper()
+	return startServerWith(t, "")
+}
+
+// startServerWith starts a server with some configuration of its own.
+func startServerWith(t *testing.T, configuration string) *server {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("real clients take their time: not with -short")
 	}
@@ -97,13 +103,17 @@ func startServer(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := filepath.Join(t.TempDir(), "data")
+	dir := t.TempDir()
+	data, file := filepath.Join(dir, "data"), filepath.Join(dir, "bavard.toml")
+	if err := os.WriteFile(file, []byte(configuration), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	ctx := testContext(t)
 	if err := node.Import(ctx, bin, data, []node.User{{Local: "ann", Password: password}, {Local: "bob", Password: password}, {Local: "eve", Password: password}}); err != nil {
 		t.Fatal(err)
 	}
 	tail := &node.Tail{}
-	n, err := node.Start(node.Options{Binary: bin, Data: data, Plain: true, Log: tail})
+	n, err := node.Start(node.Options{Binary: bin, Data: data, Plain: true, Log: tail, Args: []string{"--config", file}})
 	if err != nil {
 		t.Fatal(err)
 	}

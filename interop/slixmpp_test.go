@@ -3,187 +3,26 @@
 package interop
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
-	"io"
-	"os/exec"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 
 	"bavard/drill/client"
-	"bavard/drill/node"
 )
 
-const python = "/usr/bin/python3" // Debian's, which has its python3-slixmpp
-
-// script is a slixmpp client that the test drives.
-type script struct {
-	t      *testing.T
-	stdin  io.WriteCloser
-	log    node.Tail
-	number int
-
-	mu     sync.Mutex
-	lines  []map[string]any // not yet consumed
-	change chan struct{}    // closed and replaced when lines grows or the process ends
-	ended  bool
-}
-
-func startScript(t *testing.T) *script {
-	t.Helper()
-	cmd := exec.Command(python, "testdata/slixmpp_peer.py")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &script{t: t, stdin: stdin, change: make(chan struct{})}
-	cmd.Stderr = &p.log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		p.read(stdout)
-	}()
-	t.Cleanup(func() {
-		stdin.Close()
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it has ended otherwise
-		<-done
-		_ = cmd.Wait() // killed
-		if t.Failed() {
-			t.Logf("slixmpp:\n%s", &p.log)
-		}
-	})
-	return p
-}
-
-func (p *script) read(stdout io.Reader) {
-	lines := bufio.NewScanner(stdout)
-	lines.Buffer(nil, 1<<20)
-	add := func(line map[string]any) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if line == nil {
-			p.ended = true
-		} else {
-			p.lines = append(p.lines, line)
-		}
-		close(p.change)
-		p.change = make(chan struct{})
-	}
-	for lines.Scan() {
-		var line map[string]any
-		if json.Unmarshal(lines.Bytes(), &line) == nil {
-			add(line)
-		}
-	}
-	add(nil)
-}
-
-// take waits for the first line that matches and consumes it.
-func (p *script) take(what string, match func(map[string]any) bool) map[string]any {
-	p.t.Helper()
-	ctx := testContext(p.t)
-	for {
-		p.mu.Lock()
-		i := slices.IndexFunc(p.lines, match)
-		if i >= 0 {
-			line := p.lines[i]
-			p.lines = slices.Delete(p.lines, i, i+1)
-			p.mu.Unlock()
-			return line
-		}
-		change, ended, pending := p.change, p.ended, fmt.Sprint(p.lines)
-		p.mu.Unlock()
-		if ended {
-			p.t.Fatalf("slixmpp ended, waiting for %s", what)
-		}
-		select {
-		case <-change:
-		case <-ctx.Done():
-			p.t.Fatalf("slixmpp does not tell %s, but %s", what, pending)
-		}
-	}
-}
-
-// event waits for an event; pairs are keys and values that it must have.
-func (p *script) event(name string, pairs ...string) map[string]any {
-	p.t.Helper()
-	return p.take(fmt.Sprint("event ", name, pairs), func(line map[string]any) bool {
-		if line["event"] != name {
-			return false
-		}
-		for i := 0; i < len(pairs); i += 2 {
-			if fmt.Sprint(line[pairs[i]]) != pairs[i+1] {
-				return false
-			}
-		}
-		return true
-	})
-}
-
-// never fails the test when an event of this name has come.
-func (p *script) never(name string) {
-	p.t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, line := range p.lines {
-		if line["event"] == name {
-			p.t.Errorf("slixmpp tells %v", line)
-		}
-	}
-}
-
-// do runs a command and returns its result.
-func (p *script) do(command string, args map[string]any) any {
-	p.t.Helper()
-	p.number++
-	line := map[string]any{"do": command, "n": p.number}
-	for k, v := range args {
-		line[k] = v
-	}
-	text, err := json.Marshal(line)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	if _, err := p.stdin.Write(append(text, '\n')); err != nil {
-		p.t.Fatal(err)
-	}
-	n := float64(p.number)
-	answer := p.take("the answer to "+command, func(line map[string]any) bool { return line["n"] == n })
-	if e, ok := answer["error"]; ok {
-		p.t.Fatalf("slixmpp: %s: %v", command, e)
-	}
-	return answer["ok"]
-}
+// -B: it leaves no compiled files in testdata.
+var slixmppLine = []string{python, "-B", "testdata/slixmpp_peer.py"}
 
 // slixmpp starts a peer and logs it in over STARTTLS, trusting the server's own
 // authority and nothing else.
 func (s *server) slixmpp(t *testing.T, jid string) *script {
 	t.Helper()
-	p := startScript(t)
+	p := startScript(t, "slixmpp", slixmppLine)
 	p.do("connect", map[string]any{"jid": jid, "password": password, "host": "localhost", "port": atoi(t, s.port), "ca": s.ca})
 	p.event("sm_enabled")
 	p.event("session_start", "jid", jid)
 	return p
-}
-
-func atoi(t *testing.T, s string) int {
-	var n int
-	if _, err := fmt.Sscan(s, &n); err != nil {
-		t.Fatal(err)
-	}
-	return n
 }
 
 func TestSlixmpp(t *testing.T) {
@@ -356,7 +195,7 @@ func TestSlixmpp(t *testing.T) {
 func TestSlixmppTrusts(t *testing.T) {
 	needModule(t, "slixmpp")
 	s, other := startServer(t), startServer(t)
-	p := startScript(t)
+	p := startScript(t, "slixmpp", slixmppLine)
 	p.do("connect", map[string]any{"jid": "ann@localhost/one", "password": password, "host": "localhost", "port": atoi(t, s.port), "ca": other.ca})
 	p.event("untrusted")
 	p.never("session_start")

@@ -67,6 +67,7 @@ type Addresses struct {
 	C2S    string `json:"c2s"`
 	C2STLS string `json:"c2s_tls"`
 	HTTP   string `json:"http"`
+	HTTPS  string `json:"https"`
 }
 
 // Start starts a server and does not wait for it to be ready. The process dies

@@ -1,15 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A slixmpp client that a test drives: one JSON object per line.
-
-In: {"do": COMMAND, "n": NUMBER, ...}. Out: {"n": NUMBER, "ok": RESULT} or
-{"n": NUMBER, "error": TEXT} for each command, and {"event": NAME, ...} whenever
-something happens. Logs go to standard error.
-"""
+"""A slixmpp client that a test drives (see lines.py)."""
 
 import asyncio
-import json
-import logging
-import sys
+
+from lines import out, serve
 
 import slixmpp
 
@@ -22,11 +16,6 @@ def _wait_for_tasks(futures, **options):
 
 
 asyncio.wait = _wait_for_tasks
-
-
-def out(**what):
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
 
 
 def describe(message):
@@ -170,19 +159,4 @@ class Commands:
         await self.peer.disconnect()
 
 
-async def main():
-    logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
-    commands = Commands()
-    reader = asyncio.StreamReader(limit=1 << 20)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while line := await reader.readline():
-        request = json.loads(line)
-        number, do = request.pop("n"), request.pop("do")
-        try:
-            out(n=number, ok=await getattr(commands, do)(**request))
-        except Exception as error:  # every failure is the test's to judge
-            logging.exception("command %s", do)
-            out(n=number, error="%s: %s" % (type(error).__name__, error))
-
-
-asyncio.run(main())
+asyncio.run(serve(Commands()))
