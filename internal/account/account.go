@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package account knows who may log in: SCRAM keys and exchanges (RFC 5802,
-// RFC 7677), PLAIN (RFC 4616) against the same keys, registration by invite
-// (XEP-0077, XEP-0445) and the invites themselves. A password is turned into
-// keys where it arrives and is neither stored nor logged.
+// RFC 7677), PLAIN (RFC 4616) against the same keys, registration by invite or,
+// while that is switched on, by anybody within limits (XEP-0077, XEP-0445),
+// and the invites themselves. A password is turned into keys where it arrives
+// and is neither stored nor logged.
 package account
 
 import (
@@ -14,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"time"
 
 	"bavard/internal/command"
 	"bavard/internal/jid"
@@ -45,6 +47,9 @@ type Config struct {
 	// Hashers is how many passwords are hashed at once; ≤ 0 means one for each
 	// processor. The others wait.
 	Hashers int
+	// Open lets anybody make an account, within these limits; nil means by
+	// invite only.
+	Open *Limits
 }
 
 // Service answers logins and registrations of one domain. It is safe for
@@ -54,6 +59,8 @@ type Service struct {
 	domain  string
 	secret  []byte
 	hashers chan struct{}
+	open    *throttle // nil: by invite only
+	counts  counts
 }
 
 // New makes a Service.
@@ -67,6 +74,9 @@ func New(cfg Config) *Service {
 		n = runtime.GOMAXPROCS(0)
 	}
 	s.hashers = make(chan struct{}, n)
+	if cfg.Open != nil {
+		s.open = newThrottle(*cfg.Open, time.Now())
+	}
 	return s
 }
 
@@ -116,10 +126,11 @@ func (s *Service) Create(ctx context.Context, local, password, name string) (jid
 	if err != nil {
 		return jid.JID{}, err
 	}
-	return j, s.create(ctx, j, password, name, "")
+	return j, s.create(ctx, j, password, name, &command.AccountCreate{})
 }
 
-func (s *Service) create(ctx context.Context, j jid.JID, password, name, token string) error {
+// create fills in the command and has it decided.
+func (s *Service) create(ctx context.Context, j jid.JID, password, name string, c *command.AccountCreate) error {
 	if err := checkPassword(password); err != nil {
 		return err
 	}
@@ -131,9 +142,8 @@ func (s *Service) create(ctx context.Context, j jid.JID, password, name, token s
 	if err != nil {
 		return err
 	}
-	return s.do(ctx, &command.Command{Request: &command.Command_AccountCreate{AccountCreate: &command.AccountCreate{
-		Jid: j.String(), Credentials: cred, Invite: token, Name: name,
-	}}})
+	c.Jid, c.Credentials, c.Name = j.String(), cred, name
+	return s.do(ctx, &command.Command{Request: &command.Command_AccountCreate{AccountCreate: c}})
 }
 
 // ChangePassword replaces the keys of the account with this bare JID

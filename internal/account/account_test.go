@@ -9,6 +9,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
@@ -322,7 +323,7 @@ func TestSignup(t *testing.T) {
 			xmlstream.NewText(stanza.NSRegister, "username", user),
 			xmlstream.NewText(stanza.NSRegister, "password", password)))
 	}
-	g := s.Signup()
+	g := s.Signup(netip.Prefix{})
 	ask := func(want stanza.Condition, e *xmlstream.Element) {
 		t.Helper()
 		r := g.Handle(t.Context(), e)

@@ -5,8 +5,11 @@ package account
 import (
 	"context"
 	"errors"
+	"net/netip"
+	"sync/atomic"
 	"time"
 
+	"bavard/internal/command"
 	"bavard/internal/jid"
 	"bavard/internal/stanza"
 	"bavard/internal/state"
@@ -34,8 +37,10 @@ func (s *Service) CheckInvite(token string) (state.Invite, error) {
 	return inv, nil
 }
 
-// Register makes an account with an invite. Whether the token is still good is
-// decided when the command is applied.
+// Register makes an account for who comes with an invite, or, with no token,
+// for anybody while registration is open. Whether the token is still good and
+// the name free is decided when the command is applied. Limits are not looked
+// at here: they belong to a Signup.
 func (s *Service) Register(ctx context.Context, token, username, password, name string) (jid.JID, error) {
 	j, err := s.parseLocal(username)
 	if err != nil {
@@ -44,23 +49,58 @@ func (s *Service) Register(ctx context.Context, token, username, password, name 
 	if err := mayRegister(j); err != nil {
 		return jid.JID{}, err
 	}
-	return j, s.create(ctx, j, password, name, token)
+	// Applying would say so too, after work that somebody could ask for at will.
+	if _, err := s.store.Account(j.String()); err == nil {
+		return jid.JID{}, stanza.Err(stanza.Cancel, stanza.Conflict, "This name is taken; choose another.")
+	} else if !errors.Is(err, state.ErrNotFound) {
+		return jid.JID{}, err
+	}
+	return j, s.create(ctx, j, password, name, &command.AccountCreate{Invite: token, Registered: true})
 }
+
+// Open reports whether anybody may make an account.
+func (s *Service) Open() bool { return s.open != nil }
+
+// Registrations counts what came of requests to make an account.
+type Registrations struct {
+	Open    uint64 // accounts made by strangers
+	Invited uint64 // accounts made with an invite
+	Limited uint64 // refused by the limits on open registration
+	Refused uint64 // refused for another reason, such as a name that is taken
+}
+
+// Registrations since the start.
+func (s *Service) Registrations() Registrations {
+	return Registrations{
+		Open: s.counts.open.Load(), Invited: s.counts.invited.Load(),
+		Limited: s.counts.limited.Load(), Refused: s.counts.refused.Load(),
+	}
+}
+
+type counts struct{ open, invited, limited, refused atomic.Uint64 }
 
 // Signup is registration over one stream that has not authenticated. It makes
 // at most one account. It is not safe for concurrent use.
 type Signup struct {
 	service *Service
+	block   netip.Prefix
 	token   string
+	asked   bool // for the form, while registration is open
 	made    jid.JID
 	cause   error
+	refusal *stanza.Error
 }
 
-// Signup starts a registration.
-func (s *Service) Signup() *Signup { return &Signup{service: s} }
+// Signup starts a registration from an address block, which is the unit that
+// limits count; an invalid one, as of this machine, counts only in all.
+func (s *Service) Signup(block netip.Prefix) *Signup { return &Signup{service: s, block: block} }
 
-// Admitted reports whether a valid token was shown.
-func (g *Signup) Admitted() bool { return g.token != "" }
+// Admitted reports whether a person may be typing: a valid token was shown, or
+// the form got while registration is open.
+func (g *Signup) Admitted() bool { return g.token != "" || g.asked }
+
+// Invited reports whether a valid token was shown.
+func (g *Signup) Invited() bool { return g.token != "" }
 
 // Made is the account that was made, zero before that.
 func (g *Signup) Made() jid.JID { return g.made }
@@ -69,9 +109,13 @@ func (g *Signup) Made() jid.JID { return g.made }
 // the log.
 func (g *Signup) Cause() error { return g.cause }
 
+// Refusal is why the last request to make an account was refused, nil when it
+// was not; for the log.
+func (g *Signup) Refusal() *stanza.Error { return g.refusal }
+
 // Handle answers an IQ request of registration; nil means that it is not one.
 func (g *Signup) Handle(ctx context.Context, iq *xmlstream.Element) *xmlstream.Element {
-	g.cause = nil
+	g.cause, g.refusal = nil, nil
 	if !iq.Is(stanza.NSClient, "iq") {
 		return nil
 	}
@@ -128,46 +172,116 @@ func (g *Signup) preauth(token string) error {
 	return nil
 }
 
-// form names the fields (XEP-0077 §usecases-register @2.4). The field name is
-// understood but not listed, because what is listed must be filled in.
+// form names the fields, bare and as a data form, which clients prefer
+// (XEP-0077 §usecases-register @2.4, §precedence). The field name is understood
+// but not listed, because what is listed bare must be filled in.
 func (g *Signup) form() (*xmlstream.Element, error) {
 	if err := g.open(); err != nil {
 		return nil, err
 	}
+	if g.token == "" {
+		if err := g.service.open.look(g.block, time.Now()); err != nil {
+			g.service.counts.limited.Add(1)
+			return nil, err
+		}
+		g.asked = true
+	}
+	const instructions = "Choose a name and a password of at least 8 characters."
+	field := func(typ, name, label string) *xmlstream.Element {
+		return xmlstream.New(stanza.NSData, "field", "type", typ, "var", name, "label", label).
+			Add(xmlstream.New(stanza.NSData, "required"))
+	}
 	return xmlstream.New(stanza.NSRegister, "query").Add(
-		xmlstream.NewText(stanza.NSRegister, "instructions", "Choose a name and a password of at least 8 characters."),
+		xmlstream.NewText(stanza.NSRegister, "instructions", instructions),
 		xmlstream.New(stanza.NSRegister, "username"),
 		xmlstream.New(stanza.NSRegister, "password"),
+		xmlstream.New(stanza.NSData, "x", "type", "form").Add(
+			xmlstream.NewText(stanza.NSData, "title", "A new account at "+g.service.domain),
+			xmlstream.NewText(stanza.NSData, "instructions", instructions),
+			xmlstream.New(stanza.NSData, "field", "type", "hidden", "var", "FORM_TYPE").
+				Add(xmlstream.NewText(stanza.NSData, "value", stanza.NSRegister)),
+			field("text-single", "username", "Name"),
+			field("text-private", "password", "Password"),
+		),
 	), nil
 }
 
+// filled gives what a request says for a field: in its data form, if it has
+// one, or bare (XEP-0077 §precedence @2.4).
+func filled(query *xmlstream.Element) (get func(string) string, err error) {
+	x := query.Child(stanza.NSData, "x")
+	if x == nil {
+		return func(name string) string { return query.Child(stanza.NSRegister, name).Text() }, nil
+	}
+	if x.Get("type") != "submit" {
+		return nil, stanza.Err(stanza.Modify, stanza.BadRequest, "The form was not submitted.")
+	}
+	values := map[string]string{}
+	for _, f := range x.Elements() {
+		if f.Is(stanza.NSData, "field") {
+			values[f.Get("var")] = f.Child(stanza.NSData, "value").Text()
+		}
+	}
+	if typ := values["FORM_TYPE"]; typ != "" && typ != stanza.NSRegister {
+		return nil, stanza.Err(stanza.Modify, stanza.BadRequest, "This is another form.")
+	}
+	return func(name string) string { return values[name] }, nil
+}
+
 func (g *Signup) register(ctx context.Context, query *xmlstream.Element) error {
+	err := g.try(ctx, query)
+	var refused *stanza.Error
+	if errors.As(err, &refused) {
+		g.refusal = refused
+	}
+	switch {
+	case err == nil && g.token != "":
+		g.service.counts.invited.Add(1)
+	case err == nil:
+		g.service.counts.open.Add(1)
+	case refused != nil && refused.Condition == stanza.ResourceConstraint:
+		g.service.counts.limited.Add(1)
+	default:
+		g.service.counts.refused.Add(1)
+	}
+	return err
+}
+
+func (g *Signup) try(ctx context.Context, query *xmlstream.Element) error {
 	if err := g.open(); err != nil {
 		return err
 	}
 	if query.Child(stanza.NSRegister, "remove") != nil {
 		return stanza.Err(stanza.Wait, stanza.UnexpectedRequest, "Log in first.")
 	}
-	username := query.Child(stanza.NSRegister, "username").Text()
-	password := query.Child(stanza.NSRegister, "password").Text()
-	if username == "" || password == "" {
-		return notAcceptable("Both username and password are needed.")
-	}
-	name := query.Child(stanza.NSRegister, "name").Text()
-	j, err := g.service.Register(ctx, g.token, username, password, name)
+	get, err := filled(query)
 	if err != nil {
 		return err
 	}
-	g.made = j
-	return nil
+	username, password := get("username"), get("password")
+	if username == "" || password == "" {
+		return notAcceptable("Both username and password are needed.")
+	}
+	create := func() error {
+		j, err := g.service.Register(ctx, g.token, username, password, get("name"))
+		if err == nil {
+			g.made = j
+		}
+		return err
+	}
+	if g.token != "" {
+		return create()
+	}
+	return g.service.open.admit(ctx, g.block, create)
 }
 
-// open says whether this stream may register: with a token, and once.
+// open says whether this stream may register, and once: with a token, or while
+// anybody may.
 func (g *Signup) open() error {
 	if !g.made.IsZero() {
 		return stanza.Err(stanza.Cancel, stanza.NotAcceptable, "An account was made already; log in.")
 	}
-	if g.token == "" {
+	if g.token == "" && !g.service.Open() {
 		return stanza.Err(stanza.Cancel, stanza.NotAllowed, "Registration is by invitation: show the token first.")
 	}
 	return nil

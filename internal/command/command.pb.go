@@ -1063,7 +1063,11 @@ type AccountCreate struct {
 	// expired or used up token refuses the command with not-allowed.
 	Invite string `protobuf:"bytes,3,opt,name=invite,proto3" json:"invite,omitempty"`
 	// Name that people see, "" for none.
-	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	// Made by whom it is for, not by the operator: refused with conflict when
+	// there was an account of that name before. Its contacts would take the
+	// newcomer for who had it.
+	Registered    bool `protobuf:"varint,60,opt,name=registered,proto3" json:"registered,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1124,6 +1128,13 @@ func (x *AccountCreate) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *AccountCreate) GetRegistered() bool {
+	if x != nil {
+		return x.Registered
+	}
+	return false
 }
 
 // CredentialsSet replaces the keys of an account.
@@ -2479,12 +2490,15 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\vCredentials\x12;\n" +
 	"\n" +
 	"scram_sha1\x18\x01 \x01(\v2\x1c.bavard.command.v1.ScramKeysR\tscramSha1\x12?\n" +
-	"\fscram_sha256\x18\x02 \x01(\v2\x1c.bavard.command.v1.ScramKeysR\vscramSha256\"\x8f\x01\n" +
+	"\fscram_sha256\x18\x02 \x01(\v2\x1c.bavard.command.v1.ScramKeysR\vscramSha256\"\xaf\x01\n" +
 	"\rAccountCreate\x12\x10\n" +
 	"\x03jid\x18\x01 \x01(\tR\x03jid\x12@\n" +
 	"\vcredentials\x18\x02 \x01(\v2\x1e.bavard.command.v1.CredentialsR\vcredentials\x12\x16\n" +
 	"\x06invite\x18\x03 \x01(\tR\x06invite\x12\x12\n" +
-	"\x04name\x18\x04 \x01(\tR\x04name\"t\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12\x1e\n" +
+	"\n" +
+	"registered\x18< \x01(\bR\n" +
+	"registered\"t\n" +
 	"\x0eCredentialsSet\x12\x10\n" +
 	"\x03jid\x18\x01 \x01(\tR\x03jid\x12@\n" +
 	"\vcredentials\x18\x02 \x01(\v2\x1e.bavard.command.v1.CredentialsR\vcredentials\x12\x0e\n" +

@@ -27,11 +27,12 @@ type Config struct {
 	// normalised by Validate.
 	Admins []string `toml:"admins"`
 
-	Listen  Listen  `toml:"listen"`
-	TLS     TLS     `toml:"tls"`
-	Limits  Limits  `toml:"limits"`
-	Log     Log     `toml:"log"`
-	Journal Journal `toml:"journal"`
+	Listen       Listen       `toml:"listen"`
+	TLS          TLS          `toml:"tls"`
+	Limits       Limits       `toml:"limits"`
+	Registration Registration `toml:"registration"`
+	Log          Log          `toml:"log"`
+	Journal      Journal      `toml:"journal"`
 }
 
 // Listen holds the addresses, as host:port; "" is off.
@@ -61,6 +62,15 @@ type Limits struct {
 	LoginTime       Duration `toml:"login_time"`                  // from accept to bound
 	ResumeTime      Duration `toml:"resume_time"`                 // XEP-0198 max
 	StanzaKiB       int      `toml:"stanza_kib"`                  // of an authenticated client
+}
+
+// Registration without an invite.
+type Registration struct {
+	Open          bool `toml:"open"`
+	AddressHourly int  `toml:"address_hourly"` // accounts from an IPv4 address or IPv6 /64; loopback exempt
+	AddressDaily  int  `toml:"address_daily"`
+	Hourly        int  `toml:"hourly"` // accounts in all
+	Daily         int  `toml:"daily"`
 }
 
 // Log says what is logged to standard error and how.
@@ -97,8 +107,9 @@ func Default() Config {
 			ResumeTime:      Duration(5 * time.Minute),
 			StanzaKiB:       256,
 		},
-		Log:     Log{Level: "info", Format: "text"},
-		Journal: Journal{MinFreeMiB: 512},
+		Registration: Registration{AddressHourly: 3, AddressDaily: 10, Hourly: 60, Daily: 300},
+		Log:          Log{Level: "info", Format: "text"},
+		Journal:      Journal{MinFreeMiB: 512},
 	}
 }
 

@@ -40,6 +40,7 @@ func (c *Config) Validate() error {
 		v.add("tls.certificate", "goes with tls.key", "set both files, or neither for a certificate made by bavard")
 	}
 	v.limits(&c.Limits)
+	v.registration(&c.Registration)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "text", "json")
 	v.between("journal.min_free_mib", c.Journal.MinFreeMiB, 64, 1<<20)
@@ -159,6 +160,13 @@ func (v *validator) limits(l *Limits) {
 	v.lasts("limits.login_time", l.LoginTime, time.Second, 5*time.Minute)
 	v.lasts("limits.resume_time", l.ResumeTime, 0, time.Hour)
 	v.between("limits.stanza_kib", l.StanzaKiB, 16, 256)
+}
+
+func (v *validator) registration(r *Registration) {
+	v.between("registration.address_hourly", r.AddressHourly, 1, 100_000)
+	v.between("registration.address_daily", r.AddressDaily, r.AddressHourly, 1_000_000)
+	v.between("registration.hourly", r.Hourly, 1, 100_000)
+	v.between("registration.daily", r.Daily, r.Hourly, 1_000_000)
 }
 
 // ProxyPrefixes gives the proxies that are believed: none unless BehindProxy.

@@ -41,13 +41,15 @@ type feature struct {
 // there is none.
 func Feature(domain string, accounts Accounts, link func(token string) string) route.Feature {
 	f := &feature{accounts, domain, link}
-	set := func(space, local string, to route.Target, h route.Handler) route.Entry {
-		return route.Entry{Key: route.Key{Stanza: "iq", Type: "set", Payload: xmlstream.Name{Space: space, Local: local}}, Targets: to, Handle: h}
+	entry := func(typ string, h route.Handler) route.Entry {
+		key := route.Key{Stanza: "iq", Type: typ, Payload: xmlstream.Name{Space: stanza.NSRegister, Local: "query"}}
+		return route.Entry{Key: key, Targets: route.ToServer | route.ToSelf, Handle: h}
 	}
 	return route.Feature{
 		Name: "invite",
 		Entries: []route.Entry{
-			set(stanza.NSRegister, "query", route.ToServer|route.ToSelf, f.password),
+			entry("get", registered),
+			entry("set", f.password),
 		},
 		Domain:   []string{stanza.NSRegister},
 		Commands: []route.Command{{Node: node, Name: "Invite a person", Execute: f.command}},
@@ -82,6 +84,16 @@ func (f *feature) completed(inviter jid.JID, token string, expires time.Time) *x
 		x.Add(field("text-single", "landing-url", url))
 	}
 	return xmlstream.New(stanza.NSCommands, "command", "node", node, "status", "completed", "sessionid", "invite-"+expires.UTC().Format("20060102T150405Z")).Add(x)
+}
+
+// registered tells who has an account what is known of it: not the password
+// (XEP-0077 §usecases-register @2.4).
+func registered(r *route.Request) []route.Effect {
+	return r.Result(xmlstream.New(stanza.NSRegister, "query").Add(
+		xmlstream.New(stanza.NSRegister, "registered"),
+		xmlstream.NewText(stanza.NSRegister, "instructions", "This account exists; a new password can be set here."),
+		xmlstream.NewText(stanza.NSRegister, "username", r.From.Local()),
+		xmlstream.New(stanza.NSRegister, "password")))
 }
 
 // remove removes the sender's account (XEP-0077 §usecases-cancel @2.4). The

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"sync"
@@ -141,6 +142,10 @@ func (s *Stream) Loopback() bool { return s.loopback }
 
 // RemoteAddr is the client's address: behind a trusted proxy, what that says.
 func (s *Stream) RemoteAddr() net.Addr { return s.remote }
+
+// Block is the address block that the client's connections are counted in, an
+// IPv4 address or an IPv6 /64; invalid for this machine.
+func (s *Stream) Block() netip.Prefix { return s.pass.block }
 
 // TLSState gives the state of TLS on this connection, false when it has none
 // of its own.

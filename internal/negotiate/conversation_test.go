@@ -33,7 +33,7 @@ var update = flag.Bool("update", false, "rewrite what the server says in testdat
 // TestConversations plays testdata/*.txtar over each framing. Each section of
 // a file is a conversation. Lines:
 //
-//	= OPTION…       how the node is set up: noplain, starttls, tls (direct), tcp; the last three only over TCP
+//	= OPTION…       how the node is set up: noplain, open (registration), starttls, tls (direct), tcp; the last three only over TCP
 //	C: TEXT         the client sends it as it stands, with ␠ for a space
 //	C: open A=V…    a stream header; to and version have defaults, A= leaves one out
 //	C: close        the closing tag
@@ -96,6 +96,7 @@ func play(t *testing.T, framing listen.Framing, lines []string) {
 		if opts, ok := strings.CutPrefix(line, "= "); ok {
 			words := strings.Fields(opts)
 			o.startTLS = slices.Contains(words, "starttls")
+			o.open = slices.Contains(words, "open")
 			o.noPlain = slices.Contains(words, "noplain")
 			o.directTLS = slices.Contains(words, "tls")
 			if framing == listen.WebSocket && (slices.Contains(words, "tcp") || o.directTLS || o.startTLS) {

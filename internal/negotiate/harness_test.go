@@ -55,6 +55,7 @@ type options struct {
 	startTLS  bool
 	noPlain   bool // no login without TLS
 	directTLS bool
+	open      bool // registration without an invite
 	current   func(context.Context) error
 	limits    listen.Limits
 	log       *slog.Logger
@@ -79,7 +80,11 @@ func prepare(t testing.TB, o options) *node {
 	cert, roots := certificate(t)
 	n := &node{store: accounttest.New(), roots: roots, ended: make(chan error, 1000)}
 	n.tls = &tls.Config{Certificates: []tls.Certificate{cert}}
-	n.accounts = account.New(account.Config{Domain: "localhost", Store: n.store})
+	config := account.Config{Domain: "localhost", Store: n.store}
+	if o.open {
+		config.Open = &account.Limits{AddressHourly: 2, AddressDaily: 2, Hourly: 2, Daily: 2}
+	}
+	n.accounts = account.New(config)
 	cred, err := derived()
 	if err != nil {
 		t.Fatal(err)

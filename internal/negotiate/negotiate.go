@@ -29,8 +29,8 @@ import (
 const (
 	// timeout is the default of Deps.Timeout.
 	timeout = 10 * time.Second
-	// signupTimeout applies once a valid invite was shown: a person may be
-	// typing.
+	// signupTimeout applies once a valid invite was shown, or the form got that
+	// anybody may fill in: a person may be typing.
 	signupTimeout = 60 * time.Second
 	maxElements   = 40 // from the client, all in all
 	maxFailures   = 3  // of SASL (RFC 6120 §6.4.5 asks for 2 to 5)
@@ -99,7 +99,7 @@ type Login struct {
 // client; the error is for the log. When it succeeds the stream has the limits
 // after authentication and no deadline.
 func Run(ctx context.Context, s *listen.Stream, deps Deps) (Login, error) {
-	n := &negotiation{stream: s, deps: deps, log: deps.Log, signup: deps.Accounts.Signup(), begun: time.Now()}
+	n := &negotiation{stream: s, deps: deps, log: deps.Log, signup: deps.Accounts.Signup(s.Block()), begun: time.Now()}
 	if n.log == nil {
 		n.log = slog.Default()
 	}
@@ -232,6 +232,8 @@ func (n *negotiation) featuresBefore() *xmlstream.Element {
 	for _, m := range account.Mechanisms(true) {
 		mechs.Add(xmlstream.NewText(stanza.NSSASL, "mechanism", m))
 	}
+	// Both always: there may be an invite, and clients that have one look for
+	// either. Whether one is needed the form tells.
 	return f.Add(mechs,
 		xmlstream.New(stanza.NSRegFeature, "register"), // XEP-0077 §streamfeature @2.4
 		xmlstream.New(stanza.NSIBRToken, "register"))   // XEP-0445 §discover @0.2.0
@@ -321,13 +323,12 @@ func (n *negotiation) register(ctx context.Context, e *xmlstream.Element) error 
 			return n.internal(err)
 		}
 	}
+	made := n.signup.Made()
 	reply := n.signup.Handle(ctx, e)
 	if reply == nil {
 		return stanza.StreamErr(stanza.StreamNotAuthorized, "")
 	}
-	if err := n.signup.Cause(); err != nil {
-		n.log.Error("registration failed", "conn", n.stream, "err", err)
-	}
+	n.logSignup(made)
 	if reply.Get("type") == "error" {
 		n.signups++
 	}
@@ -341,6 +342,22 @@ func (n *negotiation) register(ctx context.Context, e *xmlstream.Element) error 
 		return stanza.StreamErr(stanza.StreamPolicyViolation, "too many attempts")
 	}
 	return nil
+}
+
+// logSignup says what came of a request; made is the account there was before.
+func (n *negotiation) logSignup(made jid.JID) {
+	by := "open"
+	if n.signup.Invited() {
+		by = "invite"
+	}
+	switch {
+	case n.signup.Cause() != nil:
+		n.log.Error("registration failed", "conn", n.stream, "by", by, "err", n.signup.Cause())
+	case n.signup.Refusal() != nil:
+		n.log.Info("registration refused", "conn", n.stream, "by", by, "reason", string(n.signup.Refusal().Condition))
+	case n.signup.Made() != made:
+		n.log.Info("account made", "conn", n.stream, "by", by, "account", n.signup.Made().String())
+	}
 }
 
 // internal hides an error of ours behind what may be said of it.

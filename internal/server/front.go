@@ -144,12 +144,15 @@ func (s *server) http(context.Context) http.Handler {
 	return mux
 }
 
-// about tells the app which domain it is served for.
+// about tells the app which domain it is served for, and whether anybody may
+// make an account.
 func (s *server) about(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_ = json.NewEncoder(w).Encode(map[string]string{"domain": s.cfg.Domain, "version": s.o.Version}) // the peer may be gone
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"domain": s.cfg.Domain, "version": s.o.Version, "registration": s.accounts.Open(),
+	}) // the peer may be gone
 }
 
 // webSockets lists the addresses of the WebSocket for whoever asks: the public

@@ -88,8 +88,16 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the view: %w", err)
 	}
-	n.accounts = account.New(account.Config{Store: n.cell, Domain: n.cfg.Domain, Secret: secret})
+	n.accounts = account.New(account.Config{Store: n.cell, Domain: n.cfg.Domain, Secret: secret, Open: open(n.cfg.Registration)})
 	return nil
+}
+
+// open gives the limits of open registration, nil while it is closed.
+func open(r config.Registration) *account.Limits {
+	if !r.Open {
+		return nil
+	}
+	return &account.Limits{AddressHourly: r.AddressHourly, AddressDaily: r.AddressDaily, Hourly: r.Hourly, Daily: r.Daily}
 }
 
 // close stops the cell and gives the data directory back.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"bavard/internal/account"
 	"bavard/internal/cell"
 	"bavard/internal/health"
 )
@@ -81,6 +82,7 @@ func (s *server) warn(k health.Kind, on bool, detail string) {
 
 // collect registers the node's figures.
 func (s *server) collect(r prometheus.Registerer) {
+	s.registrations(r)
 	gauge := func(name, help string, read func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "bavard", Name: name, Help: help}, read))
 	}
@@ -103,6 +105,21 @@ func (s *server) collect(r prometheus.Registerer) {
 	gauge("journal_database_bytes", "Size of the journal's database.", func() float64 { return float64(s.cell.JournalStats().DatabaseSize) })
 	counter("commands_duplicate_total", "Commands found to repeat an earlier one.", func() float64 { return float64(s.cell.Stats().Duplicates) })
 	counter("commands_refused_total", "Commands refused when applied.", func() float64 { return float64(s.cell.Stats().Refused) })
+}
+
+// registrations counts what came of requests to make an account.
+func (s *server) registrations(r prometheus.Registerer) {
+	for result, read := range map[string]func(account.Registrations) uint64{
+		"open":    func(n account.Registrations) uint64 { return n.Open },
+		"invited": func(n account.Registrations) uint64 { return n.Invited },
+		"limited": func(n account.Registrations) uint64 { return n.Limited },
+		"refused": func(n account.Registrations) uint64 { return n.Refused },
+	} {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: "bavard", Name: "registrations_total", ConstLabels: prometheus.Labels{"result": result},
+			Help: "Requests to make an account, by what came of them.",
+		}, func() float64 { return float64(read(s.accounts.Registrations())) }))
+	}
 }
 
 // webSocketURL turns the app's address into its WebSocket's.

@@ -51,6 +51,14 @@ func (t *txn) accountCreate(c *command.AccountCreate) (command.Outcome, error) {
 	case t.account(c.Jid) != 0:
 		return refuse(stanza.Cancel, stanza.Conflict, "this name is taken"), nil
 	}
+	if c.Registered {
+		switch former, err := t.get(formerKey(c.Jid)); {
+		case err != nil:
+			return command.Outcome{}, err
+		case former != nil:
+			return refuse(stanza.Cancel, stanza.Conflict, "this name is taken"), nil
+		}
+	}
 	var invite state.Invite
 	if c.Invite != "" {
 		var refused *command.Outcome

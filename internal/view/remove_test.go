@@ -149,3 +149,15 @@ func TestDelete(t *testing.T) {
 		t.Errorf("the new account has %q", got)
 	}
 }
+
+// Who registers gets no name that an account had; the operator may give it.
+func TestDeletedNamesAreNotRegistered(t *testing.T) {
+	c := newCell(t, "ann")
+	c.accept(remove("ann"))
+	create := func(registered bool) *command.Command {
+		return &command.Command{Request: &command.Command_AccountCreate{AccountCreate: &command.AccountCreate{Jid: at("ann"), Registered: registered}}}
+	}
+	c.refused(create(true), stanza.Conflict)
+	c.accept(create(false))
+	c.scrub()
+}

@@ -21,12 +21,13 @@ type Store struct {
 	revision uint64
 	accounts map[string]state.Account
 	invites  map[[sha256.Size]byte]state.Invite
+	former   map[string]bool // names of deleted accounts
 	fail     error
 }
 
 // New makes an empty Store.
 func New() *Store {
-	return &Store{accounts: make(map[string]state.Account), invites: make(map[[sha256.Size]byte]state.Invite)}
+	return &Store{accounts: make(map[string]state.Account), invites: make(map[[sha256.Size]byte]state.Invite), former: make(map[string]bool)}
 }
 
 // Fail makes every call fail with err; nil heals.
@@ -105,6 +106,7 @@ func (s *Store) apply(cmd *command.Command) *stanza.Error {
 			return stanza.Err(stanza.Cancel, stanza.ItemNotFound, "")
 		}
 		delete(s.accounts, r.AccountDelete.Jid)
+		s.former[r.AccountDelete.Jid] = true
 	case *command.Command_InviteCreate:
 		inv := state.Invite{Uses: r.InviteCreate.Uses, Inviter: r.InviteCreate.Inviter, Circle: r.InviteCreate.Circle}
 		if ms := r.InviteCreate.ExpiresMs; ms != 0 {
@@ -118,7 +120,7 @@ func (s *Store) apply(cmd *command.Command) *stanza.Error {
 }
 
 func (s *Store) create(c *command.AccountCreate) *stanza.Error {
-	if _, ok := s.accounts[c.Jid]; ok {
+	if _, ok := s.accounts[c.Jid]; ok || c.Registered && s.former[c.Jid] {
 		return stanza.Err(stanza.Cancel, stanza.Conflict, "")
 	}
 	if c.Invite != "" {
