@@ -41,9 +41,11 @@ func Feature(o Options) route.Feature {
 	for _, typ := range []string{"", "normal", "chat"} {
 		f.Entries = append(f.Entries, route.Entry{Key: route.Key{Stanza: "message", Type: typ}, Targets: people, Handle: c.message})
 	}
-	for _, typ := range []string{"headline", "error"} {
-		f.Entries = append(f.Entries, route.Entry{Key: route.Key{Stanza: "message", Type: typ}, Targets: people, Handle: soft})
-	}
+	f.Entries = append(f.Entries,
+		route.Entry{Key: route.Key{Stanza: "message", Type: "headline"}, Targets: people, Handle: soft},
+		// One to an account is ignored (RFC 6121 §8.5.2.1.1); the table does that.
+		route.Entry{Key: route.Key{Stanza: "message", Type: "error"}, Targets: route.ToSession, Handle: soft},
+		route.Entry{Key: route.Key{Stanza: "message", Type: "groupchat"}, Targets: route.ToSession, Handle: toDevice})
 	for name, on := range map[string]bool{"enable": true, "disable": false} {
 		f.Entries = append(f.Entries, route.Entry{
 			Key:     route.Key{Stanza: "iq", Type: "set", Payload: xmlstream.Name{Space: stanza.NSCarbons, Local: name}},
@@ -62,6 +64,12 @@ func carbons(on bool) route.Handler {
 // soft passes a message on to whoever is connected and forgets it.
 func soft(r *route.Request) []route.Effect {
 	return []route.Effect{route.Deliver{To: recipient(r), Stanza: r.Stanza}}
+}
+
+// toDevice passes on what only the device that it is for can make sense of
+// (RFC 6121 §8.5.3).
+func toDevice(r *route.Request) []route.Effect {
+	return []route.Effect{route.Deliver{To: r.To, Stanza: r.Stanza, Bounce: true}}
 }
 
 // recipient of a message; one without address is for the sender's own account
