@@ -241,8 +241,12 @@ func (t *Table) iq(r *Request) []Effect {
 
 func (t *Table) plain(r *Request) []Effect {
 	typ := r.Stanza.Get("type")
-	if r.Stanza.Name.Local == "message" && t.handlers[Key{Stanza: "message", Type: typ}] == nil {
-		typ = "" // RFC 6121 §5.2.2: a type that is not understood is normal
+	if r.Stanza.Name.Local == "message" {
+		switch typ {
+		case "normal", "chat", "headline", "groupchat", "error":
+		default:
+			typ = "" // RFC 6121 §5.2.2: a type that is not understood is normal
+		}
 	}
 	for _, e := range t.handlers[Key{Stanza: r.Stanza.Name.Local, Type: typ}] {
 		if e.Targets&r.Target != 0 {

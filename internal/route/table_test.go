@@ -3,6 +3,7 @@
 package route_test
 
 import (
+	"reflect"
 	"testing"
 
 	"bavard/internal/jid"
@@ -83,7 +84,7 @@ func TestRefusals(t *testing.T) {
 		{"bad address", "<iq xmlns='jabber:client' type='get' id='1' to='@@'><q xmlns='urn:echo'/></iq>", stanza.JIDMalformed},
 		{"other domain", "<iq xmlns='jabber:client' type='get' id='1' to='elsewhere.example'><q xmlns='urn:echo'/></iq>", stanza.RemoteServerNotFound},
 		{"message to another domain", "<message xmlns='jabber:client' to='bob@elsewhere.example'/>", stanza.RemoteServerNotFound},
-		{"message of an unknown type", "<message xmlns='jabber:client' type='odd' to='bob@localhost'/>", stanza.ServiceUnavailable},
+		{"groupchat to an account", "<message xmlns='jabber:client' type='groupchat' to='bob@localhost'/>", stanza.ServiceUnavailable},
 	} {
 		effects := tab.Decide(from(t), parse(t, tc.stanza))
 		if len(effects) != 1 {
@@ -93,6 +94,17 @@ func TestRefusals(t *testing.T) {
 		r, ok := effects[0].(route.Reply)
 		if !ok || r.Stanza.Get("type") != "error" || r.Stanza.Child(stanza.NSClient, "error").Child(stanza.NSStanzaError, string(tc.want)) == nil {
 			t.Errorf("%s: %#v, want %s", tc.name, effects[0], tc.want)
+		}
+	}
+}
+
+// RFC 6121 §5.2.2.
+func TestMessageOfAnUnknownTypeIsNormal(t *testing.T) {
+	for _, typ := range []string{"odd", "CHAT"} {
+		got := table(t).Decide(from(t), parse(t, "<message xmlns='jabber:client' type='"+typ+"' to='bob@localhost'/>"))
+		want := table(t).Decide(from(t), parse(t, "<message xmlns='jabber:client' to='bob@localhost'/>"))
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %#v, want %#v", typ, got, want)
 		}
 	}
 }
