@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"bavard/internal/config"
 	"bavard/internal/health"
@@ -81,7 +82,7 @@ func (p *Program) root() *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		Args:              cobra.NoArgs,
+		Args:              group,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
 			return &exitError{code: exitUsage}
@@ -92,16 +93,46 @@ func (p *Program) root() *cobra.Command {
 	flags.String("data", "", "the `DIR` in which everything is kept")
 	flags.String("domain", "", "`DOMAIN` of the addresses, like chat.example.org")
 	root.AddCommand(p.serve(), p.user(), p.invite(), p.status(), p.config(), p.version())
-	usage := func(cmd *cobra.Command, err error) error {
-		return &exitError{exitUsage, fmt.Errorf("%w\n`%s --help` says more", err, cmd.CommandPath())}
-	}
-	root.SetFlagErrorFunc(usage)
-	checkArgs(root, usage)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, nearFlag(cmd, err)) })
+	strict(root)
 	return root
 }
 
-// checkArgs makes wrong arguments of cmd and what is under it usage errors.
-func checkArgs(cmd *cobra.Command, usage func(*cobra.Command, error) error) {
+// usage makes err one of the command line.
+func usage(cmd *cobra.Command, err error) error {
+	return &exitError{exitUsage, fmt.Errorf("%w\n`%s --help` says more", err, cmd.CommandPath())}
+}
+
+// group is for a command that only has others under it.
+func group(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2 // edits
+	err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		err = fmt.Errorf("%w: did you mean `%s %s`?", err, cmd.CommandPath(), near[0])
+	}
+	return err
+}
+
+// nearFlag names the flag that was probably meant.
+func nearFlag(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	if near := config.Nearest(unknown.GetSpecifiedName(), known); near != "" && unknown.GetSpecifiedShortnames() == "" {
+		return fmt.Errorf("%w: did you mean --%s?", err, near)
+	}
+	return err
+}
+
+// strict makes wrong arguments of cmd and what is under it usage errors, and a
+// flag that is given twice, of which one would be ignored.
+func strict(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
@@ -110,21 +141,36 @@ func checkArgs(cmd *cobra.Command, usage func(*cobra.Command, error) error) {
 			return nil
 		}
 	}
+	for _, flags := range []*pflag.FlagSet{cmd.Flags(), cmd.PersistentFlags()} {
+		flags.VisitAll(func(f *pflag.Flag) { f.Value = &once{Value: f.Value} })
+	}
 	for _, c := range cmd.Commands() {
-		checkArgs(c, usage)
+		strict(c)
 	}
 }
 
+// once is a flag that may be given once.
+type once struct {
+	pflag.Value
+	given bool
+}
+
+func (o *once) Set(text string) error {
+	if o.given {
+		return errors.New("it is given twice")
+	}
+	o.given = true
+	return o.Value.Set(text)
+}
+
 // configure reads the configuration that cmd's flags name and change, and
-// validates it.
+// validates it; the error has all that is wrong.
 func configure(cmd *cobra.Command) (config.Config, error) {
 	cfg := config.Default()
 	flags := cmd.Flags()
+	var mistakes error
 	if path, _ := flags.GetString("config"); path != "" {
-		var err error
-		if cfg, err = config.Load(path); err != nil {
-			return cfg, err
-		}
+		cfg, mistakes = config.Load(path)
 	}
 	for name, to := range map[string]*string{
 		"data":    &cfg.Data,
@@ -140,7 +186,7 @@ func configure(cmd *cobra.Command) (config.Config, error) {
 	if flags.Changed("insecure-loopback") {
 		cfg.InsecureLoopback, _ = flags.GetBool("insecure-loopback")
 	}
-	return cfg, cfg.Validate()
+	return cfg, errors.Join(mistakes, cfg.Validate())
 }
 
 // logger logs to standard error.
@@ -170,13 +216,24 @@ func (p *Program) version() *cobra.Command {
 }
 
 func (p *Program) config() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Print the annotated default configuration",
+		Short: "Print the annotated default configuration, or check a file",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := p.Stdout.WriteString(p.Annotated)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			file, _ := cmd.Flags().GetString("check")
+			if !cmd.Flags().Changed("check") {
+				_, err := p.Stdout.WriteString(p.Annotated)
+				return err
+			}
+			cfg, err := config.Load(file)
+			if err = errors.Join(err, cfg.Validate()); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(p.Stdout, "%s is a good configuration\n", file)
 			return err
 		},
 	}
+	cmd.Flags().String("check", "", "say what is wrong with `FILE` instead")
+	return cmd
 }

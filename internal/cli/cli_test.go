@@ -327,6 +327,14 @@ func TestImport(t *testing.T) {
 }
 
 // What `bavard config` prints is a configuration that a server starts with.
+func TestAnnotatedConfigurationIsGood(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "b.toml")
+	if err := os.WriteFile(file, []byte(run(t, "", "config").want(t, 0).out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "", "config", "--check", file).want(t, 0, file+" is a good configuration")
+}
+
 func TestAnnotatedConfigurationBoots(t *testing.T) {
 	printed := run(t, "", "config").want(t, 0).out
 	annotated, err := os.ReadFile("../../bavard.toml")
@@ -410,7 +418,7 @@ func TestReadyIsToldToTheServiceManager(t *testing.T) {
 
 func TestMistakesSayWhatToDo(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.toml")
-	if err := os.WriteFile(file, []byte("[listen]\nc2s_tsl = \"\"\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("[listen]\nc2s_tsl = \"\"\nhttp = \":80\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {
@@ -420,7 +428,15 @@ func TestMistakesSayWhatToDo(t *testing.T) {
 	}{
 		{nil, 2, "Usage:"},
 		{[]string{"frobnicate"}, 2, `unknown command "frobnicate"`},
+		{[]string{"stauts"}, 2, "did you mean `bavard status`?"},
+		{[]string{"user", "lst"}, 2, "did you mean `bavard user list`?"},
 		{[]string{"serve", "--htp", ":80"}, 2, "`bavard serve --help` says more"},
+		{[]string{"status", "--jsn"}, 2, "unknown flag: --jsn: did you mean --json?"},
+		{[]string{"serve", "--domain", "a", "--domain", "b"}, 2, "it is given twice"},
+		{[]string{"invite", "--json", "--json"}, 2, "it is given twice"},
+		{[]string{"config", "--check", file}, 1, file + `:2: unknown key "listen.c2s_tsl": did you mean "listen.c2s_tls"?`},
+		{[]string{"config", "--check", file}, 1, "listen.http: "}, // what was read is checked as well
+		{[]string{"config", "--check", file + "x"}, 1, "no such file"},
 		{[]string{"user"}, 2, "add"},
 		{[]string{"user", "add"}, 2, "`bavard user add --help` says more"},
 		{[]string{"user", "add", "a", "--generate", "--password-stdin"}, 1, "password-stdin"},

@@ -25,7 +25,7 @@ func (p *Program) user() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "user",
 		Short: "Make and manage accounts, while the server runs or not",
-		Args:  cobra.NoArgs,
+		Args:  group,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
 			return &exitError{code: exitUsage}

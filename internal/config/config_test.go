@@ -66,13 +66,27 @@ func TestAnnotatedFileHasEveryKey(t *testing.T) {
 func TestMistakesNameLineAndRemedy(t *testing.T) {
 	for _, tc := range []struct{ name, text, want string }{
 		{"misspelt key", "domain = \"a.example\"\n\n[listen]\nc2s_tsl = \":5223\"", `c.toml:4: unknown key "listen.c2s_tsl": did you mean "listen.c2s_tls"?`},
+		{"misspelt table", "[lisen]\nc2s = \":5223\"\nhttp = \"\"", `c.toml:1: unknown table "lisen": did you mean "listen"?`},
 		{"wrong table", "[log]\nlevel = \"info\"\n[limits]\nformat = \"json\"", `c.toml:4: unknown key "limits.format": did you mean "log.format"?`},
 		{"nothing near", "colour = \"blue\"", "c.toml:1: unknown key \"colour\": `bavard config` prints every key"},
-		{"two at once", "domian = \"a\"\ndate = \"b\"", "c.toml:2: unknown key \"date\": did you mean \"data\"?"},
-		{"wrong type", "[limits]\nconnections = \"many\"", "c.toml:2: limits.connections: "},
+		{"dotted", "log.levle = \"info\"", `c.toml:1: unknown key "log.levle": did you mean "log.level"?`},
+		{"inline", "log = { level = \"info\",\n formatt = \"text\" }", `c.toml:2: unknown key "log.formatt": did you mean "log.format"?`},
+		{"array of tables", "[[log]]\nlevel = \"info\"", "c.toml:1: log is a list, and has to be a table: write [log], and its keys under it"},
+		{"number for text", "[listen]\nc2s = 5222", `c.toml:2: listen.c2s is a number, and has to be a text in quotes, like "127.0.0.1:5222"`},
+		{"text for number", "[limits]\nconnections = \"many\"", "c.toml:2: limits.connections is a text, and has to be a whole number without quotes, like 15000"},
+		{"fraction", "[limits]\nconnections = 1.5", "c.toml:2: limits.connections is a number with a fraction, and has to be a whole number without quotes, like 15000"},
+		{"text for switch", "insecure_loopback = \"yes\"", "c.toml:1: insecure_loopback is a text, and has to be true or false, without quotes"},
+		{"text for list", "admins = \"a@b\"", `c.toml:1: admins is a text, and has to be a list of texts, like ["one", "two"]`},
+		{"list of numbers", "admins = [1]", `c.toml:1: admins is a list, and has to be a list of texts, like ["one", "two"]`},
+		{"key for table", "limits = 3", "c.toml:1: limits is a number, and has to be a table: write [limits], and its keys under it"},
 		{"not TOML", "domain localhost", "c.toml:1: "},
-		{"bad duration", "[limits]\nlogin_time = \"ten\"", `"ten" is not a duration`},
+		{"bad duration", "[limits]\nlogin_time = \"ten\"", `c.toml:2: limits.login_time: "ten" is not a duration`},
+		{"number for duration", "[limits]\nlogin_time = 10", `c.toml:2: limits.login_time is a number, and has to be a time in quotes, like "10s" or "5m"`},
 		{"key twice", "data = \"a\"\ndata = \"b\"", "c.toml:2: "},
+		{
+			"all at once, in order", "domian = \"a\"\n[limits]\nstanza_kib = \"x\"\n[log]\nlevle = \"info\"\nformat = \"json\"\n",
+			"c.toml:1: unknown key \"domian\": did you mean \"domain\"?\nc.toml:3: limits.stanza_kib is a text, and has to be a whole number without quotes, like 256\nc.toml:5: unknown key \"log.levle\": did you mean \"log.level\"?",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := config.Parse("c.toml", []byte(tc.text))
@@ -80,6 +94,26 @@ func TestMistakesNameLineAndRemedy(t *testing.T) {
 				t.Errorf("got %v\nwant %s", err, tc.want)
 			}
 		})
+	}
+}
+
+// With mistakes, what is right is read all the same, so that it can be checked.
+func TestMistakesLeaveTheRest(t *testing.T) {
+	c, err := config.Parse("c.toml", []byte("domain = 1\n[log]\nformat = \"json\""))
+	if err == nil || c.Log.Format != "json" || c.Domain != "localhost" {
+		t.Errorf("%v, %+v", err, c)
+	}
+}
+
+// Each key can be set in a file: none has a type that Parse does not know.
+func TestEveryKeyIsRead(t *testing.T) {
+	for line := range strings.Lines(string(annotated(t))) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		if _, err := config.Parse("c.toml", []byte(line)); err != nil && !strings.Contains(err.Error(), "unknown key") {
+			t.Error(err)
+		}
 	}
 }
 
