@@ -2232,7 +2232,13 @@ type VCardSet struct {
 	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
 	// The vCard element, complete with the namespace declarations it needs; at
 	// most 64 KiB; empty removes it.
-	Vcard         []byte `protobuf:"bytes,2,opt,name=vcard,proto3" json:"vcard,omitempty"`
+	Vcard []byte `protobuf:"bytes,2,opt,name=vcard,proto3" json:"vcard,omitempty"`
+	// The picture that was taken out of the vCard: it is published in the
+	// account's nodes (XEP-0398), and the vCard shows it from there. Absent: the
+	// nodes stay as they are.
+	Picture *Picture `protobuf:"bytes,3,opt,name=picture,proto3" json:"picture,omitempty"`
+	// Full JID of who set it; publishes the picture.
+	Publisher     string `protobuf:"bytes,4,opt,name=publisher,proto3" json:"publisher,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2281,6 +2287,111 @@ func (x *VCardSet) GetVcard() []byte {
 	return nil
 }
 
+func (x *VCardSet) GetPicture() *Picture {
+	if x != nil {
+		return x.Picture
+	}
+	return nil
+}
+
+func (x *VCardSet) GetPublisher() string {
+	if x != nil {
+		return x.Publisher
+	}
+	return ""
+}
+
+// Picture of a person, for XEP-0084 and XEP-0054.
+type Picture struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The image's SHA-1 in lower case hexadecimal digits; without an image any
+	// id, for the item that says that there is none.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The image in Base64, without white space; empty removes the picture.
+	Base64 string `protobuf:"bytes,2,opt,name=base64,proto3" json:"base64,omitempty"`
+	// Content type by the image's first bytes.
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// Of the image.
+	Bytes uint32 `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// In pixels; 0 when not known.
+	Width         uint32 `protobuf:"varint,5,opt,name=width,proto3" json:"width,omitempty"`
+	Height        uint32 `protobuf:"varint,6,opt,name=height,proto3" json:"height,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Picture) Reset() {
+	*x = Picture{}
+	mi := &file_internal_command_command_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Picture) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Picture) ProtoMessage() {}
+
+func (x *Picture) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Picture.ProtoReflect.Descriptor instead.
+func (*Picture) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Picture) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Picture) GetBase64() string {
+	if x != nil {
+		return x.Base64
+	}
+	return ""
+}
+
+func (x *Picture) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Picture) GetBytes() uint32 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Picture) GetWidth() uint32 {
+	if x != nil {
+		return x.Width
+	}
+	return 0
+}
+
+func (x *Picture) GetHeight() uint32 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
 // Left: the account's last device has gone at the command's time.
 type Left struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2291,7 +2402,7 @@ type Left struct {
 
 func (x *Left) Reset() {
 	*x = Left{}
-	mi := &file_internal_command_command_proto_msgTypes[25]
+	mi := &file_internal_command_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2303,7 +2414,7 @@ func (x *Left) String() string {
 func (*Left) ProtoMessage() {}
 
 func (x *Left) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[25]
+	mi := &file_internal_command_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2316,7 +2427,7 @@ func (x *Left) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Left.ProtoReflect.Descriptor instead.
 func (*Left) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{25}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Left) GetAccount() string {
@@ -2337,7 +2448,7 @@ type AccountDisable struct {
 
 func (x *AccountDisable) Reset() {
 	*x = AccountDisable{}
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2349,7 +2460,7 @@ func (x *AccountDisable) String() string {
 func (*AccountDisable) ProtoMessage() {}
 
 func (x *AccountDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2362,7 +2473,7 @@ func (x *AccountDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDisable.ProtoReflect.Descriptor instead.
 func (*AccountDisable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AccountDisable) GetJid() string {
@@ -2390,7 +2501,7 @@ type AccountDelete struct {
 
 func (x *AccountDelete) Reset() {
 	*x = AccountDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2402,7 +2513,7 @@ func (x *AccountDelete) String() string {
 func (*AccountDelete) ProtoMessage() {}
 
 func (x *AccountDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2415,7 +2526,7 @@ func (x *AccountDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDelete.ProtoReflect.Descriptor instead.
 func (*AccountDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AccountDelete) GetJid() string {
@@ -2593,10 +2704,19 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x04node\x18\x02 \x01(\tR\x04node\";\n" +
 	"\vPubsubPurge\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
-	"\x04node\x18\x02 \x01(\tR\x04node\":\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\"\x8e\x01\n" +
 	"\bVCardSet\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
-	"\x05vcard\x18\x02 \x01(\fR\x05vcard\" \n" +
+	"\x05vcard\x18\x02 \x01(\fR\x05vcard\x124\n" +
+	"\apicture\x18\x03 \x01(\v2\x1a.bavard.command.v1.PictureR\apicture\x12\x1c\n" +
+	"\tpublisher\x18\x04 \x01(\tR\tpublisher\"\x89\x01\n" +
+	"\aPicture\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06base64\x18\x02 \x01(\tR\x06base64\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\rR\x05bytes\x12\x14\n" +
+	"\x05width\x18\x05 \x01(\rR\x05width\x12\x16\n" +
+	"\x06height\x18\x06 \x01(\rR\x06height\" \n" +
 	"\x04Left\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\":\n" +
 	"\x0eAccountDisable\x12\x10\n" +
@@ -2635,7 +2755,7 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),        // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),   // 1: bavard.command.v1.SubscriptionType
@@ -2666,9 +2786,10 @@ var file_internal_command_command_proto_goTypes = []any{
 	(*PubsubDelete)(nil),    // 26: bavard.command.v1.PubsubDelete
 	(*PubsubPurge)(nil),     // 27: bavard.command.v1.PubsubPurge
 	(*VCardSet)(nil),        // 28: bavard.command.v1.VCardSet
-	(*Left)(nil),            // 29: bavard.command.v1.Left
-	(*AccountDisable)(nil),  // 30: bavard.command.v1.AccountDisable
-	(*AccountDelete)(nil),   // 31: bavard.command.v1.AccountDelete
+	(*Picture)(nil),         // 29: bavard.command.v1.Picture
+	(*Left)(nil),            // 30: bavard.command.v1.Left
+	(*AccountDisable)(nil),  // 31: bavard.command.v1.AccountDisable
+	(*AccountDelete)(nil),   // 32: bavard.command.v1.AccountDelete
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	5,  // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
@@ -2685,9 +2806,9 @@ var file_internal_command_command_proto_depIdxs = []int32{
 	18, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
 	19, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
 	28, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
-	29, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
-	30, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
-	31, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
+	30, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
+	31, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
+	32, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
 	22, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
 	23, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
 	24, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
@@ -2706,11 +2827,12 @@ var file_internal_command_command_proto_depIdxs = []int32{
 	20, // 32: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
 	20, // 33: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
 	20, // 34: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	29, // 35: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -2749,7 +2871,7 @@ func file_internal_command_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

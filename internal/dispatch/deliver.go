@@ -33,6 +33,8 @@ func (h *Hub) event(s *shard, e *state.Event) {
 		h.subscription(e, targets)
 	case state.EventBlocks:
 		h.blocks(s, e, targets)
+	case state.EventAvatar:
+		h.avatar(s, e, targets)
 	case state.EventCredentials:
 		dismiss(targets, e.By, "the password has changed: log in again")
 	case state.EventDisabled:

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"bavard/internal/command"
-
+	"bavard/internal/roster"
 	"bavard/internal/route"
 	"bavard/internal/state"
 	"bavard/internal/xmlstream"
@@ -34,7 +34,10 @@ func (h *Hub) Available(r *Resource, priority int8, presence *xmlstream.Element)
 	s := h.shard(account)
 	s.mu.Lock()
 	if !r.gone {
-		r.presence, r.priority = presence, priority
+		// Under the lock: a change of the picture that is not seen here comes as an
+		// event that sees this presence.
+		r.noPhoto = roster.SaysPhoto(presence)
+		r.presence, r.priority = roster.WithPhoto(presence, h.o.View.AvatarHash(account)), priority
 	}
 	// Decided now: a query that comes right behind changes nothing any more.
 	flush := priority >= 0 && !r.flushed && !r.queried

@@ -59,6 +59,8 @@ type Reader interface {
 	Roster(account string) ([]state.RosterItem, command.Position, error)
 	// Blocked reports whether an account's blocklist holds an address.
 	Blocked(account, address string) (bool, error)
+	// AvatarHash tells which picture an account has; it is in memory.
+	AvatarHash(account string) state.AvatarHash
 }
 
 // Options of a hub.
@@ -100,6 +102,7 @@ type Resource struct {
 	available  bool
 	priority   int8
 	presence   *xmlstream.Element
+	noPhoto    bool // the device says itself that it has no picture
 	carbons    bool
 	interested bool
 	blocklist  bool // gets pushes of it

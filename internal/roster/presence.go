@@ -46,8 +46,16 @@ func (f *roster) directed(r *route.Request, available bool) []route.Effect {
 	if r.Target == route.ToServer {
 		return nil
 	}
+	p := r.Stanza
+	if available {
+		// Who need not be a contact learns of pictures that all may see alone
+		// (XEP-0398 §privacy @1.0.0).
+		if h := f.view.AvatarHash(r.From.Bare().String()); h.Open || h.Hash == "" {
+			p = WithPhoto(p, h)
+		}
+	}
 	return []route.Effect{
-		route.Deliver{To: r.To, Stanza: r.Stanza},
+		route.Deliver{To: r.To, Stanza: p},
 		route.Directed{To: r.To, Available: available},
 	}
 }
@@ -55,8 +63,11 @@ func (f *roster) directed(r *route.Request, available bool) []route.Effect {
 // broadcast sends the presence to all who may see it and to the account's own
 // resources, the sender's included (RFC 6121 §4.2.2).
 func (f *roster) broadcast(r *route.Request) []route.Effect {
-	own := r.From.Bare()
-	effects := []route.Effect{deliver(own, r.Stanza)}
+	own, p := r.From.Bare(), r.Stanza
+	if p.Get("type") == "" {
+		p = WithPhoto(p, f.view.AvatarHash(own.String()))
+	}
+	effects := []route.Effect{deliver(own, p)}
 	items, _, err := f.view.Roster(own.String())
 	if err != nil {
 		return effects // soft: the next presence repeats it
@@ -66,7 +77,7 @@ func (f *roster) broadcast(r *route.Request) []route.Effect {
 			continue
 		}
 		if to, err := jid.Parse(items[i].JID); err == nil {
-			effects = append(effects, deliver(to, r.Stanza))
+			effects = append(effects, deliver(to, p))
 		}
 	}
 	return effects

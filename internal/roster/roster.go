@@ -25,6 +25,8 @@ type Reader interface {
 	RosterItem(account, peer string) (state.RosterItem, error)
 	// Blocked reports whether an account's blocklist holds an address.
 	Blocked(account, address string) (bool, error)
+	// AvatarHash tells which picture an account has; it is in memory.
+	AvatarHash(account string) state.AvatarHash
 }
 
 // Presences gives the last presence of each available resource of an account

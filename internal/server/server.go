@@ -167,7 +167,7 @@ func (s *server) build() error {
 		archive.Feature(s.cell, ids),
 		blocking.Feature(s.cell),
 		pubsub.Feature(s.cell, rand.Text),
-		vcard.Feature(s.cell),
+		vcard.Feature(s.cell, rand.Text),
 		lastactivity.Feature(s.cell, s.hub, time.Now),
 		administration.Feature(administration.Options{
 			Admins: s.cfg.Admins, Accounts: s.accounts, List: s.cell.Accounts, Online: s.hub.Online,

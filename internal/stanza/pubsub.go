@@ -12,6 +12,14 @@ const (
 	NSPubsubErrors = "http://jabber.org/protocol/pubsub#errors" // XEP-0060
 )
 
+// Namespaces of pictures of people; those of XEP-0084 are also names of nodes.
+const (
+	NSAvatarData     = "urn:xmpp:avatar:data"            // XEP-0084
+	NSAvatarMetadata = "urn:xmpp:avatar:metadata"        // XEP-0084
+	NSVCardUpdate    = "vcard-temp:x:update"             // XEP-0153
+	NSConversion     = "urn:xmpp:pep-vcard-conversion:0" // XEP-0398
+)
+
 // PubsubErr makes an error with a condition of XEP-0060 §errors @1.30.0.
 func PubsubErr(t ErrorType, c Condition, app, text string) *Error {
 	e := Err(t, c, text)

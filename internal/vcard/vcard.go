@@ -15,7 +15,7 @@ import (
 	"bavard/internal/xmlstream"
 )
 
-// Most bounds a vCard, in bytes.
+// Most bounds a vCard without its picture, in bytes.
 const Most = 64 << 10
 
 // Reader is what vCards are read from.
@@ -24,13 +24,22 @@ type Reader interface {
 	// VCard gives the element as it was stored; state.ErrNotFound when there is
 	// none.
 	VCard(account string) ([]byte, error)
+	// Avatar gives the picture, which is kept beside it; state.ErrNotFound when
+	// there is none.
+	Avatar(account string) (state.Avatar, error)
+	RosterItem(account, peer string) (state.RosterItem, error)
 }
 
-type vcard struct{ view Reader }
+type vcard struct {
+	view  Reader
+	newID func() string
+}
 
-// Feature answers XEP-0054 §usecases @1.3.0.
-func Feature(view Reader) route.Feature {
-	f := &vcard{view}
+// Feature answers XEP-0054 §usecases @1.3.0, with the picture that the account
+// has by XEP-0084 (XEP-0398 §conversion @1.0.0). newID makes an id for an item:
+// at most 64 bytes.
+func Feature(view Reader, newID func() string) route.Feature {
+	f := &vcard{view, newID}
 	name := xmlstream.Name{Space: stanza.NSVCard, Local: "vCard"}
 	entry := func(typ string, to route.Target, h route.Handler) route.Entry {
 		return route.Entry{Key: route.Key{Stanza: "iq", Type: typ, Payload: name}, Targets: to, Handle: h}
@@ -39,10 +48,10 @@ func Feature(view Reader) route.Feature {
 		Name: "vcard",
 		Entries: []route.Entry{
 			entry("get", route.ToSelf|route.ToAccount, f.get), entry("get", route.ToServer, domain),
-			entry("set", route.ToSelf, set), entry("set", route.ToAccount|route.ToServer, refuse),
+			entry("set", route.ToSelf, f.set), entry("set", route.ToAccount|route.ToServer, refuse),
 		},
 		Domain:  []string{stanza.NSVCard},
-		Account: []string{stanza.NSVCard},
+		Account: []string{stanza.NSVCard, stanza.NSConversion},
 	}
 }
 
@@ -59,7 +68,7 @@ func (f *vcard) get(r *route.Request) []route.Effect {
 		if barred := r.Barred(f.view); barred != nil {
 			return []route.Effect{route.Reply{Stanza: barred.Reply(r.Stanza)}}
 		}
-		stored, err := f.view.VCard(account)
+		stored, err := f.read(account, r)
 		switch {
 		case errors.Is(err, state.ErrNotFound):
 			return []route.Effect{route.Reply{Stanza: none.Reply(r.Stanza)}}
@@ -68,6 +77,32 @@ func (f *vcard) get(r *route.Request) []route.Effect {
 		}
 		return []route.Effect{route.Send{Out: result(r, stored)}}
 	})}
+}
+
+// read gives a vCard with its picture, if the sender may see that: it may be
+// for who sees the presence (XEP-0398 §security @1.0.0).
+func (f *vcard) read(account string, r *route.Request) ([]byte, error) {
+	stored, err := f.view.VCard(account)
+	if err != nil && !errors.Is(err, state.ErrNotFound) {
+		return nil, err
+	}
+	picture, none := f.view.Avatar(account)
+	if none != nil && !errors.Is(none, state.ErrNotFound) {
+		return nil, none
+	}
+	if none != nil || !picture.Open && !f.trusted(account, r) {
+		return stored, err
+	}
+	return picture.Into(stored), nil
+}
+
+// trusted reports whether the sender may see the account's presence.
+func (f *vcard) trusted(account string, r *route.Request) bool {
+	if r.Target == route.ToSelf {
+		return true
+	}
+	item, err := f.view.RosterItem(account, r.From.Bare().String())
+	return err == nil && (item.Subscription == "from" || item.Subscription == "both")
 }
 
 // result carries the vCard as it was stored.
@@ -90,12 +125,15 @@ func domain(r *route.Request) []route.Effect {
 		xmlstream.NewText(stanza.NSVCard, "JABBERID", r.To.String())))
 }
 
-func set(r *route.Request) []route.Effect {
+func (f *vcard) set(r *route.Request) []route.Effect {
+	p := picture(r.Payload, f.newID)
 	b := xmlstream.AppendElement(nil, r.Payload, stanza.NSClient)
 	if len(b) > Most {
-		return r.Err(stanza.Modify, stanza.PolicyViolation, "a vCard has at most 64 KiB: make the picture smaller")
+		return r.Err(stanza.Modify, stanza.PolicyViolation, "a vCard has at most 64 KiB besides its picture, and that 144 KiB: make it smaller")
 	}
-	cmd := &command.Command{Request: &command.Command_VcardSet{VcardSet: &command.VCardSet{Account: r.From.Bare().String(), Vcard: b}}}
+	cmd := &command.Command{Request: &command.Command_VcardSet{VcardSet: &command.VCardSet{
+		Account: r.From.Bare().String(), Vcard: b, Picture: p, Publisher: r.From.String(),
+	}}}
 	return []route.Effect{route.Append{Command: cmd, Then: func(out command.Outcome) []route.Effect {
 		if out.Err != nil {
 			return []route.Effect{route.Reply{Stanza: out.Err.Reply(r.Stanza)}}

@@ -319,10 +319,11 @@ type txn struct {
 
 	digest xxhash.Digest
 
-	overlay  map[string][]byte // written and read again; nil is deleted
-	accounts map[string]uint64 // created; 0 for deleted
-	removed  bool              // records of the archive are taken away
-	blockers map[string]uint64 // changed: the account's id, 0 when it blocks nobody any more
+	overlay  map[string][]byte        // written and read again; nil is deleted
+	accounts map[string]uint64        // created; 0 for deleted
+	removed  bool                     // records of the archive are taken away
+	blockers map[string]uint64        // changed: the account's id, 0 when it blocks nobody any more
+	avatars  map[string]*avatarRecord // changed; nil when the account is gone
 	seen     map[[dedupeSize]byte]sighting
 	streams  streamWrites
 	events   []state.Event
@@ -335,6 +336,7 @@ func (t *txn) init(a *applier) {
 	t.overlay = make(map[string][]byte)
 	t.accounts = make(map[string]uint64)
 	t.blockers = make(map[string]uint64)
+	t.avatars = make(map[string]*avatarRecord)
 	t.seen = make(map[[dedupeSize]byte]sighting)
 	t.streams.init()
 }
@@ -358,6 +360,7 @@ func (t *txn) end() {
 	clear(t.overlay)
 	clear(t.accounts)
 	clear(t.blockers)
+	clear(t.avatars)
 	t.removed = false
 	clear(t.seen)
 	t.streams.reset()
@@ -481,6 +484,7 @@ func (t *txn) commit() error {
 		t.a.sieves.add(t.meta.bucket, &key)
 	}
 	v.blockers.publish(t.blockers)
+	v.avatars.publish(t.avatars)
 	t.streams.remember(&t.a.recent)
 	v.counters.accounts.Store(int64(len(t.a.accounts)))
 	v.counters.batches.Add(1)

@@ -80,6 +80,9 @@ func reencoded(key, value []byte) []byte {
 	case tableItem:
 		i, _ := parseItem(value)
 		return i.append(nil)
+	case tableAvatar:
+		a, _ := parseAvatar(value)
+		return a.append(nil)
 	case tableOrder:
 		id, _ := parseOrder(value)
 		return appendOrder(nil, id)

@@ -17,6 +17,7 @@ const (
 	tableVCard    = 'e' // account id → vCard
 	tableFormat   = 'f' // → format version
 	tableFormer   = 'g' // bare JID → ids of accounts deleted under it
+	tableAvatar   = 'h' // account id → hash of the picture, where it is
 	tableItem     = 'i' // account id, number of a node, item id → item
 	tableCircle   = 'k' // circle → first redeemers
 	tableBlocksOf = 'l' // account id → how many it blocks

@@ -20,15 +20,29 @@ const maxVCard = 64 << 10
 // vcardSet is XEP-0054 §usecases @1.3.0.
 func (t *txn) vcardSet(c *command.VCardSet) (command.Outcome, error) {
 	id := t.account(c.Account)
-	switch {
-	case id == 0:
+	if id == 0 {
 		return refuse(stanza.Auth, stanza.NotAuthorized, "there is no such account"), nil
-	case len(c.Vcard) > maxVCard:
+	}
+	if o := checkPicture(c); o != nil {
+		return *o, nil
+	}
+	vcard := c.Vcard
+	if len(vcard) <= maxVCard && c.Picture != nil {
+		kept, refused, err := t.picture(c, id)
+		if err != nil || refused != nil {
+			return outcomeOr(refused), err
+		}
+		if !kept && c.Picture.Base64 != "" {
+			vcard = (&state.Avatar{Type: c.Picture.Type, Base64: c.Picture.Base64}).Into(vcard)
+		}
+	}
+	switch {
+	case len(vcard) > maxVCard:
 		return refuse(stanza.Modify, stanza.PolicyViolation, "a vCard has at most 64 KiB"), nil
-	case len(c.Vcard) == 0:
+	case len(vcard) == 0:
 		t.delete(idKey(tableVCard, id))
 	default:
-		t.put(idKey(tableVCard, id), append([]byte{recordVersion}, c.Vcard...))
+		t.put(idKey(tableVCard, id), append([]byte{recordVersion}, vcard...))
 	}
 	return accept(), nil
 }

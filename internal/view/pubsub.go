@@ -4,8 +4,7 @@ package view
 
 import (
 	"bytes"
-	"slices"
-	"time"
+	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/protobuf/proto"
@@ -141,6 +140,15 @@ func (t *txn) putNode(of *owned, n *node) {
 	t.put(nodeKey(n.account, n.name), n.append(nil))
 }
 
+// changed ends a command that has changed a node.
+func (t *txn) changed(account string, n *node, e state.PubsubEvent) (command.Outcome, error) {
+	t.tell(account, n, e)
+	if n.name == stanza.NSAvatarData || n.name == stanza.NSAvatarMetadata {
+		return accept(), t.avatar(account, n, e.Kind)
+	}
+	return accept(), nil
+}
+
 func (t *txn) tell(account string, n *node, e state.PubsubEvent) {
 	e.Node, e.Config = n.name, n.config
 	t.event(state.Event{Kind: state.EventPubsub, Account: account, Position: t.pos, Pubsub: &e})
@@ -172,10 +180,9 @@ func (t *txn) pubsubPublish(c *command.PubsubPublish) (command.Outcome, error) {
 		}
 	}
 	t.putNode(&of, n)
-	t.tell(c.Account, n, state.PubsubEvent{Kind: state.PubsubPublished, Item: state.PubsubItem{
+	return t.changed(c.Account, n, state.PubsubEvent{Kind: state.PubsubPublished, Item: state.PubsubItem{
 		ID: c.Item, Publisher: c.Publisher, Payload: c.Payload, Time: t.time(),
 	}})
-	return accept(), nil
 }
 
 func checkPublish(c *command.PubsubPublish) *command.Outcome {
@@ -272,6 +279,51 @@ func (t *txn) oldest(n *node) (*stored, error) {
 	return &stored{id, *i}, nil
 }
 
+// newest reads the newest item of a node, nil when there is none: first of
+// this batch, then of earlier ones.
+func (t *txn) newest(n *node) (*stored, error) {
+	id, err := t.newestID(n)
+	if err != nil || id == "" {
+		return nil, err
+	}
+	i, err := t.item(n, id)
+	if err != nil {
+		return nil, err
+	}
+	if i == nil {
+		return nil, t.a.v.damaged(corruptf("node %q has no item %q", n.name, id))
+	}
+	return &stored{id, *i}, nil
+}
+
+func (t *txn) newestID(n *node) (id string, err error) {
+	p := t.pos
+	key := orderKey(n.account, n.number, p)
+	for ; ; p.Index-- {
+		key = p.AppendTo(key[:len(key)-command.PositionSize])
+		if value := t.overlay[string(key)]; value != nil {
+			id, err := parseOrder(value)
+			return id, t.a.v.damaged(err)
+		}
+		if p.Index == 0 {
+			break
+		}
+	}
+	prefix := orderPrefix(n.account, n.number)
+	it, err := t.a.v.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	if err != nil {
+		return "", t.a.v.damaged(err)
+	}
+	defer func() { err = errors.Join(err, t.a.v.damaged(it.Close())) }()
+	for ok := it.Last(); ok; ok = it.Prev() {
+		if _, written := t.overlay[string(it.Key())]; !written {
+			id, err := parseOrder(it.Value())
+			return id, t.a.v.damaged(err)
+		}
+	}
+	return "", t.a.v.damaged(it.Error())
+}
+
 func (t *txn) oldestID(n *node) (string, error) {
 	it, err := t.a.v.db.NewIter(&pebble.IterOptions{
 		LowerBound: orderKey(n.account, n.number, n.since),
@@ -336,8 +388,7 @@ func (t *txn) pubsubRetract(c *command.PubsubRetract) (command.Outcome, error) {
 	of.bytes -= min(of.bytes, i.size(c.Item))
 	t.dropItem(n, &stored{c.Item, *i})
 	t.putNode(&of, n)
-	t.tell(c.Account, n, state.PubsubEvent{Kind: state.PubsubRetracted, Item: state.PubsubItem{ID: c.Item}, Notify: c.Notify})
-	return accept(), nil
+	return t.changed(c.Account, n, state.PubsubEvent{Kind: state.PubsubRetracted, Item: state.PubsubItem{ID: c.Item}, Notify: c.Notify})
 }
 
 // pubsubCreate is XEP-0060 §owner-create @1.30.0.
@@ -383,8 +434,7 @@ func (t *txn) pubsubConfigure(c *command.PubsubConfigure) (command.Outcome, erro
 		n.since = out.position
 	}
 	t.putNode(&of, n)
-	t.tell(c.Account, n, state.PubsubEvent{Kind: state.PubsubConfigured})
-	return accept(), nil
+	return t.changed(c.Account, n, state.PubsubEvent{Kind: state.PubsubConfigured})
 }
 
 // pubsubDelete is XEP-0060 §owner-delete @1.30.0.
@@ -399,8 +449,7 @@ func (t *txn) pubsubDelete(c *command.PubsubDelete) (command.Outcome, error) {
 	of.nodes--
 	t.delete(nodeKey(n.account, n.name))
 	t.put(idKey(tablePubsubOf, of.account), of.append(nil))
-	t.tell(c.Account, n, state.PubsubEvent{Kind: state.PubsubDeleted})
-	return accept(), nil
+	return t.changed(c.Account, n, state.PubsubEvent{Kind: state.PubsubDeleted})
 }
 
 // pubsubPurge is XEP-0060 §owner-purge @1.30.0.
@@ -417,8 +466,7 @@ func (t *txn) pubsubPurge(c *command.PubsubPurge) (command.Outcome, error) {
 		return command.Outcome{}, err
 	}
 	t.putNode(&of, n)
-	t.tell(c.Account, n, state.PubsubEvent{Kind: state.PubsubPurged})
-	return accept(), nil
+	return t.changed(c.Account, n, state.PubsubEvent{Kind: state.PubsubPurged})
 }
 
 // empty drops all items of a node, oldest first.
@@ -436,55 +484,4 @@ func (t *txn) empty(of *owned, n *node) error {
 		n.since = out.position
 	}
 	return nil
-}
-
-// owned counts what an account has in nodes.
-type owned struct {
-	account uint64
-	next    uint32 // number of the next node
-	nodes   uint32
-	bytes   uint64 // of all items
-}
-
-// node of an account.
-type node struct {
-	account uint64
-	name    string
-	number  uint32
-	items   uint32
-	since   command.Position // no item is older; where to look for the oldest
-	config  *command.PubsubConfig
-}
-
-// limit is how many items the node keeps.
-func (n *node) limit() uint32 {
-	if !n.config.GetPersistItems() {
-		return 0
-	}
-	if m := n.config.GetMaxItems(); m > 0 && m < state.PubsubItems {
-		return m
-	}
-	return state.PubsubItems
-}
-
-// state gives what readers get.
-func (n *node) state() state.PubsubNode {
-	return state.PubsubNode{Name: n.name, Config: n.config, Items: int(n.items)}
-}
-
-// itemRecord is an item; its id is in the key.
-type itemRecord struct {
-	position  command.Position
-	time      int64
-	publisher string
-	payload   []byte
-}
-
-// size is what an item counts against its account's bytes.
-func (i *itemRecord) size(id string) uint64 {
-	return uint64(len(id) + len(i.publisher) + len(i.payload))
-}
-
-func (i *itemRecord) state(id string) state.PubsubItem {
-	return state.PubsubItem{ID: id, Publisher: i.publisher, Payload: slices.Clone(i.payload), Time: time.UnixMilli(i.time).UTC()}
 }

@@ -4,12 +4,65 @@ package view
 
 import (
 	"encoding/binary"
+	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"bavard/internal/command"
 	"bavard/internal/state"
 )
+
+// owned counts what an account has in nodes.
+type owned struct {
+	account uint64
+	next    uint32 // number of the next node
+	nodes   uint32
+	bytes   uint64 // of all items
+}
+
+// node of an account.
+type node struct {
+	account uint64
+	name    string
+	number  uint32
+	items   uint32
+	since   command.Position // no item is older; where to look for the oldest
+	config  *command.PubsubConfig
+}
+
+// limit is how many items the node keeps.
+func (n *node) limit() uint32 {
+	if !n.config.GetPersistItems() {
+		return 0
+	}
+	if m := n.config.GetMaxItems(); m > 0 && m < state.PubsubItems {
+		return m
+	}
+	return state.PubsubItems
+}
+
+// state gives what readers get.
+func (n *node) state() state.PubsubNode {
+	return state.PubsubNode{Name: n.name, Config: n.config, Items: int(n.items)}
+}
+
+// itemRecord is an item; its id is in the key.
+type itemRecord struct {
+	position  command.Position
+	time      int64
+	publisher string
+	payload   []byte
+}
+
+// size is what an item counts against its account's bytes.
+func (i *itemRecord) size(id string) uint64 {
+	return uint64(len(id) + len(i.publisher) + len(i.payload))
+}
+
+func (i *itemRecord) state(id string) state.PubsubItem {
+	return state.PubsubItem{ID: id, Publisher: i.publisher, Payload: slices.Clone(i.payload), Time: time.UnixMilli(i.time).UTC()}
+}
 
 func nodeKey(account uint64, name string) []byte { return append(idKey(tableNode, account), name...) }
 

@@ -42,7 +42,7 @@ func (t *txn) accountDisable(c *command.AccountDisable) (command.Outcome, error)
 // that is also another's.
 func ownTables() []byte {
 	return []byte{
-		tableBlock, tableVCard, tableItem, tableBlocksOf, tableCursor, tableNode, tableOrder, tableRoster, tableRosterOf, tablePubsubOf, tableLeft,
+		tableBlock, tableVCard, tableAvatar, tableItem, tableBlocksOf, tableCursor, tableNode, tableOrder, tableRoster, tableRosterOf, tablePubsubOf, tableLeft,
 	}
 }
 
@@ -66,6 +66,7 @@ func (t *txn) accountDelete(c *command.AccountDelete) (command.Outcome, error) {
 		t.deleteRange(prefix, prefixEnd(prefix))
 	}
 	t.blockers[c.Jid] = 0
+	t.avatars[c.Jid] = nil
 	t.delete(accountKey(c.Jid))
 	t.meta.people--
 	if err := t.addFormer(c.Jid, id); err != nil {

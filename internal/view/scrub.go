@@ -182,6 +182,8 @@ func checkRecord(key, value []byte) error {
 		r := read(value)
 		r.take(len(r.b))
 		err = r.end()
+	case tableAvatar:
+		_, err = parseAvatar(value)
 	case tableFormat:
 		if _, n := binary.Uvarint(value); n <= 0 {
 			err = corruptf("format record")

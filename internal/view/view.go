@@ -105,6 +105,7 @@ type View struct {
 	published atomic.Pointer[meta] // as of the last committed batch
 	cell      atomic.Pointer[cellRecord]
 	blockers  blockers
+	avatars   avatars
 	removed   atomic.Uint64 // batches that took records of the archive away
 	counters  counters
 	logged    atomic.Int64 // Unix second of the last report

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dispatch
+
+import (
+	"bavard/internal/roster"
+	"bavard/internal/stanza"
+	"bavard/internal/state"
+	"bavard/internal/xmlstream"
+)
+
+// avatar sends the presence of an account's devices again when the account has
+// another picture: who knows pictures by presence alone (XEP-0153) learns of it
+// now, and not when somebody changes their status.
+func (h *Hub) avatar(s *shard, e *state.Event, targets []target) {
+	hash := h.o.View.AvatarHash(e.Account).Hash
+	var changed []*xmlstream.Element
+	s.mu.Lock()
+	for i := range targets {
+		r := targets[i].Resource
+		if r.gone || r.presence == nil || r.noPhoto {
+			continue
+		}
+		if photo := r.presence.Child(stanza.NSVCardUpdate, "x").Child(stanza.NSVCardUpdate, "photo"); photo != nil && photo.Text() == hash {
+			continue
+		}
+		r.presence = roster.Photographed(r.presence, hash)
+		if r.available {
+			changed = append(changed, r.presence)
+		}
+	}
+	s.mu.Unlock()
+	if len(changed) == 0 {
+		return
+	}
+	to := []string{e.Account}
+	items, _, err := h.o.View.Roster(e.Account)
+	if err != nil {
+		h.o.Logger.Error("read a roster", "err", err)
+	}
+	for i := range items {
+		if roster.From(&items[i]) {
+			to = append(to, items[i].JID)
+		}
+	}
+	for _, p := range changed {
+		for _, contact := range to {
+			if h.barred(p.Get("from"), contact) == passes {
+				c := *p
+				c.Attr = append([]xmlstream.Attr(nil), p.Attr...)
+				h.pass(c.Set("to", contact))
+			}
+		}
+	}
+}
