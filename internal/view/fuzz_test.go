@@ -24,6 +24,7 @@ func FuzzRecord(f *testing.F) {
 	c.accept(invite("t", 2, start, "ann", "circle"))
 	c.accept(createWith("eve", "Eve", ""))
 	c.accept(publish("ann", "node", "item", "<x/>", nil))
+	c.accept(vcardWith("ann", red))
 	if err := c.v.each(func(key, value []byte) error {
 		f.Add(bytes.Clone(key), bytes.Clone(value))
 		return nil

@@ -79,6 +79,9 @@ func randomCommand(r *rapid.T, i int) *command.Command {
 	case 19:
 		return disable(who("account"), rapid.Bool().Draw(r, "enable"))
 	case 20:
+		if rapid.Bool().Draw(r, "picture") {
+			return randomPicture(r, who("account"))
+		}
 		return vcardSet(who("account"), []byte("<vCard>"+some()+"</vCard>"))
 	case 21:
 		return left(who("account"))
@@ -273,6 +276,7 @@ func TestHistoryDoesNotDependOnBatchesOrCrashes(t *testing.T) {
 			}
 			checkRosters(r, v)
 			checkNodes(r, v)
+			checkAvatars(r, v)
 		}
 		checkArchives(r, many, cmds, hn)
 	})
