@@ -24,9 +24,19 @@ func TestWithPhoto(t *testing.T) {
 		hash state.AvatarHash
 		want string
 	}{
-		{none, never, none}, {empty, never, no}, {no, never, no}, {wrong, never, wrong},
-		{none, has, right}, {empty, has, right}, {no, has, no}, {wrong, has, right}, {right, has, right},
-		{none, had, no}, {empty, had, no}, {no, had, no}, {wrong, had, wrong},
+		{none, never, none},
+		{empty, never, no},
+		{no, never, no},
+		{wrong, never, wrong},
+		{none, has, right},
+		{empty, has, right},
+		{no, has, no},
+		{wrong, has, right},
+		{right, has, right},
+		{none, had, no},
+		{empty, had, no},
+		{no, had, no},
+		{wrong, had, wrong},
 	} {
 		p, err := xmlstream.ParseElement([]byte(c.sent), xmlstream.AfterAuth)
 		if err != nil {
