@@ -12,6 +12,7 @@ import (
 type histogram struct {
 	counts [64 * 8]uint64
 	total  uint64
+	max    time.Duration
 }
 
 // bucket of a duration: its power of two and the three bits behind the first.
@@ -36,6 +37,7 @@ func upper(i int) time.Duration {
 func (h *histogram) add(d time.Duration) {
 	h.counts[bucket(d)]++
 	h.total++
+	h.max = max(h.max, d)
 }
 
 func (h *histogram) merge(o *histogram) {
@@ -43,6 +45,7 @@ func (h *histogram) merge(o *histogram) {
 		h.counts[i] += n
 	}
 	h.total += o.total
+	h.max = max(h.max, o.max)
 }
 
 // at gives the duration below which p of 1 of what was added lies, 0 when

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package bench loads an XMPP server, ours or another, and measures it from
-// the clients' side.
+// the clients' side. Each scenario is a function that takes a Target, its own
+// configuration and a Watch, and gives a Report. When its context ends during
+// the measurement, it reports what there is.
 package bench
 
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,144 +25,158 @@ import (
 
 // PairsConfig describes pairs of people of whom one writes to the other, in a
 // closed loop: a message is sent when an earlier one was acknowledged by the
-// server and has been delivered.
+// server and has been delivered. An acknowledgement is asked for after each.
 type PairsConfig struct {
-	// Addr is the server's host:port, Domain its XMPP domain.
-	Addr, Domain string
-	// TLS makes STARTTLS mandatory; nil means plaintext.
-	TLS *tls.Config
-	// Mechanism is the SASL mechanism; "" means SCRAM-SHA-1, which all servers have.
-	Mechanism string
-	// User names the nth account's localpart and password.
-	User func(n int) (local, password string)
 	// Pairs, Window (messages under way per pair) and Body (bytes) default to 50,
 	// 8 and 100.
 	Pairs, Window, Body int
-	// Warmup and Duration default to 2 s and 10 s.
+	// Warmup is the time before the measurement; Duration defaults to 10 s.
 	Warmup, Duration time.Duration
-	// Logins is how many log in at the same time; 0 means 32.
-	Logins int
-	// Cost, when set, is read at the beginning and end of the measurement.
-	Cost func() Cost
-}
-
-// Cost is what the server has used so far.
-type Cost struct {
-	CPU    time.Duration
-	Memory int64 // bytes, resident
+	// Drain is how long is waited at the end for what was sent; 0 means 10 s.
+	Drain time.Duration
 }
 
 func (c *PairsConfig) defaults() {
-	set := func(n *int, v int) {
-		if *n == 0 {
-			*n = v
-		}
-	}
-	set(&c.Pairs, 50)
-	set(&c.Window, 8)
-	set(&c.Body, 100)
-	set(&c.Logins, 32)
-	if c.Warmup == 0 {
-		c.Warmup = 2 * time.Second
-	}
-	if c.Duration == 0 {
-		c.Duration = 10 * time.Second
-	}
-	if c.Mechanism == "" {
-		c.Mechanism = "SCRAM-SHA-1"
+	orElse(&c.Pairs, 50)
+	orElse(&c.Window, 8)
+	orElse(&c.Body, 100)
+	orElse(&c.Duration, 10*time.Second)
+	orElse(&c.Drain, 10*time.Second)
+}
+
+// orElse sets what was not set.
+func orElse[T int | time.Duration](n *T, v T) {
+	if *n <= 0 {
+		*n = v
 	}
 }
 
 // PairsReport is what was measured.
 type PairsReport struct {
-	Pairs, Window, Body int
-	Elapsed             time.Duration
-	// Ticked and Delivered count messages within the measurement, Refused errors
-	// in all of the run.
-	Ticked, Delivered, Refused uint64
-	// TickP50 … are from sending to the server's acknowledgement, DeliveryP50 … to
-	// the arrival at the recipient. They are exact to an eighth.
-	TickP50, TickP99, DeliveryP50, DeliveryP99 time.Duration
-	// LoginRate is logins per second, with roster and presence.
-	LoginRate float64
-	// CPU and Memory are the server's, when Cost was given.
-	CPU    time.Duration
-	Memory int64
-	// Own is the CPU time of this process in the measurement: when it is near to
-	// Elapsed times the cores it has, it is the generator that is measured.
-	Own time.Duration
+	Conditions
+	Pairs  int `json:"pairs"`
+	Window int `json:"window"`
+	Body   int `json:"body_bytes"`
+	// Rate counts messages per second that were ticked and delivered: the lower
+	// of both.
+	Rate float64 `json:"messages_per_s"`
+	// Tick is from sending to the server's acknowledgement, Delivery to the
+	// arrival at the recipient.
+	Tick     Latency `json:"tick"`
+	Delivery Latency `json:"delivery"`
+	// CPU is the server's per message, in milliseconds.
+	CPU float64 `json:"server_cpu_ms_per_message"`
+	Verdict
 }
 
-// Rate is how many messages per second were ticked and delivered.
-func (r *PairsReport) Rate() float64 {
-	return float64(min(r.Ticked, r.Delivered)) / r.Elapsed.Seconds()
+// Verdict says what became of all that was sent, warm-up included.
+type Verdict struct {
+	Sent   uint64 `json:"sent"`
+	Ticked uint64 `json:"ticked"`
+	// Lost were ticked, not refused, and never arrived.
+	Lost uint64 `json:"lost"`
+	// Doubled arrived again, Disordered after one that was sent later.
+	Doubled    uint64 `json:"doubled"`
+	Disordered uint64 `json:"disordered"`
+	// Refused came back as an error; Unticked were never acknowledged.
+	Refused  uint64 `json:"refused"`
+	Unticked uint64 `json:"unticked"`
+	// Foreign arrived and were not of this run.
+	Foreign uint64 `json:"foreign"`
 }
 
-func (r *PairsReport) String() string {
-	s := fmt.Sprintf("%d pairs, window %d, %d-byte bodies, %.1f s: %.0f messages/s ticked and delivered; tick p50 %v p99 %v; delivery p50 %v p99 %v; refused %d; %.0f logins/s",
-		r.Pairs, r.Window, r.Body, r.Elapsed.Seconds(), r.Rate(), round(r.TickP50), round(r.TickP99), round(r.DeliveryP50), round(r.DeliveryP99), r.Refused, r.LoginRate)
-	if r.CPU > 0 && r.Delivered > 0 {
-		s += fmt.Sprintf("; server CPU %.3f ms per message, %.2f cores, %d MiB",
-			r.CPU.Seconds()*1000/float64(r.Delivered), r.CPU.Seconds()/r.Elapsed.Seconds(), r.Memory>>20)
+// Correct reports whether the server kept its word.
+func (v *Verdict) Correct() bool { return v.Lost+v.Doubled+v.Disordered == 0 }
+
+func (v *Verdict) String() string {
+	return fmt.Sprintf("%s sent, %s acknowledged: %d lost, %d doubled, %d out of order; %d refused, %d never acknowledged",
+		counted(float64(v.Sent)), counted(float64(v.Ticked)), v.Lost, v.Doubled, v.Disordered, v.Refused, v.Unticked)
+}
+
+// Rows implements Report.
+func (r *PairsReport) Rows() [][2]string {
+	return [][2]string{
+		{"load", fmt.Sprintf("%d pairs, window %d, %d-byte bodies, %.1f s", r.Pairs, r.Window, r.Body, r.Seconds)},
+		{"messages", fmt.Sprintf("%s/s ticked and delivered", counted(r.Rate))},
+		{"tick", r.Tick.String()},
+		{"delivery", r.Delivery.String()},
+		{"verdict", r.Verdict.String()},
+		{"cost", fmt.Sprintf("%.3f ms of server CPU per message", r.CPU)},
 	}
-	return s + fmt.Sprintf("; generator %.2f cores", r.Own.Seconds()/r.Elapsed.Seconds())
 }
 
-func round(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
-
-// Pairs runs the scenario. ctx bounds all of it.
-func Pairs(ctx context.Context, cfg PairsConfig) (*PairsReport, error) {
+// Pairs runs the scenario.
+func Pairs(ctx context.Context, t *Target, cfg PairsConfig, w *Watch) (*PairsReport, error) {
 	cfg.defaults()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	run := &pairsRun{cfg: cfg, name: rand.Text() + "-", text: text(cfg.Body)}
-	began := time.Now()
-	if err := run.login(ctx); err != nil {
-		run.cut()
-		return nil, err
-	}
-	report := &PairsReport{Pairs: cfg.Pairs, Window: cfg.Window, Body: cfg.Body}
-	report.LoginRate = float64(2*cfg.Pairs) / time.Since(began).Seconds()
-	defer run.cut()
-
-	senders, stop := context.WithCancel(ctx)
-	group, senders := errgroup.WithContext(senders)
-	for _, p := range run.pairs {
-		group.Go(func() error { return p.send(senders) })
-	}
-	err := run.measure(senders, report)
-	stop()
-	if sendErr := group.Wait(); sendErr != nil {
-		return nil, sendErr
-	}
+	report := &PairsReport{Conditions: t.conditions("pairs"), Pairs: cfg.Pairs, Window: cfg.Window, Body: cfg.Body}
+	run := newPairs(cfg.Pairs, cfg.Window, cfg.Body)
+	sessions, err := run.login(ctx, t, w)
+	defer func() { leave(sessions) }()
 	if err != nil {
 		return nil, err
 	}
-	return report, nil
+	report.Server = version(ctx, sessions[0], t.Domain)
+
+	senders, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, senders := errgroup.WithContext(senders)
+	for _, p := range run.pairs {
+		group.Go(func() error { return p.send(senders, -1) })
+	}
+	// Whichever ends first: what was asked for, or a sender that fails.
+	measured, done := context.WithCancel(ctx)
+	defer done()
+	context.AfterFunc(senders, done)
+	report.Interrupted = run.measure(measured, cfg, w, report) != nil
+	stop()
+	err = group.Wait()
+	run.drain(ctx, cfg.Drain)
+	report.Verdict = run.verdict()
+	report.Notes = append(report.Notes, run.diagnosis(report)...)
+	return report, err
 }
 
-type pairsRun struct {
-	cfg       PairsConfig
+// pairs is the state of a run.
+type pairs struct {
 	name      string // begins the ids of this run
 	text      string // bodies are parts of it
+	body      int
 	pairs     []*pair
 	measuring atomic.Bool
+	moved     atomic.Uint64 // ticks and deliveries
 }
 
-// pair is one conversation. a's reader counts ticks, b's deliveries.
+// pair is one conversation.
 type pair struct {
-	run   *pairsRun
-	a, b  *client.Session
-	to    string
-	free  chan struct{} // one token per message that may be under way
-	sent  []atomic.Int64
-	slots []atomic.Uint32 // what a message still waits for: tick and delivery
+	run  *pairs
+	a, b *client.Session
+	to   string
+	free chan struct{} // one token per message that may be under way
 
-	ticks, deliveries struct {
-		sync.Mutex
-		histogram
+	mu                sync.Mutex
+	open              map[int]*flight // sent, and not yet ticked and delivered
+	highest           int             // that was delivered
+	ticks, deliveries histogram
+	verdict           Verdict
+	stranger          string // id of a message that was not of this run
+}
+
+// flight is a message under way.
+type flight struct {
+	sent              time.Time
+	ticked, delivered bool
+}
+
+func newPairs(n, window, body int) *pairs {
+	r := &pairs{name: rand.Text() + "-", text: text(body), body: body}
+	for range n {
+		p := &pair{run: r, free: make(chan struct{}, window), open: map[int]*flight{}, highest: -1}
+		for range window {
+			p.free <- struct{}{}
+		}
+		r.pairs = append(r.pairs, p)
 	}
-	refused atomic.Uint64
+	return r
 }
 
 // text is what bodies of a size are taken from: letters that do not compress
@@ -176,200 +190,253 @@ func text(body int) string {
 	return string(b)
 }
 
-func (r *pairsRun) body(n int) string {
+func (r *pairs) bodyOf(n int) string {
 	from := n * 97 & (1<<16 - 1)
-	return r.text[from : from+r.cfg.Body]
+	return r.text[from : from+r.body]
 }
 
-func (r *pairsRun) login(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(r.cfg.Logins)
-	for n := range r.cfg.Pairs {
-		p := &pair{run: r, free: make(chan struct{}, r.cfg.Window)}
-		// A message's slot is taken again only when a token came free, so that twice
-		// the window is room enough.
-		p.sent = make([]atomic.Int64, 2*r.cfg.Window)
-		p.slots = make([]atomic.Uint32, 2*r.cfg.Window)
-		for range r.cfg.Window {
-			p.free <- struct{}{}
+// login logs everybody in: the nth pair is the accounts 2n and 2n+1.
+func (r *pairs) login(ctx context.Context, t *Target, w *Watch) ([]*client.Session, error) {
+	resource := "bench-" + r.name[:6]
+	sessions, err := t.all(ctx, 2*len(r.pairs), w, func(n int, cfg *client.Config) {
+		p := r.pairs[n/2]
+		cfg.Carbons, cfg.Resource = true, resource
+		if n%2 == 0 {
+			cfg.Handler = client.Handler{Ticked: p.ticked, Refused: p.refused}
+		} else {
+			cfg.Handler = client.Handler{Message: p.delivered}
 		}
-		r.pairs = append(r.pairs, p)
-		group.Go(func() (err error) {
-			p.a, err = p.join(ctx, 2*n, client.Handler{Ticked: p.ticked, Refused: p.refusedMessage})
-			return err
-		})
-		group.Go(func() (err error) {
-			local, _ := r.cfg.User(2*n + 1)
-			p.to = local + "@" + r.cfg.Domain
-			p.b, err = p.join(ctx, 2*n+1, client.Handler{Message: p.delivered})
-			return err
-		})
-	}
-	return group.Wait()
-}
-
-// join logs in like a usual client: roster, carbons, presence.
-func (p *pair) join(ctx context.Context, n int, h client.Handler) (*client.Session, error) {
-	cfg := &p.run.cfg
-	local, password := cfg.User(n)
-	s, err := client.Dial(ctx, client.Config{
-		JID: local + "@" + cfg.Domain, Password: password, Resource: "bench", Mechanism: cfg.Mechanism,
-		Addr: cfg.Addr, TLS: cfg.TLS, Carbons: true, Handler: h,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", local, err)
-	}
-	if _, err = s.Roster(ctx); err == nil {
-		err = s.Available(ctx, 0)
-	}
-	if err == nil {
-		err = s.Ping(ctx) // by then it is available
-	}
-	if err != nil {
-		s.Cut()
-		return nil, fmt.Errorf("%s: %w", local, err)
-	}
-	return s, nil
-}
-
-func (r *pairsRun) cut() {
-	for _, p := range r.pairs {
-		for _, s := range []*client.Session{p.a, p.b} {
-			if s != nil {
-				s.Cut()
-			}
+	for i, p := range r.pairs {
+		local, _ := t.Accounts.User(2*i + 1)
+		p.to = local + "@" + t.Domain
+		if err == nil {
+			p.a, p.b = sessions[2*i], sessions[2*i+1]
 		}
 	}
+	return sessions, err
 }
 
-const (
-	waitsForTick     = 1
-	waitsForDelivery = 2
-)
-
-func (p *pair) send(ctx context.Context) error {
-	for n := 0; ; n++ {
+// send sends until ctx ends, or count messages if that is not negative.
+func (p *pair) send(ctx context.Context, count int) error {
+	for n := 0; n != count; n++ {
 		select {
 		case <-p.free:
 		case <-p.a.Done():
-			return fmt.Errorf("%s ended: %w", p.a.JID(), p.a.Err())
+			return fmt.Errorf("%s: the session ended: %w", p.a.JID(), p.a.Err())
 		case <-p.b.Done():
-			return fmt.Errorf("%s ended: %w", p.b.JID(), p.b.Err())
+			return fmt.Errorf("%s: the session ended: %w", p.b.JID(), p.b.Err())
 		case <-ctx.Done():
 			return nil
 		}
-		// A slot whose message was ticked long ago, but is not yet delivered, or the
-		// other way round, is skipped.
-		for p.slots[n%len(p.slots)].Load() != 0 {
-			n++
-		}
-		slot := n % len(p.slots)
-		p.slots[slot].Store(waitsForTick | waitsForDelivery)
-		p.sent[slot].Store(int64(time.Since(epoch)))
-		o := &client.Outgoing{ID: p.run.name + strconv.Itoa(n), To: p.to, Type: "chat", Body: p.run.body(n)}
+		p.mu.Lock()
+		p.open[n] = &flight{sent: time.Now()}
+		p.verdict.Sent++
+		p.mu.Unlock()
+		o := &client.Outgoing{ID: p.run.name + itoa(n), To: p.to, Type: "chat", Body: p.run.bodyOf(n)}
 		if err := p.a.Send(ctx, o); err != nil {
+			p.mu.Lock()
+			delete(p.open, n)
+			p.verdict.Sent--
+			p.mu.Unlock()
 			if ctx.Err() != nil {
 				return nil
 			}
 			return fmt.Errorf("%s: %w", p.a.JID(), err)
 		}
 	}
+	return nil
 }
 
-// epoch makes monotonic times small numbers. It is immutable.
-var epoch = time.Now()
-
-func (p *pair) slot(id string) int {
-	n, err := strconv.Atoi(id[strings.LastIndexByte(id, '-')+1:])
-	if err != nil || n < 0 {
-		return 0
+// number of the message with an id, -1 when it is not of this run.
+func (r *pairs) number(id string) int {
+	digits, ok := strings.CutPrefix(id, r.name)
+	n, err := strconv.Atoi(digits)
+	if !ok || err != nil || n < 0 {
+		return -1
 	}
-	return n % len(p.slots)
+	return n
 }
 
-func (p *pair) done(slot int, what uint32, h *histogram, mu *sync.Mutex) {
-	took := time.Since(epoch) - time.Duration(p.sent[slot].Load())
-	before := p.slots[slot].And(^what)
-	if before&what == 0 {
-		return // a repetition
+func (p *pair) ticked(o *client.Outgoing) {
+	n, now := p.run.number(o.ID), time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.verdict.Ticked++
+	f := p.open[n]
+	if f == nil || f.ticked {
+		return // it was refused before
 	}
+	f.ticked = true
 	if p.run.measuring.Load() {
-		mu.Lock()
-		h.add(took)
-		mu.Unlock()
+		p.ticks.add(now.Sub(f.sent))
 	}
-	if before == what {
+	p.settle(n, f)
+}
+
+func (p *pair) delivered(in *client.Inbound) {
+	if in.Carbon != client.Direct {
+		return
+	}
+	id := in.OriginID
+	if id == "" {
+		id = in.ID
+	}
+	n, now := p.run.number(id), time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := p.open[n]
+	switch {
+	case n < 0:
+		p.verdict.Foreign++
+		p.stranger = id
+		return
+	case f == nil || f.delivered:
+		p.verdict.Doubled++
+		return
+	case n < p.highest:
+		p.verdict.Disordered++
+	}
+	p.highest = max(p.highest, n)
+	f.delivered = true
+	if p.run.measuring.Load() {
+		p.deliveries.add(now.Sub(f.sent))
+	}
+	p.settle(n, f)
+}
+
+// settle lets the next message go when this one has arrived; p.mu is held.
+func (p *pair) settle(n int, f *flight) {
+	p.run.moved.Add(1)
+	if f.ticked && f.delivered {
+		delete(p.open, n)
 		p.free <- struct{}{} // there is room: as many as were taken
 	}
 }
 
-func (p *pair) ticked(o *client.Outgoing) {
-	p.done(p.slot(o.ID), waitsForTick, &p.ticks.histogram, &p.ticks.Mutex)
-}
-
-func (p *pair) delivered(in *client.Inbound) {
-	if in.Carbon != client.Direct || !strings.HasPrefix(in.OriginID, p.run.name) {
-		return // from an earlier run
+func (p *pair) refused(id string, _ stanza.Condition) {
+	n := p.run.number(id)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open[n] == nil {
+		return
 	}
-	p.done(p.slot(in.OriginID), waitsForDelivery, &p.deliveries.histogram, &p.deliveries.Mutex)
-}
-
-func (p *pair) refusedMessage(id string, _ stanza.Condition) {
-	p.refused.Add(1)
-	p.slots[p.slot(id)].Store(0)
+	p.verdict.Refused++
+	delete(p.open, n)
 	p.free <- struct{}{}
 }
 
-// measure waits for the warm-up and the duration.
-func (r *pairsRun) measure(ctx context.Context, report *PairsReport) error {
-	if err := wait(ctx, r.cfg.Warmup); err != nil {
+// measure waits for the warm-up and the duration; its error is ctx's.
+func (r *pairs) measure(ctx context.Context, cfg PairsConfig, w *Watch, report *PairsReport) error {
+	last := uint64(0)
+	rate := func(phase string) func(time.Duration) {
+		return func(at time.Duration) {
+			now := r.moved.Load()
+			w.tell("%s %.0f s: %s messages/s", phase, at.Seconds(), counted(float64(now-last)/2))
+			last = now
+		}
+	}
+	if err := during(ctx, cfg.Warmup, rate("warm-up")); err != nil {
 		return err
 	}
-	var before, after Cost
-	if r.cfg.Cost != nil {
-		before = r.cfg.Cost()
-	}
-	began, own := time.Now(), ownCPU()
+	report.start(w)
 	r.measuring.Store(true)
-	err := wait(ctx, r.cfg.Duration)
+	err := during(ctx, cfg.Duration, rate("measuring"))
 	r.measuring.Store(false)
-	report.Elapsed, report.Own = time.Since(began), ownCPU()-own
-	if r.cfg.Cost != nil {
-		after = r.cfg.Cost()
-		report.CPU, report.Memory = after.CPU-before.CPU, after.Memory
-	}
+	report.stop(w)
 	var ticks, deliveries histogram
 	for _, p := range r.pairs {
-		p.ticks.Lock()
-		ticks.merge(&p.ticks.histogram)
-		p.ticks.Unlock()
-		p.deliveries.Lock()
-		deliveries.merge(&p.deliveries.histogram)
-		p.deliveries.Unlock()
-		report.Refused += p.refused.Load()
+		p.mu.Lock()
+		ticks.merge(&p.ticks)
+		deliveries.merge(&p.deliveries)
+		p.mu.Unlock()
 	}
-	report.Ticked, report.Delivered = ticks.total, deliveries.total
-	report.TickP50, report.TickP99 = ticks.at(0.5), ticks.at(0.99)
-	report.DeliveryP50, report.DeliveryP99 = deliveries.at(0.5), deliveries.at(0.99)
+	report.Tick, report.Delivery = ticks.latency(), deliveries.latency()
+	done := min(ticks.total, deliveries.total)
+	report.Rate = float64(done) / report.Seconds
+	report.CPU = report.per(done)
 	return err
 }
 
-// ownCPU is the CPU time of this process.
-func ownCPU() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
+// drain waits until nothing is under way any more, or for so long.
+func (r *pairs) drain(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d)
+	defer cancel()
+	for r.underWay() > 0 && wait(ctx, 5*time.Millisecond) == nil {
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return errors.New("bench: the load ended early")
+func (r *pairs) underWay() (n int) {
+	for _, p := range r.pairs {
+		select {
+		case <-p.a.Done(): // nothing comes any more
+			continue
+		case <-p.b.Done():
+			continue
+		default:
+		}
+		p.mu.Lock()
+		n += len(p.open)
+		p.mu.Unlock()
 	}
+	return n
+}
+
+func (r *pairs) verdict() (sum Verdict) {
+	for _, p := range r.pairs {
+		p.mu.Lock()
+		v := p.verdict
+		for _, f := range p.open {
+			if f.ticked {
+				v.Lost++
+			} else {
+				v.Unticked++
+			}
+		}
+		p.mu.Unlock()
+		sum.Sent += v.Sent
+		sum.Ticked += v.Ticked
+		sum.Lost += v.Lost
+		sum.Doubled += v.Doubled
+		sum.Disordered += v.Disordered
+		sum.Refused += v.Refused
+		sum.Unticked += v.Unticked
+		sum.Foreign += v.Foreign
+	}
+	return sum
+}
+
+// diagnosis says why nothing may have come.
+func (r *pairs) diagnosis(report *PairsReport) (notes []string) {
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	v := &report.Verdict
+	if report.Tick.Count == 0 {
+		note("no message was acknowledged while it was measured: of %d that were sent, %d were in the end, %d were refused", v.Sent, v.Ticked, v.Refused)
+	}
+	if report.Delivery.Count == 0 {
+		note("no message was delivered while it was measured: %d were lost, %d came that were not of this run", v.Lost, v.Foreign)
+	}
+	if v.Foreign > 0 {
+		for _, p := range r.pairs {
+			p.mu.Lock()
+			if p.stranger != "" && len(notes) < 10 {
+				note("the recipients got %d messages that are not of this run, such as %.60q to %s: kept for them from before, or somebody else uses the accounts", v.Foreign, p.stranger, p.to)
+				p.mu.Unlock()
+				break
+			}
+			p.mu.Unlock()
+		}
+	}
+	for _, p := range r.pairs {
+		for _, s := range []*client.Session{p.a, p.b} {
+			if err := s.Err(); err != nil && !errors.Is(err, context.Canceled) {
+				note("%s: the session ended: %v", s.JID(), err)
+				return notes
+			}
+		}
+	}
+	if !v.Correct() {
+		note("the server did NOT keep its word: %s", v)
+	}
+	return notes
 }

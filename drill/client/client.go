@@ -58,6 +58,8 @@ type Config struct {
 	// TLS makes STARTTLS mandatory over TCP and configures wss. Without it TCP
 	// stays plain. ServerName defaults to the domain of JID.
 	TLS *tls.Config
+	// DirectTLS begins with TLS instead of STARTTLS (XEP-0368); TLS must be set.
+	DirectTLS bool
 
 	// NoStreamManagement leaves XEP-0198 off: nothing will be ticked.
 	NoStreamManagement bool
@@ -143,32 +145,9 @@ type Session struct {
 // Dial connects, authenticates and resumes or binds. ctx bounds all of it; the
 // session outlives it.
 func Dial(ctx context.Context, cfg Config) (*Session, error) {
-	if cfg.MaxUnacked == 0 {
-		cfg.MaxUnacked = 1024
-	}
-	if cfg.AckEvery == 0 {
-		cfg.AckEvery = 1
-	}
-	if cfg.WriteTimeout == 0 {
-		cfg.WriteTimeout = 30 * time.Second
-	}
-	s := &Session{
-		cfg:     cfg,
-		drained: make(chan struct{}),
-		waiting: map[string]chan *xmlstream.Element{},
-		pages:   map[string]*Page{},
-		wake:    make(chan struct{}, 1),
-		done:    make(chan struct{}), quit: make(chan struct{}), idle: make(chan struct{}),
-	}
-	start := time.Now()
-	var err error
-	if cfg.WebSocket != "" {
-		s.wire, err = dialWebSocket(ctx, &cfg)
-	} else {
-		s.wire, err = dialTCP(ctx, &cfg)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("client: connect: %w", err)
+	s, start := newSession(cfg), time.Now()
+	if err := s.connect(ctx); err != nil {
+		return nil, err
 	}
 	if err := s.negotiate(ctx); err != nil {
 		s.wire.close()
@@ -187,6 +166,38 @@ func Dial(ctx context.Context, cfg Config) (*Session, error) {
 		}
 	}
 	return s, nil
+}
+
+func newSession(cfg Config) *Session {
+	if cfg.MaxUnacked == 0 {
+		cfg.MaxUnacked = 1024
+	}
+	if cfg.AckEvery == 0 {
+		cfg.AckEvery = 1
+	}
+	if cfg.WriteTimeout == 0 {
+		cfg.WriteTimeout = 30 * time.Second
+	}
+	return &Session{
+		cfg:     cfg,
+		drained: make(chan struct{}),
+		waiting: map[string]chan *xmlstream.Element{},
+		pages:   map[string]*Page{},
+		wake:    make(chan struct{}, 1),
+		done:    make(chan struct{}), quit: make(chan struct{}), idle: make(chan struct{}),
+	}
+}
+
+func (s *Session) connect(ctx context.Context) (err error) {
+	if s.cfg.WebSocket != "" {
+		s.wire, err = dialWebSocket(ctx, &s.cfg)
+	} else {
+		s.wire, err = dialTCP(ctx, &s.cfg)
+	}
+	if err != nil {
+		return fmt.Errorf("client: connect: %w", err)
+	}
+	return nil
 }
 
 // JID is the full JID that the server bound.

@@ -28,6 +28,15 @@ type Keys struct {
 	salt           string
 	iterations     int
 	client, server []byte
+	derived        int
+}
+
+// Derivations is how often keys had to be derived: 1 after the first login, and
+// more when the server changes the salt.
+func (k *Keys) Derivations() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.derived
 }
 
 const (
@@ -126,6 +135,7 @@ func (c *scram) derive(salt string, iterations int) (client, server []byte, err 
 	if err != nil {
 		return nil, nil, fmt.Errorf("client: SCRAM: %w", err)
 	}
+	k.derived++
 	k.password, k.mechanism, k.salt, k.iterations = c.password, c.mechanism, salt, iterations
 	k.client, k.server = c.mac(salted, []byte("Client Key")), c.mac(salted, []byte("Server Key"))
 	return k.client, k.server, nil

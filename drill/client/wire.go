@@ -71,6 +71,17 @@ func dialTCP(ctx context.Context, cfg *Config) (wire, error) {
 			w.tls.ServerName = cfg.domain()
 		}
 	}
+	if cfg.DirectTLS {
+		if w.tls == nil {
+			w.close()
+			return nil, errors.New("client: direct TLS without a configuration of TLS")
+		}
+		w.tls.NextProtos = []string{"xmpp-client"} // XEP-0368
+		if err := w.handshake(ctx); err != nil {
+			w.close()
+			return nil, err
+		}
+	}
 	return w, nil
 }
 
@@ -96,6 +107,11 @@ func (w *tcpWire) startTLS(ctx context.Context) error {
 	if w.reader.Buffered() > 0 {
 		return fmt.Errorf("%w: data behind <proceed/>", ErrProtocol)
 	}
+	return w.handshake(ctx)
+}
+
+// handshake secures what was plain so far.
+func (w *tcpWire) handshake(ctx context.Context) error {
 	conn := tls.Client(w.conn, w.tls)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return err

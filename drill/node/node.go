@@ -42,8 +42,8 @@ func Build(ctx context.Context, dir string) (string, error) {
 // Options of a server.
 type Options struct {
 	Binary, Data string
-	// C2S and HTTP are addresses to listen on; "" means 127.0.0.1:0.
-	C2S, HTTP string
+	// C2S, C2STLS and HTTP are addresses to listen on; "" means 127.0.0.1:0.
+	C2S, C2STLS, HTTP string
 	// Plain allows logins without TLS on loopback.
 	Plain bool
 	// Wrap is put before the command line, as with taskset; it must exec.
@@ -70,8 +70,8 @@ type Addresses struct {
 	HTTPS  string `json:"https"`
 }
 
-// Start starts a server and does not wait for it to be ready. The process dies
-// with ours.
+// Start starts a server and does not wait for it to be ready. On Linux the
+// process dies with ours.
 func Start(o Options) (*Node, error) {
 	listen := func(addr string) string {
 		if addr == "" {
@@ -79,7 +79,7 @@ func Start(o Options) (*Node, error) {
 		}
 		return addr
 	}
-	args := []string{"serve", "--data", o.Data, "--c2s", listen(o.C2S), "--c2s-tls", "127.0.0.1:0", "--http", listen(o.HTTP)}
+	args := []string{"serve", "--data", o.Data, "--c2s", listen(o.C2S), "--c2s-tls", listen(o.C2STLS), "--http", listen(o.HTTP)}
 	if o.Plain {
 		args = append(args, "--insecure-loopback")
 	}
@@ -88,10 +88,10 @@ func Start(o Options) (*Node, error) {
 	n.cmd = exec.Command(line[0], line[1:]...)
 	n.cmd.Env = append(os.Environ(), o.Env...)
 	n.cmd.Stdout, n.cmd.Stderr = o.Log, o.Log
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	n.cmd.SysProcAttr = attributes()
 	started := make(chan error, 1)
 	go func() {
-		// The kernel sends Pdeathsig when the thread that started the process ends,
+		// On Linux, the kernel sends Pdeathsig when the thread that started the process ends,
 		// so this one is kept until the process has ended.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
@@ -192,8 +192,9 @@ func (n *Node) CA() (*tls.Config, error) {
 // User is an account to import.
 type User struct{ Local, Password string }
 
-// Import adds users to the server of a data directory, running or not.
-func Import(ctx context.Context, binary, data string, users []User) error {
+// Import adds users to the server of a data directory, running or not; args are
+// added to the command line.
+func Import(ctx context.Context, binary, data string, users []User, args ...string) error {
 	var lines bytes.Buffer
 	for _, u := range users {
 		fmt.Fprintf(&lines, "%s\t%s\n", u.Local, u.Password)
@@ -207,7 +208,7 @@ func Import(ctx context.Context, binary, data string, users []User) error {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, binary, "user", "import", file.Name(), "--data", data)
+	cmd := exec.CommandContext(ctx, binary, slices.Concat([]string{"user", "import", file.Name(), "--data", data}, args)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("user import: %w\n%s", err, out)
 	}

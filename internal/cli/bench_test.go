@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestBench(t *testing.T) {
+	users := filepath.Join(t.TempDir(), "users.tsv")
+	if err := os.WriteFile(users, []byte("ann\tsecret words\nbob\tsecret words\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, "", "bench", "pairs", "--serve", "--domain", "chat.example.org", "--users-file", users,
+		"--pairs", "1", "--warmup", "0s", "--duration", "200ms", "--transport", "starttls", "--mechanism", "SCRAM-SHA-256", "--json")
+	if r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	var report struct {
+		Scenario, Domain, Transport, Mechanism string
+		Sent, Ticked, Lost                     int
+		Notes                                  []string
+	}
+	if err := json.Unmarshal([]byte(r.out), &report); err != nil {
+		t.Fatalf("%v: %s", err, r.out)
+	}
+	if report.Scenario != "pairs" || report.Domain != "chat.example.org" || report.Transport != "starttls" || report.Mechanism != "SCRAM-SHA-256" ||
+		report.Sent == 0 || report.Sent != report.Ticked || report.Lost != 0 || !strings.Contains(strings.Join(report.Notes, "\n"), "fsync takes") {
+		t.Errorf("%+v", report)
+	}
+}
+
+func TestBenchMistakes(t *testing.T) {
+	for _, m := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"", 2, ""},
+		{"pairs", 2, "--serve"},
+		{"pairs --serve --addr 127.0.0.1:1", 2, "--serve starts a server"},
+		{"pairs --addr 127.0.0.1:1 --cpu 0", 2, "are for --serve"},
+		{"pairs --addr 127.0.0.1:1 --transport pigeon", 2, "starttls"},
+		{"pairs --transport websocket", 2, "--url"},
+		{"pairs --addr 127.0.0.1:1 --config x", 2, "--config"},
+		{"pairs --addr 127.0.0.1:1", 1, "no server listens there"},
+		{"pairs --addr 127.0.0.1:1 --pids nothing-here", 1, "--pids"},
+		{"pairs --addr 127.0.0.1:1 --users-file nothing-here", 1, "nothing-here"},
+		{"pairs --addr 127.0.0.1:1 --user bench", 1, "%d"},
+		{"pairs --addr 127.0.0.1:1 --transport tls --ca nothing-here", 1, "nothing-here"},
+	} {
+		r := run(t, "", append([]string{"bench"}, strings.Fields(m.args)...)...)
+		if r.code != m.code || !strings.Contains(r.err, m.says) {
+			t.Errorf("bench %s: %+v", m.args, r)
+		}
+	}
+}
