@@ -24,7 +24,7 @@ func (p *Program) bench() *cobra.Command {
 		Use:   "bench",
 		Short: "Load an XMPP server, this one or another, and measure it",
 		Long:  benchHelp,
-		Args:  cobra.NoArgs,
+		Args:  group,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
 			return &exitError{code: exitUsage}
@@ -95,7 +95,7 @@ func (l *load) flags() {
 
 func (l *load) run(ctx context.Context, accounts, connections int, run func(context.Context, *load) (bench.Report, error)) (bench.Report, error) {
 	if err := l.check(); err != nil {
-		return nil, &exitError{exitUsage, fmt.Errorf("%w\n`%s --help` says more", err, l.cmd.CommandPath())}
+		return nil, usage(l.cmd, err)
 	}
 	var err error
 	if l.target.Accounts, err = l.accounts(); err != nil {
