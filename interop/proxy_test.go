@@ -15,7 +15,7 @@ import (
 type line struct {
 	t      *testing.T
 	listen net.Listener
-	target string
+	target func() string // where the server is, "" while it is nowhere
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool // both ends of each connection
@@ -23,13 +23,28 @@ type line struct {
 	tasks sync.WaitGroup
 }
 
-// line makes a network to one of the server's addresses.
+// newLine makes a network to one of the server's addresses.
 func newLine(t *testing.T, target string) *line {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newLineFrom(t, l, func() string { return target })
+}
+
+// line makes a network that leads to the server's STARTTLS listener, also when
+// the server has been killed and started again.
+func (s *server) line(t *testing.T) *line {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newLineFrom(t, l, s.address)
+}
+
+func newLineFrom(t *testing.T, l net.Listener, target func() string) *line {
 	n := &line{t: t, listen: l, target: target, conns: map[net.Conn]bool{}}
 	n.tasks.Go(n.accept)
 	t.Cleanup(func() {
@@ -44,6 +59,12 @@ func newLine(t *testing.T, target string) *line {
 func (n *line) port() string {
 	_, port, _ := net.SplitHostPort(n.listen.Addr().String())
 	return port
+}
+
+// host that clients connect to.
+func (n *line) host() string {
+	host, _, _ := net.SplitHostPort(n.listen.Addr().String())
+	return host
 }
 
 // cut breaks every connection without a farewell, and refuses new ones until
@@ -73,7 +94,12 @@ func (n *line) accept() {
 		if err != nil {
 			return // the test ends
 		}
-		far, err := net.Dial("tcp", n.target)
+		target := n.target()
+		if target == "" {
+			near.Close()
+			continue
+		}
+		far, err := net.Dial("tcp", target)
 		if err != nil {
 			near.Close()
 			continue

@@ -124,25 +124,31 @@ func (p *script) take(what string, match func(map[string]any) bool) map[string]a
 func (p *script) event(name string, pairs ...string) map[string]any {
 	p.t.Helper()
 	return p.take(fmt.Sprint("event ", name, pairs), func(line map[string]any) bool {
-		if line["event"] != name {
-			return false
-		}
-		for i := 0; i < len(pairs); i += 2 {
-			if fmt.Sprint(line[pairs[i]]) != pairs[i+1] {
-				return false
-			}
-		}
-		return true
+		return has(line, name, pairs)
 	})
 }
 
-// never fails the test when an event of this name has come.
-func (p *script) never(name string) {
+// has tells whether an event has these keys and values.
+func has(line map[string]any, name string, pairs []string) bool {
+	if line["event"] != name {
+		return false
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		if fmt.Sprint(line[pairs[i]]) != pairs[i+1] {
+			return false
+		}
+	}
+	return true
+}
+
+// never fails the test when an event of this name, and with these keys and
+// values, has come and was not taken.
+func (p *script) never(name string, pairs ...string) {
 	p.t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, line := range p.lines {
-		if line["event"] == name {
+		if has(line, name, pairs) {
 			p.t.Errorf("%s tells %v", p.name, line)
 		}
 	}

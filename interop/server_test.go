@@ -82,8 +82,14 @@ func testContext(t *testing.T) context.Context {
 type server struct {
 	*node.Node
 	node.Addresses
+	domain     string
 	host, port string // of the STARTTLS listener
-	ca         string // file of the authority
+	data, ca   string // directory, file of the authority
+	options    node.Options
+	log        *node.Tail
+
+	mu  sync.Mutex
+	now string // the address of the STARTTLS listener, "" while there is none
 }
 
 const password = "correct horse"
@@ -95,6 +101,12 @@ func startServer(t *testing.T) *server {
 
 // startServerWith starts a server with some configuration of its own.
 func startServerWith(t *testing.T, configuration string) *server {
+	t.Helper()
+	return startServerOf(t, "localhost", configuration)
+}
+
+// startServerOf starts a server of another domain.
+func startServerOf(t *testing.T, domain, configuration string) *server {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("real clients take their time: not with -short")
@@ -108,32 +120,67 @@ func startServerWith(t *testing.T, configuration string) *server {
 	if err := os.WriteFile(file, []byte(configuration), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx := testContext(t)
-	if err := node.Import(ctx, bin, data, []node.User{{Local: "ann", Password: password}, {Local: "bob", Password: password}, {Local: "eve", Password: password}}); err != nil {
+	args := []string{"--config", file, "--domain", domain}
+	users := []node.User{{Local: "ann", Password: password}, {Local: "bob", Password: password}, {Local: "eve", Password: password}}
+	if err := node.Import(testContext(t), bin, data, users, args...); err != nil {
 		t.Fatal(err)
 	}
-	tail := &node.Tail{}
-	n, err := node.Start(node.Options{Binary: bin, Data: data, Plain: true, Log: tail, Args: []string{"--config", file}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := &server{domain: domain, data: data, ca: filepath.Join(data, "tls", "ca.crt"), log: &node.Tail{}}
+	s.options = node.Options{Binary: bin, Data: data, Plain: true, Log: s.log, Args: args}
 	t.Cleanup(func() {
-		n.Kill()
-		for _, line := range tail.Trouble() {
+		if s.Node != nil {
+			s.Kill()
+		}
+		for _, line := range s.log.Trouble() {
 			t.Errorf("the server logged: %s", line)
 		}
 		if t.Failed() {
-			t.Logf("server:\n%s", tail)
+			t.Logf("server:\n%s", s.log)
 		}
 	})
-	s := &server{Node: n, ca: filepath.Join(data, "tls", "ca.crt")}
-	if s.Addresses, err = n.Ready(ctx); err != nil {
-		t.Fatalf("%v\n%s", err, tail)
+	s.start(t)
+	return s
+}
+
+// start starts the server's process.
+func (s *server) start(t *testing.T) {
+	t.Helper()
+	n, err := node.Start(s.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Node = n
+	if s.Addresses, err = n.Ready(testContext(t)); err != nil {
+		t.Fatalf("%v\n%s", err, s.log)
 	}
 	if s.host, s.port, err = net.SplitHostPort(s.C2S); err != nil {
 		t.Fatal(err)
 	}
-	return s
+	s.listens(s.C2S)
+}
+
+// kill ends the server's process with SIGKILL. After start it has other ports:
+// clients that are to find it again go by a line.
+func (s *server) kill(t *testing.T) {
+	t.Helper()
+	s.listens("")
+	s.Kill()
+	if err := os.Remove(filepath.Join(s.data, "addresses.json")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *server) listens(address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = address
+}
+
+// address is where the server listens, "" while it does not run.
+func (s *server) address() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
 }
 
 // login connects our own client over WebSocket, as the app does, and makes it
@@ -142,7 +189,7 @@ func (s *server) login(t *testing.T, local string) (*client.Session, <-chan *cli
 	t.Helper()
 	got := make(chan *client.Inbound, 64)
 	c, err := client.Dial(testContext(t), client.Config{
-		JID: local + "@localhost", Password: password, Resource: "app", WebSocket: "ws://" + s.HTTP + "/xmpp-websocket", Carbons: true,
+		JID: local + "@" + s.domain, Password: password, Resource: "app", WebSocket: "ws://" + s.HTTP + "/xmpp-websocket", Carbons: true,
 		Handler: client.Handler{Message: func(m *client.Inbound) {
 			if m.Body != "" {
 				got <- m

@@ -18,8 +18,14 @@ var slixmppLine = []string{python, "-B", "testdata/slixmpp_peer.py"}
 // authority and nothing else.
 func (s *server) slixmpp(t *testing.T, jid string) *script {
 	t.Helper()
+	return s.slixmppAt(t, jid, "localhost", s.port)
+}
+
+// slixmppAt is slixmpp by another way to the server.
+func (s *server) slixmppAt(t *testing.T, jid, host, port string) *script {
+	t.Helper()
 	p := startScript(t, "slixmpp", slixmppLine)
-	p.do("connect", map[string]any{"jid": jid, "password": password, "host": "localhost", "port": atoi(t, s.port), "ca": s.ca})
+	p.do("connect", map[string]any{"jid": jid, "password": password, "host": host, "port": atoi(t, port), "ca": s.ca})
 	p.event("sm_enabled")
 	p.event("session_start", "jid", jid)
 	return p

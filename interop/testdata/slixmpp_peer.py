@@ -2,6 +2,7 @@
 """A slixmpp client that a test drives (see lines.py)."""
 
 import asyncio
+import base64
 
 from lines import out, serve
 
@@ -38,7 +39,7 @@ class Peer(slixmpp.ClientXMPP):
         self.ca_certs = ca
         self.use_aiodns = False
         self.use_ipv6 = False
-        for name in ("xep_0030", "xep_0184", "xep_0198", "xep_0199", "xep_0280", "xep_0297", "xep_0313", "xep_0333", "xep_0359", "xep_0084", "xep_0115", "xep_0163", "xep_0172"):
+        for name in ("xep_0030", "xep_0184", "xep_0198", "xep_0199", "xep_0280", "xep_0297", "xep_0313", "xep_0333", "xep_0359", "xep_0084", "xep_0115", "xep_0163", "xep_0172", "xep_0085", "xep_0308"):
             self.register_plugin(name)
         self["xep_0198"].window = 1
         self.auto_authorize = True
@@ -62,6 +63,9 @@ class Peer(slixmpp.ClientXMPP):
         self.add_event_handler("presence", lambda p: out(event="presence", type=p["type"], **{"from": str(p["from"])}))
         self.add_event_handler("presence_subscribe", lambda p: out(event="subscribe", **{"from": str(p["from"])}))
 
+        for state in ("active", "composing", "paused", "inactive", "gone"):
+            self.add_event_handler("chatstate_" + state, lambda m: out(event="chatstate", state=m["chat_state"], **{"from": str(m["from"])}))
+        self.add_event_handler("message_correction", lambda m: out(event="correction", replaces=m["replace"]["id"], **describe(m)))
         self.add_event_handler("user_nick_publish", lambda m: out(event="nick", **self.published(m, "nick", "nick")))
         self.add_event_handler("avatar_metadata_publish", lambda m: out(event="avatar", **self.published(m, "avatar_metadata", None)))
 
@@ -100,6 +104,16 @@ class Commands:
     async def displayed(self, to, id):
         self.peer["xep_0333"].send_marker(mto=slixmpp.JID(to), id=id, marker="displayed")
 
+    async def state(self, to, state):
+        message = self.peer.make_message(mto=to, mtype="chat")
+        message["chat_state"] = state
+        message.send()
+
+    async def correct(self, to, id, body):
+        message = self.peer.make_message(mto=to, mbody=body, mtype="chat")
+        message["replace"]["id"] = id
+        message.send()
+
     async def roster(self):
         await self.peer.get_roster(timeout=20)  # nothing new comes as an empty answer: slixmpp tells its version
         roster = self.peer.client_roster
@@ -130,8 +144,8 @@ class Commands:
     async def nick(self, name):
         await self.peer["xep_0172"].publish_nick(name, timeout=20)
 
-    async def avatar(self, data):
-        picture = data.encode()
+    async def avatar(self, data, encoding="utf-8"):
+        picture = base64.b64decode(data) if encoding == "base64" else data.encode(encoding)
         await self.peer["xep_0084"].publish_avatar(picture, timeout=20)
         id = self.peer["xep_0084"].generate_id(picture)
         await self.peer["xep_0084"].publish_avatar_metadata({"id": id, "type": "image/png", "bytes": len(picture)}, timeout=20)
