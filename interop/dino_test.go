@@ -197,18 +197,13 @@ func (d *dino) tail(n int) string {
 
 // heard waits for a stanza from the server that has all of these parts. In the
 // trace an element is written as <{namespace}name {namespace}attribute='value'>.
-func (d *dino) heard(parts ...string) { d.t.Helper(); d.traced("XMPP IN ", parts) }
-
-// said is the same for what Dino sends.
-func (d *dino) said(parts ...string) { d.t.Helper(); d.traced("XMPP OUT ", parts) }
-
-func (d *dino) traced(direction string, parts []string) {
+func (d *dino) heard(parts ...string) {
 	d.t.Helper()
 	d.until("the trace", func(context.Context) error {
-		if !slices.ContainsFunc(d.stanzas(direction), func(stanza string) bool {
+		if !slices.ContainsFunc(d.stanzas("XMPP IN "), func(stanza string) bool {
 			return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(stanza, part) })
 		}) {
-			return fmt.Errorf("%shas no %q", direction, parts)
+			return fmt.Errorf("it has no stanza with %q", parts)
 		}
 		return nil
 	})

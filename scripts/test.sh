@@ -29,7 +29,7 @@ leave_out() {
 
 # program to Debian package
 declare -A packages=([chromium]=chromium [profanity]=profanity [go-sendxmpp]=go-sendxmpp [mcabber]=mcabber [tmux]=tmux [pgrep]=procps
-	[dino-im]=dino-im [sqlite3]=sqlite3 [Xvfb]=xvfb [xdotool]=xdotool [dbus-daemon]=dbus-daemon [gdbus]=libglib2.0-bin)
+	[dino-im]=dino-im [sqlite3]=sqlite3 [Xvfb]=xvfb [xdotool]=xdotool [dbus-daemon]=dbus-daemon [gdbus]=libglib2.0-bin [mount]=mount)
 slixmpp() { /usr/bin/python3 -c 'import slixmpp' 2>/dev/null; }
 
 install_packages() {
