@@ -44,8 +44,12 @@ type Config struct {
 	Password string
 	// Resource to ask for, "" to let the server choose.
 	Resource string
-	// Mechanism is the SASL mechanism to use, "" for the best SCRAM on offer.
+	// Mechanism is the SASL mechanism to use, "" for the best SCRAM on offer,
+	// bound to the channel (-PLUS) where there is TLS.
 	Mechanism string
+	// Binding is the type of channel binding for a -PLUS mechanism, "" for
+	// tls-exporter.
+	Binding string
 	// Keys caches what SCRAM derives from the password (RFC 5802 §5.1); may be nil.
 	Keys *Keys
 

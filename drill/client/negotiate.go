@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"bavard/internal/stanza"
@@ -117,15 +118,40 @@ func (s *Session) upgrade(ctx context.Context, features *xmlstream.Element) (*xm
 	return s.begin()
 }
 
-// mechanism chooses how to authenticate.
-func (s *Session) mechanism(features *xmlstream.Element) (string, error) {
-	var offered []string
+// offer is what the server's features say about logging in.
+type offer struct{ mechanisms, bindings []string }
+
+func offerOf(features *xmlstream.Element) offer {
+	var o offer
 	if list := features.Child(stanza.NSSASL, "mechanisms"); list != nil {
 		for _, m := range list.Elements() {
-			offered = append(offered, m.Text())
+			o.mechanisms = append(o.mechanisms, m.Text())
 		}
 	}
+	if list := features.Child(stanza.NSSASLCB, "sasl-channel-binding"); list != nil { // XEP-0440 §sasl-cb-type @1.0.0
+		for _, b := range list.Elements() {
+			o.bindings = append(o.bindings, b.Get("type"))
+		}
+	}
+	return o
+}
+
+// text is what XEP-0474 §hash @0.5.0 hashes.
+func (o offer) text() string {
+	s := strings.Join(slices.Sorted(slices.Values(o.mechanisms)), "\x1e")
+	if len(o.bindings) > 0 {
+		s += "\x1f" + strings.Join(slices.Sorted(slices.Values(o.bindings)), "\x1e")
+	}
+	return s
+}
+
+// mechanism chooses how to authenticate.
+func (s *Session) mechanism(o offer) (string, error) {
+	offered := o.mechanisms
 	wanted := []string{scramSHA256, scramSHA1}
+	if _, ok := s.wire.state(); ok {
+		wanted = append([]string{scramSHA256 + plusSuffix, scramSHA1 + plusSuffix}, wanted...)
+	}
 	if s.cfg.Mechanism != "" {
 		wanted = []string{s.cfg.Mechanism}
 	}
@@ -140,7 +166,8 @@ func (s *Session) mechanism(features *xmlstream.Element) (string, error) {
 // authenticate runs SASL (RFC 6120 §6.4) with SCRAM, or with PLAIN when the
 // configuration names it.
 func (s *Session) authenticate(features *xmlstream.Element) error {
-	mechanism, err := s.mechanism(features)
+	o := offerOf(features)
+	mechanism, err := s.mechanism(o)
 	if err != nil {
 		return err
 	}
@@ -156,6 +183,10 @@ func (s *Session) authenticate(features *xmlstream.Element) error {
 	if err != nil {
 		return err
 	}
+	c.offered = o.text()
+	if err := s.bindChannel(c, mechanism, o); err != nil {
+		return err
+	}
 	first, err := s.challenge(sasl("auth", c.start()).Set("mechanism", mechanism), "challenge")
 	if err != nil {
 		return err
@@ -169,6 +200,29 @@ func (s *Session) authenticate(features *xmlstream.Element) error {
 		return err
 	}
 	return c.finish(final)
+}
+
+// bindChannel sets the GS2 header (RFC 5802 §6): bound to the channel with a
+// -PLUS mechanism; else with a word on whether the server could.
+func (s *Session) bindChannel(c *scram, mechanism string, o offer) error {
+	state, ok := s.wire.state()
+	switch plus := strings.HasSuffix(mechanism, plusSuffix); {
+	case !plus && ok && !slices.ContainsFunc(o.mechanisms, func(m string) bool { return strings.HasSuffix(m, plusSuffix) }):
+		c.gs2 = "y,,"
+		return nil
+	case !plus:
+		return nil
+	case !ok:
+		return errors.New("client: no TLS to bind to")
+	}
+	typ := s.cfg.Binding
+	if typ == "" {
+		typ = "tls-exporter"
+	}
+	var err error
+	c.binding, err = bindingOf(typ, state)
+	c.gs2 = "p=" + typ + ",,"
+	return err
 }
 
 // challenge sends a SASL element and returns the data of the server's answer.

@@ -9,6 +9,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -42,15 +43,43 @@ func (k *Keys) Derivations() int {
 const (
 	scramSHA1   = "SCRAM-SHA-1"
 	scramSHA256 = "SCRAM-SHA-256"
+	plusSuffix  = "-PLUS"
 
 	// maxIterations bounds what a hostile server can make us compute.
 	maxIterations = 1 << 20
 )
 
-// scram is the client's half of RFC 5802 without channel binding. Passwords are
-// taken as they are: they must be ASCII or already prepared.
+// binding is what a -PLUS mechanism binds to: its type, and its data as the
+// client's side of TLS knows it.
+type binding struct {
+	typ  string
+	data []byte
+}
+
+// bindingOf computes a binding (RFC 9266 §4, RFC 5929 §4.1) for the
+// certificates that tests have: their signatures hash with SHA-256.
+func bindingOf(typ string, state tls.ConnectionState) (binding, error) {
+	b := binding{typ: typ}
+	var err error
+	switch typ {
+	case "tls-exporter":
+		b.data, err = state.ExportKeyingMaterial("EXPORTER-Channel-Binding", []byte{}, 32)
+	case "tls-server-end-point":
+		sum := sha256.Sum256(state.PeerCertificates[0].Raw)
+		b.data = sum[:]
+	default:
+		err = fmt.Errorf("client: channel binding %q is not known", typ)
+	}
+	return b, err
+}
+
+// scram is the client's half of RFC 5802. Passwords are taken as they are: they
+// must be ASCII or already prepared.
 type scram struct {
-	mechanism      string
+	gs2            string  // "n,,", "y,," or "p=…,,"
+	binding        binding // with -PLUS
+	offered        string  // the offer as XEP-0474 §hash @0.5.0 hashes it; "" does not check
+	mechanism      string  // without -PLUS
 	hash           func() hash.Hash
 	user, password string
 	keys           *Keys
@@ -60,8 +89,8 @@ type scram struct {
 }
 
 func newScram(mechanism, user, password string, keys *Keys) (*scram, error) {
-	c := &scram{mechanism: mechanism, user: user, password: password, keys: keys}
-	switch mechanism {
+	c := &scram{gs2: "n,,", mechanism: strings.TrimSuffix(mechanism, plusSuffix), user: user, password: password, keys: keys}
+	switch c.mechanism {
 	case scramSHA1:
 		c.hash = sha1.New
 	case scramSHA256:
@@ -80,7 +109,7 @@ func newScram(mechanism, user, password string, keys *Keys) (*scram, error) {
 func (c *scram) start() []byte {
 	name := strings.NewReplacer("=", "=3D", ",", "=2C").Replace(c.user)
 	c.first = "n=" + name + ",r=" + c.nonce
-	return []byte("n,," + c.first)
+	return []byte(c.gs2 + c.first)
 }
 
 // answer takes the server-first-message and makes the client-final-message.
@@ -96,6 +125,13 @@ func (c *scram) answer(serverFirst []byte) ([]byte, error) {
 	}
 	if _, ok := attrs['m']; ok {
 		return nil, fmt.Errorf("%w: SCRAM extension that must be understood", ErrProtocol)
+	}
+	if h, ok := attrs['h']; ok && c.offered != "" {
+		sum := c.hash()
+		sum.Write([]byte(c.offered))
+		if h != base64.StdEncoding.EncodeToString(sum.Sum(nil)) {
+			return nil, fmt.Errorf("%w: SCRAM: the offer was changed on the way", ErrAuth)
+		}
 	}
 	nonce := attrs['r']
 	if !strings.HasPrefix(nonce, c.nonce) || len(nonce) == len(c.nonce) {
@@ -113,7 +149,7 @@ func (c *scram) answer(serverFirst []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	final := "c=biws,r=" + nonce // biws is base64 of the GS2 header "n,,"
+	final := "c=" + base64.StdEncoding.EncodeToString(append([]byte(c.gs2), c.binding.data...)) + ",r=" + nonce
 	message := []byte(c.first + "," + string(serverFirst) + "," + final)
 	stored := c.hash()
 	stored.Write(clientKey)

@@ -28,6 +28,8 @@ type wire interface {
 	startTLS(ctx context.Context) error
 	// secure reports whether STARTTLS has nothing to add.
 	secure() bool
+	// state is TLS's, false when there is none.
+	state() (tls.ConnectionState, bool)
 	// frame appends an element as this wire writes it.
 	frame(dst []byte, e *xmlstream.Element) []byte
 	// closing is what ends the stream in order.
@@ -128,6 +130,13 @@ func (w *tcpWire) handshake(ctx context.Context) error {
 
 func (w *tcpWire) secure() bool { return w.tls == nil }
 
+func (w *tcpWire) state() (tls.ConnectionState, bool) {
+	if c, ok := w.conn.(*tls.Conn); ok {
+		return c.ConnectionState(), true
+	}
+	return tls.ConnectionState{}, false
+}
+
 func (w *tcpWire) frame(dst []byte, e *xmlstream.Element) []byte {
 	return xmlstream.AppendElement(dst, e, stanza.NSClient)
 }
@@ -157,14 +166,20 @@ func (w *tcpWire) close() {
 type webWire struct {
 	domain string
 	conn   *websocket.Conn
+	tls    *tls.Conn       // under it; nil without
 	ctx    context.Context // ends with close
 	cancel context.CancelFunc
 }
 
 func dialWebSocket(ctx context.Context, cfg *Config) (wire, error) {
+	var secured *tls.Conn
 	transport := &http.Transport{DisableKeepAlives: true}
-	if cfg.TLS != nil {
-		transport.TLSClientConfig = cfg.TLS.Clone()
+	transport.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&tls.Dialer{Config: cfg.TLS}).DialContext(ctx, network, addr)
+		if err == nil {
+			secured, _ = conn.(*tls.Conn)
+		}
+		return conn, err
 	}
 	conn, _, err := websocket.Dial(ctx, cfg.WebSocket, &websocket.DialOptions{
 		HTTPClient:   &http.Client{Transport: transport},
@@ -178,7 +193,7 @@ func dialWebSocket(ctx context.Context, cfg *Config) (wire, error) {
 		return nil, fmt.Errorf("%w: WebSocket subprotocol %q", ErrProtocol, conn.Subprotocol())
 	}
 	conn.SetReadLimit(int64(limits.MaxBytes))
-	w := &webWire{domain: cfg.domain(), conn: conn}
+	w := &webWire{domain: cfg.domain(), conn: conn, tls: secured}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w, nil
 }
@@ -205,6 +220,13 @@ func (w *webWire) startTLS(context.Context) error {
 }
 
 func (w *webWire) secure() bool { return true }
+
+func (w *webWire) state() (tls.ConnectionState, bool) {
+	if w.tls == nil {
+		return tls.ConnectionState{}, false
+	}
+	return w.tls.ConnectionState(), true
+}
 
 func (w *webWire) frame(dst []byte, e *xmlstream.Element) []byte {
 	return xmlstream.AppendElement(dst, e, "")

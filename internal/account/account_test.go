@@ -38,7 +38,7 @@ func create(t testing.TB, s *Service, local, password string) {
 func splitServerFirst(t testing.TB, s string) (nonce string, salt []byte, iterations int) {
 	t.Helper()
 	parts := strings.Split(s, ",")
-	if len(parts) != 3 {
+	if len(parts) != 4 { // with h (XEP-0474)
 		t.Fatalf("server-first-message %q", s)
 	}
 	salt, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(parts[1], "s="))
@@ -143,7 +143,7 @@ func TestPlain(t *testing.T) {
 		{"\x00juliet\x00" + strings.Repeat("x", 2000), NotAuthorized},
 		{"", MalformedRequest},
 	} {
-		x, _ := s.Begin("PLAIN")
+		x, _ := s.Begin("PLAIN", NewOffer(true, nil))
 		_, done, err := x.Next(t.Context(), []byte(c.message))
 		if c.want != "" {
 			wantFailure(t, err, c.want)
@@ -154,7 +154,7 @@ func TestPlain(t *testing.T) {
 		}
 	}
 	store.Fail(errors.New("disk on fire"))
-	x, _ := s.Begin("PLAIN")
+	x, _ := s.Begin("PLAIN", NewOffer(true, nil))
 	_, _, err := x.Next(t.Context(), []byte("\x00juliet\x00r0m30myr0m30"))
 	wantFailure(t, err, TemporaryAuthFailure)
 }

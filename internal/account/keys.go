@@ -30,7 +30,7 @@ const (
 	maxPassword = 1024
 )
 
-// mechanism is a SCRAM mechanism without channel binding.
+// mechanism is a SCRAM mechanism, without or with channel binding.
 type mechanism struct {
 	name string
 	hash func() hash.Hash

@@ -5,6 +5,8 @@ package account
 import (
 	"bytes"
 	"context"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"bavard/internal/jid"
@@ -60,24 +62,18 @@ type Exchange interface {
 	Account() state.Account
 }
 
-// Mechanisms names the SASL mechanisms, the preferred one first. PLAIN is for
-// streams that nobody else can read.
-func Mechanisms(plain bool) []string {
-	m := []string{scramSHA256.name, scramSHA1.name}
-	if plain {
-		m = append(m, "PLAIN")
+// Begin starts an exchange with a mechanism of the offer, or says that it is
+// none of them.
+func (s *Service) Begin(mech string, o Offer) (Exchange, bool) {
+	if !slices.Contains(o.Mechanisms, mech) {
+		return nil, false
 	}
-	return m
-}
-
-// Begin starts an exchange with the named mechanism, or says that there is no
-// such mechanism.
-func (s *Service) Begin(mech string) (Exchange, bool) {
-	switch mech {
+	base, plus := strings.CutSuffix(mech, plusSuffix)
+	switch base {
 	case scramSHA256.name:
-		return &scram{service: s, mech: scramSHA256}, true
+		return &scram{service: s, mech: scramSHA256, plus: plus, offer: o}, true
 	case scramSHA1.name:
-		return &scram{service: s, mech: scramSHA1}, true
+		return &scram{service: s, mech: scramSHA1, plus: plus, offer: o}, true
 	case "PLAIN":
 		return &plain{service: s}, true
 	}

@@ -19,19 +19,23 @@ import (
 const (
 	maxSCRAMMessage = 2048
 	maxSCRAMNonce   = 256
+	maxBindingType  = 64
 )
 
-// scram is the server's side of a SCRAM exchange (RFC 5802 §5) without channel
-// binding. A client that announces "y" (it could bind, and thinks that the
-// server cannot) is right: no -PLUS mechanism is offered. One that asks for
-// binding with "p" is refused.
+// plusSuffix marks the mechanisms with channel binding (RFC 5802 §4).
+const plusSuffix = "-PLUS"
+
+// scram is the server's side of a SCRAM exchange (RFC 5802 §5).
 type scram struct {
 	service *Service
 	mech    mechanism
+	plus    bool  // with channel binding
+	offer   Offer // that the client has chosen from
 	// nonce gives the server's part of the nonce; nil takes a random one.
 	nonce func() string
 
 	first       clientFirst
+	binding     []byte // what the client has to bind to
 	serverFirst string
 	fullNonce   string
 	keys        *command.ScramKeys
@@ -60,6 +64,9 @@ func (x *scram) begin(in []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := x.bind(first); err != nil {
+		return nil, err
+	}
 	acc, cred, err := x.service.lookup(first.username)
 	if err != nil {
 		return nil, err
@@ -76,7 +83,31 @@ func (x *scram) begin(in []byte) ([]byte, error) {
 	x.serverFirst = "r=" + x.fullNonce +
 		",s=" + base64.StdEncoding.EncodeToString(keys.GetSalt()) +
 		",i=" + strconv.FormatUint(uint64(keys.GetIterations()), 10)
+	if len(x.offer.Mechanisms) > 0 {
+		x.serverFirst += ",h=" + x.offer.digest(x.mech)
+	}
 	return []byte(x.serverFirst), nil
+}
+
+// bind holds the client's GS2 flag against what was offered (RFC 5802 §6).
+func (x *scram) bind(first clientFirst) error {
+	switch {
+	case first.bindingType != "" && !x.plus:
+		return malformed("channel binding asked of a mechanism without it")
+	case first.bindingType != "":
+		data, ok := x.offer.binding(first.bindingType)
+		if !ok { // unsupported-channel-binding-type
+			return malformed("this type of channel binding is not offered")
+		}
+		x.binding = data
+	case x.plus:
+		return malformed("a -PLUS mechanism without channel binding")
+	case strings.HasPrefix(first.gs2, "y") && x.offer.plus():
+		// server-does-support-channel-binding: the client could bind and did
+		// not see that we can, so somebody has shortened our offer.
+		return &Failure{Condition: NotAuthorized, Text: "channel binding was offered and did not reach you: somebody may be in between"}
+	}
+	return nil
 }
 
 func (x *scram) finish(in []byte) ([]byte, error) {
@@ -84,8 +115,9 @@ func (x *scram) finish(in []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The channel binding input is the GS2 header alone (RFC 5802 §5.1, c).
-	if final.binding != x.first.gs2 {
+	// The channel binding input is the GS2 header, and with -PLUS the binding's
+	// data behind it (RFC 5802 §5.1, c).
+	if subtle.ConstantTimeCompare([]byte(final.binding), append([]byte(x.first.gs2), x.binding...)) != 1 {
 		return nil, &Failure{Condition: NotAuthorized, Text: "channel bindings don't match"}
 	}
 	if subtle.ConstantTimeCompare([]byte(final.nonce), []byte(x.fullNonce)) != 1 {
@@ -121,11 +153,12 @@ func (x *scram) proven(authMessage, proof []byte) bool {
 
 // clientFirst is a parsed client-first-message (RFC 5802 §7).
 type clientFirst struct {
-	gs2      string // the GS2 header as sent, "n,," or "y,a=…,"
-	bare     string // client-first-message-bare
-	authzid  string
-	username string
-	nonce    string
+	gs2         string // the GS2 header as sent, "n,," or "p=tls-exporter,a=…,"
+	bindingType string // of p=
+	bare        string // client-first-message-bare
+	authzid     string
+	username    string
+	nonce       string
 }
 
 func parseClientFirst(in []byte) (clientFirst, error) {
@@ -138,11 +171,9 @@ func parseClientFirst(in []byte) (clientFirst, error) {
 	if !ok {
 		return m, malformed("no GS2 header")
 	}
-	switch {
-	case flag == "n", flag == "y":
-	case strings.HasPrefix(flag, "p="):
-		return m, malformed("channel binding asked of a mechanism without it")
-	default:
+	if typ, ok := strings.CutPrefix(flag, "p="); ok && bindingName(typ) {
+		m.bindingType = typ
+	} else if flag != "n" && flag != "y" {
 		return m, malformed("bad GS2 flag")
 	}
 	authzid, bare, ok := strings.Cut(rest, ",")
@@ -245,6 +276,16 @@ func extensions(attrs []string) error {
 		}
 	}
 	return nil
+}
+
+// bindingName: letters, digits, dots and hyphens (RFC 5802 §7, cb-name).
+func bindingName(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !letter(s[i]) && (s[i] < '0' || s[i] > '9') && s[i] != '.' && s[i] != '-' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxBindingType
 }
 
 func letter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"strings"
 	"testing"
 
 	"bavard/internal/command"
@@ -172,7 +173,7 @@ func answer(t testing.TB, m mechanism, password, gs2, bare, serverFirst string) 
 // login runs an exchange with this GS2 header and gives what the client read.
 func login(t testing.TB, s *Service, m mechanism, gs2, username, password string) (string, state.Account, error) {
 	t.Helper()
-	x, ok := s.Begin(m.name)
+	x, ok := s.Begin(m.name, NewOffer(false, nil))
 	if !ok {
 		t.Fatal("no mechanism ", m.name)
 	}
@@ -215,24 +216,30 @@ func TestSCRAMHeaders(t *testing.T) {
 
 func FuzzSCRAM(f *testing.F) {
 	for _, v := range vectors() {
-		f.Add([]byte(v.c1), []byte(v.c2))
+		f.Add([]byte(v.c1), []byte(v.c2), false)
 	}
-	f.Add([]byte("y,a==2C=3D,n==2C,r=abc,x=y"), []byte("c=eSxhPT0yQz0zRCw=,r=abc,z=1,p=AA=="))
+	f.Add([]byte("y,a==2C=3D,n==2C,r=abc,x=y"), []byte("c=eSxhPT0yQz0zRCw=,r=abc,z=1,p=AA=="), false)
+	f.Add([]byte("p=tls-exporter,,n=user,r=abc"), []byte("c=cD10bHMtZXhwb3J0ZXIsLGV4cG9ydGVk,r=abcfixed,p=AA=="), true)
+	bindings := []Binding{{"tls-exporter", []byte("exported")}, {"tls-server-end-point", []byte("hashed")}}
 	cred, err := Derive("correct horse")
 	if err != nil {
 		f.Fatal(err)
 	}
 	s := New(Config{Domain: "localhost", Store: fixed{state.Account{JID: "user@localhost", Credentials: cred}}})
-	f.Fuzz(func(t *testing.T, c1, c2 []byte) {
-		x := &scram{service: s, mech: scramSHA256, nonce: func() string { return "fixed" }}
+	offer := NewOffer(true, bindings)
+	f.Fuzz(func(t *testing.T, c1, c2 []byte, plus bool) {
+		x := &scram{service: s, mech: scramSHA256, plus: plus, offer: offer, nonce: func() string { return "fixed" }}
 		m, err := parseClientFirst(c1)
 		if err == nil {
-			if m.gs2+m.bare != string(c1) || m.username == "" || m.nonce == "" {
+			if m.gs2+m.bare != string(c1) || m.username == "" || m.nonce == "" || strings.HasPrefix(m.gs2, "p") != (m.bindingType != "") {
 				t.Errorf("%q was read as %+v", c1, m)
 			}
 		}
 		if _, _, err := x.Next(t.Context(), c1); err != nil {
 			return
+		}
+		if plus != (m.bindingType != "") || m.gs2[0] == 'y' {
+			t.Errorf("%q went on, -PLUS: %v", c1, plus)
 		}
 		if _, done, err := x.Next(t.Context(), c2); done || err == nil {
 			t.Errorf("%q, %q authenticated", c1, c2)

@@ -45,8 +45,8 @@ type Options struct {
 // Store has the certificate that is in use. It is safe for concurrent use.
 type Store struct {
 	o       Options
-	current atomic.Pointer[tls.Certificate]
-	seen    [2]stamp // of the files, when they were loaded; Watch alone writes it
+	current atomic.Pointer[tls.Config] // for the certificate in use
+	seen    [2]stamp                   // of the files, when they were loaded; Watch alone writes it
 }
 
 // stamp tells versions of a file apart.
@@ -83,18 +83,20 @@ func (s *Store) CAFile() string {
 }
 
 // Current gives the certificate in use; its Leaf is set.
-func (s *Store) Current() *tls.Certificate { return s.current.Load() }
-
-// TLS gives a configuration that always uses the current certificate. Clone it
-// to set protocols.
-func (s *Store) TLS() *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return s.current.Load(), nil
-		},
+func (s *Store) Current() *tls.Certificate {
+	cfg := s.current.Load()
+	if cfg == nil {
+		return nil
 	}
+	return &cfg.Certificates[0]
 }
+
+// TLS gives a configuration with the certificate in use, the same one until
+// that changes: who asks for each connection follows it, and the session
+// tickets of one certificate are void with the next, so that a resumed session
+// has the certificate that its connection says (RFC 5929 §4.1). Their keys are
+// changed daily (crypto/tls; RFC 9325 §3.4). Clone it to change it.
+func (s *Store) TLS() *tls.Config { return s.current.Load() }
 
 // Watch follows the files and renews, until ctx ends. A certificate that cannot
 // be used never replaces one that can: it raises a warning.
@@ -126,14 +128,14 @@ func (s *Store) check() error {
 	if err != nil {
 		return err
 	}
-	if seen == s.seen && s.current.Load() != nil {
+	if seen == s.seen && s.Current() != nil {
 		return nil
 	}
 	c, err := load(s.o.Certificate, s.o.Key)
 	if err != nil {
 		return err
 	}
-	if now := s.o.Now(); now.After(c.Leaf.NotAfter) && s.current.Load() != nil {
+	if now := s.o.Now(); now.After(c.Leaf.NotAfter) && s.Current() != nil {
 		return fmt.Errorf("%s expired on %s", s.o.Certificate, c.Leaf.NotAfter.Format(time.DateOnly))
 	}
 	if err := c.Leaf.VerifyHostname(s.o.Domain); err != nil {
@@ -146,7 +148,7 @@ func (s *Store) check() error {
 }
 
 func (s *Store) warnOfEnd() {
-	c := s.current.Load()
+	c := s.Current()
 	if c == nil {
 		return
 	}
@@ -158,7 +160,8 @@ func (s *Store) warnOfEnd() {
 }
 
 func (s *Store) use(c *tls.Certificate) {
-	s.current.Store(c)
+	// TLS 1.2 at least; the cipher suites are Go's defaults (RFC 9325 §4).
+	s.current.Store(&tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*c}})
 	s.o.Logger.Info("certificate in use", "self_made", s.selfMade(), "names", c.Leaf.DNSNames, "until", c.Leaf.NotAfter)
 }
 

@@ -38,7 +38,7 @@ const (
 // checkSelfMade loads the self-made certificate, and makes what is missing,
 // damaged, for another domain or near its end.
 func (s *Store) checkSelfMade() error {
-	if c := s.current.Load(); c != nil && s.good(c.Leaf) {
+	if c := s.Current(); c != nil && s.good(c.Leaf) {
 		return nil
 	}
 	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {

@@ -33,7 +33,7 @@ func BenchmarkIdle(b *testing.B) {
 
 func idle(b *testing.B, kind string, conns int) {
 	ready := make(chan struct{}, conns)
-	s, err := New(Config{Domain: "localhost", TLS: selfSigned(b), Log: slog.New(slog.DiscardHandler), Handle: func(s *Stream) {
+	s, err := New(Config{Domain: "localhost", TLS: always(selfSigned(b)), Log: slog.New(slog.DiscardHandler), Handle: func(s *Stream) {
 		_, _ = s.ReadOpen()
 		_ = s.WriteOpen(Header{From: "localhost"})
 		_, _ = s.Read() // an element, as in a login

@@ -57,8 +57,9 @@ type Config struct {
 	// stream is closed. It is called with the limits before authentication in
 	// force, after the handshake when the listener is one of direct TLS.
 	Handle func(*Stream)
-	// TLS is for ServeTLS.
-	TLS *tls.Config
+	// TLS gives the configuration for a new connection of ServeTLS and Encrypt:
+	// one certificate, and the same configuration for as long as that stays.
+	TLS func() *tls.Config
 	// Limits; zero takes DefaultLimits.
 	Limits Limits
 	// Origins, patterns as "https://chat.example.org", whose pages may open a
@@ -94,6 +95,7 @@ type Server struct {
 
 	acceptErrors atomic.Uint64
 	buffers      bufferPool
+	configs      configs
 
 	mu        sync.Mutex
 	stopped   chan struct{} // closed by Stop
@@ -130,19 +132,21 @@ func New(cfg Config) (*Server, error) {
 
 // ServeTCP accepts streams that begin in the clear and may upgrade (RFC 6120
 // §5). It returns ErrStopped after Stop and owns l.
-func (s *Server) ServeTCP(l net.Listener) error { return s.serve(l, nil) }
+func (s *Server) ServeTCP(l net.Listener) error { return s.serve(l, false) }
 
-// ServeTLS accepts streams within TLS (XEP-0368 §reqs @1.1.0); a client
-// that offers ALPN must offer xmpp-client.
+// ServeTLS accepts streams within TLS (XEP-0368 §reqs @1.1.0). A client that
+// offers ALPN must offer xmpp-client (RFC 7301 §3.2). Whatever name it indicates
+// (SNI), it gets the one certificate: the stream header says which domain it
+// means.
 func (s *Server) ServeTLS(l net.Listener) error {
 	if s.cfg.TLS == nil {
 		_ = l.Close()
 		return errors.New("listen: direct TLS without a certificate")
 	}
-	return s.serve(l, tlsConfig(s.cfg.TLS, "xmpp-client"))
+	return s.serve(l, true)
 }
 
-func (s *Server) serve(l net.Listener, direct *tls.Config) error {
+func (s *Server) serve(l net.Listener, direct bool) error {
 	if !s.watch(l) {
 		_ = l.Close()
 		return ErrStopped
@@ -194,7 +198,7 @@ func (s *Server) watch(l net.Listener) bool {
 }
 
 // admit gives an accepted connection its stream, or closes it at once.
-func (s *Server) admit(conn net.Conn, direct *tls.Config) {
+func (s *Server) admit(conn net.Conn, direct bool) {
 	p := s.gate.enter(addrOf(conn.RemoteAddr()))
 	if p == nil {
 		_ = conn.Close()
@@ -204,10 +208,11 @@ func (s *Server) admit(conn net.Conn, direct *tls.Config) {
 	st := s.newStream(timed, p, conn.RemoteAddr())
 	f := &tcpFramer{conn: timed, limits: xmlstream.BeforeAuth, buffers: &s.buffers}
 	st.framer = f
-	if direct != nil {
-		f.tls = tls.Server(timed, direct)
+	if direct {
+		cfg := s.configs.get(s.cfg.TLS(), protocolXMPP)
+		f.tls = tls.Server(timed, cfg)
 		f.conn = f.tls
-		st.secure = true
+		st.secure, st.served = true, certificateOf(cfg)
 	}
 	f.restart()
 	s.start(st, func() error {
@@ -216,7 +221,13 @@ func (s *Server) admit(conn net.Conn, direct *tls.Config) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 		defer cancel()
-		return f.tls.HandshakeContext(ctx)
+		if err := f.tls.HandshakeContext(ctx); err != nil {
+			return err
+		}
+		if f.tls.ConnectionState().NegotiatedProtocol == protocolACME {
+			return errChallenge // RFC 8737 §3: nothing follows the handshake
+		}
+		return nil
 	})
 }
 
@@ -317,15 +328,6 @@ func (s *Server) Stats() Stats {
 	st := s.gate.snapshot()
 	st.AcceptErrors = s.acceptErrors.Load()
 	return st
-}
-
-// tlsConfig prepares a configuration: TLS 1.2 at least (RFC 7590 §3.1), and
-// the protocol to negotiate, if any.
-func tlsConfig(cfg *tls.Config, protocols ...string) *tls.Config {
-	c := cfg.Clone()
-	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
-	c.NextProtos = protocols
-	return c
 }
 
 // addrOf gives the address without the port, invalid when there is none.

@@ -14,6 +14,10 @@ type client struct {
 	remote   net.Addr
 	secure   bool
 	loopback bool
+	// proxied: the request came from a proxy that is trusted, with forwarding
+	// headers or without. What others send in such headers is no reason to
+	// offer them less: somebody in between could send it.
+	proxied bool
 }
 
 // clientOf believes X-Forwarded-For and X-Forwarded-Proto from the configured
@@ -21,7 +25,7 @@ type client struct {
 // not of this machine: it may be a proxy that nobody configured.
 func (s *Server) clientOf(r *http.Request) client {
 	peer := parseAddr(r.RemoteAddr)
-	c := client{remote: stringAddr(r.RemoteAddr), secure: r.TLS != nil, loopback: peer.IsLoopback()}
+	c := client{remote: stringAddr(r.RemoteAddr), secure: r.TLS != nil, loopback: peer.IsLoopback(), proxied: s.trusted(peer)}
 	forwarded := false
 	for _, h := range [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-Ip", "Via"} {
 		forwarded = forwarded || len(r.Header.Values(h)) > 0
@@ -30,7 +34,7 @@ func (s *Server) clientOf(r *http.Request) client {
 		return c
 	}
 	c.loopback = false
-	if !s.trusted(peer) {
+	if !c.proxied {
 		return c
 	}
 	// The last entry that is not one of the proxies is the client.

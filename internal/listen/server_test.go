@@ -432,9 +432,11 @@ func selfSigned(t testing.TB) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 
+func always(cfg *tls.Config) func() *tls.Config { return func() *tls.Config { return cfg } }
+
 func TestDirectTLS(t *testing.T) {
 	states := make(chan tls.ConnectionState, 10)
-	s, err := New(Config{Domain: "localhost", TLS: selfSigned(t), Handle: func(s *Stream) {
+	s, err := New(Config{Domain: "localhost", TLS: always(selfSigned(t)), Handle: func(s *Stream) {
 		if !s.Secure() || !s.Loopback() || s.CanStartTLS() {
 			t.Error("secure, on loopback and not to be upgraded, it should be")
 		}
@@ -501,7 +503,7 @@ func TestDirectTLS(t *testing.T) {
 func TestHandshakeIsBounded(t *testing.T) {
 	cfg := selfSigned(t)
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, Config{TLS: cfg, Handle: func(*Stream) { t.Error("handled") }})
+		w := newWorld(t, Config{TLS: always(cfg), Handle: func(*Stream) { t.Error("handled") }})
 		l := listentest.New()
 		go func() { _ = w.server.ServeTLS(l) }()
 		conn, err := l.Dial()

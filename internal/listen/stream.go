@@ -86,6 +86,8 @@ type Stream struct {
 	remote   net.Addr
 	secure   bool
 	loopback bool
+	proxied  bool             // by a proxy: TLS, if any, is between it and us
+	served   *tls.Certificate // by our TLS over TCP; nil when it is not known
 
 	write struct {
 		turn         // guards what follows and the writing
@@ -148,7 +150,7 @@ func (s *Stream) RemoteAddr() net.Addr { return s.remote }
 func (s *Stream) Block() netip.Prefix { return s.pass.block }
 
 // TLSState gives the state of TLS on this connection, false when it has none
-// of its own.
+// of its own. At the other end may be a proxy.
 func (s *Stream) TLSState() (tls.ConnectionState, bool) {
 	if f, ok := s.framer.(*tcpFramer); ok && f.tls != nil {
 		return f.tls.ConnectionState(), true
@@ -260,12 +262,13 @@ func (s *Stream) StartTLS(ctx context.Context, cfg *tls.Config) error {
 		return err
 	}
 	s.write.opened = false
-	conn := tls.Server(s.conn, tlsConfig(cfg))
+	cfg = s.server.configs.get(cfg, "")
+	conn := tls.Server(s.conn, cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		s.write.broken = err
 		return err
 	}
-	f.tls, f.conn, s.secure = conn, conn, true
+	f.tls, f.conn, s.secure, s.served = conn, conn, true, certificateOf(cfg)
 	f.restart()
 	return nil
 }

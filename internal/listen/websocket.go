@@ -60,7 +60,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	ws.SetReadLimit(-1) // the framer has its own
 	st := s.newStream(hijack.conn, p, client.remote)
-	st.secure, st.loopback = client.secure, client.loopback
+	st.secure, st.loopback, st.proxied = client.secure, client.loopback, client.proxied
 	st.framer = &wsFramer{ws: ws, conn: hijack.conn, limits: xmlstream.BeforeAuth, buffers: &s.buffers}
 	s.start(st, nil)
 }

@@ -9,7 +9,9 @@ import (
 	"crypto/sha1" // SCRAM-SHA-1
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
@@ -33,11 +35,13 @@ var update = flag.Bool("update", false, "rewrite what the server says in testdat
 // TestConversations plays testdata/*.txtar over each framing. Each section of
 // a file is a conversation. Lines:
 //
-//	= OPTION…       how the node is set up: noplain, open (registration), starttls, tls (direct), tcp; the last three only over TCP
+//	= OPTION…       how the node is set up: noplain, open (registration), tls (direct, or https), tls12 (the client knows no newer),
+//	                starttls, tcp; the last two only over TCP
 //	C: TEXT         the client sends it as it stands, with ␠ for a space
 //	C: open A=V…    a stream header; to and version have defaults, A= leaves one out
 //	C: close        the closing tag
-//	C: scram MECHANISM USER PASSWORD [GS2]   up to its <response/>
+//	C: scram MECHANISM USER PASSWORD [GS2 [BINDING]]   up to its <response/>; with p= in GS2 bound
+//	                to the channel, or to what BINDING (hexadecimal) says
 //	C: plain USER PASSWORD
 //	C: handshake    of TLS
 //	S: open …       the server's stream header
@@ -99,7 +103,8 @@ func play(t *testing.T, framing listen.Framing, lines []string) {
 			o.open = slices.Contains(words, "open")
 			o.noPlain = slices.Contains(words, "noplain")
 			o.directTLS = slices.Contains(words, "tls")
-			if framing == listen.WebSocket && (slices.Contains(words, "tcp") || o.directTLS || o.startTLS) {
+			o.tls12 = slices.Contains(words, "tls12")
+			if framing == listen.WebSocket && (slices.Contains(words, "tcp") || o.startTLS) {
 				return // TLS is negotiated over TCP alone
 			}
 			continue
@@ -110,8 +115,8 @@ func play(t *testing.T, framing listen.Framing, lines []string) {
 		if d == nil {
 			n = start(t, o)
 			d = n.dial(t, framing)
-			if o.directTLS {
-				d.startTLS(n.roots)
+			if o.directTLS && framing == listen.TCP {
+				d.startTLS(n.client)
 			}
 		}
 		text := strings.TrimPrefix(line[2:], " ")
@@ -148,9 +153,9 @@ func (d *device) act(n *node, text string) {
 	case "close":
 		d.close()
 	case "handshake":
-		d.startTLS(n.roots)
+		d.startTLS(n.client)
 	case "scram":
-		d.scram(words[1], words[2], words[3], strings.Join(words[4:], ""))
+		d.scram(words[1], words[2], words[3], append(words[4:], "n,,")[0], strings.Join(words[min(5, len(words)):], ""))
 	case "plain":
 		d.send("<auth xmlns='" + stanza.NSSASL + "' mechanism='PLAIN'>" +
 			base64.StdEncoding.EncodeToString([]byte("\x00"+words[1]+"\x00"+words[2])) + "</auth>")
@@ -195,12 +200,9 @@ func mask(s string) string {
 
 // scram plays the client of RFC 5802 up to its final message, and checks the
 // server's signature when it comes.
-func (d *device) scram(mech, user, password, gs2 string) {
+func (d *device) scram(mech, user, password, gs2, binding string) {
 	d.t.Helper()
-	newHash := map[string]func() hash.Hash{"SCRAM-SHA-1": sha1.New, "SCRAM-SHA-256": sha256.New}[mech]
-	if gs2 == "" {
-		gs2 = "n,,"
-	}
+	newHash := map[string]func() hash.Hash{"SCRAM-SHA-1": sha1.New, "SCRAM-SHA-256": sha256.New}[strings.TrimSuffix(mech, "-PLUS")]
 	bare := "n=" + user + ",r=abcdefgh"
 	d.send("<auth xmlns='" + stanza.NSSASL + "' mechanism='" + mech + "'>" + base64.StdEncoding.EncodeToString([]byte(gs2+bare)) + "</auth>")
 	e := d.mustRead()
@@ -230,7 +232,7 @@ func (d *device) scram(mech, user, password, gs2 string) {
 		m.Write([]byte(s))
 		return m.Sum(nil)
 	}
-	final := "c=" + base64.StdEncoding.EncodeToString([]byte(gs2)) + "," + parts[0]
+	final := "c=" + base64.StdEncoding.EncodeToString(append([]byte(gs2), d.binding(gs2, binding)...)) + "," + parts[0]
 	message := bare + "," + string(challenge) + "," + final
 	clientKey := sign(salted, "Client Key")
 	h := newHash()
@@ -249,4 +251,35 @@ func (d *device) scram(mech, user, password, gs2 string) {
 	if err != nil || !bytes.Equal(verifier, []byte(want)) {
 		d.t.Errorf("the server proves itself with %q, want %q", verifier, want)
 	}
+}
+
+// binding gives what a client adds to its GS2 header: nothing unless that
+// begins with p=, else the data of that type, as the client's side of TLS
+// knows it, or what text says.
+func (d *device) binding(gs2, text string) []byte {
+	d.t.Helper()
+	typ, ok := strings.CutPrefix(gs2, "p=")
+	if !ok {
+		return nil
+	}
+	if text != "" {
+		b, err := hex.DecodeString(text)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		return b
+	}
+	state := d.conn.(*tls.Conn).ConnectionState()
+	switch typ, _, _ = strings.Cut(typ, ","); typ {
+	case "tls-exporter":
+		b, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", []byte{}, 32)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		return b
+	case "tls-server-end-point":
+		b := sha256.Sum256(state.PeerCertificates[0].Raw) // signed with ECDSA and SHA-256
+		return b[:]
+	}
+	return state.TLSUnique
 }

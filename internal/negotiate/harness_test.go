@@ -17,7 +17,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -54,8 +53,9 @@ var derived = sync.OnceValues(func() (*command.Credentials, error) { return acco
 type options struct {
 	startTLS  bool
 	noPlain   bool // no login without TLS
-	directTLS bool
 	open      bool // registration without an invite
+	directTLS bool // or https
+	tls12     bool // the client knows no newer TLS
 	current   func(context.Context) error
 	limits    listen.Limits
 	log       *slog.Logger
@@ -68,9 +68,10 @@ type node struct {
 	accounts *account.Service
 	server   *listen.Server
 	tls      *tls.Config
-	roots    *x509.CertPool
-	tcp      string // address
+	client   *tls.Config // of the clients
+	tcp      string      // address
 	web      *httptest.Server
+	https    bool
 	ended    chan error // of each negotiation
 }
 
@@ -78,13 +79,16 @@ type node struct {
 func prepare(t testing.TB, o options) *node {
 	t.Helper()
 	cert, roots := certificate(t)
-	n := &node{store: accounttest.New(), roots: roots, ended: make(chan error, 1000)}
+	n := &node{store: accounttest.New(), client: &tls.Config{RootCAs: roots, ServerName: "localhost"}, ended: make(chan error, 1000)}
 	n.tls = &tls.Config{Certificates: []tls.Certificate{cert}}
 	config := account.Config{Domain: "localhost", Store: n.store}
 	if o.open {
 		config.Open = &account.Limits{AddressHourly: 2, AddressDaily: 2, Hourly: 2, Daily: 2}
 	}
 	n.accounts = account.New(config)
+	if o.tls12 {
+		n.client.MaxVersion = tls.VersionTLS12
+	}
 	cred, err := derived()
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +110,7 @@ func prepare(t testing.TB, o options) *node {
 		deps.TLS = n.tls
 	}
 	n.server, err = listen.New(listen.Config{
-		Domain: "localhost", TLS: n.tls, Log: deps.Log, Limits: o.limits, Origins: o.origins,
+		Domain: "localhost", TLS: func() *tls.Config { return n.tls }, Log: deps.Log, Limits: o.limits, Origins: o.origins,
 		Handle: func(s *listen.Stream) { n.ended <- handle(s, deps) },
 	})
 	if err != nil {
@@ -129,7 +133,12 @@ func start(t testing.TB, o options) *node {
 	} else {
 		go func() { _ = n.server.ServeTCP(l) }()
 	}
-	n.web = httptest.NewServer(n.server.WebSocket())
+	n.web = httptest.NewUnstartedServer(n.server.WebSocket())
+	if o.directTLS {
+		n.https = true
+		n.web.Listener = n.server.Encrypt(n.web.Listener, "http/1.1")
+	}
+	n.web.Start()
 	t.Cleanup(func() {
 		n.web.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -230,7 +239,7 @@ func certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
 type device struct {
 	t       testing.TB
 	framing listen.Framing
-	conn    net.Conn // TCP
+	conn    net.Conn // TCP, or TLS over it; under the WebSocket only TLS
 	reader  *xmlstream.Reader
 	ws      *websocket.Conn
 	next    *xmlstream.Element // read ahead
@@ -251,7 +260,18 @@ func (n *node) dial(t testing.TB, framing listen.Framing) *device {
 		t.Cleanup(func() { _ = d.conn.Close() })
 		return d
 	}
-	ws, resp, err := websocket.Dial(t.Context(), strings.Replace(n.web.URL, "http", "ws", 1), &websocket.DialOptions{Subprotocols: []string{"xmpp"}})
+	address := "ws://" + n.web.Listener.Addr().String()
+	transport := &http.Transport{DisableKeepAlives: true, DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&tls.Dialer{Config: n.client}).DialContext(ctx, network, address)
+		if err == nil {
+			d.conn = conn
+		}
+		return conn, err
+	}}
+	if n.https {
+		address = "wss" + address[2:]
+	}
+	ws, resp, err := websocket.Dial(t.Context(), address, &websocket.DialOptions{Subprotocols: []string{"xmpp"}, HTTPClient: &http.Client{Transport: transport}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,9 +290,9 @@ func (d *device) use(conn net.Conn) {
 }
 
 // startTLS shakes hands after <proceed/>.
-func (d *device) startTLS(roots *x509.CertPool) {
+func (d *device) startTLS(cfg *tls.Config) {
 	d.t.Helper()
-	c := tls.Client(d.conn, &tls.Config{RootCAs: roots, ServerName: "localhost"})
+	c := tls.Client(d.conn, cfg)
 	if err := c.HandshakeContext(d.t.Context()); err != nil {
 		d.t.Fatal(err)
 	}

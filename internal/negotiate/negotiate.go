@@ -33,8 +33,11 @@ const (
 	// anybody may fill in: a person may be typing.
 	signupTimeout = 60 * time.Second
 	maxElements   = 40 // from the client, all in all
-	maxFailures   = 3  // of SASL (RFC 6120 §6.4.5 asks for 2 to 5)
-	maxSignups    = 5  // requests of registration refused
+	// maxFailures of SASL: RFC 6120 §6.4.5 asks for 2 to 5. slixmpp before 1.8.5,
+	// and so Poezio, needs four: it binds to tls-unique where TLS 1.3 has none,
+	// then takes itself for downgraded, and then goes on to PLAIN.
+	maxFailures = 5
+	maxSignups  = 5 // requests of registration refused
 )
 
 // Deps is what a negotiation needs. Domain and Accounts are required.
@@ -125,6 +128,7 @@ type negotiation struct {
 	end    time.Time
 
 	header    listen.Header // ours, of the current stream
+	offer     account.Offer // of the current stream; zero when it offers no login
 	elements  int
 	failures  int
 	signups   int
@@ -228,9 +232,13 @@ func (n *negotiation) featuresBefore() *xmlstream.Element {
 	if !n.mayLogin() {
 		return f
 	}
+	n.offer = account.NewOffer(true, bindings(n.stream))
 	mechs := xmlstream.New(stanza.NSSASL, "mechanisms")
-	for _, m := range account.Mechanisms(true) {
+	for _, m := range n.offer.Mechanisms {
 		mechs.Add(xmlstream.NewText(stanza.NSSASL, "mechanism", m))
+	}
+	if types := n.offer.Types(); len(types) > 0 {
+		f.Add(bindingTypes(types))
 	}
 	// Both always: there may be an invite, and clients that have one look for
 	// either. Whether one is needed the form tells.
@@ -302,6 +310,9 @@ func (n *negotiation) startTLS(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// What came in the clear may have been somebody else's, a token shown among
+	// it (RFC 6120 §5.4.3.3).
+	n.signup = n.deps.Accounts.Signup(n.stream.Block())
 	return n.open(ctx, jid.JID{}, n.featuresBefore)
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 
 	"bavard/internal/account"
+	"bavard/internal/listen"
 	"bavard/internal/stanza"
 	"bavard/internal/state"
 	"bavard/internal/xmlstream"
@@ -20,7 +21,7 @@ import (
 func (n *negotiation) sasl(ctx context.Context, auth *xmlstream.Element) (state.Account, *xmlstream.Element, error) {
 	var none state.Account
 	name := auth.Get("mechanism")
-	x, ok := n.deps.Accounts.Begin(name)
+	x, ok := n.deps.Accounts.Begin(name, n.offer)
 	if !ok {
 		return none, nil, n.fail(&account.Failure{Condition: account.InvalidMechanism})
 	}
@@ -67,6 +68,26 @@ func (n *negotiation) sasl(ctx context.Context, auth *xmlstream.Element) (state.
 		}
 		challenge, waiting = out, true
 	}
+}
+
+// bindings gives what TLS offers to bind to.
+func bindings(s *listen.Stream) []account.Binding {
+	var all []account.Binding
+	for _, b := range s.Bindings() {
+		all = append(all, account.Binding(b))
+	}
+	return all
+}
+
+// bindingTypes makes the stream feature that names the types of channel
+// binding (XEP-0440 §sasl-cb-type @1.0.0). It stands beside <mechanisms/>, and
+// as it is beside SASL2's <authentication/>.
+func bindingTypes(types []string) *xmlstream.Element {
+	f := xmlstream.New(stanza.NSSASLCB, "sasl-channel-binding")
+	for _, t := range types {
+		f.Add(xmlstream.New(stanza.NSSASLCB, "channel-binding", "type", t))
+	}
+	return f
 }
 
 // fail tells the client that authentication failed (RFC 6120 §6.4.5), and ends

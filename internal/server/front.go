@@ -4,7 +4,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,7 +77,7 @@ func (s *server) serve(ctx context.Context, st *listen.Stream) {
 func (s *server) listen(ctx context.Context, group *errgroup.Group) error {
 	var err error
 	s.front, err = listen.New(listen.Config{
-		Domain: s.cfg.Domain, TLS: s.certs.TLS(), Log: s.log, Proxies: s.cfg.Listen.ProxyPrefixes(), Origins: s.origins(),
+		Domain: s.cfg.Domain, TLS: s.certs.TLS, Log: s.log, Proxies: s.cfg.Listen.ProxyPrefixes(), Origins: s.origins(),
 		Handle: func(st *listen.Stream) { s.serve(ctx, st) },
 		Limits: listen.Limits{
 			Connections: s.cfg.Limits.Connections, Strangers: s.cfg.Limits.Unauthenticated, StrangersPerBlock: s.cfg.Limits.PerAddress,
@@ -110,9 +109,7 @@ func (s *server) listen(ctx context.Context, group *errgroup.Group) error {
 		open(s.cfg.Listen.C2STLS, &s.addrs.C2STLS, s.front.ServeTLS),
 		open(s.cfg.Listen.HTTP, &s.addrs.HTTP, func(l net.Listener) error { return s.serveHTTP(ctx, web, l) }),
 		open(s.cfg.Listen.HTTPS, &s.addrs.HTTPS, func(l net.Listener) error {
-			cfg := s.certs.TLS().Clone()
-			cfg.NextProtos = []string{"http/1.1"} // WebSocket needs it (RFC 6455 §4.1)
-			return s.serveHTTP(ctx, web, tls.NewListener(l, cfg))
+			return s.serveHTTP(ctx, web, s.front.Encrypt(l, "http/1.1")) // WebSocket needs it (RFC 6455 §4.1)
 		}),
 	)
 }

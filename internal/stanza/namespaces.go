@@ -12,6 +12,7 @@ const (
 	NSStanzaError = "urn:ietf:params:xml:ns:xmpp-stanzas"    // RFC 6120 §8.3
 	NSTLS         = "urn:ietf:params:xml:ns:xmpp-tls"        // RFC 6120 §5
 	NSSASL        = "urn:ietf:params:xml:ns:xmpp-sasl"       // RFC 6120 §6
+	NSSASLCB      = "urn:xmpp:sasl-cb:0"                     // XEP-0440
 	NSBind        = "urn:ietf:params:xml:ns:xmpp-bind"       // RFC 6120 §7
 	NSSession     = "urn:ietf:params:xml:ns:xmpp-session"    // RFC 3921 §3
 	NSFraming     = "urn:ietf:params:xml:ns:xmpp-framing"    // RFC 7395
