@@ -259,6 +259,9 @@ type Command struct {
 	//	*Command_PubsubConfigure
 	//	*Command_PubsubDelete
 	//	*Command_PubsubPurge
+	//	*Command_PrivateSet
+	//	*Command_BookmarkSet
+	//	*Command_BookmarksKeep
 	Request       isCommand_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -520,6 +523,33 @@ func (x *Command) GetPubsubPurge() *PubsubPurge {
 	return nil
 }
 
+func (x *Command) GetPrivateSet() *PrivateSet {
+	if x != nil {
+		if x, ok := x.Request.(*Command_PrivateSet); ok {
+			return x.PrivateSet
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetBookmarkSet() *BookmarkSet {
+	if x != nil {
+		if x, ok := x.Request.(*Command_BookmarkSet); ok {
+			return x.BookmarkSet
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetBookmarksKeep() *BookmarksKeep {
+	if x != nil {
+		if x, ok := x.Request.(*Command_BookmarksKeep); ok {
+			return x.BookmarksKeep
+		}
+	}
+	return nil
+}
+
 type isCommand_Request interface {
 	isCommand_Request()
 }
@@ -613,6 +643,18 @@ type Command_PubsubPurge struct {
 	PubsubPurge *PubsubPurge `protobuf:"bytes,45,opt,name=pubsub_purge,json=pubsubPurge,proto3,oneof"`
 }
 
+type Command_PrivateSet struct {
+	PrivateSet *PrivateSet `protobuf:"bytes,50,opt,name=private_set,json=privateSet,proto3,oneof"`
+}
+
+type Command_BookmarkSet struct {
+	BookmarkSet *BookmarkSet `protobuf:"bytes,51,opt,name=bookmark_set,json=bookmarkSet,proto3,oneof"`
+}
+
+type Command_BookmarksKeep struct {
+	BookmarksKeep *BookmarksKeep `protobuf:"bytes,52,opt,name=bookmarks_keep,json=bookmarksKeep,proto3,oneof"`
+}
+
 func (*Command_Message) isCommand_Request() {}
 
 func (*Command_AccountCreate) isCommand_Request() {}
@@ -656,6 +698,12 @@ func (*Command_PubsubConfigure) isCommand_Request() {}
 func (*Command_PubsubDelete) isCommand_Request() {}
 
 func (*Command_PubsubPurge) isCommand_Request() {}
+
+func (*Command_PrivateSet) isCommand_Request() {}
+
+func (*Command_BookmarkSet) isCommand_Request() {}
+
+func (*Command_BookmarksKeep) isCommand_Request() {}
 
 type Stream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2226,6 +2274,249 @@ func (x *PubsubPurge) GetNode() string {
 	return ""
 }
 
+// PrivateSet stores private XML (XEP-0049).
+type PrivateSet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Entries       []*PrivateXML          `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrivateSet) Reset() {
+	*x = PrivateSet{}
+	mi := &file_internal_command_command_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrivateSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrivateSet) ProtoMessage() {}
+
+func (x *PrivateSet) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrivateSet.ProtoReflect.Descriptor instead.
+func (*PrivateSet) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *PrivateSet) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PrivateSet) GetEntries() []*PrivateXML {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+type PrivateXML struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Expanded name of the elements.
+	Space string `protobuf:"bytes,1,opt,name=space,proto3" json:"space,omitempty"`
+	Name  string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// One or more elements of that name, each complete with the namespace
+	// declarations it needs; empty removes them.
+	Xml           []byte `protobuf:"bytes,3,opt,name=xml,proto3" json:"xml,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrivateXML) Reset() {
+	*x = PrivateXML{}
+	mi := &file_internal_command_command_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrivateXML) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrivateXML) ProtoMessage() {}
+
+func (x *PrivateXML) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrivateXML.ProtoReflect.Descriptor instead.
+func (*PrivateXML) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PrivateXML) GetSpace() string {
+	if x != nil {
+		return x.Space
+	}
+	return ""
+}
+
+func (x *PrivateXML) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PrivateXML) GetXml() []byte {
+	if x != nil {
+		return x.Xml
+	}
+	return nil
+}
+
+// BookmarkSet sets a bookmark that came by XEP-0048 in the node of XEP-0402.
+// What the old format does not have stays as it is.
+type BookmarkSet struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Address of the room, the id of the item.
+	Jid string `protobuf:"bytes,2,opt,name=jid,proto3" json:"jid,omitempty"`
+	// The conference element in the namespace of XEP-0402. Children in other
+	// namespaces become extensions.
+	Conference []byte `protobuf:"bytes,3,opt,name=conference,proto3" json:"conference,omitempty"`
+	// Full JID.
+	Publisher     string `protobuf:"bytes,4,opt,name=publisher,proto3" json:"publisher,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BookmarkSet) Reset() {
+	*x = BookmarkSet{}
+	mi := &file_internal_command_command_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BookmarkSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BookmarkSet) ProtoMessage() {}
+
+func (x *BookmarkSet) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BookmarkSet.ProtoReflect.Descriptor instead.
+func (*BookmarkSet) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *BookmarkSet) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *BookmarkSet) GetJid() string {
+	if x != nil {
+		return x.Jid
+	}
+	return ""
+}
+
+func (x *BookmarkSet) GetConference() []byte {
+	if x != nil {
+		return x.Conference
+	}
+	return nil
+}
+
+func (x *BookmarkSet) GetPublisher() string {
+	if x != nil {
+		return x.Publisher
+	}
+	return ""
+}
+
+// BookmarksKeep removes all bookmarks but these from the node of XEP-0402.
+type BookmarksKeep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Jids          []string               `protobuf:"bytes,2,rep,name=jids,proto3" json:"jids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BookmarksKeep) Reset() {
+	*x = BookmarksKeep{}
+	mi := &file_internal_command_command_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BookmarksKeep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BookmarksKeep) ProtoMessage() {}
+
+func (x *BookmarksKeep) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BookmarksKeep.ProtoReflect.Descriptor instead.
+func (*BookmarksKeep) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *BookmarksKeep) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *BookmarksKeep) GetJids() []string {
+	if x != nil {
+		return x.Jids
+	}
+	return nil
+}
+
 // VCardSet replaces an account's vCard (XEP-0054).
 type VCardSet struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -2245,7 +2536,7 @@ type VCardSet struct {
 
 func (x *VCardSet) Reset() {
 	*x = VCardSet{}
-	mi := &file_internal_command_command_proto_msgTypes[24]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2257,7 +2548,7 @@ func (x *VCardSet) String() string {
 func (*VCardSet) ProtoMessage() {}
 
 func (x *VCardSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[24]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2270,7 +2561,7 @@ func (x *VCardSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VCardSet.ProtoReflect.Descriptor instead.
 func (*VCardSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{24}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *VCardSet) GetAccount() string {
@@ -2322,7 +2613,7 @@ type Picture struct {
 
 func (x *Picture) Reset() {
 	*x = Picture{}
-	mi := &file_internal_command_command_proto_msgTypes[25]
+	mi := &file_internal_command_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2334,7 +2625,7 @@ func (x *Picture) String() string {
 func (*Picture) ProtoMessage() {}
 
 func (x *Picture) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[25]
+	mi := &file_internal_command_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2347,7 +2638,7 @@ func (x *Picture) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Picture.ProtoReflect.Descriptor instead.
 func (*Picture) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{25}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Picture) GetId() string {
@@ -2402,7 +2693,7 @@ type Left struct {
 
 func (x *Left) Reset() {
 	*x = Left{}
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2414,7 +2705,7 @@ func (x *Left) String() string {
 func (*Left) ProtoMessage() {}
 
 func (x *Left) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2427,7 +2718,7 @@ func (x *Left) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Left.ProtoReflect.Descriptor instead.
 func (*Left) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Left) GetAccount() string {
@@ -2448,7 +2739,7 @@ type AccountDisable struct {
 
 func (x *AccountDisable) Reset() {
 	*x = AccountDisable{}
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2460,7 +2751,7 @@ func (x *AccountDisable) String() string {
 func (*AccountDisable) ProtoMessage() {}
 
 func (x *AccountDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2473,7 +2764,7 @@ func (x *AccountDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDisable.ProtoReflect.Descriptor instead.
 func (*AccountDisable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *AccountDisable) GetJid() string {
@@ -2501,7 +2792,7 @@ type AccountDelete struct {
 
 func (x *AccountDelete) Reset() {
 	*x = AccountDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[28]
+	mi := &file_internal_command_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2513,7 +2804,7 @@ func (x *AccountDelete) String() string {
 func (*AccountDelete) ProtoMessage() {}
 
 func (x *AccountDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[28]
+	mi := &file_internal_command_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2526,7 +2817,7 @@ func (x *AccountDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDelete.ProtoReflect.Descriptor instead.
 func (*AccountDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{28}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AccountDelete) GetJid() string {
@@ -2540,7 +2831,7 @@ var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xbd\f\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\x8f\x0e\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -2568,7 +2859,11 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\rpubsub_create\x18* \x01(\v2\x1f.bavard.command.v1.PubsubCreateH\x00R\fpubsubCreate\x12O\n" +
 	"\x10pubsub_configure\x18+ \x01(\v2\".bavard.command.v1.PubsubConfigureH\x00R\x0fpubsubConfigure\x12F\n" +
 	"\rpubsub_delete\x18, \x01(\v2\x1f.bavard.command.v1.PubsubDeleteH\x00R\fpubsubDelete\x12C\n" +
-	"\fpubsub_purge\x18- \x01(\v2\x1e.bavard.command.v1.PubsubPurgeH\x00R\vpubsubPurgeB\t\n" +
+	"\fpubsub_purge\x18- \x01(\v2\x1e.bavard.command.v1.PubsubPurgeH\x00R\vpubsubPurge\x12@\n" +
+	"\vprivate_set\x182 \x01(\v2\x1d.bavard.command.v1.PrivateSetH\x00R\n" +
+	"privateSet\x12C\n" +
+	"\fbookmark_set\x183 \x01(\v2\x1e.bavard.command.v1.BookmarkSetH\x00R\vbookmarkSet\x12I\n" +
+	"\x0ebookmarks_keep\x184 \x01(\v2 .bavard.command.v1.BookmarksKeepH\x00R\rbookmarksKeepB\t\n" +
 	"\arequest\"@\n" +
 	"\x06Stream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\f\n" +
@@ -2704,7 +2999,26 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x04node\x18\x02 \x01(\tR\x04node\";\n" +
 	"\vPubsubPurge\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
-	"\x04node\x18\x02 \x01(\tR\x04node\"\x8e\x01\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\"_\n" +
+	"\n" +
+	"PrivateSet\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x127\n" +
+	"\aentries\x18\x02 \x03(\v2\x1d.bavard.command.v1.PrivateXMLR\aentries\"H\n" +
+	"\n" +
+	"PrivateXML\x12\x14\n" +
+	"\x05space\x18\x01 \x01(\tR\x05space\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
+	"\x03xml\x18\x03 \x01(\fR\x03xml\"w\n" +
+	"\vBookmarkSet\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x10\n" +
+	"\x03jid\x18\x02 \x01(\tR\x03jid\x12\x1e\n" +
+	"\n" +
+	"conference\x18\x03 \x01(\fR\n" +
+	"conference\x12\x1c\n" +
+	"\tpublisher\x18\x04 \x01(\tR\tpublisher\"=\n" +
+	"\rBookmarksKeep\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04jids\x18\x02 \x03(\tR\x04jids\"\x8e\x01\n" +
 	"\bVCardSet\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
 	"\x05vcard\x18\x02 \x01(\fR\x05vcard\x124\n" +
@@ -2755,7 +3069,7 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),        // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),   // 1: bavard.command.v1.SubscriptionType
@@ -2785,11 +3099,15 @@ var file_internal_command_command_proto_goTypes = []any{
 	(*PubsubConfigure)(nil), // 25: bavard.command.v1.PubsubConfigure
 	(*PubsubDelete)(nil),    // 26: bavard.command.v1.PubsubDelete
 	(*PubsubPurge)(nil),     // 27: bavard.command.v1.PubsubPurge
-	(*VCardSet)(nil),        // 28: bavard.command.v1.VCardSet
-	(*Picture)(nil),         // 29: bavard.command.v1.Picture
-	(*Left)(nil),            // 30: bavard.command.v1.Left
-	(*AccountDisable)(nil),  // 31: bavard.command.v1.AccountDisable
-	(*AccountDelete)(nil),   // 32: bavard.command.v1.AccountDelete
+	(*PrivateSet)(nil),      // 28: bavard.command.v1.PrivateSet
+	(*PrivateXML)(nil),      // 29: bavard.command.v1.PrivateXML
+	(*BookmarkSet)(nil),     // 30: bavard.command.v1.BookmarkSet
+	(*BookmarksKeep)(nil),   // 31: bavard.command.v1.BookmarksKeep
+	(*VCardSet)(nil),        // 32: bavard.command.v1.VCardSet
+	(*Picture)(nil),         // 33: bavard.command.v1.Picture
+	(*Left)(nil),            // 34: bavard.command.v1.Left
+	(*AccountDisable)(nil),  // 35: bavard.command.v1.AccountDisable
+	(*AccountDelete)(nil),   // 36: bavard.command.v1.AccountDelete
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	5,  // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
@@ -2805,34 +3123,38 @@ var file_internal_command_command_proto_depIdxs = []int32{
 	7,  // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
 	18, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
 	19, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
-	28, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
-	30, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
-	31, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
-	32, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
+	32, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
+	34, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
+	35, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
+	36, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
 	22, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
 	23, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
 	24, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
 	25, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
 	26, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
 	27, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
-	0,  // 23: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	9,  // 24: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	9,  // 25: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	10, // 26: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	10, // 27: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 28: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 29: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 30: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	21, // 31: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	20, // 32: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	20, // 33: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	20, // 34: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	29, // 35: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	28, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
+	30, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
+	31, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
+	0,  // 26: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	9,  // 27: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	9,  // 28: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	10, // 29: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	10, // 30: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 31: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 32: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 33: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	21, // 34: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	20, // 35: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	20, // 36: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	20, // 37: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	29, // 38: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	33, // 39: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -2863,6 +3185,9 @@ func file_internal_command_command_proto_init() {
 		(*Command_PubsubConfigure)(nil),
 		(*Command_PubsubDelete)(nil),
 		(*Command_PubsubPurge)(nil),
+		(*Command_PrivateSet)(nil),
+		(*Command_BookmarkSet)(nil),
+		(*Command_BookmarksKeep)(nil),
 	}
 	file_internal_command_command_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
@@ -2871,7 +3196,7 @@ func file_internal_command_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   29,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

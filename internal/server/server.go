@@ -30,6 +30,7 @@ import (
 	"bavard/internal/journal"
 	"bavard/internal/lastactivity"
 	"bavard/internal/listen"
+	"bavard/internal/private"
 	"bavard/internal/pubsub"
 	"bavard/internal/roster"
 	"bavard/internal/route"
@@ -168,6 +169,7 @@ func (s *server) build() error {
 		blocking.Feature(s.cell),
 		pubsub.Feature(s.cell, rand.Text),
 		vcard.Feature(s.cell, rand.Text),
+		private.Feature(s.cell),
 		lastactivity.Feature(s.cell, s.hub, time.Now),
 		administration.Feature(administration.Options{
 			Admins: s.cfg.Admins, Accounts: s.accounts, List: s.cell.Accounts, Online: s.hub.Online,

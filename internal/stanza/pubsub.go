@@ -20,6 +20,15 @@ const (
 	NSConversion     = "urn:xmpp:pep-vcard-conversion:0" // XEP-0398
 )
 
+// Namespaces of private data and bookmarks; that of XEP-0402 is also the name
+// of a node.
+const (
+	NSPrivate         = "jabber:iq:private"           // XEP-0049
+	NSStorage         = "storage:bookmarks"           // XEP-0048
+	NSBookmarks       = "urn:xmpp:bookmarks:1"        // XEP-0402
+	NSBookmarksCompat = "urn:xmpp:bookmarks:1#compat" // XEP-0402
+)
+
 // PubsubErr makes an error with a condition of XEP-0060 §errors @1.30.0.
 func PubsubErr(t ErrorType, c Condition, app, text string) *Error {
 	e := Err(t, c, text)

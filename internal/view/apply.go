@@ -278,7 +278,7 @@ func (t *txn) command(r *request) (command.Outcome, error) {
 	case *command.Command_Noop:
 		return accept(), nil
 	}
-	return command.Outcome{}, ErrUnknownCommand
+	return t.privateCommand(r.c)
 }
 
 // settle notes what holds for every command: how far its stream has come.

@@ -25,6 +25,7 @@ func FuzzRecord(f *testing.F) {
 	c.accept(createWith("eve", "Eve", ""))
 	c.accept(publish("ann", "node", "item", "<x/>", nil))
 	c.accept(vcardWith("ann", red))
+	c.accept(privateSet("ann", "ns", "name", "<name xmlns='ns'/>"))
 	if err := c.v.each(func(key, value []byte) error {
 		f.Add(bytes.Clone(key), bytes.Clone(value))
 		return nil
@@ -81,6 +82,11 @@ func reencoded(key, value []byte) []byte {
 	case tableItem:
 		i, _ := parseItem(value)
 		return i.append(nil)
+	case tablePrivate:
+		if len(key) == 1+idSize {
+			of, _ := parsePrivateOf(value)
+			return of.append(nil)
+		}
 	case tableAvatar:
 		a, _ := parseAvatar(value)
 		return a.append(nil)

@@ -44,7 +44,7 @@ func randomHistory(r *rapid.T) []*command.Command {
 func randomCommand(r *rapid.T, i int) *command.Command {
 	who := func(label string) string { return rapid.SampledFrom(people).Draw(r, label) }
 	some := func() string { return fmt.Sprint(rapid.IntRange(0, 4).Draw(r, "n")) }
-	switch rapid.IntRange(0, 22).Draw(r, "kind") {
+	switch rapid.IntRange(0, 23).Draw(r, "kind") {
 	case 0, 1, 2:
 		return message(who("from")+"/x", who("to"), "m"+some())
 	case 3:
@@ -85,6 +85,8 @@ func randomCommand(r *rapid.T, i int) *command.Command {
 		return vcardSet(who("account"), []byte("<vCard>"+some()+"</vCard>"))
 	case 21:
 		return left(who("account"))
+	case 22:
+		return randomPrivate(r, who("account"))
 	}
 	return &command.Command{Request: &command.Command_Noop{}}
 }
@@ -277,6 +279,7 @@ func TestHistoryDoesNotDependOnBatchesOrCrashes(t *testing.T) {
 			checkRosters(r, v)
 			checkNodes(r, v)
 			checkAvatars(r, v)
+			checkPrivates(r, v)
 		}
 		checkArchives(r, many, cmds, hn)
 	})

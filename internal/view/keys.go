@@ -19,6 +19,7 @@ const (
 	tableFormer   = 'g' // bare JID → ids of accounts deleted under it
 	tableAvatar   = 'h' // account id → hash of the picture, where it is
 	tableItem     = 'i' // account id, number of a node, item id → item
+	tablePrivate  = 'j' // account id → counts; account id, namespace, 0, name → private XML
 	tableCircle   = 'k' // circle → first redeemers
 	tableBlocksOf = 'l' // account id → how many it blocks
 	tableMeta     = 'm' // → applied position and what goes with it

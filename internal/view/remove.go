@@ -42,7 +42,7 @@ func (t *txn) accountDisable(c *command.AccountDisable) (command.Outcome, error)
 // that is also another's.
 func ownTables() []byte {
 	return []byte{
-		tableBlock, tableVCard, tableAvatar, tableItem, tableBlocksOf, tableCursor, tableNode, tableOrder, tableRoster, tableRosterOf, tablePubsubOf, tableLeft,
+		tableBlock, tableVCard, tableAvatar, tableItem, tablePrivate, tableBlocksOf, tableCursor, tableNode, tableOrder, tableRoster, tableRosterOf, tablePubsubOf, tableLeft,
 	}
 }
 

@@ -178,6 +178,14 @@ func checkRecord(key, value []byte) error {
 		_, err = parseCount(value)
 	case tableFormer:
 		_, err = parseFormer(value)
+	case tablePrivate:
+		if len(key) == 1+idSize {
+			_, err = parsePrivateOf(value)
+			break
+		}
+		r := read(value)
+		r.take(len(r.b))
+		err = r.end()
 	case tableVCard:
 		r := read(value)
 		r.take(len(r.b))
