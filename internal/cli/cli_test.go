@@ -327,6 +327,43 @@ func TestImport(t *testing.T) {
 }
 
 // What `bavard config` prints is a configuration that a server starts with.
+// Findings are for people, one line each when they go elsewhere, or for
+// programs; the exit code says whether there are problems.
+func TestDoctor(t *testing.T) {
+	dir := t.TempDir()
+	data, file := filepath.Join(dir, "data"), filepath.Join(dir, "c.toml")
+	// Whatever else runs on this machine, its ports are not in the way.
+	if err := os.WriteFile(file, []byte("[listen]\nc2s = \"127.0.0.1:0\"\nc2s_tls = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "", "doctor", "--config", file, "--data", data).want(t, 0, "none runs on "+data, "no problems")
+	s := serve(t, data)
+	var answer struct {
+		Problems int
+		Findings []struct{ Level, About, Text, Hint string }
+	}
+	r := run(t, "", "doctor", "--config", file, "--data", data, "--json").want(t, 0)
+	if err := json.Unmarshal([]byte(r.out), &answer); err != nil || answer.Problems != 0 || len(answer.Findings) < 10 {
+		t.Errorf("%v in %s", err, r.out)
+	}
+	r = run(t, "", "doctor", "--config", file, "--data", data)
+	r.want(t, 0, "is well", "view: applied")
+	for line := range strings.Lines(r.out) {
+		if line != "\n" && !regexp.MustCompile(`^(ok|warning|not checked) +[a-z-]+|^ +→ |^no problems, `).MatchString(line) {
+			t.Errorf("an odd line: %s", line)
+		}
+	}
+	if err := s.stop(t, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "", "doctor", "--config", file, "--data", data).want(t, 1, "chmod 700 "+data)
+	run(t, "", "doctor", "--domain", "a@b").want(t, 1, "problem      configuration")
+	run(t, "", "doctor", "here").want(t, 2)
+}
+
 func TestAnnotatedConfigurationIsGood(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "b.toml")
 	if err := os.WriteFile(file, []byte(run(t, "", "config").want(t, 0).out), 0o600); err != nil {
