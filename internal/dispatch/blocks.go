@@ -114,21 +114,20 @@ func (h *Hub) announce(s *shard, e *state.Event, targets []target, named blocked
 	if !e.Blocks.Added {
 		return
 	}
-	type gone struct{ from, to string }
-	var list []gone
+	var list []*xmlstream.Element
 	s.mu.Lock()
 	for i := range targets {
 		r := targets[i].Resource
 		for to := range r.directed {
 			if named.has(to.String()) {
-				list = append(list, gone{r.JID.String(), to.String()})
+				list = append(list, gone(r.JID.String(), to.String()))
 				delete(r.directed, to)
 			}
 		}
 	}
 	s.mu.Unlock()
-	for _, g := range list {
-		h.pass(xmlstream.New(stanza.NSClient, "presence", "type", "unavailable", "from", g.from, "to", g.to))
+	for _, p := range list {
+		h.pass(p)
 	}
 }
 
@@ -141,7 +140,7 @@ func (h *Hub) appear(e *state.Event, targets []target, to string) {
 		p := targets[i].presence.Clone().Set("to", to)
 		switch {
 		case e.Blocks.Added:
-			p = xmlstream.New(stanza.NSClient, "presence", "type", "unavailable", "from", targets[i].JID.String(), "to", to)
+			p = gone(targets[i].JID.String(), to)
 		case h.barred(targets[i].JID.String(), to) != passes:
 			continue
 		}

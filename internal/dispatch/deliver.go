@@ -145,7 +145,7 @@ func carbon(kind, account, to string, forwarded []byte) route.Out {
 }
 
 // push sends a roster push to who asked for the roster (RFC 6121 §2.1.6), and
-// the presence that the change lets the account see.
+// the presence that the change lets the account see (RFC 6121 §3.1.6).
 func (h *Hub) push(e *state.Event, targets []target) {
 	if e.Item.Listed || e.Item.Subscription == "remove" {
 		q := xmlstream.New(stanza.NSRoster, "query", "ver", roster.Version(e.Position)).Add(roster.Item(&e.Item))
@@ -157,7 +157,7 @@ func (h *Hub) push(e *state.Event, targets []target) {
 			}
 		}
 	}
-	if roster.To(&e.Item) {
+	if e.Appears {
 		h.show(e.Item.JID, targets, true)
 	}
 }
@@ -182,7 +182,8 @@ func (h *Hub) show(account string, targets []target, available bool) {
 }
 
 // subscription shows a subscription stanza (RFC 6121 §3) and, when it takes
-// presence away, that the contact is gone.
+// presence away, that the contact is gone: to the account whose subscription
+// was cancelled, or to the peer that has ended its own.
 func (h *Hub) subscription(e *state.Event, targets []target) {
 	out := roster.SubscriptionOut(e.Presence)
 	for i := range targets {
@@ -190,9 +191,21 @@ func (h *Hub) subscription(e *state.Event, targets []target) {
 			targets[i].device.Enqueue(out)
 		}
 	}
-	if e.Presence.Type == command.SubscriptionType_SUBSCRIPTION_TYPE_UNSUBSCRIBED {
+	switch e.Presence.Type {
+	case command.SubscriptionType_SUBSCRIPTION_TYPE_UNSUBSCRIBED: // RFC 6121 §3.2.3
 		h.show(e.Presence.From, targets, false)
+	case command.SubscriptionType_SUBSCRIPTION_TYPE_UNSUBSCRIBE: // RFC 6121 §3.3.3
+		for i := range targets {
+			if targets[i].available {
+				h.pass(gone(targets[i].JID.String(), e.Presence.From))
+			}
+		}
 	}
+}
+
+// gone is the presence of a device that an address sees no more.
+func gone(from, to string) *xmlstream.Element {
+	return xmlstream.New(stanza.NSClient, "presence", "type", "unavailable", "from", from, "to", to)
 }
 
 // Deliver hands on a soft stanza. answer is called, on a dispatcher's goroutine

@@ -48,6 +48,7 @@ type Event struct {
 	Message  *command.Message // EventMessage; shared, read-only
 	Incoming bool             // EventMessage: Account is the recipient (false: the sender)
 	Item     RosterItem       // EventRoster
+	Appears  bool             // EventRoster: from now on the account sees the item's presence
 	Presence Subscription     // EventSubscription
 	Pubsub   *PubsubEvent     // EventPubsub
 	Blocks   *Blocks          // EventBlocks

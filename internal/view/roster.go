@@ -120,7 +120,10 @@ func (t *txn) save(s *side, push bool) error {
 		if !s.new.item {
 			item = state.RosterItem{JID: s.peer, Subscription: "remove"}
 		}
-		t.event(state.Event{Kind: state.EventRoster, Account: s.account, Position: t.pos, Item: item})
+		t.event(state.Event{
+			Kind: state.EventRoster, Account: s.account, Position: t.pos, Item: item,
+			Appears: s.new.sub&subTo != 0 && s.old.sub&subTo == 0,
+		})
 	}
 	return nil
 }
