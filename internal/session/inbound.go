@@ -110,6 +110,9 @@ func (in *inbound) drain(s *Session) {
 func (in *inbound) request(s *Session) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if !in.managed {
+		return
+	}
 	if len(in.pending) == 0 {
 		s.out.ack(s)
 		return

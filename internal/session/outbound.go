@@ -77,11 +77,12 @@ func (o *outbound) put(s *Session, i item) {
 	o.kick(s)
 }
 
-// ack has an <a/> written with what is handled by then.
+// ack has an <a/> written with what is handled by then, after the <enabled/> if
+// that is still queued.
 func (o *outbound) ack(s *Session) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.ackDue = o.managed
+	o.ackDue = true
 	o.kick(s)
 }
 
@@ -107,9 +108,6 @@ const (
 func (o *outbound) write(s *Session) {
 	var frames [][]byte
 	for {
-		// Before the queue is looked at: a refused stanza's error is queued
-		// before it counts as handled, so the ack never overtakes the error.
-		handled := s.in.handled.Load()
 		o.mu.Lock()
 		stream := o.stream
 		if stream == nil || !o.due() {
@@ -121,7 +119,10 @@ func (o *outbound) write(s *Session) {
 			o.mu.Unlock()
 			return
 		}
-		frames = o.take(s, frames[:0], stream.WebSocket(), handled)
+		// With mu held: a refused stanza's error is queued before it counts as
+		// handled, so the ack never overtakes the error; and a stanza counts before
+		// its ack is due, so the ack that is written covers it.
+		frames = o.take(s, frames[:0], stream.WebSocket(), s.in.handled.Load())
 		overdue := len(o.unacked) > unackedMost
 		o.mu.Unlock()
 		if err := stream.Write(frames...); err != nil {

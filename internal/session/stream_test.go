@@ -118,3 +118,12 @@ func (w *wire) hangUp() {
 	w.closed = true
 	w.change.Broadcast()
 }
+
+// taken gives what the session has written and nobody has received.
+func (w *wire) taken() []*xmlstream.Element {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	down := w.down
+	w.down = nil
+	return down
+}
