@@ -36,23 +36,31 @@ type Processes struct {
 func Watched(ids ...string) (*Processes, error) {
 	p := &Processes{}
 	for _, id := range ids {
-		if pid, err := strconv.Atoi(id); err == nil {
-			p.roots = append(p.roots, func() (int, error) { return pid, nil })
-			continue
-		}
-		p.roots = append(p.roots, func() (int, error) {
-			data, err := os.ReadFile(id)
-			if err != nil {
-				return 0, err
-			}
-			line, _, _ := strings.Cut(string(data), "\n")
-			return strconv.Atoi(strings.TrimSpace(line))
-		})
+		p.roots = append(p.roots, func() (int, error) { return processID(id) })
 	}
 	if _, err := p.Read(); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// processID is a number, or what the first line of a file says.
+func processID(id string) (int, error) {
+	pid, err := strconv.Atoi(id)
+	if err != nil {
+		data, readErr := os.ReadFile(id)
+		if readErr != nil {
+			return 0, readErr
+		}
+		line, _, _ := strings.Cut(string(data), "\n")
+		if pid, err = strconv.Atoi(strings.TrimSpace(line)); err != nil {
+			return 0, fmt.Errorf("%s does not begin with a process id", id)
+		}
+	}
+	if pid < 2 {
+		return 0, fmt.Errorf("%d is not the process id of a server", pid)
+	}
+	return pid, nil
 }
 
 // watchedServer follows a server of ours through restarts.

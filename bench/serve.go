@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -145,7 +146,15 @@ func (s *Server) configure() error {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}
-	s.options = node.Options{Binary: s.o.Binary, Data: s.o.Data, Plain: true, Log: s.o.Log, Args: []string{"--config", file}, Env: s.o.Env}
+	// Ports that no client's own end takes while the server is down.
+	ports, err := node.FreePorts(3, rand.IntN)
+	if err != nil {
+		return err
+	}
+	s.options = node.Options{
+		Binary: s.o.Binary, Data: s.o.Data, C2S: ports[0], C2STLS: ports[1], HTTP: ports[2],
+		Plain: true, Log: s.o.Log, Args: []string{"--config", file}, Env: s.o.Env,
+	}
 	if s.o.CPU != "" {
 		if _, err := exec.LookPath("taskset"); err != nil {
 			return fmt.Errorf("--cpu: %w: it pins the server to processors, on Linux", err)
@@ -167,7 +176,6 @@ func (s *Server) Start(ctx context.Context) error {
 	if s.Addresses, err = n.Ready(ctx); err != nil {
 		return err
 	}
-	s.options.C2S, s.options.C2STLS, s.options.HTTP = s.Addresses.C2S, s.Addresses.C2STLS, s.Addresses.HTTP
 	return nil
 }
 

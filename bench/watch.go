@@ -140,6 +140,9 @@ func (c *Conditions) stop(w *Watch) {
 	own, now := ownCPU()-c.own, w.cost()
 	c.Seconds = elapsed.Seconds()
 	c.GeneratorCores = own.Seconds() / c.Seconds
+	if now.CPU < c.server.CPU { // it was started again
+		c.server.CPU = 0
+	}
 	c.ServerCPU = (now.CPU - c.server.CPU).Seconds()
 	c.ServerCores = c.ServerCPU / c.Seconds
 	c.ServerRSS, c.ServerPSS = now.RSS, now.PSS

@@ -3,8 +3,11 @@
 package cli_test
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -34,6 +37,37 @@ func TestBench(t *testing.T) {
 	}
 }
 
+func TestBenchStorm(t *testing.T) {
+	r := run(t, "", "bench", "storm", "--serve", "--kill", "--clients", "5", "--still", "300ms")
+	if r.code != 0 || !strings.Contains(r.out, "cut by killing the server") || !strings.Contains(r.out, "5 came back") || !strings.Contains(r.out, "generator") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// What is interrupted prints what there is.
+func TestBenchInterrupted(t *testing.T) {
+	var out bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), binary, "bench", "logins", "--serve", "--accounts", "2", "--duration", "10m")
+	cmd.Dir, cmd.Stdout = t.TempDir(), &out
+	progress, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(progress); lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), "measuring") {
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "interrupted") || !strings.Contains(out.String(), "logins") {
+		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
 func TestBenchMistakes(t *testing.T) {
 	for _, m := range []struct {
 		args string
@@ -48,6 +82,13 @@ func TestBenchMistakes(t *testing.T) {
 		{"pairs --transport websocket", 2, "--url"},
 		{"pairs --addr 127.0.0.1:1 --config x", 2, "--config"},
 		{"pairs --addr 127.0.0.1:1", 1, "no server listens there"},
+		{"logins --addr 127.0.0.1:1", 1, "no server listens there"},
+		{"idle --addr 127.0.0.1:1 --still 1ms", 1, "no server listens there"},
+		{"archive --addr 127.0.0.1:1", 1, "no server listens there"},
+		{"storm --addr 127.0.0.1:1", 1, "no server listens there"},
+		{"storm --addr 127.0.0.1:1 --kill", 2, "--kill is for --serve"},
+		{"storm --addr 127.0.0.1:1 --start true", 2, "--kill-pid"},
+		{"idle --addr 127.0.0.1:1 --connections 100000000", 1, "ulimit -n"},
 		{"pairs --addr 127.0.0.1:1 --pids nothing-here", 1, "--pids"},
 		{"pairs --addr 127.0.0.1:1 --users-file nothing-here", 1, "nothing-here"},
 		{"pairs --addr 127.0.0.1:1 --user bench", 1, "%d"},

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,6 +62,108 @@ All that was acknowledged has to arrive, once and in order: if not, the exit cod
 	people := func() int { return 2 * c.Pairs }
 	return p.scenario(cmd, people, people, func(ctx context.Context, l *load) (bench.Report, error) {
 		return report(bench.Pairs(ctx, &l.target, c, &l.watch))
+	})
+}
+
+func (p *Program) benchLogins() *cobra.Command {
+	var c bench.LoginsConfig
+	cmd := &cobra.Command{
+		Use:   "logins",
+		Short: "Full logins per second",
+		Long: `Devices that connect, log in with SCRAM, bind, ask for their contacts, say that they
+are there, and leave; over and over. What SCRAM derives from a password is derived once
+per account, before the measurement, as devices do.`,
+	}
+	f := cmd.Flags()
+	f.IntVar(&c.Concurrency, "concurrency", 16, "logins at the same time")
+	f.IntVar(&c.Accounts, "accounts", 200, "accounts that log in, in turn")
+	f.DurationVar(&c.Duration, "duration", 10*time.Second, "time of the measurement")
+	f.BoolVar(&c.Managed, "managed", false, "enable stream management and carbons, too")
+	accounts := func() int { return c.Accounts }
+	return p.scenario(cmd, accounts, func() int { return c.Concurrency }, func(ctx context.Context, l *load) (bench.Report, error) {
+		return report(bench.Logins(ctx, &l.target, c, &l.watch))
+	})
+}
+
+func (p *Program) benchIdle() *cobra.Command {
+	var c bench.IdleConfig
+	cmd := &cobra.Command{
+		Use:   "idle",
+		Short: "What a connection costs that says nothing",
+		Long: `Devices that log in, each to an account of its own, and say nothing. The server's memory
+is read before, and again when it holds still. Other servers: start them anew after their
+accounts were made, so that what that took does not count as there before.
+
+Server and load need a descriptor for each connection: see ` + "`ulimit -n`" + `.`,
+	}
+	f := cmd.Flags()
+	f.IntVar(&c.Connections, "connections", 1000, "how many connect")
+	f.DurationVar(&c.Still, "still", 5*time.Second, "how long the server's memory has to hold still")
+	f.DurationVar(&c.Patience, "patience", 2*time.Minute, "how long that is waited for")
+	f.DurationVar(&c.Quiet, "quiet", 5*time.Second, "how long the connections are then left alone, to see what they cost")
+	connections := func() int { return c.Connections }
+	return p.scenario(cmd, connections, connections, func(ctx context.Context, l *load) (bench.Report, error) {
+		return report(bench.Idle(ctx, &l.target, c, &l.watch))
+	})
+}
+
+func (p *Program) benchArchive() *cobra.Command {
+	var c bench.ArchiveConfig
+	cmd := &cobra.Command{
+		Use:   "archive",
+		Short: "Pages of archives per second (XEP-0313)",
+		Long: `Devices that ask for the last messages of their archives, over and over. The archives
+are filled first, by writing to each other; what the pages hold is compared with it, and
+when it is not right, the exit code is 1.`,
+	}
+	f := cmd.Flags()
+	f.IntVar(&c.Clients, "clients", 10, "how many ask at the same time; twice as many accounts are needed")
+	f.IntVar(&c.Messages, "messages", 200, "messages in each archive")
+	f.BoolVar(&c.Filled, "filled", false, "they hold that many from an earlier run: do not fill them")
+	f.IntVar(&c.Page, "page", 50, "messages per page")
+	f.BoolVar(&c.Depth, "depth", false, "ask for pages at random places instead of the last one")
+	f.IntVar(&c.Body, "body", 100, "`bytes` of a body")
+	f.DurationVar(&c.Duration, "duration", 10*time.Second, "time of the measurement")
+	people := func() int { return 2 * c.Clients }
+	return p.scenario(cmd, people, people, func(ctx context.Context, l *load) (bench.Report, error) {
+		return report(bench.Archive(ctx, &l.target, c, &l.watch))
+	})
+}
+
+func (p *Program) benchStorm() *cobra.Command {
+	var c bench.StormConfig
+	var kill bool
+	var pid, start string
+	cmd := &cobra.Command{
+		Use:   "storm",
+		Short: "All connections are cut, and all come back at once",
+		Long: `Devices that are connected, lose their connection all at once, and come back all at once.
+They are cut from their side, as by a network that fails, and resume their streams where
+the server lets them; or the server is killed (SIGKILL) and started again.`,
+	}
+	f := cmd.Flags()
+	f.IntVar(&c.Clients, "clients", 1000, "how many connect")
+	f.BoolVar(&c.Fresh, "fresh", false, "log in anew instead of resuming")
+	f.BoolVar(&kill, "kill", false, "with --serve: kill the server and start it again")
+	f.StringVar(&pid, "kill-pid", "", "with --addr: kill this process `id`, or the one in this file")
+	f.StringVar(&start, "start", "", "with --kill-pid: the shell `command` that starts the server again; it has to return")
+	f.DurationVar(&c.GiveUp, "give-up", 5*time.Minute, "how long the last one is waited for")
+	f.DurationVar(&c.Still, "still", 3*time.Second, "how long the server's memory has to hold still before")
+	clients := func() int { return c.Clients }
+	return p.scenario(cmd, clients, clients, func(ctx context.Context, l *load) (bench.Report, error) {
+		switch {
+		case kill && !l.serve || pid != "" && l.serve || start != "" && pid == "":
+			return nil, usage(l.cmd, errors.New("--kill is for --serve, --kill-pid for --addr, and --start for --kill-pid"))
+		case kill:
+			c.Kill = func() error { l.server.Kill(); return nil }
+			c.Start = l.server.Start
+		case pid != "":
+			c.Kill = bench.KillProcess(pid)
+			if start != "" {
+				c.Start = bench.StartCommand(start)
+			}
+		}
+		return report(bench.Storm(ctx, &l.target, c, &l.watch))
 	})
 }
 
