@@ -32,6 +32,7 @@ var zero time.Time // immutable
 func (h *Hub) Available(r *Resource, priority int8, presence *xmlstream.Element) {
 	account := r.JID.Bare().String()
 	s := h.shard(account)
+	presence = presence.Clone() // what is read comes with more memory than it needs
 	s.mu.Lock()
 	if !r.gone {
 		// Under the lock: a change of the picture that is not seen here comes as an

@@ -3,13 +3,17 @@
 package listen
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
 // timedConn gives each read and write of a connection its deadline, the
-// nearest of those that apply, and can gather small writes into one.
+// nearest of those that apply, and can gather small writes into one. Where the
+// system allows it, it waits for what comes next without a buffer.
 type timedConn struct {
 	net.Conn
 
@@ -19,9 +23,156 @@ type timedConn struct {
 	writeEnd time.Time     // of the write under way; zero: none
 	frozen   bool          // closing: deadlines stay as freeze set them
 	armed    bool          // a read deadline may be set
+	rests    bool          // wait gives errRest when nothing comes for restAfter
+	resting  bool          // the read deadline set is that
+	since    time.Time     // when the wait for bytes began
 
 	corked bool
 	held   []byte
+
+	in inbox
+}
+
+// inbox is what has arrived and has not been read. It belongs to the goroutine
+// that reads.
+type inbox struct {
+	raw     syscall.RawConn // nil: reads block, wait does nothing
+	try     func(fd uintptr) bool
+	shared  *pools
+	buf     *[readSize]byte // lent by shared while there is something in it
+	from    int             // buf[from:to] is what is there
+	to      int
+	err     error // of the last attempt, told after what is there
+	patient bool  // Read gives errWait instead of blocking
+}
+
+// readSize is what is read at once, in bytes: a TLS record.
+const readSize = 16 << 10
+
+// readPool lends connections the buffers that they need between the arrival of
+// bytes and their being read.
+type readPool struct{ sync.Pool }
+
+func (p *readPool) get() *[readSize]byte {
+	if b, ok := p.Get().(*[readSize]byte); ok {
+		return b
+	}
+	return new([readSize]byte)
+}
+
+// errWait is what Read gives when nothing has arrived: wait, and read again. It
+// says that it is temporary so that a tls.Conn goes on after it.
+var errWait error = waitError{} // immutable
+
+type waitError struct{}
+
+func (waitError) Error() string   { return "listen: nothing has arrived" }
+func (waitError) Timeout() bool   { return false }
+func (waitError) Temporary() bool { return true }
+
+// newTimedConn makes a connection whose buffers come from shared.
+func newTimedConn(conn net.Conn, shared *pools) *timedConn {
+	c := &timedConn{Conn: conn}
+	sc, ok := conn.(syscall.Conn)
+	if !ok || !canTry {
+		return c
+	}
+	if raw, err := sc.SyscallConn(); err == nil {
+		c.in.raw, c.in.shared = raw, shared
+		c.in.try = c.in.attempt
+	}
+	return c
+}
+
+// bePatient has Read give errWait rather than to block, where that is possible.
+func (c *timedConn) bePatient(yes bool) { c.in.patient = yes && c.in.raw != nil }
+
+// errRest is what wait gives then: go on with doze.
+var errRest = errors.New("listen: idle") // immutable
+
+// mayRest has wait give errRest, where that is possible.
+func (c *timedConn) mayRest(yes bool) {
+	c.mu.Lock()
+	c.rests = yes && c.in.raw != nil
+	c.mu.Unlock()
+}
+
+// wait returns when Read has something to give. No buffer is held meanwhile.
+func (c *timedConn) wait() error {
+	if c.in.raw == nil || c.in.filled() {
+		return nil
+	}
+	c.mu.Lock()
+	c.since = time.Now()
+	c.armRead()
+	c.mu.Unlock()
+	err := c.in.raw.Read(c.in.try)
+	if err == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.resting && !c.frozen && errors.Is(err, os.ErrDeadlineExceeded) {
+		return errRest
+	}
+	return err
+}
+
+// doze is wait that does not end before there is something to read, be it an
+// error. It needs hardly a stack.
+func (c *timedConn) doze() {
+	c.mu.Lock()
+	c.rests = false
+	c.armRead()
+	c.mu.Unlock()
+	if err := c.in.raw.Read(c.in.try); err != nil {
+		c.in.err = err
+	}
+}
+
+// filled reports whether Read would not have to wait.
+func (in *inbox) filled() bool { return in.buf != nil || in.err != nil }
+
+// attempt reads what is there, false when nothing is.
+func (in *inbox) attempt(fd uintptr) bool {
+	buf := in.shared.read.get()
+	n, again, err := tryRead(fd, buf[:])
+	if again {
+		in.shared.read.Put(buf)
+		return false
+	}
+	in.err = err
+	if n > 0 {
+		in.buf, in.from, in.to = buf, 0, n
+	} else {
+		in.shared.read.Put(buf)
+	}
+	return true
+}
+
+// take gives what is there.
+func (in *inbox) take(p []byte) int {
+	n := copy(p, in.buf[in.from:in.to])
+	if in.from += n; in.from == in.to {
+		in.drop()
+	}
+	return n
+}
+
+// drop forgets what is there.
+func (in *inbox) drop() {
+	if in.buf != nil {
+		in.shared.read.Put(in.buf)
+		in.buf = nil
+	}
+}
+
+// waiting gives what has arrived and has not been read.
+func (in *inbox) waiting() []byte {
+	if in.buf == nil {
+		return nil
+	}
+	return in.buf[in.from:in.to]
 }
 
 // setEnd bounds everything until t; a zero t lifts the bound.
@@ -35,7 +186,7 @@ func (c *timedConn) setEnd(t time.Time) {
 // setIdle bounds the wait for the next bytes, whatever they are.
 func (c *timedConn) setIdle(d time.Duration) {
 	c.mu.Lock()
-	c.idle = d
+	c.idle, c.since = d, time.Now()
 	c.armRead()
 	c.mu.Unlock()
 }
@@ -61,9 +212,12 @@ func (c *timedConn) armRead() {
 	}
 	t := c.end
 	if c.idle > 0 {
-		if i := time.Now().Add(c.idle); t.IsZero() || i.Before(t) {
-			t = i
-		}
+		t = earlier(t, c.since.Add(c.idle))
+	}
+	if c.resting = false; c.rests {
+		rest := c.since.Add(c.in.shared.restAfter)
+		c.resting = earlier(t, rest) != t
+		t = earlier(t, rest)
 	}
 	if t.IsZero() && !c.armed {
 		return
@@ -72,8 +226,28 @@ func (c *timedConn) armRead() {
 	_ = c.Conn.SetReadDeadline(t)
 }
 
+// earlier of two times, of which a may be zero.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
+
 func (c *timedConn) Read(p []byte) (int, error) {
+	in := &c.in
+	switch {
+	case len(p) == 0:
+		return 0, nil
+	case in.buf != nil:
+		return in.take(p), nil
+	case in.err != nil:
+		return 0, in.err
+	case in.patient:
+		return 0, errWait
+	}
 	c.mu.Lock()
+	c.since = time.Now()
 	c.armRead()
 	c.mu.Unlock()
 	return c.Conn.Read(p)

@@ -31,6 +31,8 @@ const (
 	closeTimeout = 3 * time.Second
 	// lingerTimeout is how long a peer may take to notice the goodbye.
 	lingerTimeout = time.Second
+	// restAfter nothing has come, a connection is taken for idle.
+	restAfter = 10 * time.Second
 	// backoff of the accept loop when the process is short of something.
 	backoffMin = 5 * time.Millisecond
 	backoffMax = time.Second
@@ -53,9 +55,10 @@ type Config struct {
 	// Domain that the streams belong to: the from of a header that is sent
 	// before the peer's was understood.
 	Domain string
-	// Handle serves one stream, in its own goroutine; when it returns the
-	// stream is closed. It is called with the limits before authentication in
-	// force, after the handshake when the listener is one of direct TLS.
+	// Handle serves one stream, in its own goroutine; when it returns the stream
+	// is closed, unless Receive was called. It is called with the limits before
+	// authentication in force, after the handshake when the listener is one of
+	// direct TLS.
 	Handle func(*Stream)
 	// TLS gives the configuration for a new connection of ServeTLS and Encrypt:
 	// one certificate, and the same configuration for as long as that stays.
@@ -75,6 +78,7 @@ type Config struct {
 // Stats of a Server; the counters only grow.
 type Stats struct {
 	Open             int // connections
+	Idle             int // of these, nothing has come for a while: they hold no buffer
 	Strangers        int // of these, not authenticated
 	Accepted         uint64
 	RefusedFull      uint64 // over Limits.Connections
@@ -94,7 +98,8 @@ type Server struct {
 	lastID atomic.Uint64
 
 	acceptErrors atomic.Uint64
-	buffers      bufferPool
+	idling       atomic.Int64
+	pools        pools
 	configs      configs
 
 	mu        sync.Mutex
@@ -123,6 +128,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	return &Server{
 		cfg: cfg, log: log, gate: newGate(cfg.Limits),
+		pools:     pools{restAfter: restAfter},
 		stopped:   make(chan struct{}),
 		listeners: make(map[net.Listener]struct{}),
 		streams:   make(map[*Stream]struct{}),
@@ -204,24 +210,24 @@ func (s *Server) admit(conn net.Conn, direct bool) {
 		_ = conn.Close()
 		return
 	}
-	timed := &timedConn{Conn: conn}
+	timed := newTimedConn(conn, &s.pools)
+	timed.bePatient(!direct)
 	st := s.newStream(timed, p, conn.RemoteAddr())
-	f := &tcpFramer{conn: timed, limits: xmlstream.BeforeAuth, buffers: &s.buffers}
+	f := &tcpFramer{timed: timed, conn: timed, limits: xmlstream.BeforeAuth, pools: &s.pools}
 	st.framer = f
-	if direct {
-		cfg := s.configs.get(s.cfg.TLS(), protocolXMPP)
-		f.tls = tls.Server(timed, cfg)
-		f.conn = f.tls
-		st.secure, st.served = true, certificateOf(cfg)
+	if !direct {
+		f.restart()
+		s.start(st, nil)
+		return
 	}
+	cfg := s.configs.get(s.cfg.TLS(), protocolXMPP)
+	f.overTLS(cfg)
 	f.restart()
+	st.secure, st.served = true, certificateOf(cfg)
 	s.start(st, func() error {
-		if f.tls == nil {
-			return nil
-		}
 		ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 		defer cancel()
-		if err := f.tls.HandshakeContext(ctx); err != nil {
+		if err := f.handshake(ctx); err != nil {
 			return err
 		}
 		if f.tls.ConnectionState().NegotiatedProtocol == protocolACME {
@@ -244,17 +250,43 @@ func (s *Server) start(st *Stream, handshake func() error) {
 	s.streams[st] = struct{}{}
 	s.mu.Unlock()
 	go func() {
-		defer s.gone(st)
 		if handshake != nil {
 			if err := handshake(); err != nil {
 				s.log.Debug("TLS handshake failed", "conn", st, "err", err)
-				st.Abort()
+				s.gone(st)
 				return
 			}
 		}
 		s.cfg.Handle(st)
-		st.Close(nil)
+		go s.receive(st) // not on the stack that a TLS handshake and a login have taken
 	}()
+}
+
+// receive hands out the elements of a stream to whom Receive has named; then,
+// or when there is nobody, it closes the stream. While nothing comes for a
+// while it goes on in another goroutine, which has hardly a stack.
+func (s *Server) receive(st *Stream) {
+	more := st.take != nil
+	st.conn.mayRest(more)
+	for more {
+		e, err := st.framer.read()
+		if err == errRest {
+			go s.doze(st)
+			return
+		}
+		more = st.take(e, err) && err == nil
+	}
+	st.Close(nil)
+	s.gone(st)
+}
+
+// doze waits until something arrives: it is where most connections spend their
+// life. An error is told by the next read.
+func (s *Server) doze(st *Stream) {
+	s.idling.Add(1)
+	st.conn.doze()
+	s.idling.Add(-1)
+	s.receive(st)
 }
 
 func (s *Server) gone(st *Stream) {
@@ -327,6 +359,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) Stats() Stats {
 	st := s.gate.snapshot()
 	st.AcceptErrors = s.acceptErrors.Load()
+	st.Idle = int(s.idling.Load())
 	return st
 }
 

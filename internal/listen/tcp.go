@@ -3,9 +3,12 @@
 package listen
 
 import (
+	"bytes"
+	"context"
 	"crypto/tls"
 	"net"
 	"sync"
+	"time"
 
 	"bavard/internal/stanza"
 	"bavard/internal/xmlstream"
@@ -16,17 +19,23 @@ const maxJoin = 64 << 10
 
 // tcpFramer frames as RFC 6120 §4 does.
 type tcpFramer struct {
-	conn    net.Conn // the timedConn, or TLS over it
-	tls     *tls.Conn
-	reader  *xmlstream.Reader
-	limits  xmlstream.Limits // to begin with
-	buffers *bufferPool
+	timed  *timedConn
+	conn   net.Conn // timed, or TLS over it
+	tls    *tls.Conn
+	reader *xmlstream.Reader
+	limits xmlstream.Limits // to begin with
+	pools  *pools
 }
 
 func (f *tcpFramer) framing() Framing { return TCP }
 
 func (f *tcpFramer) readOpen() (*xmlstream.Element, error) {
 	e, err := f.reader.ReadOpen()
+	for err == errWait {
+		if err = f.timed.wait(); err == nil {
+			e, err = f.reader.ReadOpen()
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +49,20 @@ func (f *tcpFramer) readOpen() (*xmlstream.Element, error) {
 	return e, nil
 }
 
-func (f *tcpFramer) read() (*xmlstream.Element, error) { return f.reader.Read() }
+// read gives the next element. While there is none the connection keeps next to
+// nothing: no buffer, and neither the parser's stack nor that of TLS.
+func (f *tcpFramer) read() (*xmlstream.Element, error) {
+	for {
+		e, err := f.reader.Read()
+		if err != errWait {
+			return e, err
+		}
+		f.reader.Rest()
+		if err := f.timed.wait(); err != nil {
+			return nil, err
+		}
+	}
+}
 
 func (f *tcpFramer) setLimits(l xmlstream.Limits) { f.reader.SetLimits(l) }
 
@@ -48,13 +70,32 @@ func (f *tcpFramer) setLimits(l xmlstream.Limits) { f.reader.SetLimits(l) }
 // ahead of being told to restart is dropped.
 func (f *tcpFramer) restart() {
 	if f.reader == nil {
-		f.reader = xmlstream.NewReader(f.conn, f.limits)
+		f.reader = xmlstream.NewPooledReader(f.conn, f.limits, &f.pools.readers)
 		return
 	}
+	f.timed.in.drop()
 	f.reader.Reset(f.conn)
 }
 
-func (f *tcpFramer) buffered() int { return f.reader.Buffered() }
+// buffered tells how much of what the client has sent has not been parsed,
+// white space left out.
+func (f *tcpFramer) buffered() int {
+	return f.reader.Buffered() + len(bytes.TrimLeft(f.timed.in.waiting(), " \t\r\n"))
+}
+
+// overTLS has the framer read and write over TLS, after a handshake.
+func (f *tcpFramer) overTLS(cfg *tls.Config) {
+	f.timed.bePatient(false)
+	f.tls = tls.Server(f.timed, cfg)
+	f.conn = f.tls
+}
+
+// handshake of TLS.
+func (f *tcpFramer) handshake(ctx context.Context) error {
+	err := f.tls.HandshakeContext(ctx)
+	f.timed.bePatient(err == nil)
+	return err
+}
 
 func (f *tcpFramer) appendOpen(dst []byte, h Header) []byte {
 	dst = append(dst, "<?xml version='1.0'?><stream:stream xmlns='"+stanza.NSClient+"' xmlns:stream='"+stanza.NSStream+"'"...)
@@ -74,6 +115,17 @@ func appendHeader(dst []byte, h Header) []byte {
 		}
 	}
 	return dst
+}
+
+// pools is what the connections of a Server share, so that none keeps what it
+// does not use.
+type pools struct {
+	joined  bufferPool
+	read    readPool
+	readers xmlstream.Pool
+	// restAfter is how long nothing has to come until a connection is taken for
+	// idle.
+	restAfter time.Duration
 }
 
 // bufferPool holds buffers of up to maxJoin bytes, so that no connection keeps
@@ -102,9 +154,9 @@ func (f *tcpFramer) write(elems [][]byte) error {
 		_, err := f.conn.Write(elems[0])
 		return err
 	}
-	b := f.buffers.get()
+	b := f.pools.joined.get()
 	buf := (*b)[:0]
-	defer func() { f.buffers.put(b, buf) }()
+	defer func() { f.pools.joined.put(b, buf) }()
 	for _, e := range elems {
 		if len(buf) > 0 && len(buf)+len(e) > maxJoin {
 			if _, err := f.conn.Write(buf); err != nil {
@@ -132,14 +184,7 @@ func (f *tcpFramer) finish() {
 	if f.tls != nil {
 		_ = f.tls.CloseWrite()
 	}
-	timed, ok := f.conn.(*timedConn)
-	if !ok {
-		timed, ok = f.tls.NetConn().(*timedConn)
-	}
-	if !ok {
-		return
-	}
-	if c, ok := timed.Conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
-		drain(timed.Conn)
+	if c, ok := f.timed.Conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
+		drain(f.timed.Conn)
 	}
 }

@@ -47,7 +47,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Too many connections.", http.StatusServiceUnavailable)
 		return
 	}
-	hijack := &hijacker{ResponseWriter: w}
+	hijack := &hijacker{ResponseWriter: w, shared: &s.pools}
 	ws, err := websocket.Accept(hijack, r, &websocket.AcceptOptions{
 		Subprotocols:    []string{subprotocol},
 		OriginPatterns:  s.cfg.Origins,
@@ -61,7 +61,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	ws.SetReadLimit(-1) // the framer has its own
 	st := s.newStream(hijack.conn, p, client.remote)
 	st.secure, st.loopback, st.proxied = client.secure, client.loopback, client.proxied
-	st.framer = &wsFramer{ws: ws, conn: hijack.conn, limits: xmlstream.BeforeAuth, buffers: &s.buffers}
+	st.framer = &wsFramer{ws: ws, conn: hijack.conn, in: hijack.in, limits: xmlstream.BeforeAuth, buffers: &s.pools.joined}
 	s.start(st, nil)
 }
 
@@ -81,7 +81,9 @@ func offers(h http.Header, want string) bool {
 // buffers, instead of net/http's.
 type hijacker struct {
 	http.ResponseWriter
-	conn *timedConn
+	shared *pools
+	conn   *timedConn
+	in     *bufio.Reader
 }
 
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -93,9 +95,10 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	// Hijack flushed.
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
 	_ = conn.SetDeadline(time.Time{})
-	h.conn = &timedConn{Conn: conn}
+	h.conn = newTimedConn(conn, h.shared)
 	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(early)), h.conn), max(readBuffer, len(early)))
 	_, _ = r.Peek(len(early)) // where the library looks for it
+	h.in = r
 	return h.conn, bufio.NewReadWriter(r, bufio.NewWriterSize(h.conn, writeBuffer)), nil
 }
 
@@ -103,6 +106,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 type wsFramer struct {
 	ws      *websocket.Conn
 	conn    *timedConn
+	in      *bufio.Reader // what the library reads from
 	limits  xmlstream.Limits
 	buffers *bufferPool
 }
@@ -136,6 +140,11 @@ func (f *wsFramer) readOpen() (*xmlstream.Element, error) {
 // of white space alone, which some clients send as keepalives, are skipped.
 func (f *wsFramer) read() (*xmlstream.Element, error) {
 	for {
+		if f.in.Buffered() == 0 {
+			if err := f.conn.wait(); err != nil {
+				return nil, err
+			}
+		}
 		typ, r, err := f.ws.Reader(context.Background())
 		if err != nil {
 			return nil, readError(err)

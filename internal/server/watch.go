@@ -92,6 +92,7 @@ func (s *server) collect(r prometheus.Registerer) {
 	gauge("sessions", "Bound sessions of this node, detached ones included.", func() float64 { return float64(s.sessions.Stats().Sessions) })
 	gauge("sessions_detached", "Sessions whose device is away and may resume.", func() float64 { return float64(s.sessions.Stats().Detached) })
 	gauge("connections", "Open connections.", func() float64 { return float64(s.front.Stats().Open) })
+	gauge("connections_idle", "Open connections on which nothing has come for 10 s.", func() float64 { return float64(s.front.Stats().Idle) })
 	gauge("commands_in_flight", "Commands submitted by this node and not yet applied.", func() float64 { return float64(s.cell.InFlight()) })
 	gauge("view_lag_batches", "Batches that the view is behind the journal.", func() float64 { return float64(s.cell.Lag()) })
 	gauge("view_disk_bytes", "Disk space of the view.", func() float64 { return float64(s.cell.Stats().DiskBytes) })

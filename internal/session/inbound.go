@@ -36,6 +36,9 @@ type entry struct {
 	counted bool
 }
 
+// keepPending is the room for stanzas that an idle session keeps.
+const keepPending = 4
+
 // number is a stanza's count on its stream.
 type number struct {
 	counted bool
@@ -101,7 +104,9 @@ func (in *inbound) drain(s *Session) {
 	}
 	copy(in.pending, in.pending[n:])
 	clear(in.pending[len(in.pending)-n:])
-	in.pending = in.pending[:len(in.pending)-n]
+	if in.pending = in.pending[:len(in.pending)-n]; len(in.pending) == 0 && cap(in.pending) > keepPending {
+		in.pending = nil
+	}
 	in.changed.Broadcast()
 }
 
@@ -184,11 +189,12 @@ func (in *inbound) readAll(s *Session) {
 	for {
 		in.mu.Lock()
 		if len(in.reads) == 0 {
-			in.reading = false
+			in.reading, in.reads = false, nil
 			in.mu.Unlock()
 			return
 		}
 		r := in.reads[0]
+		in.reads[0] = route.Read{} // it holds a stanza
 		in.reads = in.reads[1:]
 		in.changed.Broadcast()
 		in.mu.Unlock()

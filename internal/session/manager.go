@@ -77,7 +77,8 @@ func (m *Manager) refusal(err error) *stanza.Error {
 	return m.o.Refusal(err)
 }
 
-// Serve runs a session for a device that has bound full, until its stream ends.
+// Serve runs a session for a device that has bound full. It returns as soon as
+// the stream's Receive does.
 func (m *Manager) Serve(full jid.JID, stream Stream) { m.ServeAdmitted(full, stream, nil) }
 
 // ServeAdmitted is Serve for a device that admitted, asked once the device

@@ -176,8 +176,8 @@ func (o *outbound) take(s *Session, frames [][]byte, webSocket bool, handled uin
 	clear(o.queue[rest:])
 	o.queue = o.queue[:rest]
 	o.bytes -= size
-	if rest == 0 && cap(o.queue) > 64 {
-		o.queue = nil // an idle session keeps no large queue
+	if rest == 0 {
+		o.queue = nil // an idle session keeps none
 	}
 	if counted && !o.requested {
 		o.requested = true

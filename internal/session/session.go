@@ -22,9 +22,10 @@ import (
 
 // Stream is the framed XML stream under a session.
 type Stream interface {
-	// Read gives the next element; io.EOF when the peer closed the stream in
-	// good order.
-	Read() (*xmlstream.Element, error)
+	// Receive has take called with each element, one after the other, until it
+	// reports false; or, the last time, with the error that ended the stream:
+	// io.EOF when the peer closed it in good order. It may return before that.
+	Receive(take func(*xmlstream.Element, error) bool)
 	// Write sends complete elements, serialised for the stream's framing.
 	Write(elements ...[]byte) error
 	// WebSocket: one element a frame, each with its own namespaces.
@@ -66,7 +67,7 @@ type Session struct {
 	seen    atomic.Int64  // when something was last read, Unix nanoseconds
 	over    chan struct{} // closed when the session has ended
 	ends    atomic.Bool   // it is ending
-	// running is closed when the reader of the current stream has ended;
+	// running is closed when nothing more is received from the current stream;
 	// guarded by out.mu.
 	running chan struct{}
 }
@@ -74,36 +75,41 @@ type Session struct {
 // ID of the session as clients see it (the SM-ID of XEP-0198 §enable @1.6.3).
 func (s *Session) ID() string { return base64.RawURLEncoding.EncodeToString(s.id[:]) }
 
-// run reads the stream until it ends. It returns when the session has ended or
-// is detached from this stream.
+// run has the stream received until the session has ended or is detached from
+// it.
 func (s *Session) run(stream Stream) {
 	running := make(chan struct{})
 	s.out.mu.Lock()
 	s.running = running
 	s.out.mu.Unlock()
-	defer close(running)
-	for {
-		el, err := stream.Read()
-		if err != nil {
-			s.lost(stream, err)
-			return
+	stream.Receive(func(el *xmlstream.Element, err error) bool {
+		more := s.receive(stream, el, err)
+		if !more {
+			close(running)
 		}
-		s.seen.Store(s.m.now().UnixNano())
-		if el.Name.Space == stanza.NSSM {
-			if bad := s.management(el); bad != nil {
-				s.end(bad)
-				return
-			}
-			continue
-		}
-		if el.Name.Space != stanza.NSClient {
-			s.end(stanza.StreamErr(stanza.StreamUnsupportedStanza, "stanzas are in the namespace jabber:client"))
-			return
-		}
-		if !s.stanza(el) {
-			return
-		}
+		return more
+	})
+}
+
+// receive takes what the stream gives. It reports whether to go on.
+func (s *Session) receive(stream Stream, el *xmlstream.Element, err error) bool {
+	if err != nil {
+		s.lost(stream, err)
+		return false
 	}
+	s.seen.Store(s.m.now().UnixNano())
+	switch el.Name.Space {
+	case stanza.NSSM:
+		bad := s.management(el)
+		if bad != nil {
+			s.end(bad)
+		}
+		return bad == nil
+	case stanza.NSClient:
+		return s.stanza(el)
+	}
+	s.end(stanza.StreamErr(stanza.StreamUnsupportedStanza, "stanzas are in the namespace jabber:client"))
+	return false
 }
 
 // lost decides what the end of a stream means: the end of the session when it

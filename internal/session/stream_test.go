@@ -34,6 +34,12 @@ func newWire() *wire {
 }
 
 // Read implements session.Stream.
+// Receive implements Stream.
+func (w *wire) Receive(take func(*xmlstream.Element, error) bool) {
+	for take(w.Read()) {
+	}
+}
+
 func (w *wire) Read() (*xmlstream.Element, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

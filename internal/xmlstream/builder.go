@@ -40,6 +40,12 @@ type frame struct {
 	binds         int    // how many bindings there were outside it
 }
 
+// outlives has the frame hold on to nothing of the tag but copies.
+func (f *frame) outlives() {
+	f.el = nil
+	f.prefix, f.local = strings.Clone(f.prefix), strings.Clone(f.local)
+}
+
 type binding struct{ prefix, space string }
 
 // attr is an attribute whose prefix is not resolved yet.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 )
 
 // Reader reads an XML stream element by element. It keeps no more of the input
@@ -17,18 +18,47 @@ import (
 type Reader struct {
 	src    io.Reader
 	lim    Limits
-	buf    []byte // buf[r:w] has been read and not consumed
-	r, w   int
+	pool   *Pool
 	srcErr error // came with the last bytes and is told after them
 	final  error // told by every further call
+	fresh  bool  // nothing of the stream header has been consumed
+
+	// What the stream header leaves behind, while work is nil.
+	rest struct {
+		rooted bool
+		root   frame
+		binds  []binding
+	}
+	*work // nil while the Reader rests
+}
+
+// work is what a Reader needs while something is being read.
+type work struct {
+	buf  []byte // buf[r:w] has been read and not consumed
+	r, w int
 
 	// The token that starts at buf[r], as far as it has been scanned.
 	scanned int
 	quote   byte // the quote of the attribute value that it ends in, or 0
 
-	used  int  // bytes consumed of the top-level element
-	fresh bool // nothing of the stream header has been consumed
+	used int // bytes consumed of the top-level element
 	builder
+}
+
+// Pool holds the memory that Readers have given back by Rest, for the next that
+// has something to read. The zero Pool is ready. It is safe for concurrent use.
+type Pool struct{ works sync.Pool }
+
+// get gives memory that is ready for use; p may be nil.
+func (p *Pool) get() *work {
+	if p != nil {
+		if w, ok := p.works.Get().(*work); ok {
+			return w
+		}
+	}
+	w := &work{}
+	w.reset()
+	return w
 }
 
 const (
@@ -37,8 +67,11 @@ const (
 )
 
 // NewReader makes a Reader of a stream, which first is to ReadOpen.
-func NewReader(src io.Reader, lim Limits) *Reader {
-	r := &Reader{lim: lim.withDefaults()}
+func NewReader(src io.Reader, lim Limits) *Reader { return NewPooledReader(src, lim, nil) }
+
+// NewPooledReader is NewReader with a pool for what Rest gives back.
+func NewPooledReader(src io.Reader, lim Limits, pool *Pool) *Reader {
+	r := &Reader{lim: lim.withDefaults(), pool: pool}
 	r.Reset(src)
 	return r
 }
@@ -47,8 +80,53 @@ func NewReader(src io.Reader, lim Limits) *Reader {
 // §4.3.3): what has been read and not consumed is discarded, whatever it is;
 // see Buffered. The limits stay.
 func (r *Reader) Reset(src io.Reader) {
-	*r = Reader{src: src, lim: r.lim, fresh: true}
-	r.reset()
+	w := r.work
+	if w == nil {
+		w = r.pool.get()
+	} else {
+		*w = work{buf: usual(w.buf)}
+		w.reset()
+	}
+	*r = Reader{src: src, lim: r.lim, pool: r.pool, fresh: true, work: w}
+}
+
+// Rest gives back the memory that is of no use until more arrives: nearly all
+// when nothing of an element has been read. The next call takes what it needs.
+func (r *Reader) Rest() {
+	w := r.work
+	if w == nil || r.final != nil || !r.rooted || !r.atTop() || r.r < r.w || r.used > 0 || r.scanned > 0 {
+		return
+	}
+	r.rest.rooted, r.rest.root, r.rest.binds = true, w.open[0], w.binds
+	r.work = nil
+	if r.pool == nil {
+		return
+	}
+	w.rooted, w.open, w.binds = false, nil, nil
+	w.reset()
+	w.firstOpen[0] = frame{}
+	w.buf, w.r, w.w = usual(w.buf), 0, 0
+	r.pool.works.Put(w)
+}
+
+// usual gives a buffer that is worth keeping, nil when it is too large.
+func usual(buf []byte) []byte {
+	if len(buf) > minBuffer {
+		return nil
+	}
+	return buf
+}
+
+// wake undoes Rest.
+func (r *Reader) wake() {
+	if r.work != nil {
+		return
+	}
+	r.work = r.pool.get()
+	if r.rest.rooted {
+		r.rooted, r.binds = true, r.rest.binds
+		r.open = append(r.open, r.rest.root)
+	}
 }
 
 // SetLimits sets the limits of the elements that are read from now on.
@@ -59,6 +137,9 @@ func (r *Reader) SetLimits(lim Limits) { r.lim = lim.withDefaults() }
 // there must be none: they came in plain text and could have been injected
 // (RFC 6120 §5.3.1). White space says nothing, and some clients send a line end.
 func (r *Reader) Buffered() int {
+	if r.work == nil {
+		return 0
+	}
 	for i := r.r; i < r.w; i++ {
 		if !isSpace(r.buf[i]) {
 			return r.w - i
@@ -74,6 +155,7 @@ func (r *Reader) ReadOpen() (*Element, error) {
 	if r.final != nil {
 		return nil, r.final
 	}
+	r.wake()
 	if len(r.open) > 0 {
 		return nil, errors.New("xmlstream: ReadOpen in an open stream")
 	}
@@ -103,6 +185,8 @@ func (r *Reader) ReadOpen() (*Element, error) {
 		if selfClosing(tok) {
 			r.open = r.open[:0]
 			r.final = io.EOF
+		} else {
+			r.open[0].outlives()
 		}
 		r.done()
 		return e, nil
@@ -117,6 +201,7 @@ func (r *Reader) Read() (*Element, error) {
 	if r.final != nil {
 		return nil, r.final
 	}
+	r.wake()
 	if !r.rooted {
 		return nil, errors.New("xmlstream: Read before ReadOpen")
 	}
@@ -302,9 +387,7 @@ func (p *Parser) Parse(b []byte, lim Limits) (*Element, error) {
 		return nil, malformed("a message begins with '<'")
 	}
 	r := &p.r
-	if r.open == nil {
-		r.reset()
-	}
+	r.wake()
 	r.lim, r.buf, r.r, r.w = lim.withDefaults(), b, 0, len(b)
 	defer r.forget()
 	e, err := r.element()
