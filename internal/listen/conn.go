@@ -125,7 +125,13 @@ func (c *timedConn) doze() {
 	c.rests = false
 	c.armRead()
 	c.mu.Unlock()
-	if err := c.in.raw.Read(c.in.try); err != nil {
+	err := c.in.raw.Read(c.in.try)
+	if err == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.frozen { // else the next wait fails as well
 		c.in.err = err
 	}
 }
@@ -204,6 +210,12 @@ func (c *timedConn) freeze(t time.Time) {
 	}
 	_ = c.Conn.SetDeadline(t) // an error means that it is closed already
 }
+
+// interrupt ends a wait under way, until resume; for a connection that was
+// frozen.
+func (c *timedConn) interrupt() { _ = c.Conn.SetReadDeadline(time.Unix(1, 0)) }
+
+func (c *timedConn) resume() { _ = c.Conn.SetReadDeadline(time.Now().Add(closeTimeout)) }
 
 // armRead is called with mu held.
 func (c *timedConn) armRead() {

@@ -284,7 +284,7 @@ func (s *Server) receive(st *Stream) {
 // life. An error is told by the next read.
 func (s *Server) doze(st *Stream) {
 	s.idling.Add(1)
-	st.conn.doze()
+	st.framer.doze()
 	s.idling.Add(-1)
 	s.receive(st)
 }

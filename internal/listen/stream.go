@@ -62,6 +62,8 @@ type framer interface {
 	framing() Framing
 	readOpen() (*xmlstream.Element, error)
 	read() (*xmlstream.Element, error)
+	// doze waits, after read gave errRest, until read is worth calling.
+	doze()
 	write(elems [][]byte) error
 	appendOpen(dst []byte, h Header) []byte
 	appendClose(dst []byte) []byte

@@ -64,6 +64,8 @@ func (f *tcpFramer) read() (*xmlstream.Element, error) {
 	}
 }
 
+func (f *tcpFramer) doze() { f.timed.doze() }
+
 func (f *tcpFramer) setLimits(l xmlstream.Limits) { f.reader.SetLimits(l) }
 
 // restart begins a new document on the same connection. What the client sent

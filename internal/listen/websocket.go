@@ -12,6 +12,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -109,6 +111,12 @@ type wsFramer struct {
 	in      *bufio.Reader // what the library reads from
 	limits  xmlstream.Limits
 	buffers *bufferPool
+
+	// waits is held while we wait, outside of the library, for what comes next.
+	// Once closing is set it is the library alone that reads: it waits for the
+	// peer's goodbye.
+	waits   sync.Mutex
+	closing atomic.Bool
 }
 
 func (f *wsFramer) framing() Framing { return WebSocket }
@@ -140,10 +148,8 @@ func (f *wsFramer) readOpen() (*xmlstream.Element, error) {
 // of white space alone, which some clients send as keepalives, are skipped.
 func (f *wsFramer) read() (*xmlstream.Element, error) {
 	for {
-		if f.in.Buffered() == 0 {
-			if err := f.conn.wait(); err != nil {
-				return nil, err
-			}
+		if err := f.wait(); err != nil {
+			return nil, err
 		}
 		typ, r, err := f.ws.Reader(context.Background())
 		if err != nil {
@@ -163,6 +169,27 @@ func (f *wsFramer) read() (*xmlstream.Element, error) {
 			return nil, io.EOF
 		}
 		return e, nil
+	}
+}
+
+// wait until the library has something to read.
+func (f *wsFramer) wait() error {
+	f.waits.Lock()
+	defer f.waits.Unlock()
+	switch {
+	case f.closing.Load():
+		return net.ErrClosed
+	case f.in.Buffered() > 0:
+		return nil
+	}
+	return f.conn.wait()
+}
+
+func (f *wsFramer) doze() {
+	f.waits.Lock()
+	defer f.waits.Unlock()
+	if !f.closing.Load() {
+		f.conn.doze()
 	}
 }
 
@@ -232,5 +259,10 @@ func (f *wsFramer) appendClose(dst []byte) []byte {
 
 // finish does the closing handshake; the connection's deadlines bound it.
 func (f *wsFramer) finish() {
+	f.closing.Store(true)
+	f.conn.interrupt()
+	f.waits.Lock()
+	f.conn.resume()
+	f.waits.Unlock()
 	_ = f.ws.Close(websocket.StatusNormalClosure, "")
 }
