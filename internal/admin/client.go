@@ -30,7 +30,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	return &Client{&http.Client{Transport: &http.Transport{
 		// A failed import leaves its connection in no state to be used again.
 		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, path) },
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, path) },
 	}}}, nil
 }
 

@@ -225,6 +225,165 @@ func (SendLast) EnumDescriptor() ([]byte, []int) {
 	return file_internal_command_command_proto_rawDescGZIP(), []int{3}
 }
 
+// Affiliation of a person with a room, by rank (XEP-0045).
+type Affiliation int32
+
+const (
+	Affiliation_AFFILIATION_NONE    Affiliation = 0
+	Affiliation_AFFILIATION_OUTCAST Affiliation = 1
+	Affiliation_AFFILIATION_MEMBER  Affiliation = 2
+	Affiliation_AFFILIATION_ADMIN   Affiliation = 3
+	Affiliation_AFFILIATION_OWNER   Affiliation = 4
+)
+
+// Enum value maps for Affiliation.
+var (
+	Affiliation_name = map[int32]string{
+		0: "AFFILIATION_NONE",
+		1: "AFFILIATION_OUTCAST",
+		2: "AFFILIATION_MEMBER",
+		3: "AFFILIATION_ADMIN",
+		4: "AFFILIATION_OWNER",
+	}
+	Affiliation_value = map[string]int32{
+		"AFFILIATION_NONE":    0,
+		"AFFILIATION_OUTCAST": 1,
+		"AFFILIATION_MEMBER":  2,
+		"AFFILIATION_ADMIN":   3,
+		"AFFILIATION_OWNER":   4,
+	}
+)
+
+func (x Affiliation) Enum() *Affiliation {
+	p := new(Affiliation)
+	*p = x
+	return p
+}
+
+func (x Affiliation) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Affiliation) Descriptor() protoreflect.EnumDescriptor {
+	return file_internal_command_command_proto_enumTypes[4].Descriptor()
+}
+
+func (Affiliation) Type() protoreflect.EnumType {
+	return &file_internal_command_command_proto_enumTypes[4]
+}
+
+func (x Affiliation) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Affiliation.Descriptor instead.
+func (Affiliation) EnumDescriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{4}
+}
+
+// RoomRole of an occupant, which lasts as long as the visit (XEP-0045).
+type RoomRole int32
+
+const (
+	RoomRole_ROOM_ROLE_VISITOR     RoomRole = 0
+	RoomRole_ROOM_ROLE_PARTICIPANT RoomRole = 1
+	RoomRole_ROOM_ROLE_MODERATOR   RoomRole = 2
+)
+
+// Enum value maps for RoomRole.
+var (
+	RoomRole_name = map[int32]string{
+		0: "ROOM_ROLE_VISITOR",
+		1: "ROOM_ROLE_PARTICIPANT",
+		2: "ROOM_ROLE_MODERATOR",
+	}
+	RoomRole_value = map[string]int32{
+		"ROOM_ROLE_VISITOR":     0,
+		"ROOM_ROLE_PARTICIPANT": 1,
+		"ROOM_ROLE_MODERATOR":   2,
+	}
+)
+
+func (x RoomRole) Enum() *RoomRole {
+	p := new(RoomRole)
+	*p = x
+	return p
+}
+
+func (x RoomRole) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RoomRole) Descriptor() protoreflect.EnumDescriptor {
+	return file_internal_command_command_proto_enumTypes[5].Descriptor()
+}
+
+func (RoomRole) Type() protoreflect.EnumType {
+	return &file_internal_command_command_proto_enumTypes[5]
+}
+
+func (x RoomRole) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RoomRole.Descriptor instead.
+func (RoomRole) EnumDescriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{5}
+}
+
+// RoomWhispers says who may send private messages in a room.
+type RoomWhispers int32
+
+const (
+	RoomWhispers_ROOM_WHISPERS_ANYONE       RoomWhispers = 0
+	RoomWhispers_ROOM_WHISPERS_PARTICIPANTS RoomWhispers = 1
+	RoomWhispers_ROOM_WHISPERS_MODERATORS   RoomWhispers = 2
+	RoomWhispers_ROOM_WHISPERS_NONE         RoomWhispers = 3
+)
+
+// Enum value maps for RoomWhispers.
+var (
+	RoomWhispers_name = map[int32]string{
+		0: "ROOM_WHISPERS_ANYONE",
+		1: "ROOM_WHISPERS_PARTICIPANTS",
+		2: "ROOM_WHISPERS_MODERATORS",
+		3: "ROOM_WHISPERS_NONE",
+	}
+	RoomWhispers_value = map[string]int32{
+		"ROOM_WHISPERS_ANYONE":       0,
+		"ROOM_WHISPERS_PARTICIPANTS": 1,
+		"ROOM_WHISPERS_MODERATORS":   2,
+		"ROOM_WHISPERS_NONE":         3,
+	}
+)
+
+func (x RoomWhispers) Enum() *RoomWhispers {
+	p := new(RoomWhispers)
+	*p = x
+	return p
+}
+
+func (x RoomWhispers) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RoomWhispers) Descriptor() protoreflect.EnumDescriptor {
+	return file_internal_command_command_proto_enumTypes[6].Descriptor()
+}
+
+func (RoomWhispers) Type() protoreflect.EnumType {
+	return &file_internal_command_command_proto_enumTypes[6]
+}
+
+func (x RoomWhispers) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RoomWhispers.Descriptor instead.
+func (RoomWhispers) EnumDescriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{6}
+}
+
 // Command is one request, decided upon when it is applied.
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -262,6 +421,13 @@ type Command struct {
 	//	*Command_PrivateSet
 	//	*Command_BookmarkSet
 	//	*Command_BookmarksKeep
+	//	*Command_RoomCreate
+	//	*Command_RoomConfigure
+	//	*Command_RoomDestroy
+	//	*Command_RoomAffiliate
+	//	*Command_RoomNick
+	//	*Command_RoomMessage
+	//	*Command_RoomModerate
 	Request       isCommand_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -550,6 +716,69 @@ func (x *Command) GetBookmarksKeep() *BookmarksKeep {
 	return nil
 }
 
+func (x *Command) GetRoomCreate() *RoomCreate {
+	if x != nil {
+		if x, ok := x.Request.(*Command_RoomCreate); ok {
+			return x.RoomCreate
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRoomConfigure() *RoomConfigure {
+	if x != nil {
+		if x, ok := x.Request.(*Command_RoomConfigure); ok {
+			return x.RoomConfigure
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRoomDestroy() *RoomDestroy {
+	if x != nil {
+		if x, ok := x.Request.(*Command_RoomDestroy); ok {
+			return x.RoomDestroy
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRoomAffiliate() *RoomAffiliate {
+	if x != nil {
+		if x, ok := x.Request.(*Command_RoomAffiliate); ok {
+			return x.RoomAffiliate
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRoomNick() *RoomNick {
+	if x != nil {
+		if x, ok := x.Request.(*Command_RoomNick); ok {
+			return x.RoomNick
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRoomMessage() *RoomMessage {
+	if x != nil {
+		if x, ok := x.Request.(*Command_RoomMessage); ok {
+			return x.RoomMessage
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRoomModerate() *RoomModerate {
+	if x != nil {
+		if x, ok := x.Request.(*Command_RoomModerate); ok {
+			return x.RoomModerate
+		}
+	}
+	return nil
+}
+
 type isCommand_Request interface {
 	isCommand_Request()
 }
@@ -655,6 +884,34 @@ type Command_BookmarksKeep struct {
 	BookmarksKeep *BookmarksKeep `protobuf:"bytes,52,opt,name=bookmarks_keep,json=bookmarksKeep,proto3,oneof"`
 }
 
+type Command_RoomCreate struct {
+	RoomCreate *RoomCreate `protobuf:"bytes,70,opt,name=room_create,json=roomCreate,proto3,oneof"`
+}
+
+type Command_RoomConfigure struct {
+	RoomConfigure *RoomConfigure `protobuf:"bytes,71,opt,name=room_configure,json=roomConfigure,proto3,oneof"`
+}
+
+type Command_RoomDestroy struct {
+	RoomDestroy *RoomDestroy `protobuf:"bytes,72,opt,name=room_destroy,json=roomDestroy,proto3,oneof"`
+}
+
+type Command_RoomAffiliate struct {
+	RoomAffiliate *RoomAffiliate `protobuf:"bytes,73,opt,name=room_affiliate,json=roomAffiliate,proto3,oneof"`
+}
+
+type Command_RoomNick struct {
+	RoomNick *RoomNick `protobuf:"bytes,74,opt,name=room_nick,json=roomNick,proto3,oneof"`
+}
+
+type Command_RoomMessage struct {
+	RoomMessage *RoomMessage `protobuf:"bytes,75,opt,name=room_message,json=roomMessage,proto3,oneof"`
+}
+
+type Command_RoomModerate struct {
+	RoomModerate *RoomModerate `protobuf:"bytes,76,opt,name=room_moderate,json=roomModerate,proto3,oneof"`
+}
+
 func (*Command_Message) isCommand_Request() {}
 
 func (*Command_AccountCreate) isCommand_Request() {}
@@ -704,6 +961,20 @@ func (*Command_PrivateSet) isCommand_Request() {}
 func (*Command_BookmarkSet) isCommand_Request() {}
 
 func (*Command_BookmarksKeep) isCommand_Request() {}
+
+func (*Command_RoomCreate) isCommand_Request() {}
+
+func (*Command_RoomConfigure) isCommand_Request() {}
+
+func (*Command_RoomDestroy) isCommand_Request() {}
+
+func (*Command_RoomAffiliate) isCommand_Request() {}
+
+func (*Command_RoomNick) isCommand_Request() {}
+
+func (*Command_RoomMessage) isCommand_Request() {}
+
+func (*Command_RoomModerate) isCommand_Request() {}
 
 type Stream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2827,11 +3098,923 @@ func (x *AccountDelete) GetJid() string {
 	return ""
 }
 
+// RoomConfig configures a room. What is not set is taken from the default or
+// stays as it is.
+type RoomConfig struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        *string                `protobuf:"bytes,1,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	Description *string                `protobuf:"bytes,2,opt,name=description,proto3,oneof" json:"description,omitempty"`
+	// xml:lang of the room.
+	Lang *string `protobuf:"bytes,3,opt,name=lang,proto3,oneof" json:"lang,omitempty"`
+	// Only members may enter and see what is said.
+	MembersOnly *bool `protobuf:"varint,4,opt,name=members_only,json=membersOnly,proto3,oneof" json:"members_only,omitempty"`
+	// Everybody sees the real addresses, not moderators alone.
+	NonAnonymous *bool `protobuf:"varint,5,opt,name=non_anonymous,json=nonAnonymous,proto3,oneof" json:"non_anonymous,omitempty"`
+	// Shown in lists of rooms.
+	Public *bool `protobuf:"varint,6,opt,name=public,proto3,oneof" json:"public,omitempty"`
+	// Who has no affiliation may listen and not speak.
+	Moderated *bool `protobuf:"varint,7,opt,name=moderated,proto3,oneof" json:"moderated,omitempty"`
+	// Stays when nobody is in it.
+	Persistent *bool `protobuf:"varint,8,opt,name=persistent,proto3,oneof" json:"persistent,omitempty"`
+	// "" for none.
+	Password *string `protobuf:"bytes,9,opt,name=password,proto3,oneof" json:"password,omitempty"`
+	// How many may be in it at the same time.
+	MaxOccupants *uint32 `protobuf:"varint,10,opt,name=max_occupants,json=maxOccupants,proto3,oneof" json:"max_occupants,omitempty"`
+	// Participants may change the subject, not moderators alone.
+	SubjectByAll *bool `protobuf:"varint,11,opt,name=subject_by_all,json=subjectByAll,proto3,oneof" json:"subject_by_all,omitempty"`
+	// Members may invite, which makes members.
+	InvitesByMembers *bool         `protobuf:"varint,12,opt,name=invites_by_members,json=invitesByMembers,proto3,oneof" json:"invites_by_members,omitempty"`
+	Whispers         *RoomWhispers `protobuf:"varint,13,opt,name=whispers,proto3,enum=bavard.command.v1.RoomWhispers,oneof" json:"whispers,omitempty"`
+	// Only moderators speak; everybody else reads.
+	Announcements *bool `protobuf:"varint,14,opt,name=announcements,proto3,oneof" json:"announcements,omitempty"`
+	// What is said is not archived.
+	Unarchived *bool `protobuf:"varint,15,opt,name=unarchived,proto3,oneof" json:"unarchived,omitempty"`
+	// The room's vCard, which holds its picture (XEP-0486).
+	Vcard         []byte `protobuf:"bytes,16,opt,name=vcard,proto3,oneof" json:"vcard,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomConfig) Reset() {
+	*x = RoomConfig{}
+	mi := &file_internal_command_command_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomConfig) ProtoMessage() {}
+
+func (x *RoomConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomConfig.ProtoReflect.Descriptor instead.
+func (*RoomConfig) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RoomConfig) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *RoomConfig) GetDescription() string {
+	if x != nil && x.Description != nil {
+		return *x.Description
+	}
+	return ""
+}
+
+func (x *RoomConfig) GetLang() string {
+	if x != nil && x.Lang != nil {
+		return *x.Lang
+	}
+	return ""
+}
+
+func (x *RoomConfig) GetMembersOnly() bool {
+	if x != nil && x.MembersOnly != nil {
+		return *x.MembersOnly
+	}
+	return false
+}
+
+func (x *RoomConfig) GetNonAnonymous() bool {
+	if x != nil && x.NonAnonymous != nil {
+		return *x.NonAnonymous
+	}
+	return false
+}
+
+func (x *RoomConfig) GetPublic() bool {
+	if x != nil && x.Public != nil {
+		return *x.Public
+	}
+	return false
+}
+
+func (x *RoomConfig) GetModerated() bool {
+	if x != nil && x.Moderated != nil {
+		return *x.Moderated
+	}
+	return false
+}
+
+func (x *RoomConfig) GetPersistent() bool {
+	if x != nil && x.Persistent != nil {
+		return *x.Persistent
+	}
+	return false
+}
+
+func (x *RoomConfig) GetPassword() string {
+	if x != nil && x.Password != nil {
+		return *x.Password
+	}
+	return ""
+}
+
+func (x *RoomConfig) GetMaxOccupants() uint32 {
+	if x != nil && x.MaxOccupants != nil {
+		return *x.MaxOccupants
+	}
+	return 0
+}
+
+func (x *RoomConfig) GetSubjectByAll() bool {
+	if x != nil && x.SubjectByAll != nil {
+		return *x.SubjectByAll
+	}
+	return false
+}
+
+func (x *RoomConfig) GetInvitesByMembers() bool {
+	if x != nil && x.InvitesByMembers != nil {
+		return *x.InvitesByMembers
+	}
+	return false
+}
+
+func (x *RoomConfig) GetWhispers() RoomWhispers {
+	if x != nil && x.Whispers != nil {
+		return *x.Whispers
+	}
+	return RoomWhispers_ROOM_WHISPERS_ANYONE
+}
+
+func (x *RoomConfig) GetAnnouncements() bool {
+	if x != nil && x.Announcements != nil {
+		return *x.Announcements
+	}
+	return false
+}
+
+func (x *RoomConfig) GetUnarchived() bool {
+	if x != nil && x.Unarchived != nil {
+		return *x.Unarchived
+	}
+	return false
+}
+
+func (x *RoomConfig) GetVcard() []byte {
+	if x != nil {
+		return x.Vcard
+	}
+	return nil
+}
+
+// RoomCreate makes a room; it is locked until its owner has configured it
+// (XEP-0045).
+type RoomCreate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bare JID of the room.
+	Room string `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Full JID of the creator, who becomes its owner.
+	By   string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	Nick string `protobuf:"bytes,3,opt,name=nick,proto3" json:"nick,omitempty"`
+	// Not set: the defaults.
+	Config *RoomConfig `protobuf:"bytes,4,opt,name=config,proto3" json:"config,omitempty"`
+	// Open at once.
+	Unlocked      bool `protobuf:"varint,5,opt,name=unlocked,proto3" json:"unlocked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomCreate) Reset() {
+	*x = RoomCreate{}
+	mi := &file_internal_command_command_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomCreate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomCreate) ProtoMessage() {}
+
+func (x *RoomCreate) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomCreate.ProtoReflect.Descriptor instead.
+func (*RoomCreate) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *RoomCreate) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomCreate) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *RoomCreate) GetNick() string {
+	if x != nil {
+		return x.Nick
+	}
+	return ""
+}
+
+func (x *RoomCreate) GetConfig() *RoomConfig {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *RoomCreate) GetUnlocked() bool {
+	if x != nil {
+		return x.Unlocked
+	}
+	return false
+}
+
+// RoomConfigure changes what is set in config and unlocks the room.
+type RoomConfigure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Full JID of an owner.
+	By            string      `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	Config        *RoomConfig `protobuf:"bytes,3,opt,name=config,proto3" json:"config,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomConfigure) Reset() {
+	*x = RoomConfigure{}
+	mi := &file_internal_command_command_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomConfigure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomConfigure) ProtoMessage() {}
+
+func (x *RoomConfigure) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomConfigure.ProtoReflect.Descriptor instead.
+func (*RoomConfigure) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RoomConfigure) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomConfigure) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *RoomConfigure) GetConfig() *RoomConfig {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+type RoomDestroy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Full JID of an owner; "" when the server removes a temporary room.
+	By     string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Room to go to instead, "" for none.
+	Alternate     string `protobuf:"bytes,4,opt,name=alternate,proto3" json:"alternate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomDestroy) Reset() {
+	*x = RoomDestroy{}
+	mi := &file_internal_command_command_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomDestroy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomDestroy) ProtoMessage() {}
+
+func (x *RoomDestroy) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomDestroy.ProtoReflect.Descriptor instead.
+func (*RoomDestroy) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RoomDestroy) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomDestroy) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *RoomDestroy) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RoomDestroy) GetAlternate() string {
+	if x != nil {
+		return x.Alternate
+	}
+	return ""
+}
+
+type RoomAffiliation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bare JID of a person, or a domain.
+	Jid         string      `protobuf:"bytes,1,opt,name=jid,proto3" json:"jid,omitempty"`
+	Affiliation Affiliation `protobuf:"varint,2,opt,name=affiliation,proto3,enum=bavard.command.v1.Affiliation" json:"affiliation,omitempty"`
+	// Reserves a nick; "" leaves it as it is.
+	Nick          string `protobuf:"bytes,3,opt,name=nick,proto3" json:"nick,omitempty"`
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomAffiliation) Reset() {
+	*x = RoomAffiliation{}
+	mi := &file_internal_command_command_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomAffiliation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomAffiliation) ProtoMessage() {}
+
+func (x *RoomAffiliation) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomAffiliation.ProtoReflect.Descriptor instead.
+func (*RoomAffiliation) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *RoomAffiliation) GetJid() string {
+	if x != nil {
+		return x.Jid
+	}
+	return ""
+}
+
+func (x *RoomAffiliation) GetAffiliation() Affiliation {
+	if x != nil {
+		return x.Affiliation
+	}
+	return Affiliation_AFFILIATION_NONE
+}
+
+func (x *RoomAffiliation) GetNick() string {
+	if x != nil {
+		return x.Nick
+	}
+	return ""
+}
+
+func (x *RoomAffiliation) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// RoomAffiliate changes affiliations: all or none.
+type RoomAffiliate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Full JID.
+	By string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	// By inviting, which a member may do where the room allows it.
+	Invite        bool               `protobuf:"varint,3,opt,name=invite,proto3" json:"invite,omitempty"`
+	Changes       []*RoomAffiliation `protobuf:"bytes,4,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomAffiliate) Reset() {
+	*x = RoomAffiliate{}
+	mi := &file_internal_command_command_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomAffiliate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomAffiliate) ProtoMessage() {}
+
+func (x *RoomAffiliate) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomAffiliate.ProtoReflect.Descriptor instead.
+func (*RoomAffiliate) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *RoomAffiliate) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomAffiliate) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *RoomAffiliate) GetInvite() bool {
+	if x != nil {
+		return x.Invite
+	}
+	return false
+}
+
+func (x *RoomAffiliate) GetChanges() []*RoomAffiliation {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// RoomNick claims a nick for a person, before they enter under it.
+type RoomNick struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Bare JID.
+	Jid  string `protobuf:"bytes,2,opt,name=jid,proto3" json:"jid,omitempty"`
+	Nick string `protobuf:"bytes,3,opt,name=nick,proto3" json:"nick,omitempty"`
+	// Whom the claim would take it from is not in the room; persons who have an
+	// affiliation keep theirs all the same.
+	Free          bool `protobuf:"varint,4,opt,name=free,proto3" json:"free,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomNick) Reset() {
+	*x = RoomNick{}
+	mi := &file_internal_command_command_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomNick) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomNick) ProtoMessage() {}
+
+func (x *RoomNick) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomNick.ProtoReflect.Descriptor instead.
+func (*RoomNick) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *RoomNick) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomNick) GetJid() string {
+	if x != nil {
+		return x.Jid
+	}
+	return ""
+}
+
+func (x *RoomNick) GetNick() string {
+	if x != nil {
+		return x.Nick
+	}
+	return ""
+}
+
+func (x *RoomNick) GetFree() bool {
+	if x != nil {
+		return x.Free
+	}
+	return false
+}
+
+// RoomMessage is a message to all occupants of a room.
+type RoomMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bare JID of the room.
+	Room string `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Full JID of the sender; "" for what the room itself says.
+	From string   `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	Nick string   `protobuf:"bytes,3,opt,name=nick,proto3" json:"nick,omitempty"`
+	Role RoomRole `protobuf:"varint,4,opt,name=role,proto3,enum=bavard.command.v1.RoomRole" json:"role,omitempty"`
+	Id   string   `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`
+	Lang string   `protobuf:"bytes,6,opt,name=lang,proto3" json:"lang,omitempty"`
+	// As in Message.
+	Payload  []byte `protobuf:"bytes,7,opt,name=payload,proto3" json:"payload,omitempty"`
+	OriginId string `protobuf:"bytes,8,opt,name=origin_id,json=originId,proto3" json:"origin_id,omitempty"`
+	Dedupe   []byte `protobuf:"bytes,9,opt,name=dedupe,proto3" json:"dedupe,omitempty"`
+	// Bits: see flags.go.
+	Flags uint32 `protobuf:"varint,10,opt,name=flags,proto3" json:"flags,omitempty"`
+	// Encoded position of the sender's own message that it takes back
+	// (XEP-0424); empty if it does not.
+	Retracts []byte `protobuf:"bytes,11,opt,name=retracts,proto3" json:"retracts,omitempty"`
+	// What is left of a message that was taken back.
+	Tombstone *RoomTombstone `protobuf:"bytes,12,opt,name=tombstone,proto3" json:"tombstone,omitempty"`
+	// The notice that a moderator has taken a message back.
+	Moderates     *RoomModerate `protobuf:"bytes,13,opt,name=moderates,proto3" json:"moderates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomMessage) Reset() {
+	*x = RoomMessage{}
+	mi := &file_internal_command_command_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomMessage) ProtoMessage() {}
+
+func (x *RoomMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomMessage.ProtoReflect.Descriptor instead.
+func (*RoomMessage) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *RoomMessage) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomMessage) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *RoomMessage) GetNick() string {
+	if x != nil {
+		return x.Nick
+	}
+	return ""
+}
+
+func (x *RoomMessage) GetRole() RoomRole {
+	if x != nil {
+		return x.Role
+	}
+	return RoomRole_ROOM_ROLE_VISITOR
+}
+
+func (x *RoomMessage) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RoomMessage) GetLang() string {
+	if x != nil {
+		return x.Lang
+	}
+	return ""
+}
+
+func (x *RoomMessage) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *RoomMessage) GetOriginId() string {
+	if x != nil {
+		return x.OriginId
+	}
+	return ""
+}
+
+func (x *RoomMessage) GetDedupe() []byte {
+	if x != nil {
+		return x.Dedupe
+	}
+	return nil
+}
+
+func (x *RoomMessage) GetFlags() uint32 {
+	if x != nil {
+		return x.Flags
+	}
+	return 0
+}
+
+func (x *RoomMessage) GetRetracts() []byte {
+	if x != nil {
+		return x.Retracts
+	}
+	return nil
+}
+
+func (x *RoomMessage) GetTombstone() *RoomTombstone {
+	if x != nil {
+		return x.Tombstone
+	}
+	return nil
+}
+
+func (x *RoomMessage) GetModerates() *RoomModerate {
+	if x != nil {
+		return x.Moderates
+	}
+	return nil
+}
+
+type RoomTombstone struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	TimeMs int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	// Nick of the moderator, "" when it was the author.
+	ByNick string `protobuf:"bytes,2,opt,name=by_nick,json=byNick,proto3" json:"by_nick,omitempty"`
+	// Full JID of whom it was.
+	By            string `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomTombstone) Reset() {
+	*x = RoomTombstone{}
+	mi := &file_internal_command_command_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomTombstone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomTombstone) ProtoMessage() {}
+
+func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomTombstone.ProtoReflect.Descriptor instead.
+func (*RoomTombstone) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *RoomTombstone) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *RoomTombstone) GetByNick() string {
+	if x != nil {
+		return x.ByNick
+	}
+	return ""
+}
+
+func (x *RoomTombstone) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *RoomTombstone) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// RoomModerate takes back a message of somebody else (XEP-0425).
+type RoomModerate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Full JID of the moderator, and who they are in the room.
+	By   string   `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	Nick string   `protobuf:"bytes,3,opt,name=nick,proto3" json:"nick,omitempty"`
+	Role RoomRole `protobuf:"varint,4,opt,name=role,proto3,enum=bavard.command.v1.RoomRole" json:"role,omitempty"`
+	// Encoded position of the message.
+	Target        []byte `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomModerate) Reset() {
+	*x = RoomModerate{}
+	mi := &file_internal_command_command_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomModerate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomModerate) ProtoMessage() {}
+
+func (x *RoomModerate) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomModerate.ProtoReflect.Descriptor instead.
+func (*RoomModerate) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *RoomModerate) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomModerate) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *RoomModerate) GetNick() string {
+	if x != nil {
+		return x.Nick
+	}
+	return ""
+}
+
+func (x *RoomModerate) GetRole() RoomRole {
+	if x != nil {
+		return x.Role
+	}
+	return RoomRole_ROOM_ROLE_VISITOR
+}
+
+func (x *RoomModerate) GetTarget() []byte {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *RoomModerate) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\x8f\x0e\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xf5\x11\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -2863,7 +4046,15 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\vprivate_set\x182 \x01(\v2\x1d.bavard.command.v1.PrivateSetH\x00R\n" +
 	"privateSet\x12C\n" +
 	"\fbookmark_set\x183 \x01(\v2\x1e.bavard.command.v1.BookmarkSetH\x00R\vbookmarkSet\x12I\n" +
-	"\x0ebookmarks_keep\x184 \x01(\v2 .bavard.command.v1.BookmarksKeepH\x00R\rbookmarksKeepB\t\n" +
+	"\x0ebookmarks_keep\x184 \x01(\v2 .bavard.command.v1.BookmarksKeepH\x00R\rbookmarksKeep\x12@\n" +
+	"\vroom_create\x18F \x01(\v2\x1d.bavard.command.v1.RoomCreateH\x00R\n" +
+	"roomCreate\x12I\n" +
+	"\x0eroom_configure\x18G \x01(\v2 .bavard.command.v1.RoomConfigureH\x00R\rroomConfigure\x12C\n" +
+	"\froom_destroy\x18H \x01(\v2\x1e.bavard.command.v1.RoomDestroyH\x00R\vroomDestroy\x12I\n" +
+	"\x0eroom_affiliate\x18I \x01(\v2 .bavard.command.v1.RoomAffiliateH\x00R\rroomAffiliate\x12:\n" +
+	"\troom_nick\x18J \x01(\v2\x1b.bavard.command.v1.RoomNickH\x00R\broomNick\x12C\n" +
+	"\froom_message\x18K \x01(\v2\x1e.bavard.command.v1.RoomMessageH\x00R\vroomMessage\x12F\n" +
+	"\rroom_moderate\x18L \x01(\v2\x1f.bavard.command.v1.RoomModerateH\x00R\froomModerateB\t\n" +
 	"\arequest\"@\n" +
 	"\x06Stream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\f\n" +
@@ -3037,7 +4228,106 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x03jid\x18\x01 \x01(\tR\x03jid\x12\x16\n" +
 	"\x06enable\x18\x02 \x01(\bR\x06enable\"!\n" +
 	"\rAccountDelete\x12\x10\n" +
-	"\x03jid\x18\x01 \x01(\tR\x03jid*=\n" +
+	"\x03jid\x18\x01 \x01(\tR\x03jid\"\xe0\x06\n" +
+	"\n" +
+	"RoomConfig\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tH\x00R\x04name\x88\x01\x01\x12%\n" +
+	"\vdescription\x18\x02 \x01(\tH\x01R\vdescription\x88\x01\x01\x12\x17\n" +
+	"\x04lang\x18\x03 \x01(\tH\x02R\x04lang\x88\x01\x01\x12&\n" +
+	"\fmembers_only\x18\x04 \x01(\bH\x03R\vmembersOnly\x88\x01\x01\x12(\n" +
+	"\rnon_anonymous\x18\x05 \x01(\bH\x04R\fnonAnonymous\x88\x01\x01\x12\x1b\n" +
+	"\x06public\x18\x06 \x01(\bH\x05R\x06public\x88\x01\x01\x12!\n" +
+	"\tmoderated\x18\a \x01(\bH\x06R\tmoderated\x88\x01\x01\x12#\n" +
+	"\n" +
+	"persistent\x18\b \x01(\bH\aR\n" +
+	"persistent\x88\x01\x01\x12\x1f\n" +
+	"\bpassword\x18\t \x01(\tH\bR\bpassword\x88\x01\x01\x12(\n" +
+	"\rmax_occupants\x18\n" +
+	" \x01(\rH\tR\fmaxOccupants\x88\x01\x01\x12)\n" +
+	"\x0esubject_by_all\x18\v \x01(\bH\n" +
+	"R\fsubjectByAll\x88\x01\x01\x121\n" +
+	"\x12invites_by_members\x18\f \x01(\bH\vR\x10invitesByMembers\x88\x01\x01\x12@\n" +
+	"\bwhispers\x18\r \x01(\x0e2\x1f.bavard.command.v1.RoomWhispersH\fR\bwhispers\x88\x01\x01\x12)\n" +
+	"\rannouncements\x18\x0e \x01(\bH\rR\rannouncements\x88\x01\x01\x12#\n" +
+	"\n" +
+	"unarchived\x18\x0f \x01(\bH\x0eR\n" +
+	"unarchived\x88\x01\x01\x12\x19\n" +
+	"\x05vcard\x18\x10 \x01(\fH\x0fR\x05vcard\x88\x01\x01B\a\n" +
+	"\x05_nameB\x0e\n" +
+	"\f_descriptionB\a\n" +
+	"\x05_langB\x0f\n" +
+	"\r_members_onlyB\x10\n" +
+	"\x0e_non_anonymousB\t\n" +
+	"\a_publicB\f\n" +
+	"\n" +
+	"_moderatedB\r\n" +
+	"\v_persistentB\v\n" +
+	"\t_passwordB\x10\n" +
+	"\x0e_max_occupantsB\x11\n" +
+	"\x0f_subject_by_allB\x15\n" +
+	"\x13_invites_by_membersB\v\n" +
+	"\t_whispersB\x10\n" +
+	"\x0e_announcementsB\r\n" +
+	"\v_unarchivedB\b\n" +
+	"\x06_vcard\"\x97\x01\n" +
+	"\n" +
+	"RoomCreate\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12\x12\n" +
+	"\x04nick\x18\x03 \x01(\tR\x04nick\x125\n" +
+	"\x06config\x18\x04 \x01(\v2\x1d.bavard.command.v1.RoomConfigR\x06config\x12\x1a\n" +
+	"\bunlocked\x18\x05 \x01(\bR\bunlocked\"j\n" +
+	"\rRoomConfigure\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x125\n" +
+	"\x06config\x18\x03 \x01(\v2\x1d.bavard.command.v1.RoomConfigR\x06config\"g\n" +
+	"\vRoomDestroy\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1c\n" +
+	"\talternate\x18\x04 \x01(\tR\talternate\"\x91\x01\n" +
+	"\x0fRoomAffiliation\x12\x10\n" +
+	"\x03jid\x18\x01 \x01(\tR\x03jid\x12@\n" +
+	"\vaffiliation\x18\x02 \x01(\x0e2\x1e.bavard.command.v1.AffiliationR\vaffiliation\x12\x12\n" +
+	"\x04nick\x18\x03 \x01(\tR\x04nick\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x89\x01\n" +
+	"\rRoomAffiliate\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12\x16\n" +
+	"\x06invite\x18\x03 \x01(\bR\x06invite\x12<\n" +
+	"\achanges\x18\x04 \x03(\v2\".bavard.command.v1.RoomAffiliationR\achanges\"X\n" +
+	"\bRoomNick\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
+	"\x03jid\x18\x02 \x01(\tR\x03jid\x12\x12\n" +
+	"\x04nick\x18\x03 \x01(\tR\x04nick\x12\x12\n" +
+	"\x04free\x18\x04 \x01(\bR\x04free\"\x9e\x03\n" +
+	"\vRoomMessage\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\x12\x12\n" +
+	"\x04nick\x18\x03 \x01(\tR\x04nick\x12/\n" +
+	"\x04role\x18\x04 \x01(\x0e2\x1b.bavard.command.v1.RoomRoleR\x04role\x12\x0e\n" +
+	"\x02id\x18\x05 \x01(\tR\x02id\x12\x12\n" +
+	"\x04lang\x18\x06 \x01(\tR\x04lang\x12\x18\n" +
+	"\apayload\x18\a \x01(\fR\apayload\x12\x1b\n" +
+	"\torigin_id\x18\b \x01(\tR\boriginId\x12\x16\n" +
+	"\x06dedupe\x18\t \x01(\fR\x06dedupe\x12\x14\n" +
+	"\x05flags\x18\n" +
+	" \x01(\rR\x05flags\x12\x1a\n" +
+	"\bretracts\x18\v \x01(\fR\bretracts\x12>\n" +
+	"\ttombstone\x18\f \x01(\v2 .bavard.command.v1.RoomTombstoneR\ttombstone\x12=\n" +
+	"\tmoderates\x18\r \x01(\v2\x1f.bavard.command.v1.RoomModerateR\tmoderates\"i\n" +
+	"\rRoomTombstone\x12\x17\n" +
+	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x17\n" +
+	"\aby_nick\x18\x02 \x01(\tR\x06byNick\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xa7\x01\n" +
+	"\fRoomModerate\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12\x12\n" +
+	"\x04nick\x18\x03 \x01(\tR\x04nick\x12/\n" +
+	"\x04role\x18\x04 \x01(\x0e2\x1b.bavard.command.v1.RoomRoleR\x04role\x12\x16\n" +
+	"\x06target\x18\x05 \x01(\fR\x06target\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason*=\n" +
 	"\vMessageType\x12\x17\n" +
 	"\x13MESSAGE_TYPE_NORMAL\x10\x00\x12\x15\n" +
 	"\x11MESSAGE_TYPE_CHAT\x10\x01*\x9c\x01\n" +
@@ -3054,7 +4344,22 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\bSendLast\x12!\n" +
 	"\x1dSEND_LAST_ON_SUB_AND_PRESENCE\x10\x00\x12\x14\n" +
 	"\x10SEND_LAST_ON_SUB\x10\x01\x12\x13\n" +
-	"\x0fSEND_LAST_NEVER\x10\x02B\x19Z\x17bavard/internal/commandb\x06proto3"
+	"\x0fSEND_LAST_NEVER\x10\x02*\x82\x01\n" +
+	"\vAffiliation\x12\x14\n" +
+	"\x10AFFILIATION_NONE\x10\x00\x12\x17\n" +
+	"\x13AFFILIATION_OUTCAST\x10\x01\x12\x16\n" +
+	"\x12AFFILIATION_MEMBER\x10\x02\x12\x15\n" +
+	"\x11AFFILIATION_ADMIN\x10\x03\x12\x15\n" +
+	"\x11AFFILIATION_OWNER\x10\x04*U\n" +
+	"\bRoomRole\x12\x15\n" +
+	"\x11ROOM_ROLE_VISITOR\x10\x00\x12\x19\n" +
+	"\x15ROOM_ROLE_PARTICIPANT\x10\x01\x12\x17\n" +
+	"\x13ROOM_ROLE_MODERATOR\x10\x02*~\n" +
+	"\fRoomWhispers\x12\x18\n" +
+	"\x14ROOM_WHISPERS_ANYONE\x10\x00\x12\x1e\n" +
+	"\x1aROOM_WHISPERS_PARTICIPANTS\x10\x01\x12\x1c\n" +
+	"\x18ROOM_WHISPERS_MODERATORS\x10\x02\x12\x16\n" +
+	"\x12ROOM_WHISPERS_NONE\x10\x03B\x19Z\x17bavard/internal/commandb\x06proto3"
 
 var (
 	file_internal_command_command_proto_rawDescOnce sync.Once
@@ -3068,93 +4373,122 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 	return file_internal_command_command_proto_rawDescData
 }
 
-var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),        // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),   // 1: bavard.command.v1.SubscriptionType
 	(AccessModel)(0),        // 2: bavard.command.v1.AccessModel
 	(SendLast)(0),           // 3: bavard.command.v1.SendLast
-	(*Command)(nil),         // 4: bavard.command.v1.Command
-	(*Stream)(nil),          // 5: bavard.command.v1.Stream
-	(*Noop)(nil),            // 6: bavard.command.v1.Noop
-	(*CellInit)(nil),        // 7: bavard.command.v1.CellInit
-	(*Message)(nil),         // 8: bavard.command.v1.Message
-	(*ScramKeys)(nil),       // 9: bavard.command.v1.ScramKeys
-	(*Credentials)(nil),     // 10: bavard.command.v1.Credentials
-	(*AccountCreate)(nil),   // 11: bavard.command.v1.AccountCreate
-	(*CredentialsSet)(nil),  // 12: bavard.command.v1.CredentialsSet
-	(*InviteCreate)(nil),    // 13: bavard.command.v1.InviteCreate
-	(*RosterSet)(nil),       // 14: bavard.command.v1.RosterSet
-	(*RosterRemove)(nil),    // 15: bavard.command.v1.RosterRemove
-	(*Subscription)(nil),    // 16: bavard.command.v1.Subscription
-	(*OfflineCursor)(nil),   // 17: bavard.command.v1.OfflineCursor
-	(*Block)(nil),           // 18: bavard.command.v1.Block
-	(*Unblock)(nil),         // 19: bavard.command.v1.Unblock
-	(*PubsubConfig)(nil),    // 20: bavard.command.v1.PubsubConfig
-	(*PubsubGroups)(nil),    // 21: bavard.command.v1.PubsubGroups
-	(*PubsubPublish)(nil),   // 22: bavard.command.v1.PubsubPublish
-	(*PubsubRetract)(nil),   // 23: bavard.command.v1.PubsubRetract
-	(*PubsubCreate)(nil),    // 24: bavard.command.v1.PubsubCreate
-	(*PubsubConfigure)(nil), // 25: bavard.command.v1.PubsubConfigure
-	(*PubsubDelete)(nil),    // 26: bavard.command.v1.PubsubDelete
-	(*PubsubPurge)(nil),     // 27: bavard.command.v1.PubsubPurge
-	(*PrivateSet)(nil),      // 28: bavard.command.v1.PrivateSet
-	(*PrivateXML)(nil),      // 29: bavard.command.v1.PrivateXML
-	(*BookmarkSet)(nil),     // 30: bavard.command.v1.BookmarkSet
-	(*BookmarksKeep)(nil),   // 31: bavard.command.v1.BookmarksKeep
-	(*VCardSet)(nil),        // 32: bavard.command.v1.VCardSet
-	(*Picture)(nil),         // 33: bavard.command.v1.Picture
-	(*Left)(nil),            // 34: bavard.command.v1.Left
-	(*AccountDisable)(nil),  // 35: bavard.command.v1.AccountDisable
-	(*AccountDelete)(nil),   // 36: bavard.command.v1.AccountDelete
+	(Affiliation)(0),        // 4: bavard.command.v1.Affiliation
+	(RoomRole)(0),           // 5: bavard.command.v1.RoomRole
+	(RoomWhispers)(0),       // 6: bavard.command.v1.RoomWhispers
+	(*Command)(nil),         // 7: bavard.command.v1.Command
+	(*Stream)(nil),          // 8: bavard.command.v1.Stream
+	(*Noop)(nil),            // 9: bavard.command.v1.Noop
+	(*CellInit)(nil),        // 10: bavard.command.v1.CellInit
+	(*Message)(nil),         // 11: bavard.command.v1.Message
+	(*ScramKeys)(nil),       // 12: bavard.command.v1.ScramKeys
+	(*Credentials)(nil),     // 13: bavard.command.v1.Credentials
+	(*AccountCreate)(nil),   // 14: bavard.command.v1.AccountCreate
+	(*CredentialsSet)(nil),  // 15: bavard.command.v1.CredentialsSet
+	(*InviteCreate)(nil),    // 16: bavard.command.v1.InviteCreate
+	(*RosterSet)(nil),       // 17: bavard.command.v1.RosterSet
+	(*RosterRemove)(nil),    // 18: bavard.command.v1.RosterRemove
+	(*Subscription)(nil),    // 19: bavard.command.v1.Subscription
+	(*OfflineCursor)(nil),   // 20: bavard.command.v1.OfflineCursor
+	(*Block)(nil),           // 21: bavard.command.v1.Block
+	(*Unblock)(nil),         // 22: bavard.command.v1.Unblock
+	(*PubsubConfig)(nil),    // 23: bavard.command.v1.PubsubConfig
+	(*PubsubGroups)(nil),    // 24: bavard.command.v1.PubsubGroups
+	(*PubsubPublish)(nil),   // 25: bavard.command.v1.PubsubPublish
+	(*PubsubRetract)(nil),   // 26: bavard.command.v1.PubsubRetract
+	(*PubsubCreate)(nil),    // 27: bavard.command.v1.PubsubCreate
+	(*PubsubConfigure)(nil), // 28: bavard.command.v1.PubsubConfigure
+	(*PubsubDelete)(nil),    // 29: bavard.command.v1.PubsubDelete
+	(*PubsubPurge)(nil),     // 30: bavard.command.v1.PubsubPurge
+	(*PrivateSet)(nil),      // 31: bavard.command.v1.PrivateSet
+	(*PrivateXML)(nil),      // 32: bavard.command.v1.PrivateXML
+	(*BookmarkSet)(nil),     // 33: bavard.command.v1.BookmarkSet
+	(*BookmarksKeep)(nil),   // 34: bavard.command.v1.BookmarksKeep
+	(*VCardSet)(nil),        // 35: bavard.command.v1.VCardSet
+	(*Picture)(nil),         // 36: bavard.command.v1.Picture
+	(*Left)(nil),            // 37: bavard.command.v1.Left
+	(*AccountDisable)(nil),  // 38: bavard.command.v1.AccountDisable
+	(*AccountDelete)(nil),   // 39: bavard.command.v1.AccountDelete
+	(*RoomConfig)(nil),      // 40: bavard.command.v1.RoomConfig
+	(*RoomCreate)(nil),      // 41: bavard.command.v1.RoomCreate
+	(*RoomConfigure)(nil),   // 42: bavard.command.v1.RoomConfigure
+	(*RoomDestroy)(nil),     // 43: bavard.command.v1.RoomDestroy
+	(*RoomAffiliation)(nil), // 44: bavard.command.v1.RoomAffiliation
+	(*RoomAffiliate)(nil),   // 45: bavard.command.v1.RoomAffiliate
+	(*RoomNick)(nil),        // 46: bavard.command.v1.RoomNick
+	(*RoomMessage)(nil),     // 47: bavard.command.v1.RoomMessage
+	(*RoomTombstone)(nil),   // 48: bavard.command.v1.RoomTombstone
+	(*RoomModerate)(nil),    // 49: bavard.command.v1.RoomModerate
 }
 var file_internal_command_command_proto_depIdxs = []int32{
-	5,  // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
-	8,  // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
-	11, // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
-	12, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
-	13, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
-	14, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
-	15, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
-	16, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
-	17, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
-	6,  // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
-	7,  // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
-	18, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
-	19, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
-	32, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
-	34, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
-	35, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
-	36, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
-	22, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
-	23, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
-	24, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
-	25, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
-	26, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
-	27, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
-	28, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
-	30, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
-	31, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
-	0,  // 26: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	9,  // 27: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	9,  // 28: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	10, // 29: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	10, // 30: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 31: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 32: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 33: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	21, // 34: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	20, // 35: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	20, // 36: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	20, // 37: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	29, // 38: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	33, // 39: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	40, // [40:40] is the sub-list for method output_type
-	40, // [40:40] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	8,  // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
+	11, // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
+	14, // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
+	15, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
+	16, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
+	17, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
+	18, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
+	19, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
+	20, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
+	9,  // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
+	10, // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
+	21, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
+	22, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
+	35, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
+	37, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
+	38, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
+	39, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
+	25, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
+	26, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
+	27, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
+	28, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
+	29, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
+	30, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
+	31, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
+	33, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
+	34, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
+	41, // 26: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
+	42, // 27: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
+	43, // 28: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
+	45, // 29: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
+	46, // 30: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
+	47, // 31: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
+	49, // 32: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
+	0,  // 33: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	12, // 34: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	12, // 35: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	13, // 36: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	13, // 37: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 38: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 39: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 40: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	24, // 41: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	23, // 42: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	23, // 43: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	23, // 44: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	32, // 45: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	36, // 46: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	6,  // 47: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	40, // 48: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	40, // 49: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	4,  // 50: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	44, // 51: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	5,  // 52: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	48, // 53: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	49, // 54: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	5,  // 55: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	56, // [56:56] is the sub-list for method output_type
+	56, // [56:56] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -3188,15 +4522,23 @@ func file_internal_command_command_proto_init() {
 		(*Command_PrivateSet)(nil),
 		(*Command_BookmarkSet)(nil),
 		(*Command_BookmarksKeep)(nil),
+		(*Command_RoomCreate)(nil),
+		(*Command_RoomConfigure)(nil),
+		(*Command_RoomDestroy)(nil),
+		(*Command_RoomAffiliate)(nil),
+		(*Command_RoomNick)(nil),
+		(*Command_RoomMessage)(nil),
+		(*Command_RoomModerate)(nil),
 	}
 	file_internal_command_command_proto_msgTypes[16].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   33,
+			NumEnums:      7,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

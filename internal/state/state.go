@@ -36,6 +36,8 @@ const (
 	EventDisabled
 	// EventDeleted: Account is no more.
 	EventDeleted
+	// EventRoom: Room says what happened in the room whose bare JID is Account.
+	EventRoom
 )
 
 // Event is something that the sessions of Account must learn; made by Apply,
@@ -53,6 +55,7 @@ type Event struct {
 	Pubsub   *PubsubEvent     // EventPubsub
 	Blocks   *Blocks          // EventBlocks
 	By       string           // EventCredentials
+	Room     *RoomEvent       // EventRoom
 }
 
 // Blocks is a change of a blocklist (XEP-0191): addresses that were added, or
@@ -110,11 +113,19 @@ type Entry struct {
 	Position command.Position
 	Time     time.Time
 	Message  *command.Message
+	// Room is the message of a room's archive, in place of Message.
+	Room *command.RoomMessage
+	// Number of the messages with a body that the room had when it was said,
+	// this one included.
+	Number uint64
 }
 
-// Query of an account's archive (XEP-0313 §query @1.1.3).
+// Query of an account's or a room's archive (XEP-0313 §query @1.1.3).
 type Query struct {
 	Account string
+	// Room is the bare JID of the room whose archive is meant, "" for the
+	// account's. With is then the address of an occupant, or a real bare JID.
+	Room string
 	// With restricts to messages from or to this JID; a bare one matches all
 	// its resources. "" for all.
 	With       string

@@ -85,13 +85,18 @@ func (s *search) run() (state.Page, error) {
 	}
 	s.limit = min(s.limit, maxPage)
 	var err error
-	if s.me, err = s.v.accountID(s.snap, s.q.Account); err != nil {
+	if s.q.Room != "" {
+		s.me, err = s.v.roomID(s.snap, s.q.Room)
+	} else {
+		s.me, err = s.v.accountID(s.snap, s.q.Account)
+	}
+	if err != nil {
 		return state.Page{}, err
 	}
 	if err := s.checkPositions(); err != nil {
 		return state.Page{}, err
 	}
-	if s.q.With != "" {
+	if s.q.With != "" && s.q.Room == "" {
 		peer := bare(s.q.With)
 		if peer != s.q.With {
 			s.full = s.q.With
@@ -112,6 +117,8 @@ func (s *search) run() (state.Page, error) {
 		return s.page(true), nil
 	case len(s.q.IDs) > 0:
 		err = s.named()
+	case s.q.Room != "":
+		err = s.scanSaid()
 	case s.peer != 0:
 		err = s.scanTalk()
 	default:
@@ -177,7 +184,11 @@ func (s *search) checkPositions() error {
 		if p.IsZero() && i < 4 {
 			continue
 		}
-		_, closer, err := s.snap.Get(archiveKey(s.me, p))
+		key := archiveKey(s.me, p)
+		if s.q.Room != "" {
+			key = saidKey(s.me, p)
+		}
+		_, closer, err := s.snap.Get(key)
 		if errors.Is(err, pebble.ErrNotFound) {
 			return fmt.Errorf("message %v: %w", p, state.ErrNotFound)
 		}
@@ -361,6 +372,12 @@ func (s *search) named() error {
 		if !s.within(p) {
 			continue
 		}
+		if s.q.Room != "" {
+			if more, err := s.fetch(saidKey(s.me, p), p); err != nil || !more {
+				return err
+			}
+			continue
+		}
 		b, err := s.v.get(s.snap, archiveKey(s.me, p))
 		if err != nil {
 			return err
@@ -390,7 +407,11 @@ func (s *search) within(p command.Position) bool {
 // full.
 func (s *search) take(p command.Position, value []byte) (bool, error) {
 	s.bodies++
-	e, err := parseTalk(p, value)
+	parse := parseTalk
+	if s.q.Room != "" {
+		parse = parseSaid
+	}
+	e, err := parse(p, value)
 	if err != nil {
 		return false, err
 	}
@@ -403,6 +424,9 @@ func (s *search) take(p command.Position, value []byte) (bool, error) {
 
 func (s *search) matches(e *state.Entry) bool {
 	q, m := s.q, e.Message
+	if q.Room != "" {
+		return s.matchesSaid(e)
+	}
 	switch {
 	case !q.Start.IsZero() && e.Time.Before(q.Start),
 		!q.End.IsZero() && e.Time.After(q.End),

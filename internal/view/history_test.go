@@ -44,7 +44,7 @@ func randomHistory(r *rapid.T) []*command.Command {
 func randomCommand(r *rapid.T, i int) *command.Command {
 	who := func(label string) string { return rapid.SampledFrom(people).Draw(r, label) }
 	some := func() string { return fmt.Sprint(rapid.IntRange(0, 4).Draw(r, "n")) }
-	switch rapid.IntRange(0, 23).Draw(r, "kind") {
+	switch rapid.IntRange(0, 27).Draw(r, "kind") {
 	case 0, 1, 2:
 		return message(who("from")+"/x", who("to"), "m"+some())
 	case 3:
@@ -87,6 +87,8 @@ func randomCommand(r *rapid.T, i int) *command.Command {
 		return left(who("account"))
 	case 22:
 		return randomPrivate(r, who("account"))
+	case 23, 24, 25, 26:
+		return randomRoom(r, i)
 	}
 	return &command.Command{Request: &command.Command_Noop{}}
 }
@@ -127,8 +129,15 @@ func (h *history) add(r Result) {
 		h.log = append(h.log, fmt.Sprintf("%s verdict %d of %s at %d: %v", h.ord(o.Position), o.Verdict, h.ord(o.Original), o.Time.UnixMilli(), o.Err))
 	}
 	for _, e := range r.Events {
-		h.events = append(h.events, fmt.Sprintf("%s %d %s %v %s %+v %v %s", h.ord(e.Position), e.Kind, e.Account, e.Incoming, e.Message.GetId(), e.Item, e.Presence, published(e.Pubsub)+fmt.Sprint(e.Blocks, e.By)))
+		h.events = append(h.events, fmt.Sprintf("%s %d %s %v %s %+v %v %s", h.ord(e.Position), e.Kind, e.Account, e.Incoming, e.Message.GetId(), e.Item, e.Presence, published(e.Pubsub)+fmt.Sprint(e.Blocks, e.By)+h.room(e.Room)))
 	}
+}
+
+func (h *history) room(e *state.RoomEvent) string {
+	if e == nil {
+		return ""
+	}
+	return fmt.Sprint(e.Message, h.ord(e.Duplicate), e.Number, e.Created, e.Configured, e.Destroyed, e.Changes, e.By, e.Nick)
 }
 
 func (h *history) all() []string { return append(slices.Clone(h.log), h.events...) }
@@ -141,7 +150,7 @@ func (h *history) content(t rapid.TB, v *View) []string {
 	if err := v.each(func(key, value []byte) error {
 		k, val := fmt.Sprintf("%x", key), fmt.Sprintf("%x", value)
 		switch key[0] {
-		case tableTalk, tableArchive:
+		case tableTalk, tableArchive, tableSaid:
 			p, err := positionOf(key)
 			if err != nil {
 				return err
@@ -183,6 +192,18 @@ func (h *history) content(t rapid.TB, v *View) []string {
 				return err
 			}
 			val = fmt.Sprint(n.number, n.items, h.ord(n.since), settings(n.config))
+		case tableRoom:
+			r, err := parseRoom("", value)
+			if err != nil {
+				return err
+			}
+			val = fmt.Sprint(r.id, r.created, r.locked, r.config, h.ord(r.subject.position), r.subject.nick, r.affiliations, r.owners, r.guests)
+		case tableMember, tableGuest:
+			m, err := parseMember(value)
+			if err != nil {
+				return err
+			}
+			val = fmt.Sprint(m.affiliation, h.ord(m.since), m.nicks, m.reason)
 		case tableStream: // older buckets are written per batch
 			streams[string(key[5:])] = k + val
 			return nil
@@ -280,6 +301,7 @@ func TestHistoryDoesNotDependOnBatchesOrCrashes(t *testing.T) {
 			checkNodes(r, v)
 			checkAvatars(r, v)
 			checkPrivates(r, v)
+			checkRooms(r, v)
 		}
 		checkArchives(r, many, cmds, hn)
 	})
@@ -372,6 +394,7 @@ func checkRosters(t rapid.TB, v *View) {
 // order: no hole, nothing else.
 func checkArchives(t rapid.TB, v *View, cmds [][]byte, h *history) {
 	var all []state.Entry
+	since := map[string]int{} // whoever was deleted begins anew
 	i := 0
 	for _, r := range h.results {
 		for _, o := range r.Outcomes {
@@ -382,6 +405,9 @@ func checkArchives(t rapid.TB, v *View, cmds [][]byte, h *history) {
 			if m := c.GetMessage(); m != nil && o.Verdict == command.Accepted {
 				all = append(all, state.Entry{Position: o.Position, Time: o.Time, Message: m})
 			}
+			if d := c.GetAccountDelete(); d != nil && o.Verdict == command.Accepted {
+				since[d.Jid] = len(all)
+			}
 			i++
 		}
 	}
@@ -391,7 +417,7 @@ func checkArchives(t rapid.TB, v *View, cmds [][]byte, h *history) {
 		if err != nil {
 			continue
 		}
-		if got, want := render(page.Entries), render(expect(all, &q)); got != want || !page.Complete {
+		if got, want := render(page.Entries), render(expect(all[since[q.Account]:], &q)); got != want || !page.Complete {
 			t.Fatalf("%s has\n%s\nwant\n%s", p, got, want)
 		}
 	}

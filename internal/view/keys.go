@@ -35,6 +35,14 @@ const (
 	tablePubsubOf = 'w' // account id → counts of nodes and items
 	tableCell     = 'x' // → what CellInit said
 	tableLeft     = 'z' // account id → when its last device left
+
+	tableMember    = 'A' // room id, JID → affiliation and nicks
+	tableSaid      = 'G' // room id, position → message
+	tableGuest     = 'H' // room id, JID → nicks of who has no affiliation
+	tableJoined    = 'J' // account id, room's JID → nothing: it is a member
+	tableNick      = 'N' // room id, nick → JID of who has an affiliation
+	tableGuestNick = 'O' // room id, nick → JID of who has none
+	tableRoom      = 'R' // room's JID → room
 )
 
 const (

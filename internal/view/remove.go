@@ -57,6 +57,9 @@ func (t *txn) accountDelete(c *command.AccountDelete) (command.Outcome, error) {
 	if err := t.leaveContacts(c.Jid, id); err != nil {
 		return command.Outcome{}, err
 	}
+	if err := t.leaveRooms(c.Jid, id); err != nil {
+		return command.Outcome{}, err
+	}
 	t.accounts[c.Jid] = 0
 	if err := t.removeArchive(id); err != nil {
 		return command.Outcome{}, err

@@ -143,7 +143,7 @@ func (s *scrub) chunk(from []byte) (next []byte, err error) {
 }
 
 func (s *scrub) record(key, value []byte) error {
-	if key[0] == tableArchive || key[0] == tableTalk {
+	if key[0] == tableArchive || key[0] == tableTalk || key[0] == tableSaid {
 		p, err := positionOf(key)
 		if err != nil {
 			return err
@@ -170,9 +170,20 @@ func checkRecord(key, value []byte) error {
 		if p, err = positionOf(key); err == nil {
 			_, err = parseTalk(p, value)
 		}
+	case tableSaid:
+		var p command.Position
+		if p, err = positionOf(key); err == nil {
+			_, err = parseSaid(p, value)
+		}
+	case tableRoom:
+		_, err = parseRoom(string(key[1:]), value)
+	case tableMember, tableGuest:
+		_, err = parseMember(value)
+	case tableNick, tableGuestNick:
+		_, err = parseHolder(value)
 	case tableDedupe, tableCursor, tableTime:
 		_, err = parsePosition(value)
-	case tableBlock:
+	case tableBlock, tableJoined:
 		err = read(value).end()
 	case tableBlocksOf, tableLeft:
 		_, err = parseCount(value)
