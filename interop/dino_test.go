@@ -35,9 +35,17 @@ func needDino(t *testing.T) {
 	needDesktop(t)
 }
 
-// dino starts a Dino that has never run before and logs it in. It finds the
-// server where the domain is, on port 5222.
+// dino starts a Dino that has never run before and logs it in.
 func (s *server) dino(t *testing.T, local string) *dino {
+	t.Helper()
+	d := s.newDino(t, local)
+	d.login()
+	return d
+}
+
+// newDino makes a Dino that knows an account, and does not start it yet. It will
+// find the server where the domain is, on port 5222.
+func (s *server) newDino(t *testing.T, local string) *dino {
 	t.Helper()
 	d := &dino{network: s.standardPort(t), server: s, jid: local + "@" + s.domain}
 	d.desktop = startDesktop(t, s, d.network.host())
@@ -57,13 +65,30 @@ func (s *server) dino(t *testing.T, local string) *dino {
 		return err
 	})
 	d.run.stop()
-	insert := fmt.Sprintf("insert into account(bare_jid, resourcepart, password, alias, enabled) values ('%s', 'dino', '%s', '', 1)", d.jid, password)
-	if out, err := exec.Command("sqlite3", d.db, insert).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	d.write("insert into account(id, bare_jid, resourcepart, password, alias, enabled) values (1, '%s', 'dino', '%s', '', 1)", d.jid, password)
+	return d
+}
+
+func (d *dino) login() {
+	d.t.Helper()
 	d.start()
 	d.heard("enabled")
-	return d
+}
+
+// encrypt opens a conversation that is encrypted by OMEMO. Dino must not run.
+func (d *dino) encrypt(contact string) {
+	d.t.Helper()
+	d.write(`insert into jid(bare_jid) values ('%s');
+		insert into conversation(account_id, jid_id, active, last_active, type, encryption, notification, send_typing, send_marker)
+		values (1, last_insert_rowid(), 1, 0, 0, 2, 0, 0, 0)`, contact)
+}
+
+// write changes Dino's database. Dino must not run.
+func (d *dino) write(query string, args ...any) {
+	d.t.Helper()
+	if out, err := exec.Command("sqlite3", d.db, fmt.Sprintf(query, args...)).CombinedOutput(); err != nil {
+		d.t.Fatalf("%v: %s", err, out)
+	}
 }
 
 // standardPort is a line from port 5222 of a loopback address of its own.

@@ -23,6 +23,12 @@ type profanity struct {
 
 func (s *server) profanity(t *testing.T, jid string) *profanity {
 	t.Helper()
+	return s.profanityAt(t, jid, s.host, s.port)
+}
+
+// profanityAt is profanity by another way to the server.
+func (s *server) profanityAt(t *testing.T, jid, host, port string) *profanity {
+	t.Helper()
 	dir := t.TempDir()
 	p := &profanity{log: filepath.Join(dir, "log")}
 	p.terminal = startTerminal(t, "profanity -l DEBUG -f "+p.log,
@@ -36,7 +42,7 @@ func (s *server) profanity(t *testing.T, jid string) *profanity {
 	for _, setting := range []string{"/receipts request on", "/receipts send on", "/mam on", "/inpblock timeout 5"} {
 		p.typeLine(setting)
 	}
-	p.typeLine(fmt.Sprintf("/connect %s server %s port %s tls trust", jid, s.host, s.port))
+	p.typeLine(fmt.Sprintf("/connect %s server %s port %s tls trust", jid, host, port))
 	p.shows("Enter password:")
 	p.typeLine(password)
 	p.shows("logged in successfully")

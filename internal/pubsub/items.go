@@ -62,7 +62,11 @@ func (f *pubsub) readable(r *route.Request, node string) (state.PubsubNode, *sta
 	n, err := f.view.PubsubNode(owner(r).String(), node)
 	switch {
 	case errors.Is(err, state.ErrNotFound):
-		return n, stanza.Err(stanza.Cancel, stanza.ItemNotFound, "there is no such node")
+		missing := stanza.Err(stanza.Cancel, stanza.ItemNotFound, "there is no such node")
+		// Without this code Profanity 0.13 does not take its account's list of OMEMO
+		// devices for missing, and never publishes one.
+		missing.Code = "404"
+		return n, missing
 	case err != nil:
 		return n, stanza.Err(stanza.Wait, stanza.InternalServerError, "the node could not be read; try again")
 	}

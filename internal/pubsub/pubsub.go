@@ -64,6 +64,9 @@ func Feature(view Reader, newID func() string) route.Feature {
 		Account:         []string{stanza.NSPubsub, stanza.NSPubsubOwner},
 		AccountIdentity: []route.Identity{{Category: "pubsub", Type: "pep"}},
 		AccountNodes:    f.discover,
+		// The domain has no nodes, but Profanity 0.13 looks for this only there, and
+		// without it lets only contacts read its keys.
+		Domain: []string{stanza.NSPubsub + "#publish-options"},
 	}
 	for _, name := range advertised {
 		feature.Account = append(feature.Account, stanza.NSPubsub+"#"+name)

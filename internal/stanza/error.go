@@ -51,6 +51,7 @@ type Error struct {
 	Condition Condition
 	Text      string             // English, what to do about it; may be ""
 	By        string             // who reports it; "" leaves it out
+	Code      string             // for clients that go by legacy codes (XEP-0086 @1.0); "" leaves it out
 	App       *xmlstream.Element // application-specific condition; may be nil
 }
 
@@ -76,7 +77,7 @@ func Blocked() *Error {
 
 // Element gives <error/> in the namespace jabber:client.
 func (e *Error) Element() *xmlstream.Element {
-	el := xmlstream.New(NSClient, "error", "type", string(e.Type), "by", e.By)
+	el := xmlstream.New(NSClient, "error", "type", string(e.Type), "by", e.By, "code", e.Code)
 	el.Add(xmlstream.New(NSStanzaError, string(e.Condition)))
 	if e.Text != "" {
 		text := xmlstream.NewText(NSStanzaError, "text", e.Text)
