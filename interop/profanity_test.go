@@ -4,12 +4,12 @@ package interop
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"bavard/drill/await"
 	"bavard/drill/client"
@@ -47,15 +47,21 @@ func (s *server) profanityAt(t *testing.T, jid, host, port string) *profanity {
 	p.typeLine(password)
 	p.shows("logged in successfully")
 	// It asks what the server supports, and believes what it has heard so far.
-	if err := await.Until(testContext(t), func(context.Context) error {
-		if !strings.Contains(p.logged(), "connection_features_received") {
-			return errors.New("Profanity does not hear what the server supports")
+	p.logs("connection_features_received")
+	return p
+}
+
+// logs waits until the log has a text.
+func (p *profanity) logs(want string) {
+	p.t.Helper()
+	if err := await.UntilEvery(testContext(p.t), 100*time.Millisecond, func(context.Context) error {
+		if !strings.Contains(p.logged(), want) {
+			return fmt.Errorf("Profanity's log does not have %q", want)
 		}
 		return nil
 	}); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	return p
 }
 
 func (p *profanity) logged() string {
