@@ -327,6 +327,46 @@ func TestImport(t *testing.T) {
 }
 
 // What `bavard config` prints is a configuration that a server starts with.
+// What quickstart prints is what it writes, and a server starts with it.
+func TestQuickstart(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	printed := run(t, "", "quickstart", "Chat.Example.org").want(t, 0, "_xmpp-client._tcp.chat.example.org.", "--write DIR").out
+	run(t, "", "quickstart", "chat.example.org", "--write", dir).want(t, 0, "Begin with "+dir+"/steps.txt")
+	run(t, "", "quickstart", "chat.example.org", "--write", dir).want(t, 1, "is there already")
+	run(t, "", "quickstart", "localhost").want(t, 2, "no name of the public DNS")
+	run(t, "", "quickstart", "a@chat.example.org").want(t, 2, "no name of the public DNS")
+	run(t, "", "quickstart", "example.org", "--host", "chat").want(t, 2, "no name of the public DNS")
+	run(t, "", "quickstart").want(t, 2)
+	all, err := os.ReadDir(dir)
+	if err != nil || len(all) != 5 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	for _, f := range all {
+		if text, err := os.ReadFile(filepath.Join(dir, f.Name())); err != nil || !strings.Contains(printed, string(text)) {
+			t.Errorf("%s is not what was printed: %v", f.Name(), err)
+		}
+	}
+	file := filepath.Join(dir, "bavard.toml")
+	run(t, "", "config", "--check", file).want(t, 0, "is a good configuration")
+
+	// Only ports and certificate are others than on a real machine.
+	first := serve(t, filepath.Join(t.TempDir(), "data"), "--domain", "chat.example.org") // makes a certificate to use
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := strings.NewReplacer("\":443\"", "\"127.0.0.1:0\"",
+		"/etc/bavard/tls/fullchain.pem", filepath.Join(first.data, "tls", "server.crt"),
+		"/etc/bavard/tls/privkey.pem", filepath.Join(first.data, "tls", "server.key")).Replace(string(text))
+	if err := os.WriteFile(file, []byte(here), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, filepath.Join(t.TempDir(), "data"), "--config", file)
+	if s.addresses.HTTPS == "" || !strings.Contains(s.printed(t), "serves chat.example.org") {
+		t.Errorf("it listens on %+v and says\n%s", s.addresses, s.printed(t))
+	}
+}
+
 // Findings are for people, one line each when they go elsewhere, or for
 // programs; the exit code says whether there are problems.
 func TestDoctor(t *testing.T) {
