@@ -221,3 +221,21 @@ func receive(t *testing.T, got <-chan *client.Inbound, body string) *client.Inbo
 		}
 	}
 }
+
+// invite makes an invite for one account and returns its token.
+func (s *server) invite(t *testing.T) string {
+	t.Helper()
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(testContext(t), bin, "invite", "--data", s.data).Output()
+	if err != nil {
+		t.Fatalf("invite: %v", err)
+	}
+	_, token, ok := strings.Cut(strings.TrimSpace(string(out)), "/i/")
+	if !ok {
+		t.Fatalf("no token in %s", out)
+	}
+	return token
+}

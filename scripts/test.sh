@@ -30,14 +30,17 @@ leave_out() {
 # program to Debian package
 declare -A packages=([chromium]=chromium [profanity]=profanity [go-sendxmpp]=go-sendxmpp [mcabber]=mcabber [tmux]=tmux [pgrep]=procps
 	[dino-im]=dino-im [sqlite3]=sqlite3 [Xvfb]=xvfb [xdotool]=xdotool [dbus-daemon]=dbus-daemon [gdbus]=libglib2.0-bin [mount]=mount)
-slixmpp() { /usr/bin/python3 -c 'import slixmpp' 2>/dev/null; }
+# Python module to Debian package
+declare -A modules=([slixmpp]=python3-slixmpp [aioxmpp]=python3-aioxmpp)
 
 install_packages() {
-	local wanted=() program
+	local wanted=() program module
 	for program in "${!packages[@]}"; do
 		command -v "$program" >/dev/null || wanted+=("${packages[$program]}")
 	done
-	slixmpp || wanted+=(python3-slixmpp)
+	for module in "${!modules[@]}"; do
+		/usr/bin/python3 -c "import $module" 2>/dev/null || wanted+=("${modules[$module]}")
+	done
 	[ ${#wanted[@]} -gt 0 ] || return 0
 	if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
 		leave_out "what needs these Debian packages: ${wanted[*]}"
