@@ -26,6 +26,8 @@ type inbound struct {
 	reading bool
 	asked   bool // an ack was requested and waits for a commit
 	timer   *time.Timer
+
+	puttingOff bool // the entry being performed is put off, and has no error yet
 }
 
 // entry is one stanza on its way to being handled.
@@ -34,10 +36,13 @@ type entry struct {
 	effects []route.Effect
 	waits   int // outcomes that are missing
 	counted bool
+	putOff  bool // a message that the node itself refused
 }
 
 // keepPending is the room for stanzas that an idle session keeps.
 const keepPending = 4
+
+func (e *entry) message() bool { return e.stanza.Name.Local == "message" }
 
 // number is a stanza's count on its stream.
 type number struct {
@@ -97,7 +102,12 @@ func (in *inbound) drain(s *Session) {
 	for n < len(in.pending) && in.pending[n].waits == 0 {
 		e := in.pending[n]
 		n++
+		in.puttingOff = e.putOff
 		s.perform(e.effects)
+		if in.puttingOff { // it was not told
+			in.puttingOff = false
+			s.putOff.Add(-1)
+		}
 		if e.counted {
 			in.handled.Add(1) // after its error, if any, is queued
 		}

@@ -75,7 +75,7 @@ func (o *outbound) acknowledged(s *Session, h uint32) *stanza.StreamError {
 		o.mu.Unlock()
 		return nil
 	}
-	bad, newest := o.trim(h)
+	bad, newest := o.trim(s, h)
 	if bad == nil {
 		o.requested = false
 		if len(o.unacked) > 0 && len(o.queue) == 0 && !newest.IsZero() && o.stream != nil {
@@ -94,7 +94,7 @@ func (o *outbound) acknowledged(s *Session, h uint32) *stanza.StreamError {
 
 // trim forgets what h covers and gives the newest archived position in it; mu
 // is held. Counts are modulo 2^32.
-func (o *outbound) trim(h uint32) (*stanza.StreamError, command.Position) {
+func (o *outbound) trim(s *Session, h uint32) (*stanza.StreamError, command.Position) {
 	var newest command.Position
 	n := h - o.acked
 	if n > o.sent-o.acked {
@@ -103,6 +103,9 @@ func (o *outbound) trim(h uint32) (*stanza.StreamError, command.Position) {
 	for _, u := range o.unacked[:n] {
 		if newest.Before(u.Position) {
 			newest = u.Position
+		}
+		if u.putOff {
+			s.putOff.Add(-1)
 		}
 	}
 	o.unacked = append(o.unacked[:0], o.unacked[n:]...)
@@ -152,7 +155,7 @@ func (r *Resumed) attach(stream Stream) bool {
 		o.mu.Unlock()
 		return false
 	}
-	bad, newest := o.trim(r.h)
+	bad, newest := o.trim(s, r.h)
 	if bad != nil {
 		o.mu.Unlock()
 		stream.Close(bad)
@@ -169,7 +172,7 @@ func (r *Resumed) attach(stream Stream) bool {
 	queue = append(queue, item{raw: xmlstream.New(stanza.NSSM, "resumed",
 		"previd", s.ID(), "h", strconv.FormatUint(uint64(s.in.handled.Load()), 10))})
 	for _, u := range again {
-		queue = append(queue, item{Out: u})
+		queue = append(queue, u)
 		o.bytes += len(u.Name) + len(u.Rest)
 	}
 	for _, i := range o.queue {

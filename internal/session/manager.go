@@ -70,7 +70,13 @@ func NewManager(o Options) *Manager {
 
 func (m *Manager) now() time.Time { return time.Now() }
 
+// errPutOff: a message before this one was put off, and the device may not know.
+var errPutOff = errors.New("session: an earlier message was put off")
+
 func (m *Manager) refusal(err error) *stanza.Error {
+	if errors.Is(err, errPutOff) {
+		return stanza.Err(stanza.Wait, stanza.ResourceConstraint, "an earlier message of yours was not stored; send it first, then this one")
+	}
 	if m.o.Refusal == nil {
 		return nil
 	}
@@ -148,13 +154,21 @@ func (m *Manager) Resume(account jid.JID, previd string, h uint32) (r *Resumed, 
 	// told, else the device would send it once more.
 	t := time.NewTimer(settleWithin)
 	defer t.Stop()
+	settled := false
 	select {
 	case <-running:
+		settled = s.in.settled(settleWithin)
 	case <-t.C:
-		return nil, s.in.handled.Load(), true
 	}
-	if !s.in.settled(settleWithin) {
-		return nil, s.in.handled.Load(), true
+	handled := s.in.handled.Load()
+	if bound, cut := s.out.truthful(h); cut {
+		// The device sends again what comes after, on a stream of its own; what
+		// waits for it here is in the archive.
+		go s.end(nil)
+		return nil, bound, true
+	}
+	if !settled {
+		return nil, handled, true
 	}
 	return &Resumed{s, h}, 0, false
 }

@@ -32,7 +32,7 @@ type outbound struct {
 	resumable bool
 	sent      uint32 // stanzas written since
 	acked     uint32 // of these
-	unacked   []route.Out
+	unacked   []item
 	requested bool // an <r/> is unanswered
 
 	// Without it a ping stands in for the ack (design: the offline cursor).
@@ -48,6 +48,11 @@ type item struct {
 	route.Out
 	raw     *xmlstream.Element
 	enables bool // it is the <enabled/>: what follows counts
+	// refuses: it is the error that answers a message, before which so many stanzas
+	// had been handled.
+	refuses bool
+	before  uint32
+	putOff  bool // and it counts in Session.putOff
 }
 
 func (i *item) size() int { return len(i.Name) + len(i.Rest) }
@@ -166,8 +171,10 @@ func (o *outbound) take(s *Session, frames [][]byte, webSocket bool, handled uin
 		case i.raw != nil:
 		case o.managed:
 			o.sent++
-			o.unacked = append(o.unacked, i.Out)
+			o.unacked = append(o.unacked, *i)
 			counted = true
+		case i.putOff:
+			s.putOff.Add(-1) // nothing will acknowledge it
 		case o.lastPosition.Before(i.Position):
 			o.lastPosition = i.Position
 		}
@@ -216,6 +223,26 @@ func appendItem(buf []byte, i *item, webSocket bool) []byte {
 		buf = append(buf, " xmlns='"+stanza.NSClient+"'"...)
 	}
 	return append(buf, i.Rest...)
+}
+
+// truthful bounds what a device that has counted up to h may be told to be handled when it resumes:
+// the count is told before what is sent again, so it may not pass a message whose
+// error the device may not have got. cut is false when there is none.
+func (o *outbound) truthful(h uint32) (bound uint32, cut bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	unacked := o.unacked
+	if n := h - o.acked; n <= uint32(len(unacked)) {
+		unacked = unacked[n:]
+	}
+	for _, part := range [][]item{unacked, o.queue} {
+		for i := range part {
+			if part[i].refuses {
+				return part[i].before, true // they are in order
+			}
+		}
+	}
+	return 0, false
 }
 
 // pingDue: a device without stream management has been sent archived messages

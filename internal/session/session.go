@@ -64,9 +64,14 @@ type Session struct {
 	out outbound
 	// refused: the node refused a stanza without the journal knowing.
 	refused atomic.Bool
-	seen    atomic.Int64  // when something was last read, Unix nanoseconds
-	over    chan struct{} // closed when the session has ended
-	ends    atomic.Bool   // it is ending
+	// putOff counts the messages that the node itself refused, as with a full
+	// disk, and whose errors are not acknowledged. Until they are, messages behind
+	// them are refused as well: the device has sent them before it could know, and
+	// sends all of them again in its order.
+	putOff atomic.Int32
+	seen   atomic.Int64  // when something was last read, Unix nanoseconds
+	over   chan struct{} // closed when the session has ended
+	ends   atomic.Bool   // it is ending
 	// running is closed when nothing more is received from the current stream;
 	// guarded by out.mu.
 	running chan struct{}
@@ -155,7 +160,10 @@ func (s *Session) stanza(el *xmlstream.Element) bool {
 		if h.counted && !s.m.o.NoDedupe {
 			a.Command.Stream = &command.Stream{Id: s.id[:], H: h.h, Refused: s.refused.Load()}
 		}
-		err := s.m.o.Cell.Submit(s.m.ctx, a.Command, func(out command.Outcome, err error) { s.outcome(e, a, out, err) })
+		err := errPutOff
+		if !e.message() || s.putOff.Load() == 0 {
+			err = s.m.o.Cell.Submit(s.m.ctx, a.Command, func(out command.Outcome, err error) { s.outcome(e, a, out, err) })
+		}
 		if err != nil {
 			s.outcome(e, a, command.Outcome{}, err)
 		}
@@ -175,6 +183,10 @@ func (s *Session) outcome(e *entry, a route.Append, out command.Outcome, err err
 			return
 		}
 		s.refused.Store(true)
+		if e.message() && !e.putOff {
+			e.putOff = true
+			s.putOff.Add(1)
+		}
 		out = command.Outcome{Verdict: command.Refused, Err: refusal}
 	}
 	var then []route.Effect
@@ -197,7 +209,7 @@ func (s *Session) perform(effects []route.Effect) {
 	for _, f := range effects {
 		switch f := f.(type) {
 		case route.Reply:
-			s.Enqueue(route.Serialise(f.Stanza))
+			s.reply(f.Stanza)
 		case route.Send:
 			s.Enqueue(f.Out)
 		case route.Deliver:
@@ -241,8 +253,27 @@ func (s *Session) update(f route.Effect) {
 	})
 }
 
+// reply queues an answer to the stanza that is being handled; in.mu is held.
+func (s *Session) reply(answer *xmlstream.Element) {
+	s.out.put(s, s.answer(answer, s.in.handled.Load()))
+}
+
+// answer marks an error that refuses a message; in.mu is held; before are the stanzas handled
+// before that one.
+func (s *Session) answer(e *xmlstream.Element, before uint32) item {
+	refuses := e.Name.Local == "message" && e.Get("type") == "error"
+	i := item{Out: route.Serialise(e), refuses: refuses, before: before}
+	if refuses && s.in.puttingOff {
+		i.putOff, s.in.puttingOff = true, false
+	}
+	return i
+}
+
 func (s *Session) deliver(d route.Deliver) {
-	s.m.o.Hub.Deliver(s.jid, d, func(err *stanza.Error) { s.Enqueue(route.Serialise(err.Reply(d.Stanza))) })
+	before := s.in.handled.Load()
+	s.m.o.Hub.Deliver(s.jid, d, func(err *stanza.Error) {
+		s.out.put(s, item{Out: route.Serialise(err.Reply(d.Stanza)), refuses: d.Stanza.Name.Local == "message", before: before})
+	})
 }
 
 // submit appends a command that a later effect asked for; the stanza that
@@ -251,7 +282,9 @@ func (s *Session) submit(a route.Append) {
 	go func() {
 		out, err := s.m.o.Cell.Do(s.m.ctx, a.Command)
 		if err != nil {
-			out.Err = stanza.Err(stanza.Wait, stanza.InternalServerError, "")
+			if out.Err = s.m.refusal(err); out.Err == nil {
+				out.Err = stanza.Err(stanza.Wait, stanza.InternalServerError, "")
+			}
 		}
 		if a.Then != nil {
 			s.in.mu.Lock()
