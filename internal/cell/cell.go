@@ -101,6 +101,7 @@ func Open(ctx context.Context, o Options) (*Cell, error) {
 		default:
 		}
 	}
+	o.View.OnDiskFull = o.Journal.MakeRoom
 	var err error
 	if c.View, err = view.Open(o.ViewDir, o.View); err != nil {
 		cancel()
@@ -142,13 +143,25 @@ func (c *Cell) begin(ctx context.Context) error {
 	return nil
 }
 
+// fullEvery is how often release looks whether the journal is full.
+const fullEvery = 250 * time.Millisecond
+
 // release tells the journal what it may drop, whenever the view has made more
-// durable.
+// durable. When the journal takes no more, the view is flushed once, while there
+// is room for it: from then on nothing has to be written until there is more.
 func (c *Cell) release() {
+	tick := time.NewTicker(fullEvery)
+	defer tick.Stop()
+	full := false
 	for {
 		select {
 		case <-c.ctx.Done():
 			return
+		case <-tick.C:
+			was := full
+			if full = c.o.Journal.Stats().Full != ""; full && !was {
+				go c.flush()
+			}
 		case <-c.flushed:
 			durable, err := c.Durable()
 			if err != nil {
@@ -157,6 +170,12 @@ func (c *Cell) release() {
 			}
 			c.o.Journal.Release(durable.Revision)
 		}
+	}
+}
+
+func (c *Cell) flush() {
+	if err := c.View.Flush(); err != nil && c.ctx.Err() == nil {
+		c.o.Logger.Warn("flush the view", "err", err)
 	}
 }
 

@@ -130,12 +130,10 @@ func own(lock *os.File, path string) error {
 }
 
 func (d *Dir) start() error {
-	if err := d.lock.Truncate(0); err != nil {
-		return fmt.Errorf("data directory: %w", err)
-	}
-	if _, err := d.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
-		return fmt.Errorf("data directory: %w", err)
-	}
+	// Who holds the lock, for messages: a disk that is full must not keep a server
+	// from starting.
+	_ = d.lock.Truncate(0)
+	_, _ = d.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	for _, name := range []string{d.TLS(), d.Keys()} {
 		if err := os.MkdirAll(name, 0o700); err != nil {
 			return fmt.Errorf("data directory: %w", err)

@@ -61,7 +61,8 @@ func TestEveryKindIsInTheOperatorsGuide(t *testing.T) {
 
 func TestReadyNamesWhatIsMissing(t *testing.T) {
 	var fault error
-	h := health.Ready(
+	w := health.NewWarnings(time.Now)
+	h := health.Ready(w,
 		health.Check{Name: "journal", Test: func() error { return fault }},
 		health.Check{Name: "view", Test: func() error { return nil }},
 	)
@@ -76,6 +77,11 @@ func TestReadyNamesWhatIsMissing(t *testing.T) {
 	fault = errors.New("no leader")
 	if code, text := get(); code != 503 || text != "journal: no leader\n" {
 		t.Fatalf("one fails: %d %q", code, text)
+	}
+	fault = nil
+	w.Raise(health.JournalFull, "3 MiB left on /secret/place")
+	if code, text := get(); code != 200 || text != "ready\nwarning: journal-full\n" {
+		t.Fatalf("a warning: %d %q", code, text)
 	}
 }
 

@@ -36,15 +36,18 @@ func Live() http.Handler {
 }
 
 // Ready answers 200 when every check holds, else 503 and what is missing, one
-// per line: /readyz.
-func Ready(checks ...Check) http.Handler {
+// per line: /readyz. The ids of the warnings that hold follow, one per line; with a
+// full disk say, the server is ready for all but what is new.
+func Ready(warnings *Warnings, checks ...Check) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		failing := Failing(checks)
-		if len(failing) == 0 {
-			plain(w, http.StatusOK, "ready\n")
-			return
+		status, lines := http.StatusOK, []string{"ready"}
+		if failing := Failing(checks); len(failing) > 0 {
+			status, lines = http.StatusServiceUnavailable, failing
 		}
-		plain(w, http.StatusServiceUnavailable, strings.Join(failing, "\n")+"\n")
+		for _, a := range warnings.Active() {
+			lines = append(lines, "warning: "+a.ID)
+		}
+		plain(w, status, strings.Join(lines, "\n")+"\n")
 	})
 }
 

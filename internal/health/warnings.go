@@ -33,6 +33,7 @@ const (
 	DiskLow
 	ViewBehind
 	ViewDamaged
+	ViewUnwritable
 	Overloaded
 	CertificateExpiring
 	CertificateUnusable
@@ -67,6 +68,10 @@ var kinds = [numKinds + 1]kindInfo{
 	ViewDamaged: {
 		"view-damaged", Error, "stored data failed its check",
 		"keep a copy of the data directory, look at the disk, and restart the server",
+	},
+	ViewUnwritable: {
+		"view-unwritable", Error, "the view cannot be written; the journal keeps what it lacks, and it is tried again",
+		"look at the disk of the data directory: if it is full, make room",
 	},
 	Overloaded: {
 		"overloaded", Warning, "there is more work than the machine does: logins are held back",

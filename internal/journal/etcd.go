@@ -84,6 +84,7 @@ type etcdJournal struct {
 	latest   *latestReads
 	window   *window
 	space    space
+	reserve  *reserve
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -164,6 +165,7 @@ func (j *etcdJournal) open(ctx context.Context) error {
 	if j.lock, err = lockDir(j.opts.Dir); err != nil {
 		return err
 	}
+	j.prepareDisk()
 	begun, err := beginDir(j.opts.Dir, j.opts.etcdDir())
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -20,6 +21,9 @@ const (
 	recentBytes = 8 << 20
 	// watchPause precedes a new attempt of a Watch or of a spool write.
 	watchPause = 50 * time.Millisecond
+	// unspooledBytes bounds what is handed on although the spool cannot be written;
+	// a full disk soon ends what comes in.
+	unspooledBytes = 32 << 20
 )
 
 // etcdTailer is the one tailer of an etcdJournal. One goroutine drains Watch
@@ -36,7 +40,7 @@ type etcdTailer struct {
 
 	// Owned by the reader.
 	seq     uint64 // of the batch that Next gives next; the first has 0
-	at      place  // where it is in the spool
+	at      place  // where it is in the spool; zero: behind checked.last
 	checked *sequence
 	buf     []byte
 
@@ -44,7 +48,10 @@ type etcdTailer struct {
 	file    *os.File
 
 	// Owned by follow.
-	incoming *sequence
+	incoming   *sequence
+	unspooled  []recentBatch // the newest ones, for which the disk had no room
+	pending    int64         // bytes of unspooled
+	complained time.Time     // of the spool, last
 
 	mu      sync.Mutex
 	recent  []recentBatch // the newest of what is in the spool
@@ -58,9 +65,8 @@ type etcdTailer struct {
 
 type recentBatch struct {
 	Batch
-	place place // where it is in the spool
-	after place // where the next one is
-	bytes int64
+	value []byte
+	after place // where the next one is in the spool; zero: not known
 }
 
 // rewind asks follow to take the spool back to a place.
@@ -136,6 +142,11 @@ func (t *etcdTailer) fromSpool() (b Batch, ok bool, err error) {
 	defer t.reading.Unlock()
 	if t.ctx.Err() != nil {
 		return Batch{}, false, ErrClosed
+	}
+	if t.at == (place{}) {
+		if t.at, err = t.spool.find(t.checked.last); err != nil {
+			return Batch{}, false, t.mend(err)
+		}
 	}
 	at, path, more := t.spool.locate(t.at)
 	if !more {
@@ -266,7 +277,7 @@ func (t *etcdTailer) takeBack(r *rewind) error {
 			return err
 		}
 	}
-	t.incoming = r.sequence
+	t.incoming, t.unspooled, t.pending = r.sequence, nil, 0
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.recent, t.bytes, t.nextSeq = nil, 0, r.seq
@@ -279,29 +290,46 @@ func (t *etcdTailer) takeBack(r *rewind) error {
 func (t *etcdTailer) watch(ctx context.Context) error {
 	responses := t.journal.client.Watch(ctx, batchPrefix, clientv3.WithPrefix(),
 		clientv3.WithRev(int64(t.incoming.last)+1), clientv3.WithFragment())
-	for resp := range responses {
-		if resp.CompactRevision != 0 {
-			return ErrCompacted
-		}
-		if err := resp.Err(); err != nil {
-			if errors.Is(err, rpctypes.ErrCompacted) {
-				return ErrCompacted
+	again := time.NewTicker(10 * watchPause)
+	defer again.Stop()
+	for {
+		select {
+		case resp, ok := <-responses:
+			if !ok {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return errors.New("watch ended")
 			}
-			return err
-		}
-		for _, ev := range resp.Events {
-			if ev.Type != clientv3.EventTypePut {
-				return damagef(uint64(ev.Kv.ModRevision), "revision %d deletes %q", ev.Kv.ModRevision, ev.Kv.Key)
-			}
-			if err := t.take(ctx, uint64(ev.Kv.ModRevision), string(ev.Kv.Key), ev.Kv.Value); err != nil {
+			if err := t.takeAll(ctx, resp); err != nil {
 				return err
 			}
+		case <-again.C:
+			t.spoolPending()
 		}
 	}
-	if ctx.Err() != nil {
-		return nil
+}
+
+// takeAll takes what one answer of Watch brings.
+func (t *etcdTailer) takeAll(ctx context.Context, resp clientv3.WatchResponse) error {
+	if resp.CompactRevision != 0 {
+		return ErrCompacted
 	}
-	return errors.New("watch ended")
+	if err := resp.Err(); err != nil {
+		if errors.Is(err, rpctypes.ErrCompacted) {
+			return ErrCompacted
+		}
+		return err
+	}
+	for _, ev := range resp.Events {
+		if ev.Type != clientv3.EventTypePut {
+			return damagef(uint64(ev.Kv.ModRevision), "revision %d deletes %q", ev.Kv.ModRevision, ev.Kv.Key)
+		}
+		if err := t.take(ctx, uint64(ev.Kv.ModRevision), string(ev.Kv.Key), ev.Kv.Value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // take spools one batch and hands it to the reader.
@@ -313,23 +341,17 @@ func (t *etcdTailer) take(ctx context.Context, revision uint64, key string, valu
 	if key != batchPrefix+b.Writer {
 		return damagef(revision, "batch of %s under key %q", b.Writer, key)
 	}
-	at, err := t.spool.append(revision, value)
-	for err != nil {
-		t.log.Error("journal: spool cannot be written", "error", err)
-		if !sleep(ctx, 10*watchPause) {
-			return ctx.Err()
-		}
-		at, err = t.spool.append(revision, value)
-	}
 	t.journal.window.add(revision, int64(len(value)))
-	r := recentBatch{Batch: b, place: at, after: at, bytes: int64(len(value))}
-	r.after.offset += recordHeader + r.bytes
+	r := recentBatch{Batch: b, value: value}
+	if r.after, err = t.toSpool(ctx, &r); err != nil {
+		return err
+	}
 	t.mu.Lock()
 	t.recent = append(t.recent, r)
-	t.bytes += r.bytes
+	t.bytes += int64(len(r.value))
 	n := 0
-	for t.bytes > t.journal.opts.recent && n < len(t.recent)-1 {
-		t.bytes -= t.recent[n].bytes
+	for t.bytes > t.journal.opts.recent && n < len(t.recent)-max(1, len(t.unspooled)) {
+		t.bytes -= int64(len(t.recent[n].value))
 		t.recent[n] = recentBatch{}
 		n++
 	}
@@ -338,6 +360,54 @@ func (t *etcdTailer) take(ctx context.Context, revision uint64, key string, valu
 	t.mu.Unlock()
 	t.signal()
 	return nil
+}
+
+// toSpool writes a batch to the spool and says where the next one is. While the
+// disk has no room the batch is kept in memory, with a zero place, so that people
+// can go on reading; it errs when that is too much and ctx has ended.
+func (t *etcdTailer) toSpool(ctx context.Context, r *recentBatch) (place, error) {
+	for t.spoolPending(); len(t.unspooled) > 0 && t.pending > unspooledBytes; t.spoolPending() {
+		if !sleep(ctx, 10*watchPause) {
+			return place{}, ctx.Err()
+		}
+	}
+	if len(t.unspooled) == 0 {
+		at, err := t.appendSpool(r)
+		if err == nil {
+			return at, nil
+		}
+	}
+	t.unspooled = append(t.unspooled, *r)
+	t.pending += int64(len(r.value))
+	return place{}, nil
+}
+
+// spoolPending writes what the disk had no room for, oldest first.
+func (t *etcdTailer) spoolPending() {
+	for len(t.unspooled) > 0 {
+		if _, err := t.appendSpool(&t.unspooled[0]); err != nil {
+			return
+		}
+		t.pending -= int64(len(t.unspooled[0].value))
+		t.unspooled[0] = recentBatch{}
+		t.unspooled = t.unspooled[1:]
+	}
+}
+
+func (t *etcdTailer) appendSpool(r *recentBatch) (after place, err error) {
+	at, err := t.spool.append(r.Revision, r.value)
+	if errors.Is(err, syscall.ENOSPC) && t.journal.MakeRoom() {
+		at, err = t.spool.append(r.Revision, r.value)
+	}
+	if err != nil {
+		if now := time.Now(); now.Sub(t.complained) > warnUnsettled {
+			t.complained = now
+			t.log.Error("journal: the spool cannot be written, trying again", "error", err)
+		}
+		return place{}, err
+	}
+	at.offset += recordHeader + int64(len(r.value))
+	return at, nil
 }
 
 func (t *etcdTailer) signal() {

@@ -76,6 +76,11 @@ type Journal interface {
 	// so that the journal may drop them.
 	Release(revision uint64)
 
+	// MakeRoom gives up the room that is kept in reserve on the disk, for writes
+	// that must not fail; it reports whether there was any. The reserve comes back
+	// by itself when there is room again.
+	MakeRoom() bool
+
 	// Incarnation of this writer, as its batches carry it.
 	Incarnation() uint64
 

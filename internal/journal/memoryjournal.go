@@ -27,6 +27,9 @@ func (j *memoryJournal) Submit(ctx context.Context, cmd []byte, settled Settled)
 	return j.appender.submit(ctx, cmd, settled)
 }
 
+// MakeRoom: memory holds no reserve.
+func (j *memoryJournal) MakeRoom() bool { return false }
+
 func (j *memoryJournal) Incarnation() uint64 { return j.appender.incarnation }
 
 func (j *memoryJournal) Latest(ctx context.Context) (uint64, error) { return j.latest.get(ctx) }

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// spaceEvery is how often free space is looked at.
-	spaceEvery = time.Second
+	// spaceEvery is how often free space is looked at. With the largest stream of
+	// batches, what is written in between is a small part of Options.MinFree.
+	spaceEvery = 250 * time.Millisecond
 	// freeUpTimeout bounds that work.
 	freeUpTimeout = time.Minute
 )
@@ -52,6 +53,24 @@ func (s *space) made() {
 	s.mu.Unlock()
 }
 
+// MakeRoom is Journal.MakeRoom.
+func (j *etcdJournal) MakeRoom() bool {
+	given := j.reserve.giveUp()
+	if given {
+		j.log.Error("journal: the disk is full, the reserve is given up", "file", j.reserve.path, "mib", j.reserve.size>>20)
+	}
+	return given
+}
+
+// prepareDisk gives the reserve up before etcd is opened on a disk that is
+// short of room.
+func (j *etcdJournal) prepareDisk() {
+	j.reserve = newReserve(j.opts.Dir, j.opts.MinFree)
+	if free, err := j.opts.free(j.opts.Dir); err == nil && free < j.opts.MinFree {
+		j.MakeRoom()
+	}
+}
+
 // freeBytes is what an unprivileged process may still write to dir's disk.
 func freeBytes(dir string) (uint64, error) {
 	var st unix.Statfs_t
@@ -62,7 +81,7 @@ func freeBytes(dir string) (uint64, error) {
 }
 
 // watchSpace refuses commands before a disk is full: etcd ends the process when
-// it cannot write.
+// it cannot write. Without commands nothing but what is under way is written.
 func (j *etcdJournal) watchSpace() {
 	tick := time.NewTicker(spaceEvery)
 	defer tick.Stop()
@@ -89,11 +108,11 @@ func (j *etcdJournal) checkSpace() {
 			reason = fmt.Sprintf("etcd's database is at its quota: %v", err)
 		}
 	}
-	if short := j.shortage(); short != "" {
+	before := j.space.why()
+	if short := j.shortage(before != ""); short != "" {
 		reason = short
 	}
 	j.space.mu.Lock()
-	before := j.space.reason
 	j.space.reason = reason
 	j.space.mu.Unlock()
 	switch {
@@ -106,15 +125,26 @@ func (j *etcdJournal) checkSpace() {
 	}
 }
 
-// shortage says what is short: disks or spool.
-func (j *etcdJournal) shortage() string {
+// shortage says what is short: disks or spool. After a refusal an eighth more
+// must be free, so that it does not come and go with each file.
+func (j *etcdJournal) shortage(refusing bool) string {
+	least := j.opts.MinFree
+	if refusing {
+		least += least / 8
+	}
 	for _, dir := range []string{j.opts.Dir, j.opts.SpoolDir} {
 		free, err := j.opts.free(dir)
 		if err != nil {
 			return fmt.Sprintf("free space of %s is unknown: %v", dir, err)
 		}
-		if free < j.opts.MinFree {
-			return fmt.Sprintf("%d MiB free on the disk of %s, %d MiB are needed", free>>20, dir, j.opts.MinFree>>20)
+		if free < least {
+			return fmt.Sprintf("%d MiB free on the disk of %s, %d MiB are needed", free>>20, dir, least>>20)
+		}
+		if dir != j.opts.Dir {
+			continue
+		}
+		if err := j.reserve.take(free, least); err != nil {
+			j.log.Warn("journal: no room is kept in reserve", "error", err)
 		}
 	}
 	if t := j.currentTailer(); t != nil {

@@ -42,8 +42,43 @@ func TestLowDisk(t *testing.T) {
 	if err != nil || b.Counter != 1 {
 		t.Errorf("next: %+v, %v", b, err)
 	}
-	free.Store(1 << 20)
+	free.Store(1<<20 + 1<<17) // an eighth more
 	until(t, "commands are taken", func() bool { return refused() == nil })
+}
+
+// TestReserve: room is kept for a start on a full disk, given up for it, and kept
+// again when there is room.
+func TestReserve(t *testing.T) {
+	t.Parallel()
+	var free atomic.Uint64
+	free.Store(1 << 40)
+	e := etcdEngine(t, Options{MinFree: 8 << 20, UnsafeNoFsync: true, free: func(string) (uint64, error) { return free.Load(), nil }})
+	j := e.open(t)
+	file := filepath.Join(j.(*etcdJournal).opts.Dir, reserveFile)
+	kept := func() bool {
+		info, err := os.Stat(file)
+		return err == nil && info.Size() == 2<<20
+	}
+	if !kept() {
+		t.Fatal("nothing is kept in reserve")
+	}
+	closeJournal(t, j)
+	free.Store(1)
+	j = e.open(t)
+	if kept() {
+		t.Error("the reserve was not given up for the start")
+	}
+	if j.MakeRoom() {
+		t.Error("the reserve is given up twice")
+	}
+	if err := j.Submit(testContext(t), []byte("probe"), func(uint64, uint32, error) {}); !errors.Is(err, ErrFull) {
+		t.Errorf("submit: %v", err)
+	}
+	free.Store(1 << 40)
+	until(t, "the reserve is back", kept)
+	if !j.MakeRoom() || kept() {
+		t.Error("the reserve cannot be given up")
+	}
 }
 
 // TestSpoolLimit: a view that makes nothing durable ends in refusal, not in a
@@ -197,5 +232,56 @@ func TestWindowPlan(t *testing.T) {
 	if s := new(Stats); w.bytes != 19<<20 {
 		w.fill(s)
 		t.Errorf("stats %+v", s)
+	}
+}
+
+// TestSpoolCannotBeWritten: reading goes on while the spool cannot be written, and
+// the spool is whole again when it can.
+func TestSpoolCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	e := etcdEngine(t, Options{segment: 2 << 10, recent: 1 << 10, UnsafeNoFsync: true})
+	j := e.open(t)
+	tl := tail(t, j, 0)
+	want := numbered(300)
+	commit(t, j, want[:100]...)
+	read(t, tl, 50) // the reader lags, and has to find its place
+	s := tl.(*etcdTailer).spool
+	swap := func(flag int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		last := s.segments[len(s.segments)-1]
+		f, err := os.OpenFile(last.path, flag, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.closeActiveLocked()
+		s.active, s.limit = f, 1<<20
+	}
+	swap(os.O_RDONLY)
+	commit(t, j, want[100:200]...)
+	got := read(t, tl, 150)
+	if got[149].cmd != want[199] {
+		t.Fatalf("read %q", got[149].cmd)
+	}
+	if _, last, _ := s.covers(); last >= got[149].revision {
+		t.Fatal("the spool was written")
+	}
+	swap(os.O_RDWR)
+	commit(t, j, want[200:]...)
+	until(t, "the spool is whole", func() bool {
+		_, last, _ := s.covers()
+		latest, err := j.Latest(testContext(t))
+		return err == nil && last == latest
+	})
+	for i, c := range read(t, tl, 100) {
+		if c.cmd != want[200+i] {
+			t.Fatalf("command %d is %q", i, c.cmd)
+		}
+	}
+	closeJournal(t, j)
+	for i, c := range read(t, tail(t, e.open(t), 0), 300) {
+		if c.cmd != want[i] {
+			t.Fatalf("command %d is %q", i, c.cmd)
+		}
 	}
 }

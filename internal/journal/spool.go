@@ -320,6 +320,36 @@ func (s *spool) locate(p place) (next place, path string, more bool) {
 	return p, "", false
 }
 
+// find says where the record is that comes after revision.
+func (s *spool) find(revision uint64) (place, error) {
+	s.mu.Lock()
+	var in *segment
+	for _, seg := range s.segments {
+		if seg.base <= revision {
+			in = seg
+		}
+	}
+	s.mu.Unlock()
+	if in == nil {
+		return place{}, errSpool
+	}
+	f, err := os.Open(in.path)
+	if err != nil {
+		return place{}, fmt.Errorf("journal: spool: %w", err)
+	}
+	defer f.Close()
+	at := place{in.base, segmentHeader}
+	var buf []byte
+	for last := in.base; last < revision; {
+		var value []byte
+		if last, value, buf, err = readRecord(f, at.offset, buf); err != nil {
+			return place{}, fmt.Errorf("journal: spool: %w", err)
+		}
+		at.offset += recordHeader + int64(len(value))
+	}
+	return at, nil
+}
+
 func (s *spool) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -131,7 +131,7 @@ func (s *server) http(context.Context) http.Handler {
 		{Name: "journal", Test: s.journalReady},
 		{Name: "view", Test: s.viewReady},
 	}
-	mux.Handle("GET /readyz", health.Ready(s.checks...))
+	mux.Handle("GET /readyz", health.Ready(s.warnings, s.checks...))
 	mux.Handle(webSocketPath, s.front.WebSocket())
 	hostMeta := listen.HostMeta(s.webSockets)
 	mux.Handle("/.well-known/host-meta", hostMeta)

@@ -52,6 +52,8 @@ func (s *server) watch(ctx context.Context) {
 			s.warn(health.JournalNoLeader, s.journalReady() != nil, "")
 			lag := s.cell.Lag()
 			s.warn(health.ViewBehind, lag > behindMost, fmt.Sprintf("%d batches", lag))
+			stuck := s.cell.Stats().Stuck
+			s.warn(health.ViewUnwritable, stuck != "", stuck)
 			s.warn(health.Overloaded, s.cell.InFlight() >= cell.MaxInFlight, "")
 			s.warnOfDisk()
 		}

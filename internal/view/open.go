@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -83,7 +84,7 @@ func (v *View) start(dir string, initialised bool) error {
 
 func (v *View) pebbleOptions(initialised bool) *pebble.Options {
 	opts := &pebble.Options{
-		FS:                 v.opts.FS,
+		FS:                 vfs.OnDiskFull(v.opts.FS, v.diskFull),
 		Logger:             engineLog{v},
 		EventListener:      v.listener(),
 		DisableWAL:         true, // the journal is the log
@@ -245,9 +246,7 @@ func writeMarker(fs vfs.FS, dir string) error {
 // the process.
 func (v *View) listener() *pebble.EventListener {
 	l := &pebble.EventListener{
-		BackgroundError: func(err error) {
-			v.report(fmt.Errorf("view: in the background: %w", err))
-		},
+		BackgroundError: v.inBackground,
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			v.report(fmt.Errorf("%w: %s: %w", ErrCorrupt, i.Path, i.Details))
 		},
@@ -255,6 +254,9 @@ func (v *View) listener() *pebble.EventListener {
 		FlushEnd: func(i pebble.FlushInfo) {
 			if len(i.Output) > 0 {
 				v.counters.flushes.Add(1)
+			}
+			if i.Err == nil {
+				v.stuck.Store(nil)
 			}
 			v.flushed.stale.Store(true)
 			if v.opts.OnFlush != nil {
@@ -267,6 +269,20 @@ func (v *View) listener() *pebble.EventListener {
 	}
 	l.EnsureDefaults(nil)
 	return l
+}
+
+// fullPause keeps the engine, which tries again at once, from spinning while the
+// disk is full.
+const fullPause = 250 * time.Millisecond
+
+// diskFull is called while the engine's writes wait.
+func (v *View) diskFull() {
+	if v.opts.OnDiskFull != nil && v.opts.OnDiskFull() {
+		return
+	}
+	timer := time.NewTimer(fullPause)
+	defer timer.Stop()
+	<-timer.C
 }
 
 // engineLog hands Pebble's log on.

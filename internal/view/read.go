@@ -245,6 +245,7 @@ type Stats struct {
 	MemTableBytes                          uint64
 	ReadAmplification                      int
 	CompactionDebt                         uint64 // bytes
+	Stuck                                  string // why nothing can be written now; "" when it can
 }
 
 // Stats for health and metrics; zero when the view is closed.
@@ -255,7 +256,12 @@ func (v *View) Stats() Stats {
 	}
 	defer v.leave()
 	p, m, c := v.published.Load(), v.db.Metrics(), &v.counters
+	stuck := ""
+	if s := v.stuck.Load(); s != nil {
+		stuck = *s
+	}
 	return Stats{
+		Stuck:   stuck,
 		Applied: p.applied, Durable: durable, Time: time.UnixMilli(p.time).UTC(), Accounts: c.accounts.Load(), Records: p.records,
 		Batches: c.batches.Load(), Commands: c.commands.Load(), Duplicates: c.duplicates.Load(), Refused: c.refused.Load(),
 		Flushes: c.flushes.Load(), Damages: c.damages.Load(),

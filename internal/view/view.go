@@ -68,6 +68,10 @@ type Options struct {
 	// not decode and of background errors; it must not block and must not call
 	// the view. nil ignores. The error wraps ErrCorrupt when data is damaged.
 	OnDamage func(error)
+	// OnDiskFull is asked, when a write finds the disk full, to make room at once;
+	// it reports whether it did. The write is tried again. It must not call the
+	// view. nil makes none.
+	OnDiskFull func() bool
 	// OnFlush is told that Durable may have moved; it must not block and must
 	// not call the view. nil ignores.
 	OnFlush func()
@@ -106,7 +110,8 @@ type View struct {
 	cell      atomic.Pointer[cellRecord]
 	blockers  blockers
 	avatars   avatars
-	removed   atomic.Uint64 // batches that took records of the archive away
+	removed   atomic.Uint64          // batches that took records of the archive away
+	stuck     atomic.Pointer[string] // why the last write in the background failed; nil: it did not
 	counters  counters
 	logged    atomic.Int64 // Unix second of the last report
 
@@ -181,11 +186,31 @@ func (v *View) damaged(err error) error {
 	return err
 }
 
-// report logs at most once a second: a full disk is met again and again.
+// inBackground notes that the engine could not write; it tries again by itself.
+func (v *View) inBackground(err error) {
+	err = fmt.Errorf("view: in the background: %w", err)
+	if pebble.IsCorruptionError(err) {
+		v.report(fmt.Errorf("%w: %w", ErrCorrupt, err))
+		return
+	}
+	text := err.Error()
+	v.stuck.Store(&text)
+	if v.due() {
+		v.log.Error("the view cannot be written, trying again", "error", err)
+	}
+}
+
+// due holds back what would be logged more than once a second: a full disk is
+// met again and again.
+func (v *View) due() bool {
+	now := time.Now().Unix()
+	return v.logged.Swap(now) != now
+}
+
+// report counts and tells of damage.
 func (v *View) report(err error) {
 	v.counters.damages.Add(1)
-	now := time.Now().Unix()
-	if last := v.logged.Swap(now); last != now {
+	if v.due() {
 		v.log.Error("view damaged", "error", err)
 	}
 	if v.opts.OnDamage != nil {

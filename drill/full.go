@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drill
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"bavard/drill/await"
+	"bavard/drill/client"
+	"bavard/drill/disk"
+	"bavard/drill/node"
+	"bavard/drill/oracle"
+	"bavard/internal/stanza"
+	"bavard/internal/xmlstream"
+)
+
+// Sizes of the full disk drill, in bytes.
+const (
+	diskBytes = 1 << 30
+	// belowMark leaves room, but less than journal.min_free_mib.
+	belowMark = 300 << 20
+)
+
+// Full lets people chat while the disk of the data directory fills up: first below
+// the server's own mark, then to the last byte, and each time is made empty again.
+// cfg.Kills is not used. A server that ends by itself is started again, as a
+// supervisor does.
+func Full(ctx context.Context, cfg KillConfig, d *disk.Disk) (*Report, error) {
+	cfg.defaults()
+	f := &filling{disk: d, killing: killing{
+		cfg: cfg, log: oracle.NewLog(), random: generator(cfg.Seed, 0), draining: make(chan struct{}), password: rand.Text(),
+	}}
+	f.report.Seed = cfg.Seed
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := f.prepare(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { f.node.Kill() }()
+	err := f.run(ctx)
+	f.report.Server = f.tail.String()
+	f.report.Trouble = f.tail.Trouble()
+	if err != nil {
+		return &f.report, fmt.Errorf("drill with seed %d: %w\n%s", cfg.Seed, err, f.tail.String())
+	}
+	return &f.report, nil
+}
+
+// filling is a full disk drill under way.
+type filling struct {
+	killing
+	disk     *disk.Disk
+	restarts int // the server ended by itself
+}
+
+func (f *filling) run(ctx context.Context) error {
+	lives, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	for _, v := range f.devices {
+		running.Go(func() { v.live(lives) })
+	}
+	defer running.Wait()
+	defer stop()
+	if err := f.flows(ctx); err != nil {
+		return err
+	}
+	for _, way := range []way{{leave: belowMark}, {}, {killed: true}} {
+		if err := f.fill(ctx, way); err != nil {
+			return fmt.Errorf("with %d MiB left: %w", way.leave>>20, err)
+		}
+	}
+	close(f.draining)
+	if err := f.settle(ctx); err != nil {
+		return err
+	}
+	f.kill()
+	if err := f.start(ctx); err != nil {
+		return err
+	}
+	if err := f.admitted(ctx, time.Now(), false); err != nil {
+		return err
+	}
+	if err := f.catchUp(ctx); err != nil {
+		return err
+	}
+	stop()
+	running.Wait()
+	if err := f.readArchives(ctx); err != nil {
+		return err
+	}
+	f.report.Verdict = oracle.Judge(f.log.History())
+	stopping, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return f.node.Stop(stopping)
+}
+
+// way in which the disk becomes full.
+type way struct {
+	leave  int64 // bytes
+	killed bool  // the server is killed on the full disk, and has to start there
+}
+
+// fill fills the disk, looks at what people and the operator see, and empties it.
+func (f *filling) fill(ctx context.Context, w way) error {
+	before := f.refused()
+	if err := f.disk.Fill(w.leave); err != nil {
+		return err
+	}
+	f.cfg.Logger.Info("the disk is full", "left", w.leave>>20, "ticked", f.log.Ticked())
+	if w.killed {
+		f.kill()
+		if err := f.start(ctx); err != nil {
+			return err
+		}
+	}
+	for _, step := range []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"a message is refused", func(context.Context) error {
+			if f.refused() == before {
+				return errors.New("none yet")
+			}
+			return nil
+		}},
+		{"the operator is warned", func(ctx context.Context) error { return f.warned(ctx, true) }},
+		{"people log in and read", f.read},
+	} {
+		if err := f.eventually(ctx, step.do); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	if w.leave == 0 {
+		// Whoever fills the disk takes what the server has given up, too.
+		if err := f.disk.Fill(0); err != nil {
+			return err
+		}
+	}
+	if err := f.disk.Empty(); err != nil {
+		return err
+	}
+	f.cfg.Logger.Info("there is room again", "refused", f.refused(), "restarts", f.restarts)
+	if err := f.flows(ctx); err != nil {
+		return err
+	}
+	return f.eventually(ctx, func(ctx context.Context) error { return f.warned(ctx, false) })
+}
+
+// eventually waits for a condition and starts the server again when it has ended
+// by itself.
+func (f *filling) eventually(ctx context.Context, condition func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	return await.UntilEvery(ctx, 100*time.Millisecond, func(ctx context.Context) error {
+		select {
+		case <-f.node.Exited():
+			f.restarts++
+			if err := f.start(ctx); err != nil {
+				return err
+			}
+			return errors.New("the server had ended and is started again")
+		default:
+		}
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+		return condition(ctx)
+	})
+}
+
+func (f *filling) start(context.Context) (err error) {
+	f.node, err = node.Start(f.options)
+	return err
+}
+
+// flows waits until messages are ticked.
+func (f *filling) flows(ctx context.Context) error {
+	before := f.log.Ticked()
+	err := f.eventually(ctx, func(context.Context) error {
+		if n := f.log.Ticked() - before; n < 500 {
+			return fmt.Errorf("%d messages were ticked", n)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("messages flow: %w", err)
+	}
+	return nil
+}
+
+func (f *filling) refused() (n int) {
+	for _, m := range f.log.History().Messages {
+		if m.Outcome == oracle.Refused {
+			n++
+		}
+	}
+	return n
+}
+
+// warned looks at everything that an operator looks at.
+func (f *filling) warned(ctx context.Context, full bool) error {
+	const warning = "journal-full"
+	ready, err := get(ctx, http.DefaultTransport, "http://"+f.options.HTTP+"/readyz")
+	if err != nil {
+		return err
+	}
+	socket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(f.options.Data, "admin.sock"))
+	}}
+	defer socket.CloseIdleConnections()
+	metrics, err := get(ctx, socket, "http://bavard/metrics")
+	if err != nil {
+		return err
+	}
+	out, err := exec.CommandContext(ctx, f.options.Binary, "status", "--json", "--data", f.options.Data).Output()
+	if err != nil {
+		return fmt.Errorf("status: %w", err)
+	}
+	var status struct {
+		Warnings []struct {
+			ID string `json:"id"`
+		} `json:"warnings"`
+	}
+	if err := json.Unmarshal(out, &status); err != nil {
+		return err
+	}
+	inStatus := slices.ContainsFunc(status.Warnings, func(w struct {
+		ID string `json:"id"`
+	},
+	) bool {
+		return w.ID == warning
+	})
+	value := "0"
+	if full {
+		value = "1"
+	}
+	switch {
+	case !strings.HasPrefix(ready, "ready\n"):
+		return fmt.Errorf("/readyz says %q", ready)
+	case strings.Contains(ready, "warning: "+warning+"\n") != full:
+		return fmt.Errorf("/readyz says %q", ready)
+	case inStatus != full:
+		return fmt.Errorf("status says %s", out)
+	case !strings.Contains(metrics, `bavard_warning{id="`+warning+`",severity="error"} `+value):
+		return errors.New("/metrics says otherwise")
+	}
+	return nil
+}
+
+func get(ctx context.Context, by http.RoundTripper, url string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := by.RoundTrip(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	return string(body), err
+}
+
+// read does what goes on while nothing new is stored: a login, the roster, the
+// archive, typing notices.
+func (f *filling) read(ctx context.Context) error {
+	typing := make(chan struct{}, 1)
+	dial := func(resource string, h client.Handler) (*client.Session, error) {
+		return client.Dial(ctx, client.Config{JID: f.devices[0].account, Password: f.password, Resource: resource, Addr: f.options.C2S, Handler: h})
+	}
+	reader, err := dial("reads", client.Handler{Message: func(in *client.Inbound) {
+		if in.Body == "" {
+			select {
+			case typing <- struct{}{}:
+			default:
+			}
+		}
+	}})
+	if err != nil {
+		return fmt.Errorf("login: %w", err)
+	}
+	defer reader.Cut()
+	writer, err := dial("types", client.Handler{})
+	if err != nil {
+		return fmt.Errorf("second login: %w", err)
+	}
+	defer writer.Cut()
+	page, err := reader.Archive(ctx, client.Query{Max: 50})
+	if err != nil || len(page.Messages) == 0 {
+		return fmt.Errorf("the archive: %v, %w", page, err)
+	}
+	roster := xmlstream.New(stanza.NSClient, "iq", "type", "get").Add(xmlstream.New(stanza.NSRoster, "query"))
+	if _, err := reader.IQ(ctx, roster); err != nil {
+		return fmt.Errorf("the roster: %w", err)
+	}
+	notice := xmlstream.New(stanza.NSClient, "message", "type", "chat", "to", reader.JID())
+	if err := writer.SendStanza(ctx, notice.Add(xmlstream.New(stanza.NSChatStates, "composing"))); err != nil {
+		return err
+	}
+	select {
+	case <-typing:
+		return nil
+	case <-ctx.Done():
+		return errors.New("a typing notice is not delivered")
+	}
+}
