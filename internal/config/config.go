@@ -31,6 +31,7 @@ type Config struct {
 	TLS          TLS          `toml:"tls"`
 	Limits       Limits       `toml:"limits"`
 	Registration Registration `toml:"registration"`
+	Contact      Contact      `toml:"contact"`
 	Log          Log          `toml:"log"`
 	Journal      Journal      `toml:"journal"`
 }
@@ -73,6 +74,20 @@ type Registration struct {
 	Daily         int  `toml:"daily"`
 }
 
+// Contact holds URIs by which who runs the server is reached; Validate looks at
+// them.
+type Contact struct {
+	Abuse    []string `toml:"abuse"`
+	Admin    []string `toml:"admin"`
+	Feedback []string `toml:"feedback"`
+	Sales    []string `toml:"sales"`
+	Security []string `toml:"security"`
+	Status   []string `toml:"status"`
+	Support  []string `toml:"support"`
+	// ExternalStatus are files that are kept elsewhere, and tell of outages.
+	ExternalStatus []string `toml:"external_status"`
+}
+
 // Log says what is logged to standard error and how.
 type Log struct {
 	Level  string `toml:"level"`  // debug, info, warn, error
@@ -108,8 +123,12 @@ func Default() Config {
 			StanzaKiB:       256,
 		},
 		Registration: Registration{AddressHourly: 3, AddressDaily: 10, Hourly: 60, Daily: 300},
-		Log:          Log{Level: "info", Format: "text"},
-		Journal:      Journal{MinFreeMiB: 512},
+		Contact: Contact{
+			Abuse: []string{}, Admin: []string{}, Feedback: []string{}, Sales: []string{}, Security: []string{},
+			Status: []string{}, Support: []string{}, ExternalStatus: []string{},
+		},
+		Log:     Log{Level: "info", Format: "text"},
+		Journal: Journal{MinFreeMiB: 512},
 	}
 }
 

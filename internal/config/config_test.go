@@ -170,6 +170,15 @@ func TestValidate(t *testing.T) {
 		{"huge stanzas", func(c *config.Config) { c.Limits.StanzaKiB = 1024 }, "limits.stanza_kib"},
 		{"log level", func(c *config.Config) { c.Log.Level = "chatty" }, "log.level"},
 		{"log format", func(c *config.Config) { c.Log.Format = "xml" }, "log.format"},
+		{"contacts", func(c *config.Config) {
+			c.Contact.Abuse = []string{"mailto:a@example.org", "xmpp:a@example.org?message", "https://example.org/abuse"}
+			c.Contact.ExternalStatus = []string{"https://status.example.net/x.json"}
+		}, ""},
+		{"contact without scheme", func(c *config.Config) { c.Contact.Support = []string{"help@example.org"} }, "contact.support"},
+		{"contact with a blank", func(c *config.Config) { c.Contact.Sales = []string{"https://example.org/a b"} }, "contact.sales"},
+		{"empty contact", func(c *config.Config) { c.Contact.Admin = []string{""} }, "contact.admin"},
+		{"too many contacts", func(c *config.Config) { c.Contact.Feedback = slices.Repeat([]string{"xmpp:a@example.org"}, 17) }, "contact.feedback"},
+		{"status by mail", func(c *config.Config) { c.Contact.ExternalStatus = []string{"mailto:a@example.org"} }, "contact.external_status"},
 		{"no reserve", func(c *config.Config) { c.Journal.MinFreeMiB = 0 }, "journal.min_free_mib"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -41,6 +41,7 @@ func (c *Config) Validate() error {
 	}
 	v.limits(&c.Limits)
 	v.registration(&c.Registration)
+	v.contact(&c.Contact)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "text", "json")
 	v.between("journal.min_free_mib", c.Journal.MinFreeMiB, 64, 1<<20)
@@ -167,6 +168,40 @@ func (v *validator) registration(r *Registration) {
 	v.between("registration.address_daily", r.AddressDaily, r.AddressHourly, 1_000_000)
 	v.between("registration.hourly", r.Hourly, 1, 100_000)
 	v.between("registration.daily", r.Daily, r.Hourly, 1_000_000)
+}
+
+// contactMost bounds the addresses of one kind.
+const contactMost = 16
+
+// contact checks URIs (XEP-0157 §xmpp @1.1.1, XEP-0455 §external-disco @0.4.0).
+func (v *validator) contact(c *Contact) {
+	for _, kind := range []struct {
+		key       string
+		addresses []string
+	}{
+		{"abuse", c.Abuse},
+		{"admin", c.Admin},
+		{"feedback", c.Feedback},
+		{"sales", c.Sales},
+		{"security", c.Security},
+		{"status", c.Status},
+		{"support", c.Support},
+		{"external_status", c.ExternalStatus},
+	} {
+		key := "contact." + kind.key
+		if len(kind.addresses) > contactMost {
+			v.add(key, "has too many addresses", fmt.Sprintf("name at most %d", contactMost))
+		}
+		for _, a := range kind.addresses {
+			u, err := url.Parse(a)
+			switch {
+			case err != nil || u.Scheme == "" || u.Opaque == "" && u.Host == "" || strings.ContainsAny(a, " <>\"\n\t") || len(a) > 1024:
+				v.add(key, fmt.Sprintf("%q is no address", a), "write it like mailto:help@example.org, xmpp:alice@example.org or https://example.org/help")
+			case kind.key == "external_status" && (u.Scheme != "https" && u.Scheme != "http" || u.Host == ""):
+				v.add(key, fmt.Sprintf("%q is not on the web", a), "write it like https://status.example.net/chat.json")
+			}
+		}
+	}
 }
 
 // ProxyPrefixes gives the proxies that are believed: none unless BehindProxy.

@@ -225,7 +225,7 @@ func (h *Hub) Deliver(from jid.JID, d route.Deliver, answer func(*stanza.Error))
 	posted := h.post(account, func(s *shard) {
 		if barred := h.barred(sender, to); barred != passes {
 			reply(barred.answer(d.Stanza))
-		} else if !h.soft(s, account, d) {
+		} else if asks(d.Stanza) && !h.acquainted(s, from, d.To) || !h.soft(s, account, d) {
 			reply(unheard)
 		}
 	})

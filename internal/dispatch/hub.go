@@ -57,6 +57,7 @@ type Reader interface {
 	OfflineCursor(account string) (command.Position, error)
 	Applied() command.Position
 	Roster(account string) ([]state.RosterItem, command.Position, error)
+	RosterItem(account, peer string) (state.RosterItem, error)
 	// Blocked reports whether an account's blocklist holds an address.
 	Blocked(account, address string) (bool, error)
 	// AvatarHash tells which picture an account has; it is in memory.

@@ -54,8 +54,8 @@ func Feature(view Reader, who Presences, now func() time.Time) route.Feature {
 		Entries: []route.Entry{
 			entry(route.ToServer, f.server), entry(route.ToSelf|route.ToAccount, f.account), entry(route.ToSession, f.session),
 		},
-		Domain:  []string{stanza.NSLast},
-		Account: []string{stanza.NSLast},
+		Domain: []string{stanza.NSLast},
+		Shared: []string{stanza.NSLast},
 	}
 }
 

@@ -171,6 +171,10 @@ func (f *pubsub) discover(r *route.Request, base route.Discovery) []route.Effect
 		}
 		n, bad := f.readable(r, node)
 		switch {
+		case bad != nil && !f.trusted(r) && info:
+			return r.Err(stanza.Cancel, stanza.ServiceUnavailable, "")
+		case bad != nil && !f.trusted(r):
+			return r.Result(xmlstream.New(stanza.NSDiscoItems, "query", "node", node))
 		case bad != nil:
 			return fail(r, bad)
 		case info:
@@ -187,11 +191,20 @@ func (f *pubsub) discover(r *route.Request, base route.Discovery) []route.Effect
 // account tells contacts what every account is. Who may not know whether there
 // is such an account is told that there is nobody.
 func (f *pubsub) account(r *route.Request, base route.Discovery) []route.Effect {
-	item, err := f.view.RosterItem(owner(r).String(), r.From.Bare().String())
-	if err != nil || !from(&item) {
+	if !f.trusted(r) {
 		return r.Err(stanza.Cancel, stanza.ServiceUnavailable, "")
 	}
 	return r.Result(base.Info(""))
+}
+
+// trusted reports whether the sender may see the owner's presence, and so may
+// know that there is such an account (XEP-0030 §security @2.5.0).
+func (f *pubsub) trusted(r *route.Request) bool {
+	if r.Target == route.ToSelf {
+		return true
+	}
+	item, err := f.view.RosterItem(owner(r).String(), r.From.Bare().String())
+	return err == nil && from(&item)
 }
 
 // nodes lists those that the sender may read.

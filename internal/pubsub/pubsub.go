@@ -61,7 +61,7 @@ func Feature(view Reader, newID func() string) route.Feature {
 			entry("get", stanza.NSPubsubOwner, f.ownerGet),
 			entry("set", stanza.NSPubsubOwner, f.ownerSet),
 		},
-		Account:         []string{stanza.NSPubsub, stanza.NSPubsubOwner},
+		Shared:          []string{stanza.NSPubsub, stanza.NSPubsubOwner},
 		AccountIdentity: []route.Identity{{Category: "pubsub", Type: "pep"}},
 		AccountNodes:    f.discover,
 		// The domain has no nodes, but Profanity 0.13 looks for this only there, and
@@ -69,7 +69,7 @@ func Feature(view Reader, newID func() string) route.Feature {
 		Domain: []string{stanza.NSPubsub + "#publish-options"},
 	}
 	for _, name := range advertised {
-		feature.Account = append(feature.Account, stanza.NSPubsub+"#"+name)
+		feature.Shared = append(feature.Shared, stanza.NSPubsub+"#"+name)
 	}
 	return feature
 }

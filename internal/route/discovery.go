@@ -5,8 +5,6 @@ package route
 import (
 	"crypto/sha1" //nolint:gosec // XEP-0115 names it; nothing secret rests on it
 	"encoding/base64"
-	"sort"
-	"strings"
 
 	"bavard/internal/stanza"
 	"bavard/internal/xmlstream"
@@ -25,7 +23,7 @@ func (t *Table) discovery() Feature {
 			{Key{"iq", "get", xmlstream.Name{Space: stanza.NSDiscoItems, Local: "query"}}, ToServer | ToSelf | ToAccount, t.items},
 		},
 		Domain:          []string{stanza.NSDiscoInfo, stanza.NSDiscoItems, stanza.NSCaps},
-		Account:         []string{stanza.NSDiscoInfo, stanza.NSDiscoItems},
+		Shared:          []string{stanza.NSDiscoInfo, stanza.NSDiscoItems},
 		Identities:      []Identity{{"server", "im", "bavard"}},
 		AccountIdentity: []Identity{{"account", "registered", ""}},
 	}
@@ -40,7 +38,7 @@ func (t *Table) info(r *Request) []Effect {
 	if r.Target == ToSelf {
 		d = t.accountD
 	}
-	if node != "" && !(r.Target == ToServer && node == capsNode+"#"+t.verification()) {
+	if node != "" && !(r.Target == ToServer && node == capsNode+"#"+t.ver) {
 		var known bool
 		if d, known = t.node(node); !known {
 			d, known = t.commandInfo(r, node)
@@ -52,6 +50,32 @@ func (t *Table) info(r *Request) []Effect {
 	return r.Result(d.Info(node))
 }
 
+// Form makes a form for an answer to disco#info (XEP-0128 §recommendations
+// @1.0.1). Fields without values are
+// left out.
+func Form(formType string, fields ...FormField) *xmlstream.Element {
+	field := func(typ, name string, values ...string) *xmlstream.Element {
+		f := xmlstream.New(stanza.NSData, "field", "type", typ, "var", name)
+		for _, v := range values {
+			f.Add(xmlstream.NewText(stanza.NSData, "value", v))
+		}
+		return f
+	}
+	x := xmlstream.New(stanza.NSData, "x", "type", "result").Add(field("hidden", "FORM_TYPE", formType))
+	for _, f := range fields {
+		if len(f.Values) > 0 {
+			x.Add(field("list-multi", f.Name, f.Values...))
+		}
+	}
+	return x
+}
+
+// FormField is a field that has any number of values.
+type FormField struct {
+	Name   string
+	Values []string
+}
+
 // Info is the answer to disco#info (XEP-0030 §info @2.5.0); node may be "".
 func (d *Discovery) Info(node string) *xmlstream.Element {
 	q := xmlstream.New(stanza.NSDiscoInfo, "query", "node", node)
@@ -61,13 +85,16 @@ func (d *Discovery) Info(node string) *xmlstream.Element {
 	for _, f := range d.Features {
 		q.Add(xmlstream.New(stanza.NSDiscoInfo, "feature", "var", f))
 	}
-	return q
+	return q.Add(d.Forms...)
 }
 
 // accountNodes hands on what concerns nodes of accounts, and other accounts.
 func (t *Table) accountNodes(r *Request) []Effect {
 	for i := range t.features {
 		if answer := t.features[i].AccountNodes; answer != nil {
+			if r.Target == ToAccount {
+				return answer(r, t.contactD)
+			}
 			return answer(r, t.accountD)
 		}
 	}
@@ -111,23 +138,12 @@ func (t *Table) items(r *Request) []Effect {
 
 // verification is the hash of XEP-0115 §ver-gen @1.6.0 over the domain's
 // answer to disco#info.
-func (t *Table) verification() string {
-	var ids []string
-	for _, i := range t.domainD.Identities {
-		ids = append(ids, i.Category+"/"+i.Type+"//"+i.Name+"<")
-	}
-	sort.Strings(ids)
-	var b strings.Builder
-	for _, s := range ids {
-		b.WriteString(s)
-	}
-	for _, f := range t.domainD.Features { // sorted by NewTable
-		b.WriteString(f + "<")
-	}
-	sum := sha1.Sum([]byte(b.String())) //nolint:gosec // see the import
+func verification(d *Discovery) string {
+	s, _ := CapsString(d.Info(""))
+	sum := sha1.Sum([]byte(s)) //nolint:gosec // see the import
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 func (t *Table) caps() *xmlstream.Element {
-	return xmlstream.New(stanza.NSCaps, "c", "hash", "sha-1", "node", capsNode, "ver", t.verification())
+	return xmlstream.New(stanza.NSCaps, "c", "hash", "sha-1", "node", capsNode, "ver", t.ver)
 }

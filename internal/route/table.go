@@ -89,6 +89,12 @@ type Feature struct {
 	Entries []Entry
 	// Features advertised for the domain and for an account's bare JID.
 	Domain, Account []string
+	// Shared are features of an account that its contacts are told as well, and
+	// not its owner alone.
+	Shared []string
+	// Forms that the domain's answer to disco#info has (XEP-0128); read-only. Each
+	// has a FORM_TYPE of its own.
+	Forms           []*xmlstream.Element
 	Identities      []Identity // of the domain
 	AccountIdentity []Identity
 	// Stream feature elements advertised after authentication.
@@ -100,7 +106,7 @@ type Feature struct {
 	Nodes map[string]Discovery
 	// AccountNodes answers service discovery about nodes of accounts, the items
 	// of an account, and other accounts than the sender's; base is what every
-	// account answers. At most one feature has it.
+	// account answers to who asks, if they may ask at all. At most one feature has it.
 	AccountNodes func(r *Request, base Discovery) []Effect
 }
 
@@ -108,6 +114,7 @@ type Feature struct {
 type Discovery struct {
 	Identities []Identity
 	Features   []string
+	Forms      []*xmlstream.Element // read-only
 }
 
 // Table is the finished table; it does not change and needs no lock.
@@ -117,6 +124,8 @@ type Table struct {
 	features []Feature
 	domainD  Discovery
 	accountD Discovery
+	contactD Discovery // what contacts are told of an account
+	ver      string    // of domainD
 }
 
 // NewTable builds the table for a domain. Two features that claim the same key
@@ -139,11 +148,16 @@ func NewTable(domain string, features ...Feature) (*Table, error) {
 		}
 		t.domainD.Identities = append(t.domainD.Identities, f.Identities...)
 		t.domainD.Features = append(t.domainD.Features, f.Domain...)
+		t.domainD.Forms = append(t.domainD.Forms, f.Forms...)
 		t.accountD.Identities = append(t.accountD.Identities, f.AccountIdentity...)
-		t.accountD.Features = append(t.accountD.Features, f.Account...)
+		t.accountD.Features = append(append(t.accountD.Features, f.Account...), f.Shared...)
+		t.contactD.Identities = append(t.contactD.Identities, f.AccountIdentity...)
+		t.contactD.Features = append(t.contactD.Features, f.Shared...)
 	}
 	sort.Strings(t.domainD.Features)
 	sort.Strings(t.accountD.Features)
+	sort.Strings(t.contactD.Features)
+	t.ver = verification(&t.domainD)
 	return t, nil
 }
 

@@ -3,7 +3,10 @@
 package route_test
 
 import (
+	"crypto/sha1"
+	"encoding/base64"
 	"reflect"
+	"strings"
 	"testing"
 
 	"bavard/internal/jid"
@@ -151,5 +154,31 @@ func TestCapsAreAskedForByTheirNode(t *testing.T) {
 	r, ok := effects[0].(route.Reply)
 	if !ok || r.Stanza.Get("type") != "result" || r.Stanza.First().Get("node") != node {
 		t.Errorf("the advertised node %s is answered with %#v", node, effects[0])
+	}
+}
+
+// The hash that the stream announces is that of what the domain answers, forms
+// included (XEP-0115 §ver-gen @1.6.0).
+func TestCapsFollowDiscovery(t *testing.T) {
+	form := route.Form("urn:form", route.FormField{Name: "b", Values: []string{"2", "1"}}, route.FormField{Name: "none"}, route.FormField{Name: "a", Values: []string{"x"}})
+	seen := map[string]bool{}
+	for _, forms := range [][]*xmlstream.Element{nil, {form}} {
+		tab, err := route.NewTable("localhost", route.Feature{Name: "f", Domain: []string{"urn:f"}, Forms: forms})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := tab.StreamFeatures()
+		c := all[len(all)-1]
+		ask := "<iq xmlns='jabber:client' type='get' id='1' to='localhost'><query xmlns='" + stanza.NSDiscoInfo + "' node='" + c.Get("node") + "#" + c.Get("ver") + "'/></iq>"
+		answer := tab.Decide(from(t), parse(t, ask))[0].(route.Reply).Stanza.Child(stanza.NSDiscoInfo, "query")
+		s, ok := route.CapsString(answer)
+		sum := sha1.Sum([]byte(s))
+		if ver := base64.StdEncoding.EncodeToString(sum[:]); !ok || ver != c.Get("ver") || seen[ver] {
+			t.Errorf("%d forms: %s is announced, %q hashes to %s", len(forms), c.Get("ver"), s, ver)
+		}
+		if len(forms) > 0 && !strings.HasSuffix(s, "<urn:form<a<x<b<1<2<") {
+			t.Errorf("hashed is %q", s)
+		}
+		seen[c.Get("ver")] = true
 	}
 }

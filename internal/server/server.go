@@ -163,6 +163,7 @@ func (s *server) build() error {
 	})
 	s.table, err = route.NewTable(s.cfg.Domain,
 		host.Feature(s.o.Version, time.Now),
+		host.Contacts(host.Contact(s.cfg.Contact)),
 		chat.Feature(chat.Options{NoDedupe: s.o.UnsafeNoDedupe}),
 		roster.Feature(s.cell, s.hub),
 		archive.Feature(s.cell, ids),

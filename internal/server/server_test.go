@@ -37,6 +37,9 @@ func startServer(t *testing.T) *testServer {
 	cfg.Data = t.TempDir()
 	cfg.InsecureLoopback = true
 	cfg.Admins = []string{"chief@localhost"}
+	cfg.Contact.Abuse = []string{"mailto:abuse@localhost", "xmpp:chief@localhost"}
+	cfg.Contact.Security = []string{"mailto:security@localhost"}
+	cfg.Contact.ExternalStatus = []string{"https://status.example.net/localhost.json"}
 	cfg.Listen = config.Listen{C2S: "127.0.0.1:0", HTTP: "127.0.0.1:0"}
 	s := &testServer{t: t, cfg: cfg, made: map[string]bool{}}
 	s.start()

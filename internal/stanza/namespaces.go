@@ -31,6 +31,8 @@ const (
 	NSCaps        = "http://jabber.org/protocol/caps"        // XEP-0115
 	NSReceipts    = "urn:xmpp:receipts"                      // XEP-0184
 	NSSM          = "urn:xmpp:sm:3"                          // XEP-0198
+	NSServerInfo  = "http://jabber.org/network/serverinfo"   // XEP-0157
+	NSOutage      = "urn:xmpp:sos:0"                         // XEP-0455
 	NSPing        = "urn:xmpp:ping"                          // XEP-0199
 	NSTime        = "urn:xmpp:time"                          // XEP-0202
 	NSDelay       = "urn:xmpp:delay"                         // XEP-0203

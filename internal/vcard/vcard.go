@@ -50,8 +50,8 @@ func Feature(view Reader, newID func() string) route.Feature {
 			entry("get", route.ToSelf|route.ToAccount, f.get), entry("get", route.ToServer, domain),
 			entry("set", route.ToSelf, f.set), entry("set", route.ToAccount|route.ToServer, refuse),
 		},
-		Domain:  []string{stanza.NSVCard},
-		Account: []string{stanza.NSVCard, stanza.NSConversion},
+		Domain: []string{stanza.NSVCard},
+		Shared: []string{stanza.NSVCard, stanza.NSConversion},
 	}
 }
 
