@@ -35,8 +35,8 @@ var update = flag.Bool("update", false, "rewrite what the server says in testdat
 // TestConversations plays testdata/*.txtar over each framing. Each section of
 // a file is a conversation. Lines:
 //
-//	= OPTION…       how the node is set up: noplain, open (registration), tls (direct, or https), tls12 (the client knows no newer),
-//	                starttls, tcp; the last two only over TCP
+//	= OPTION…       how the node is set up: noplain, open (registration), tls12 (the client knows no newer), tls (direct, or https),
+//	                starttls, tcp, https; of the last three two only over TCP, and one only over WebSocket
 //	C: TEXT         the client sends it as it stands, with ␠ for a space
 //	C: open A=V…    a stream header; to and version have defaults, A= leaves one out
 //	C: close        the closing tag
@@ -102,10 +102,13 @@ func play(t *testing.T, framing listen.Framing, lines []string) {
 			o.startTLS = slices.Contains(words, "starttls")
 			o.open = slices.Contains(words, "open")
 			o.noPlain = slices.Contains(words, "noplain")
-			o.directTLS = slices.Contains(words, "tls")
+			o.directTLS = slices.Contains(words, "tls") || slices.Contains(words, "https")
 			o.tls12 = slices.Contains(words, "tls12")
 			if framing == listen.WebSocket && (slices.Contains(words, "tcp") || o.startTLS) {
 				return // TLS is negotiated over TCP alone
+			}
+			if framing == listen.TCP && slices.Contains(words, "https") {
+				return
 			}
 			continue
 		}

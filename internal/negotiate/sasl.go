@@ -70,8 +70,14 @@ func (n *negotiation) sasl(ctx context.Context, auth *xmlstream.Element) (state.
 	}
 }
 
-// bindings gives what TLS offers to bind to.
+// bindings gives what TLS offers to bind to. Over WebSocket that is nothing: a
+// page in a browser does not get to see the TLS channel, and there are clients
+// (stanza 12) that choose a -PLUS mechanism wherever there is one, and then
+// cannot log in.
 func bindings(s *listen.Stream) []account.Binding {
+	if s.Framing() == listen.WebSocket {
+		return nil
+	}
 	var all []account.Binding
 	for _, b := range s.Bindings() {
 		all = append(all, account.Binding(b))
