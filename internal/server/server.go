@@ -110,6 +110,7 @@ func (s *server) run(ctx context.Context) error {
 	})
 	group.Go(func() error { s.certs.Watch(ctx); return nil })
 	group.Go(func() error { s.watch(ctx); return nil })
+	group.Go(func() error { s.trim(ctx); return nil })
 	if err := s.listen(ctx, group); err != nil {
 		return errors.Join(err, s.stop())
 	}
