@@ -191,7 +191,7 @@ func (in *inbound) read(s *Session, r route.Read) {
 	in.reads = append(in.reads, r)
 	if !in.reading {
 		in.reading = true
-		go in.readAll(s)
+		s.m.crew.do(job{session: s, reads: true})
 	}
 }
 

@@ -52,6 +52,7 @@ type Manager struct {
 	o      Options
 	ctx    context.Context
 	cancel context.CancelFunc
+	crew   *crew
 	wg     sync.WaitGroup // the idle watch
 
 	mu       sync.Mutex
@@ -62,7 +63,7 @@ type Manager struct {
 // NewManager starts a manager; Shutdown ends it.
 func NewManager(o Options) *Manager {
 	ctx, cancel := context.WithCancel(context.Background())
-	m := &Manager{o: o, ctx: ctx, cancel: cancel, sessions: map[string]*Session{}}
+	m := &Manager{o: o, ctx: ctx, cancel: cancel, crew: newCrew(ctx.Done()), sessions: map[string]*Session{}}
 	m.wg.Add(1)
 	go m.watch()
 	return m

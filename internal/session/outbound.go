@@ -100,7 +100,7 @@ func (o *outbound) kick(s *Session) {
 		return
 	}
 	o.writing = true
-	go o.write(s)
+	s.m.crew.do(job{session: s})
 }
 
 // Bounds of one write.
@@ -109,9 +109,8 @@ const (
 	writeBytes = 64 << 10
 )
 
-// write writes until nothing is left.
-func (o *outbound) write(s *Session) {
-	var frames [][]byte
+// write writes until nothing is left, by way of p.
+func (o *outbound) write(s *Session, p *page) {
 	for {
 		o.mu.Lock()
 		stream := o.stream
@@ -127,10 +126,10 @@ func (o *outbound) write(s *Session) {
 		// With mu held: a refused stanza's error is queued before it counts as
 		// handled, so the ack never overtakes the error; and a stanza counts before
 		// its ack is due, so the ack that is written covers it.
-		frames = o.take(s, frames[:0], stream.WebSocket(), s.in.handled.Load())
+		o.take(s, p, stream.WebSocket(), s.in.handled.Load())
 		overdue := len(o.unacked) > unackedMost
 		o.mu.Unlock()
-		if err := stream.Write(frames...); err != nil {
+		if err := stream.Write(p.all()...); err != nil {
 			// What was counted is sent again when the device resumes, which it
 			// may have done meanwhile: then the loop goes on with its new stream.
 			if !s.detach(stream) {
@@ -149,13 +148,12 @@ func (o *outbound) write(s *Session) {
 }
 
 // take serialises the next part of the queue for the framing; mu is held.
-func (o *outbound) take(s *Session, frames [][]byte, webSocket bool, handled uint32) [][]byte {
+func (o *outbound) take(s *Session, p *page, webSocket bool, handled uint32) {
 	n, size := 0, 0
-	var buf []byte
+	p.begin()
 	flush := func() {
-		if webSocket && len(buf) > 0 {
-			frames = append(frames, buf)
-			buf = nil
+		if webSocket {
+			p.end()
 		}
 	}
 	counted := false
@@ -163,7 +161,7 @@ func (o *outbound) take(s *Session, frames [][]byte, webSocket bool, handled uin
 		i := &o.queue[n]
 		n++
 		size += i.size()
-		buf = appendItem(buf, i, webSocket)
+		p.buf = appendItem(p.buf, i, webSocket)
 		flush()
 		switch {
 		case i.enables:
@@ -188,24 +186,21 @@ func (o *outbound) take(s *Session, frames [][]byte, webSocket bool, handled uin
 	}
 	if counted && !o.requested {
 		o.requested = true
-		buf = append(buf, "<r xmlns='"+stanza.NSSM+"'/>"...)
+		p.buf = append(p.buf, "<r xmlns='"+stanza.NSSM+"'/>"...)
 		flush()
 	}
 	if o.ackDue && rest == 0 {
 		o.ackDue = false
-		buf = append(buf, "<a xmlns='"+stanza.NSSM+"' h='"...)
-		buf = strconv.AppendUint(buf, uint64(handled), 10)
-		buf = append(buf, "'/>"...)
+		p.buf = append(p.buf, "<a xmlns='"+stanza.NSSM+"' h='"...)
+		p.buf = strconv.AppendUint(p.buf, uint64(handled), 10)
+		p.buf = append(p.buf, "'/>"...)
 		flush()
 	}
 	if rest == 0 && o.pingDue() {
-		buf = o.ping(s, buf, webSocket)
+		p.buf = o.ping(s, p.buf, webSocket)
 		flush()
 	}
-	if !webSocket && len(buf) > 0 {
-		frames = append(frames, buf)
-	}
-	return frames
+	p.end()
 }
 
 // appendItem serialises for the framing: on TCP the stream header has declared

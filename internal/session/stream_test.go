@@ -33,8 +33,7 @@ func newWire() *wire {
 	return w
 }
 
-// Read implements session.Stream.
-// Receive implements Stream.
+// Receive implements session.Stream.
 func (w *wire) Receive(take func(*xmlstream.Element, error) bool) {
 	for take(w.Read()) {
 	}
