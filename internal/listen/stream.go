@@ -193,19 +193,20 @@ func (s *Stream) ReadOpen() (Header, error) {
 	}, nil
 }
 
-// WriteOpen sends our stream header, once per stream.
-func (s *Stream) WriteOpen(h Header) error {
+// WriteOpen sends our stream header, once per stream, and what follows it.
+func (s *Stream) WriteOpen(h Header, then ...*xmlstream.Element) error {
 	s.write.Lock()
 	defer s.write.Unlock()
-	return s.writeOpen(h)
-}
-
-func (s *Stream) writeOpen(h Header) error {
 	if s.write.opened {
 		return errors.New("listen: stream header sent twice")
 	}
 	s.write.opened = true
-	return s.writeLocked([][]byte{s.framer.appendOpen(nil, h)})
+	elems := make([][]byte, 1, 1+len(then))
+	elems[0] = s.framer.appendOpen(nil, h)
+	for _, e := range then {
+		elems = append(elems, s.Framing().Append(nil, e))
+	}
+	return s.writeLocked(elems)
 }
 
 // Restart makes ready for a new stream on the same connection (RFC 6120

@@ -188,19 +188,20 @@ func (n *negotiation) open(_ context.Context, known jid.JID, features func() *xm
 	if fromErr == nil && theirs.From != "" {
 		n.header.To = from.Bare().String() // RFC 6120 §4.7.2
 	}
+	refused := n.checkHeader(theirs)
+	switch {
+	case refused != nil:
+	case !known.IsZero() && theirs.From != "" && (fromErr != nil || from.Bare() != known):
+		refused = stanza.StreamErr(stanza.StreamInvalidFrom, "") // RFC 6120 §4.9.3.9
+	case !n.mayLogin() && !n.canUpgrade():
+		refused = stanza.StreamErr(stanza.StreamPolicyViolation, "TLS is required here")
+	default:
+		return n.stream.WriteOpen(n.header, features())
+	}
 	if err := n.stream.WriteOpen(n.header); err != nil {
 		return err
 	}
-	if err := n.checkHeader(theirs); err != nil {
-		return err
-	}
-	if !known.IsZero() && theirs.From != "" && (fromErr != nil || from.Bare() != known) {
-		return stanza.StreamErr(stanza.StreamInvalidFrom, "") // RFC 6120 §4.9.3.9
-	}
-	if !n.mayLogin() && !n.canUpgrade() {
-		return stanza.StreamErr(stanza.StreamPolicyViolation, "TLS is required here")
-	}
-	return n.stream.WriteElement(features())
+	return refused
 }
 
 // checkHeader follows RFC 6120 §4.9.3.6 (host-unknown) and §4.7.5 (version).

@@ -25,8 +25,8 @@ func (f *roster) available(r *route.Request) []route.Effect {
 	return []route.Effect{
 		route.Available{Priority: p, Stanza: r.Stanza},
 		route.Read{Do: func(context.Context) []route.Effect {
-			effects := f.broadcast(r)
-			return append(effects, f.contacts(r.From)...)
+			items := f.items(r.From.Bare())
+			return append(f.broadcast(r, items), f.contacts(r.From, items)...)
 		}},
 	}
 }
@@ -36,7 +36,7 @@ func (f *roster) unavailable(r *route.Request) []route.Effect {
 		return f.directed(r, false)
 	}
 	return []route.Effect{
-		route.Read{Do: func(context.Context) []route.Effect { return f.broadcast(r) }},
+		route.Read{Do: func(context.Context) []route.Effect { return f.broadcast(r, f.items(r.From.Bare())) }},
 		route.Unavailable{},
 	}
 }
@@ -60,18 +60,24 @@ func (f *roster) directed(r *route.Request, available bool) []route.Effect {
 	}
 }
 
+// items of an account; none when they cannot be read: presence is soft, the
+// next one repeats it.
+func (f *roster) items(account jid.JID) []state.RosterItem {
+	items, _, err := f.view.Roster(account.String())
+	if err != nil {
+		return nil
+	}
+	return items
+}
+
 // broadcast sends the presence to all who may see it and to the account's own
 // resources, the sender's included (RFC 6121 §4.2.2).
-func (f *roster) broadcast(r *route.Request) []route.Effect {
+func (f *roster) broadcast(r *route.Request, items []state.RosterItem) []route.Effect {
 	own, p := r.From.Bare(), r.Stanza
 	if p.Get("type") == "" {
 		p = WithPhoto(p, f.view.AvatarHash(own.String()))
 	}
 	effects := []route.Effect{deliver(own, p)}
-	items, _, err := f.view.Roster(own.String())
-	if err != nil {
-		return effects // soft: the next presence repeats it
-	}
 	for i := range items {
 		if !From(&items[i]) {
 			continue
@@ -94,7 +100,7 @@ func deliver(to jid.JID, p *xmlstream.Element) route.Deliver {
 // own other resources, and the subscription requests that wait for an answer
 // (RFC 6121 §3.1.3, §4.3.2). Probes are answered on the spot because all
 // contacts are served here.
-func (f *roster) contacts(me jid.JID) []route.Effect {
+func (f *roster) contacts(me jid.JID, items []state.RosterItem) []route.Effect {
 	var effects []route.Effect
 	show := func(account string) {
 		for _, p := range f.who.Presences(account) {
@@ -105,10 +111,6 @@ func (f *roster) contacts(me jid.JID) []route.Effect {
 		}
 	}
 	show(me.Bare().String())
-	items, _, err := f.view.Roster(me.Bare().String())
-	if err != nil {
-		return effects
-	}
 	for i := range items {
 		if To(&items[i]) {
 			show(items[i].JID)

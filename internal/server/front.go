@@ -86,11 +86,14 @@ func (s *server) listen(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
+	// Sessions ask silent devices themselves, every few minutes. The probes of TCP,
+	// every 15 s by Go's default, would only wake phones.
+	quiet := net.ListenConfig{KeepAlive: -1}
 	open := func(address string, got *string, serve func(net.Listener) error) error {
 		if address == "" {
 			return nil
 		}
-		l, err := net.Listen("tcp", address)
+		l, err := quiet.Listen(ctx, "tcp", address)
 		if err != nil {
 			return fmt.Errorf("%w (is another server running there? choose another port, or stop that one)", err)
 		}
