@@ -15,7 +15,9 @@ export GOFLAGS := $(strip $(filter-out -buildvcs=%,$(GOFLAGS)) -buildvcs=false)
 GOFUMPT := bin/tools/gofumpt-v0.12.0
 STATICCHECK := bin/tools/staticcheck-v0.8.2
 GOVULNCHECK := bin/tools/govulncheck-v1.9.0
-TOOLS := $(GOFUMPT) $(STATICCHECK) $(GOVULNCHECK)
+# An ACME authority for tests; internal/server names the version, too.
+PEBBLE := bin/tools/pebble-v2.10.1
+TOOLS := $(GOFUMPT) $(STATICCHECK) $(GOVULNCHECK) $(PEBBLE)
 
 # What the app is built from.
 APP_SOURCES := $(shell find web -type d \( -name node_modules -o -name dist -o -name e2e -o -name placeholder \) -prune -o -type f ! -name '*.go' -print)
@@ -56,6 +58,7 @@ server: app
 $(GOFUMPT): MODULE := mvdan.cc/gofumpt
 $(STATICCHECK): MODULE := honnef.co/go/tools/cmd/staticcheck
 $(GOVULNCHECK): MODULE := golang.org/x/vuln/cmd/govulncheck
+$(PEBBLE): MODULE := github.com/letsencrypt/pebble/v2/cmd/pebble
 $(TOOLS): bin/tools/%:
 	@mkdir -p bin/tools
 	GOBIN=$(CURDIR)/bin/tools GOFLAGS= $(GO) install $(MODULE)@$(lastword $(subst -, ,$*))
@@ -66,7 +69,7 @@ lint: $(GOFUMPT) $(STATICCHECK) ## gofumpt, go vet, staticcheck
 	@scripts/step.sh 'go vet' $(GO) vet ./...
 	@scripts/step.sh staticcheck $(STATICCHECK) ./...
 
-check: build $(GOFUMPT) $(STATICCHECK) ## the quick part of the tests, under 5 minutes
+check: build $(GOFUMPT) $(STATICCHECK) $(PEBBLE) ## the quick part of the tests, under 5 minutes
 	@scripts/check.sh
 
 test: need $(TOOLS) ## everything, under 30 minutes; as root it installs the Debian packages that it needs

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package cert holds the server's TLS certificate: from the operator's files,
-// or from an authority that it makes for itself in the data directory. It
-// follows the files when they change and renews its own before they expire.
+// from an authority that speaks ACME, or from an authority that it makes for
+// itself in the data directory. It follows the files when they change and
+// renews the others before they expire.
 package cert
 
 import (
@@ -14,8 +15,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/idna"
 
 	"bavard/internal/health"
 )
@@ -23,8 +27,8 @@ import (
 const (
 	// watchEvery is how often the files are looked at.
 	watchEvery = 15 * time.Second
-	// warnBefore is how long before the end of a configured certificate a
-	// warning is raised: the usual renewers act at 30 days.
+	// warnBefore is how long before the end of a certificate a warning is raised
+	// at most; a short one's at a sixth of its life. Renewers act at a third.
 	warnBefore = 14 * 24 * time.Hour
 )
 
@@ -36,6 +40,9 @@ type Options struct {
 	Dir string
 	// Certificate and Key are PEM files to use instead; both or none.
 	Certificate, Key string
+	// ACME obtains a certificate instead, and keeps it in Dir; may be nil. The
+	// self-made one is served until the first has come.
+	ACME *ACME
 	// Now is the clock; nil is time.Now.
 	Now      func() time.Time
 	Warnings *health.Warnings // may be nil
@@ -45,8 +52,16 @@ type Options struct {
 // Store has the certificate that is in use. It is safe for concurrent use.
 type Store struct {
 	o       Options
-	current atomic.Pointer[tls.Config] // for the certificate in use
-	seen    [2]stamp                   // of the files, when they were loaded; Watch alone writes it
+	issuer  *issuer // nil without ACME
+	current atomic.Pointer[inUse]
+	mu      sync.Mutex // held by who decides what is in use next
+	seen    [2]stamp   // of the files, when they were loaded; Watch alone writes it
+}
+
+// inUse is a certificate and the configuration that serves it.
+type inUse struct {
+	config   *tls.Config
+	selfMade bool
 }
 
 // stamp tells versions of a file apart.
@@ -64,19 +79,40 @@ func Open(o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.Domain = ascii(o.Domain)
 	s := &Store{o: o}
-	if err := s.check(); err != nil {
+	err := s.start()
+	if err != nil {
 		return nil, fmt.Errorf("certificate: %w", err)
 	}
 	return s, nil
 }
 
-func (s *Store) selfMade() bool { return s.o.Certificate == "" }
+func (s *Store) start() error {
+	if s.o.ACME == nil {
+		return s.check()
+	}
+	var err error
+	if s.issuer, err = newIssuer(*s.o.ACME, s.o.Domain, s.o.Dir); err != nil {
+		return err
+	}
+	defer s.warnOfEnd()
+	return s.restore()
+}
+
+// ascii gives a name as certificates have it, with A-labels (RFC 5890 §2.3.2.1),
+// an address as it is.
+func ascii(name string) string {
+	if a, err := idna.Lookup.ToASCII(name); err == nil {
+		return a
+	}
+	return name
+}
 
 // CAFile is the certificate of the self-made authority, for clients to trust;
-// "" when the certificate is the operator's.
+// "" when the certificate in use has another.
 func (s *Store) CAFile() string {
-	if !s.selfMade() {
+	if c := s.current.Load(); c == nil || !c.selfMade {
 		return ""
 	}
 	return filepath.Join(s.o.Dir, caCertName)
@@ -84,11 +120,11 @@ func (s *Store) CAFile() string {
 
 // Current gives the certificate in use; its Leaf is set.
 func (s *Store) Current() *tls.Certificate {
-	cfg := s.current.Load()
-	if cfg == nil {
+	c := s.current.Load()
+	if c == nil {
 		return nil
 	}
-	return &cfg.Certificates[0]
+	return &c.config.Certificates[0]
 }
 
 // TLS gives a configuration with the certificate in use, the same one until
@@ -96,12 +132,21 @@ func (s *Store) Current() *tls.Certificate {
 // tickets of one certificate are void with the next, so that a resumed session
 // has the certificate that its connection says (RFC 5929 §4.1). Their keys are
 // changed daily (crypto/tls; RFC 9325 §3.4). Clone it to change it.
-func (s *Store) TLS() *tls.Config { return s.current.Load() }
+func (s *Store) TLS() *tls.Config { return s.current.Load().config }
 
 // Watch follows the files and renews, until ctx ends. A certificate that cannot
 // be used never replaces one that can: it raises a warning.
 func (s *Store) Watch(ctx context.Context) {
-	tick := time.NewTicker(watchEvery)
+	if s.issuer != nil {
+		var renewal sync.WaitGroup
+		defer renewal.Wait()
+		renewal.Go(func() { s.obtainAndRenew(ctx) })
+	}
+	every := lookEvery
+	if s.o.Certificate != "" {
+		every = watchEvery
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
@@ -120,10 +165,20 @@ func (s *Store) Watch(ctx context.Context) {
 
 // check loads what is new.
 func (s *Store) check() error {
-	if s.selfMade() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.warnOfEnd()
+	switch c := s.current.Load(); {
+	case s.issuer != nil && !c.selfMade:
+		return nil
+	case s.issuer != nil || s.o.Certificate == "":
 		return s.checkSelfMade()
 	}
-	defer s.warnOfEnd()
+	return s.checkFiles()
+}
+
+// checkFiles loads the operator's files if they have changed.
+func (s *Store) checkFiles() error {
 	seen, err := stamps(s.o.Certificate, s.o.Key)
 	if err != nil {
 		return err
@@ -142,7 +197,7 @@ func (s *Store) check() error {
 		// XEP-0368 and RFC 6125 §6.4 clients will refuse it, others may be served.
 		s.o.Logger.Warn("certificate is for other names", "domain", s.o.Domain, "err", err)
 	}
-	s.use(c)
+	s.use(c, false)
 	s.seen = seen
 	return nil
 }
@@ -152,17 +207,31 @@ func (s *Store) warnOfEnd() {
 	if c == nil {
 		return
 	}
-	if left := c.Leaf.NotAfter.Sub(s.o.Now()); left < warnBefore {
-		s.o.Warnings.Raise(health.CertificateExpiring, "on "+c.Leaf.NotAfter.Format(time.DateOnly))
-		return
+	left := c.Leaf.NotAfter.Sub(s.o.Now())
+	when := c.Leaf.NotAfter.UTC().Format("2006-01-02 15:04 MST")
+	warn := func(k health.Kind, on bool) {
+		if on {
+			s.o.Warnings.Raise(k, when)
+		} else {
+			s.o.Warnings.Clear(k)
+		}
 	}
-	s.o.Warnings.Clear(health.CertificateExpiring)
+	warn(health.CertificateExpired, left <= 0)
+	warn(health.CertificateExpiring, left > 0 && left < min(warnBefore, life(c.Leaf)/6))
 }
 
-func (s *Store) use(c *tls.Certificate) {
+// life is how long a certificate is valid in all.
+func life(leaf *x509.Certificate) time.Duration { return leaf.NotAfter.Sub(leaf.NotBefore) }
+
+// use makes c the certificate in use; s.mu is held, or nobody else knows s yet.
+func (s *Store) use(c *tls.Certificate, selfMade bool) {
 	// TLS 1.2 at least; the cipher suites are Go's defaults (RFC 9325 §4).
-	s.current.Store(&tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*c}})
-	s.o.Logger.Info("certificate in use", "self_made", s.selfMade(), "names", c.Leaf.DNSNames, "until", c.Leaf.NotAfter)
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*c}}
+	if s.issuer != nil {
+		cfg.GetConfigForClient = s.issuer.answers.configFor
+	}
+	s.current.Store(&inUse{cfg, selfMade})
+	s.o.Logger.Info("certificate in use", "self_made", selfMade, "names", c.Leaf.DNSNames, "until", c.Leaf.NotAfter)
 }
 
 func stamps(files ...string) ([2]stamp, error) {

@@ -50,7 +50,7 @@ func (s *Store) checkSelfMade() error {
 	}
 	certFile, keyFile := filepath.Join(s.o.Dir, serverCertName), filepath.Join(s.o.Dir, serverKeyName)
 	if c, err := load(certFile, keyFile); err == nil && s.good(c.Leaf) && c.Leaf.CheckSignatureFrom(ca.Leaf) == nil {
-		s.use(c)
+		s.use(c, true)
 		return nil
 	}
 	if err := s.issue(ca, certFile, keyFile); err != nil {
@@ -60,7 +60,7 @@ func (s *Store) checkSelfMade() error {
 	if err != nil {
 		return err
 	}
-	s.use(c)
+	s.use(c, true)
 	return nil
 }
 

@@ -66,7 +66,7 @@ func (p *Program) banner(ctx context.Context, cfg config.Config, r server.Runnin
 	line("Data", "%s", path)
 	line("Stop", "Ctrl-C; it goes on where it was when it is started again")
 	out.WriteByte('\n')
-	if len(invites) > 0 && trusted(cfg, status.App) && isTerminal(p.Stdout) {
+	if len(invites) > 0 && trusted(cfg, r, status.App) && isTerminal(p.Stdout) {
 		if err := writeQR(&out, invites[0].Link); err != nil {
 			return err
 		}
@@ -120,8 +120,8 @@ func (p *Program) self(cfg config.Config) string {
 // trusted reports whether phones will open the app's address without a
 // warning: by https with a certificate that is not self-made, or through a
 // proxy.
-func trusted(cfg config.Config, app string) bool {
-	return strings.HasPrefix(app, "https://") && (cfg.TLS.Certificate != "" || cfg.Listen.BehindProxy)
+func trusted(cfg config.Config, r server.Running, app string) bool {
+	return strings.HasPrefix(app, "https://") && (r.CA == "" || cfg.Listen.BehindProxy)
 }
 
 // writeQR draws text as a QR code in half blocks, dark on light whatever the

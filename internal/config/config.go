@@ -38,21 +38,35 @@ type Config struct {
 
 // Listen holds the addresses, as host:port; "" is off.
 type Listen struct {
-	C2S     string `toml:"c2s"`     // STARTTLS
-	C2STLS  string `toml:"c2s_tls"` // direct TLS
-	HTTP    string `toml:"http"`    // app and WebSocket, plaintext
-	HTTPS   string `toml:"https"`   // app and WebSocket, TLS
-	Metrics string `toml:"metrics"` // Prometheus, plaintext
+	C2S    string `toml:"c2s"`     // STARTTLS
+	C2STLS string `toml:"c2s_tls"` // direct TLS
+	HTTP   string `toml:"http"`    // app and WebSocket, plaintext
+	HTTPS  string `toml:"https"`   // app and WebSocket, TLS
+	// Redirect sends browsers that come without encryption to the app's
+	// address, and answers ACME's http-01.
+	Redirect string `toml:"redirect"`
+	Metrics  string `toml:"metrics"` // Prometheus, plaintext
 	// BehindProxy: HTTP is reached through a proxy that encrypts.
 	BehindProxy bool `toml:"behind_proxy"`
 	// Proxies are the addresses and ranges of that proxy; see ProxyPrefixes.
 	Proxies []string `toml:"proxies"`
 }
 
-// TLS names PEM files; both "" means the self-made authority in Data/tls.
+// TLS says where the certificate comes from: PEM files, or ACME when its
+// directory is set, or else the self-made authority in Data/tls.
 type TLS struct {
 	Certificate string `toml:"certificate"`
 	Key         string `toml:"key"`
+	ACME        ACME   `toml:"acme"`
+}
+
+// ACME names the authority that issues the certificate (RFC 8555).
+type ACME struct {
+	Directory string `toml:"directory"` // "" is off
+	Agree     bool   `toml:"agree"`     // to the authority's terms of service
+	Email     string `toml:"email"`
+	Challenge string `toml:"challenge"` // tls-alpn-01, http-01
+	Roots     string `toml:"roots"`     // PEM file; "" takes the system's
 }
 
 // Limits on what strangers and clients can take.
@@ -114,6 +128,7 @@ func Default() Config {
 
 			Proxies: []string{"127.0.0.1", "::1"},
 		},
+		TLS: TLS{ACME: ACME{Challenge: "tls-alpn-01"}},
 		Limits: Limits{
 			Connections:     15000,
 			Unauthenticated: 2000,

@@ -136,6 +136,27 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// acme makes a good configuration of ACME, changed.
+func acme(change func(*config.Config)) func(*config.Config) {
+	return func(c *config.Config) {
+		c.Domain, c.Listen.HTTPS = "chat.example.org", ":443"
+		c.TLS.ACME = config.ACME{Directory: "https://ca.example/directory", Agree: true, Challenge: "tls-alpn-01"}
+		change(c)
+	}
+}
+
+func TestCertificateNames(t *testing.T) {
+	for public, want := range map[string][]string{
+		"": nil, "https://example.org": nil, "https://chat.example.org:8443/": {"chat.example.org"},
+		"http://localhost:5280": nil, "https://192.0.2.1": nil, "https://[2001:db8::1]:443": nil,
+	} {
+		c := config.Config{Domain: "example.org", PublicURL: public}
+		if got := c.CertificateNames(); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", public, got, want)
+		}
+	}
+}
+
 func TestValidate(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -158,6 +179,20 @@ func TestValidate(t *testing.T) {
 		{"port too high", func(c *config.Config) { c.Listen.Metrics = "127.0.0.1:99999" }, "listen.metrics"},
 		{"nothing to listen on", func(c *config.Config) { c.Listen = config.Listen{Metrics: "127.0.0.1:0"} }, "listen"},
 		{"certificate without key", func(c *config.Config) { c.TLS.Certificate = "c.pem" }, "tls.certificate"},
+		{"acme", acme(func(*config.Config) {}), ""},
+		{"acme with e-mail", acme(func(c *config.Config) { c.TLS.ACME.Email = "admin@example.org" }), ""},
+		{"acme with half an address", acme(func(c *config.Config) { c.TLS.ACME.Email = "admin" }), "tls.acme.email"},
+		{"acme without agreement", acme(func(c *config.Config) { c.TLS.ACME.Agree = false }), "tls.acme.agree"},
+		{"acme in the clear", acme(func(c *config.Config) { c.TLS.ACME.Directory = "http://ca.example/directory" }), "tls.acme.directory"},
+		{"acme and files", acme(func(c *config.Config) { c.TLS.Certificate, c.TLS.Key = "c.pem", "k.pem" }), "tls.acme.directory"},
+		{"acme for localhost", acme(func(c *config.Config) { c.Domain = "localhost" }), "tls.acme.directory"},
+		{"acme for an address", acme(func(c *config.Config) { c.Domain = "192.0.2.1" }), "tls.acme.directory"},
+		{"acme by an unknown challenge", acme(func(c *config.Config) { c.TLS.ACME.Challenge = "dns-01" }), "tls.acme.challenge"},
+		{"tls-alpn-01 without TLS", acme(func(c *config.Config) { c.Listen.HTTPS, c.Listen.C2STLS = "", "" }), "tls.acme.challenge"},
+		{"http-01", acme(func(c *config.Config) { c.TLS.ACME.Challenge = "http-01"; c.Listen.Redirect = ":80" }), ""},
+		{"http-01 without its listener", acme(func(c *config.Config) { c.TLS.ACME.Challenge = "http-01" }), "tls.acme.challenge"},
+		{"http-01 through a proxy", acme(func(c *config.Config) { c.TLS.ACME.Challenge = "http-01"; c.Listen.BehindProxy = true }), ""},
+		{"no redirect", func(c *config.Config) { c.Listen.Redirect = "80" }, "listen.redirect"},
 		{"public url", func(c *config.Config) { c.PublicURL = "https://chat.example.org/" }, ""},
 		{"public url without scheme", func(c *config.Config) { c.PublicURL = "chat.example.org" }, "public_url"},
 		{"public url with a path", func(c *config.Config) { c.PublicURL = "https://example.org/chat" }, "public_url"},

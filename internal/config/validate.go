@@ -36,9 +36,7 @@ func (c *Config) Validate() error {
 	v.publicURL(c.PublicURL)
 	v.admins(c)
 	v.listen(c)
-	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
-		v.add("tls.certificate", "goes with tls.key", "set both files, or neither for a certificate made by bavard")
-	}
+	v.tls(c)
 	v.limits(&c.Limits)
 	v.registration(&c.Registration)
 	v.contact(&c.Contact)
@@ -126,6 +124,7 @@ func (v *validator) listen(c *Config) {
 				"switch it off, or listen on 127.0.0.1 only")
 		}
 	}
+	v.address("listen.redirect", l.Redirect)
 	v.address("listen.metrics", l.Metrics)
 	if _, err := l.proxyPrefixes(); err != nil {
 		v.add("listen.proxies", err.Error(), "write addresses like 192.0.2.1, or ranges like 10.0.0.0/8")
@@ -137,6 +136,52 @@ func (v *validator) listen(c *Config) {
 		v.add("listen.http", fmt.Sprintf("%q can be reached from outside without encryption", l.HTTP),
 			"use listen.https, or put a proxy that encrypts before it and set listen.behind_proxy = true")
 	}
+}
+
+func (v *validator) tls(c *Config) {
+	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
+		v.add("tls.certificate", "goes with tls.key", "set both files, or neither for a certificate made by bavard")
+	}
+	a, l := c.TLS.ACME, c.Listen
+	v.oneOf("tls.acme.challenge", a.Challenge, "tls-alpn-01", "http-01")
+	if a.Directory == "" {
+		return
+	}
+	if u, err := url.Parse(a.Directory); err != nil || u.Scheme != "https" || u.Host == "" {
+		v.add("tls.acme.directory", fmt.Sprintf("%q is no https address", a.Directory),
+			"Let's Encrypt's is https://acme-v02.api.letsencrypt.org/directory")
+	}
+	if !a.Agree {
+		v.add("tls.acme.agree", "is not set: the authority asks for your agreement", "read the authority's terms of service and set it to true, or leave tls.acme.directory empty")
+	}
+	if c.TLS.Certificate != "" {
+		v.add("tls.acme.directory", "stands beside tls.certificate", "leave one of the two empty")
+	}
+	if a.Email != "" && (!strings.Contains(a.Email, "@") || strings.ContainsAny(a.Email, " \t\r\n,<>?&:")) {
+		v.add("tls.acme.email", fmt.Sprintf("%q is no e-mail address", a.Email), "write it like admin@example.org, or leave it empty")
+	}
+	if _, err := netip.ParseAddr(strings.Trim(c.Domain, "[]")); err == nil || c.Domain == "localhost" {
+		v.add("tls.acme.directory", fmt.Sprintf("no authority issues a certificate for %q", c.Domain), "it takes a name of the domain name system")
+	}
+	switch {
+	case a.Challenge == "tls-alpn-01" && l.HTTPS == "" && l.C2STLS == "":
+		v.add("tls.acme.challenge", "tls-alpn-01 needs a listener that the authority reaches at port 443", `set listen.https = ":443"`)
+	case a.Challenge == "http-01" && l.Redirect == "" && (l.HTTP == "" || !l.BehindProxy):
+		v.add("tls.acme.challenge", "http-01 needs a listener that the authority reaches at port 80", `set listen.redirect = ":80"`)
+	}
+}
+
+// CertificateNames are those that a certificate has to have besides the domain:
+// the host of public_url.
+func (c *Config) CertificateNames() []string {
+	u, err := url.Parse(c.PublicURL)
+	if err != nil || u.Hostname() == "" || loopbackHost(u.Hostname()) {
+		return nil
+	}
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil || u.Hostname() == c.Domain {
+		return nil
+	}
+	return []string{u.Hostname()}
 }
 
 // address checks one address; it reports whether there is a good one.

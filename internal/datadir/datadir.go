@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -29,11 +30,12 @@ const (
 // Addresses are what the listeners got, as host:port; "" for none. They stand
 // in addresses.json while the server runs.
 type Addresses struct {
-	C2S     string `json:"c2s,omitempty"`
-	C2STLS  string `json:"c2s_tls,omitempty"`
-	HTTP    string `json:"http,omitempty"`
-	HTTPS   string `json:"https,omitempty"`
-	Metrics string `json:"metrics,omitempty"`
+	C2S      string `json:"c2s,omitempty"`
+	C2STLS   string `json:"c2s_tls,omitempty"`
+	HTTP     string `json:"http,omitempty"`
+	HTTPS    string `json:"https,omitempty"`
+	Redirect string `json:"redirect,omitempty"`
+	Metrics  string `json:"metrics,omitempty"`
 }
 
 // InUseError says that another process holds the directory.
@@ -178,8 +180,22 @@ func (d *Dir) Spool() string { return d.join("spool") }
 // View is the directory of the view's database.
 func (d *Dir) View() string { return d.join("view") }
 
-// TLS is the directory of the self-made authority and certificate.
+// TLS is the directory of the self-made authority and certificate, and of what
+// was obtained by ACME.
 func (d *Dir) TLS() string { return d.join("tls") }
+
+// ACMECertificate is the file of a key and its chain in an ACMEDir.
+const ACMECertificate = "certificate.pem"
+
+// ACMEDir is where below TLS, at tls, the account and the certificate are of the
+// authority with this ACME directory. Another authority's are no use to it.
+func ACMEDir(tls, directory string) (string, error) {
+	u, err := url.Parse(directory)
+	if err != nil || u.Host == "" {
+		return "", fmt.Errorf("ACME directory %q is no address", directory)
+	}
+	return filepath.Join(tls, "acme", strings.ReplaceAll(u.Host, ":", "-")), nil
+}
 
 // Keys is the directory of the node's other secrets.
 func (d *Dir) Keys() string { return d.join("keys") }

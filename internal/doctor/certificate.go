@@ -15,19 +15,25 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"bavard/internal/datadir"
 )
 
 // renewBefore is how long before its end a certificate should have been
-// renewed.
+// renewed at the latest; a short one at a sixth of its life.
 const renewBefore = 14 * 24 * time.Hour
 
-// certificate looks at the configured files.
+// certificate looks at the files, configured or obtained by ACME.
 func (e *examination) certificate() {
 	const about = "certificate"
 	c := e.Config.TLS
+	if c.ACME.Directory != "" {
+		e.acme()
+		return
+	}
 	if c.Certificate == "" || c.Key == "" {
 		if Public(e.Config.Domain) {
-			e.add(Warning, about, "set tls.certificate and tls.key, as of Let's Encrypt",
+			e.add(Warning, about, "set tls.acme, or tls.certificate and tls.key",
 				"self-made: every client has to be told to trust %s", filepath.Join(e.Config.Data, "tls", "ca.crt"))
 		} else {
 			e.add(OK, about, "", "self-made, for trying things out")
@@ -49,6 +55,32 @@ func (e *examination) certificate() {
 	}
 	e.readable(c.Key)
 	e.chain(about, pair.Certificate)
+}
+
+// acme looks at what the server has obtained.
+func (e *examination) acme() {
+	const about = "certificate"
+	directory := e.Config.TLS.ACME.Directory
+	dir, err := datadir.ACMEDir(filepath.Join(e.Config.Data, "tls"), directory)
+	if err != nil {
+		e.add(Problem, about, "correct tls.acme.directory", "%v", err)
+		return
+	}
+	file := filepath.Join(dir, datadir.ACMECertificate)
+	pair, err := tls.LoadX509KeyPair(file, file)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		e.add(Unchecked, about, "run this as root or as the server's user", "%v", err)
+	case errors.Is(err, fs.ErrNotExist) && e.running:
+		e.add(Problem, about, "`bavard status` says what hinders it", "%s has not issued one yet", directory)
+	case errors.Is(err, fs.ErrNotExist):
+		e.add(OK, about, "", "%s will be asked for one when the server runs", directory)
+	case err != nil:
+		e.add(Problem, about, "remove it and start the server: it obtains another", "%s: %s", file, strings.TrimPrefix(err.Error(), "tls: "))
+	default:
+		e.readable(file)
+		e.chain(about, pair.Certificate)
+	}
 }
 
 // chain judges a chain of certificates as a client of the domain would; the
@@ -82,7 +114,7 @@ func (e *examination) chain(about string, raw [][]byte) {
 		bad(Problem, "renew it", "it ended on %s", until)
 	case now.Before(leaf.NotBefore):
 		bad(Problem, "look at the clock", "it begins on %s", leaf.NotBefore.Format("2 January 2006"))
-	case left < renewBefore:
+	case left < min(renewBefore, leaf.NotAfter.Sub(leaf.NotBefore)/6):
 		bad(Warning, "renew it: see why that has not happened by itself", "it ends on %s", until)
 	}
 	// Time and names have been judged.

@@ -24,6 +24,7 @@ import (
 
 	"bavard/internal/admin"
 	"bavard/internal/config"
+	"bavard/internal/datadir"
 	"bavard/internal/server"
 )
 
@@ -318,6 +319,34 @@ func TestCertificates(t *testing.T) {
 	} {
 		x.Config.TLS = tc.tls
 		x.want(tc.level, "certificate", tc.text)
+	}
+	// By ACME the server keeps it, key and chain in one file.
+	x.Config.TLS = config.TLS{ACME: config.ACME{Directory: "https://ca.example:14000/dir", Agree: true, Challenge: "tls-alpn-01"}}
+	x.want(OK, "certificate", "will be asked for one when the server runs")
+	dir, err := datadir.ACMEDir(filepath.Join(x.Config.Data, "tls"), x.Config.TLS.ACME.Directory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	pair := x.issuer.issue(domain, time.Time{}, true)
+	var both []byte
+	for _, name := range []string{pair.Key, pair.Certificate} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		both = append(both, text...)
+	}
+	for text, want := range map[string]struct {
+		level Level
+		text  string
+	}{string(both): {OK, "by Test R1"}, "x": {Problem, datadir.ACMECertificate}} {
+		if err := os.WriteFile(filepath.Join(dir, datadir.ACMECertificate), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		x.want(want.level, "certificate", want.text)
 	}
 }
 

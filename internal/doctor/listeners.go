@@ -31,6 +31,7 @@ func (e *examination) configured() []listener {
 		{"listen.c2s_tls", l.C2STLS, a.C2STLS, true},
 		{"listen.http", l.HTTP, a.HTTP, false},
 		{"listen.https", l.HTTPS, a.HTTPS, true},
+		{"listen.redirect", l.Redirect, a.Redirect, false},
 		{"listen.metrics", l.Metrics, a.Metrics, false},
 	}
 }

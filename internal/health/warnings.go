@@ -37,6 +37,9 @@ const (
 	Overloaded
 	CertificateExpiring
 	CertificateUnusable
+	CertificateExpired
+	CertificatePending
+	CertificateNotRenewed
 	numKinds = iota
 )
 
@@ -79,7 +82,19 @@ var kinds = [numKinds + 1]kindInfo{
 	},
 	CertificateExpiring: {
 		"certificate-expiring", Warning, "the certificate expires soon",
-		"renew the files named by tls.certificate and tls.key; they are read again by themselves",
+		"renew the files named by tls.certificate and tls.key, which are read again by themselves; with tls.acme, the log says what hinders renewal",
+	},
+	CertificateExpired: {
+		"certificate-expired", Error, "the certificate has expired: clients refuse to connect",
+		"renew the files named by tls.certificate and tls.key, which are read again by themselves; with tls.acme, the log says what hinders renewal",
+	},
+	CertificatePending: {
+		"certificate-pending", Error, "the authority has not issued a certificate yet: the self-made one is served, which clients do not trust",
+		"if it lasts: do the names lead here, and can the authority reach the port of tls.acme.challenge? The detail is its answer",
+	},
+	CertificateNotRenewed: {
+		"certificate-not-renewed", Warning, "the authority did not renew the certificate; the present one is still served",
+		"if it lasts: do the names lead here, and can the authority reach the port of tls.acme.challenge? The detail is its answer",
 	},
 	CertificateUnusable: {
 		"certificate-unusable", Error, "the certificate on disk cannot be used; the last good one is kept",

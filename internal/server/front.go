@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"bavard/internal/cert"
 	"bavard/internal/health"
 	"bavard/internal/jid"
 	"bavard/internal/listen"
@@ -114,6 +115,7 @@ func (s *server) listen(ctx context.Context, group *errgroup.Group) error {
 		open(s.cfg.Listen.HTTPS, &s.addrs.HTTPS, func(l net.Listener) error {
 			return s.serveHTTP(ctx, web, s.front.Encrypt(l, "http/1.1")) // WebSocket needs it (RFC 6455 §4.1)
 		}),
+		open(s.cfg.Listen.Redirect, &s.addrs.Redirect, func(l net.Listener) error { return s.serveHTTP(ctx, s.redirect(), l) }),
 	)
 }
 
@@ -140,7 +142,23 @@ func (s *server) http(context.Context) http.Handler {
 	mux.Handle("/.well-known/host-meta", hostMeta)
 	mux.Handle("/.well-known/host-meta.json", hostMeta)
 	mux.HandleFunc("GET /.well-known/bavard.json", s.about)
+	mux.Handle("GET "+cert.ChallengePath, s.certs.Challenge()) // passed on by a proxy
 	mux.Handle("/", web.Handler())
+	return mux
+}
+
+// redirect sends who comes without encryption to the app's address.
+func (s *server) redirect() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET "+cert.ChallengePath, s.certs.Challenge())
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		base := s.base()
+		if !strings.HasPrefix(base, "https://") {
+			http.NotFound(w, r)
+			return
+		}
+		http.Redirect(w, r, base+r.URL.RequestURI(), http.StatusPermanentRedirect)
+	})
 	return mux
 }
 

@@ -57,7 +57,8 @@ type Options struct {
 type Running struct {
 	Addresses datadir.Addresses
 	Admin     admin.Backend
-	// CA is the file of the self-made authority, "" with configured certificates.
+	// CA is the file of the self-made authority, "" while another's certificate
+	// is served.
 	CA string
 }
 
@@ -108,12 +109,13 @@ func (s *server) run(ctx context.Context) error {
 			return fmt.Errorf("the node cannot go on: %w", s.cell.Err())
 		}
 	})
-	group.Go(func() error { s.certs.Watch(ctx); return nil })
 	group.Go(func() error { s.watch(ctx); return nil })
 	group.Go(func() error { s.trim(ctx); return nil })
 	if err := s.listen(ctx, group); err != nil {
 		return errors.Join(err, s.stop())
 	}
+	// Only now: an authority comes to the listeners.
+	group.Go(func() error { s.certs.Watch(ctx); return nil })
 	if err := s.dir.WriteAddresses(s.addrs); err != nil {
 		return errors.Join(err, s.stop())
 	}
@@ -146,7 +148,7 @@ func (s *server) build() error {
 	}
 	s.certs, err = cert.Open(cert.Options{
 		Domain: s.cfg.Domain, Dir: s.dir.TLS(), Certificate: s.cfg.TLS.Certificate, Key: s.cfg.TLS.Key,
-		Warnings: s.warnings, Logger: s.log,
+		ACME: s.acme(), Warnings: s.warnings, Logger: s.log,
 	})
 	if err != nil {
 		return err
@@ -196,6 +198,18 @@ func (s *server) build() error {
 	s.node.hub.Store(s.hub)
 	s.node.notifier.Store(s.notifier)
 	return nil
+}
+
+// acme is nil unless it is configured.
+func (s *server) acme() *cert.ACME {
+	a := s.cfg.TLS.ACME
+	if a.Directory == "" {
+		return nil
+	}
+	return &cert.ACME{
+		Directory: a.Directory, Email: a.Email, Challenge: a.Challenge, Roots: a.Roots,
+		Names: s.cfg.CertificateNames(), UserAgent: "bavard/" + s.o.Version,
+	}
 }
 
 // refusal tells what a client is answered when a command could not be
