@@ -136,7 +136,7 @@ type content struct{ archive, body bool }
 
 // classify decides what is archived: what has a body, and the bodyless
 // messages that change what people see (receipts, markers, reactions,
-// corrections, retractions, calls), but no chat states; hints overrule
+// corrections, retractions, calls, invitations), but no chat states; hints overrule
 // (XEP-0334 §hints @1.0.0).
 func classify(m *xmlstream.Element) content {
 	var c content
@@ -160,6 +160,8 @@ func classify(m *xmlstream.Element) content {
 			case "no-store", "no-permanent-store":
 				noStore = true
 			}
+		case stanza.NSInvitation: // XEP-0249 §howitworks @1.2: nothing else need be there
+			c.archive = true
 		case stanza.NSReceipts:
 			c.archive = c.archive || e.Name.Local == "received"
 		case stanza.NSMarkers:

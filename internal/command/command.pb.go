@@ -2176,7 +2176,9 @@ type PubsubPublish struct {
 	// One element, complete with the namespace declarations it needs.
 	Payload []byte `protobuf:"bytes,5,opt,name=payload,proto3" json:"payload,omitempty"`
 	// What must hold of the node, and what it is made with.
-	Options       *PubsubConfig `protobuf:"bytes,6,opt,name=options,proto3" json:"options,omitempty"`
+	Options *PubsubConfig `protobuf:"bytes,6,opt,name=options,proto3" json:"options,omitempty"`
+	// What else it is made with.
+	Made          *PubsubConfig `protobuf:"bytes,7,opt,name=made,proto3" json:"made,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2249,6 +2251,13 @@ func (x *PubsubPublish) GetPayload() []byte {
 func (x *PubsubPublish) GetOptions() *PubsubConfig {
 	if x != nil {
 		return x.Options
+	}
+	return nil
+}
+
+func (x *PubsubPublish) GetMade() *PubsubConfig {
+	if x != nil {
+		return x.Made
 	}
 	return nil
 }
@@ -4164,14 +4173,15 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x05_typeB\t\n" +
 	"\a_normal\"&\n" +
 	"\fPubsubGroups\x12\x16\n" +
-	"\x06groups\x18\x01 \x03(\tR\x06groups\"\xc4\x01\n" +
+	"\x06groups\x18\x01 \x03(\tR\x06groups\"\xf9\x01\n" +
 	"\rPubsubPublish\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x12\n" +
 	"\x04item\x18\x03 \x01(\tR\x04item\x12\x1c\n" +
 	"\tpublisher\x18\x04 \x01(\tR\tpublisher\x12\x18\n" +
 	"\apayload\x18\x05 \x01(\fR\apayload\x129\n" +
-	"\aoptions\x18\x06 \x01(\v2\x1f.bavard.command.v1.PubsubConfigR\aoptions\"i\n" +
+	"\aoptions\x18\x06 \x01(\v2\x1f.bavard.command.v1.PubsubConfigR\aoptions\x123\n" +
+	"\x04made\x18\a \x01(\v2\x1f.bavard.command.v1.PubsubConfigR\x04made\"i\n" +
 	"\rPubsubRetract\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x12\n" +
@@ -4471,24 +4481,25 @@ var file_internal_command_command_proto_depIdxs = []int32{
 	3,  // 40: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
 	24, // 41: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
 	23, // 42: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	23, // 43: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	23, // 44: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	32, // 45: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	36, // 46: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	6,  // 47: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
-	40, // 48: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
-	40, // 49: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
-	4,  // 50: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
-	44, // 51: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
-	5,  // 52: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
-	48, // 53: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
-	49, // 54: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
-	5,  // 55: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
-	56, // [56:56] is the sub-list for method output_type
-	56, // [56:56] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	23, // 43: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
+	23, // 44: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	23, // 45: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	32, // 46: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	36, // 47: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	6,  // 48: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	40, // 49: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	40, // 50: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	4,  // 51: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	44, // 52: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	5,  // 53: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	48, // 54: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	49, // 55: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	5,  // 56: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	57, // [57:57] is the sub-list for method output_type
+	57, // [57:57] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }

@@ -63,7 +63,9 @@ func Feature(view Reader, newID func() string) route.Feature {
 		},
 		Shared:          []string{stanza.NSPubsub, stanza.NSPubsubOwner},
 		AccountIdentity: []route.Identity{{Category: "pubsub", Type: "pep"}},
+		Account:         []string{stanza.NSDisplayedAssist},
 		AccountNodes:    f.discover,
+		Messages:        displayed,
 		// The domain has no nodes, but Profanity 0.13 looks for this only there, and
 		// without it lets only contacts read its keys.
 		Domain: []string{stanza.NSPubsub + "#publish-options"},

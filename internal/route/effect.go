@@ -16,8 +16,9 @@ import (
 // earlier stanzas of the same sender are settled.
 type Effect interface{ effect() }
 
-// Append submits a command to the journal. The stanza counts as handled once
-// the outcome is known and Then's effects, if any, are performed. Then may be
+// Append submits a command to the journal; those of one stanza in their order,
+// a message last. The stanza counts as handled once the outcome is known
+// and the effects of Then, if any, are performed. Then may be
 // nil when a refusal is to be answered with its error and nothing else is to
 // be done.
 type Append struct {

@@ -104,6 +104,10 @@ type Feature struct {
 	// Items and Info by node of the domain (XEP-0030).
 	Items map[string][]Item
 	Nodes map[string]Discovery
+	// Messages looks at each message of a client, unless it is an error, before
+	// the message's handler does: it may take out of it what is for the server,
+	// and its effects come first.
+	Messages func(r *Request) []Effect
 	// AccountNodes answers service discovery about nodes of accounts, the items
 	// of an account, and other accounts than the sender's; base is what every
 	// account answers to who asks, if they may ask at all. At most one feature has it.
@@ -255,6 +259,19 @@ func (t *Table) iq(r *Request) []Effect {
 
 func (t *Table) plain(r *Request) []Effect {
 	typ := r.Stanza.Get("type")
+	var first []Effect
+	if r.Stanza.Name.Local == "message" && typ != "error" {
+		for i := range t.features {
+			if look := t.features[i].Messages; look != nil {
+				first = append(first, look(r)...)
+			}
+		}
+	}
+	return append(first, t.handled(r, typ)...)
+}
+
+// handled gives the effects of a message's or a presence's handler.
+func (t *Table) handled(r *Request, typ string) []Effect {
 	if r.Stanza.Name.Local == "message" {
 		switch typ {
 		case "normal", "chat", "headline", "groupchat", "error":

@@ -156,8 +156,10 @@ func (s *Session) stanza(el *xmlstream.Element) bool {
 	if !ok {
 		return false
 	}
-	for _, a := range appends {
-		if h.counted && !s.m.o.NoDedupe {
+	for i, a := range appends {
+		// The last command of a stanza brings the stream's count forward: what it is
+		// cut off from is sent again, and only then known not to be a repeat.
+		if h.counted && !s.m.o.NoDedupe && i == len(appends)-1 {
 			a.Command.Stream = &command.Stream{Id: s.id[:], H: h.h, Refused: s.refused.Load()}
 		}
 		err := errPutOff

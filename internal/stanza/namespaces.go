@@ -43,6 +43,7 @@ const (
 	NSOmemoLegacy = "eu.siacs.conversations.axolotl"         // XEP-0384, 0.3
 	NSOmemo       = "urn:xmpp:omemo:2"                       // XEP-0384
 	NSCommands    = "http://jabber.org/protocol/commands"    // XEP-0050
+	NSInvitation  = "jabber:x:conference"                    // XEP-0249
 	NSForward     = "urn:xmpp:forward:0"                     // XEP-0297
 	NSMAM         = "urn:xmpp:mam:2"                         // XEP-0313
 	NSMAMExtended = "urn:xmpp:mam:2#extended"                // XEP-0313

@@ -20,6 +20,12 @@ const (
 	NSConversion     = "urn:xmpp:pep-vcard-conversion:0" // XEP-0398
 )
 
+// Namespaces of what has been read; the first is also the name of a node.
+const (
+	NSDisplayed       = "urn:xmpp:mds:displayed:0"     // XEP-0490
+	NSDisplayedAssist = "urn:xmpp:mds:server-assist:0" // XEP-0490
+)
+
 // Namespaces of private data and bookmarks; that of XEP-0402 is also the name
 // of a node.
 const (

@@ -166,7 +166,7 @@ func (t *txn) pubsubPublish(c *command.PubsubPublish) (command.Outcome, error) {
 	}
 	switch {
 	case n == nil:
-		if n, refused = t.newNode(&of, c.Node, c.Options); refused != nil {
+		if n, refused = t.newNode(&of, c.Node, configured(configured(command.DefaultPubsub(), c.Made), c.Options)); refused != nil {
 			return *refused, nil
 		}
 	case !meets(n.config, c.Options):
@@ -194,6 +194,9 @@ func checkPublish(c *command.PubsubPublish) *command.Outcome {
 		o = command.Outcome{Verdict: command.Refused, Err: stanza.PubsubErr(stanza.Modify, stanza.NotAcceptable,
 			"payload-too-big", "the item is too large")}
 	default:
+		if bad := checkConfig(c.Made); bad != nil {
+			return bad
+		}
 		return checkConfig(c.Options)
 	}
 	return &o

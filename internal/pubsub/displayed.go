@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pubsub
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"bavard/internal/command"
+	"bavard/internal/route"
+	"bavard/internal/stanza"
+	"bavard/internal/state"
+	"bavard/internal/xmlstream"
+)
+
+// displayed takes out of a message what is for the sender's own devices, how
+// far they have read, and publishes it for them
+// (XEP-0490 §interaction @1.0.1, §rules-server). The recipient never sees it. A
+// node that others may read is not published to.
+func displayed(r *route.Request) []route.Effect {
+	var found *xmlstream.Element
+	kept := r.Stanza.Children[:0]
+	for _, n := range r.Stanza.Children {
+		if n.Element != nil && n.Element.Is(stanza.NSDisplayed, "displayed") {
+			found = n.Element
+			continue
+		}
+		kept = append(kept, n)
+	}
+	if found == nil {
+		return nil
+	}
+	r.Stanza.Children = kept
+	// The address as it was written is the item's id (§server-assist).
+	item, payload := r.Stanza.Get("to"), xmlstream.AppendElement(nil, found, "")
+	if item == "" || len(item) > state.PubsubName || len(payload) > state.PubsubPayload {
+		return nil
+	}
+	cmd := &command.Command{Request: &command.Command_PubsubPublish{PubsubPublish: &command.PubsubPublish{
+		Account: r.From.Bare().String(), Node: stanza.NSDisplayed, Item: item, Publisher: r.From.String(), Payload: payload,
+		Options: &command.PubsubConfig{AccessModel: command.AccessModel_ACCESS_MODEL_WHITELIST.Enum()},
+		Made: &command.PubsubConfig{
+			PersistItems: proto.Bool(true), MaxItems: proto.Uint32(0), SendLast: command.SendLast_SEND_LAST_NEVER.Enum(),
+		},
+	}}}
+	// Whatever becomes of it, the message goes its way.
+	return []route.Effect{route.Append{Command: cmd, Then: func(command.Outcome) []route.Effect { return nil }}}
+}
