@@ -82,11 +82,14 @@ func (term *terminal) tmux(ctx context.Context, args ...string) (string, error) 
 // typeLine types a line and then, as a key of its own, Enter.
 func (term *terminal) typeLine(line string) {
 	term.t.Helper()
-	ctx := testContext(term.t)
-	if _, err := term.tmux(ctx, "send-keys", "-t", "p", "-l", line); err != nil {
-		term.t.Fatal(err)
-	}
-	if _, err := term.tmux(ctx, "send-keys", "-t", "p", "Enter"); err != nil {
+	term.keys("-l", line)
+	term.keys("Enter")
+}
+
+// keys presses keys, or types a text after "-l".
+func (term *terminal) keys(keys ...string) {
+	term.t.Helper()
+	if _, err := term.tmux(testContext(term.t), append([]string{"send-keys", "-t", "p"}, keys...)...); err != nil {
 		term.t.Fatal(err)
 	}
 }

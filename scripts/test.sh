@@ -29,7 +29,8 @@ leave_out() {
 
 # program to Debian package
 declare -A packages=([chromium]=chromium [profanity]=profanity [go-sendxmpp]=go-sendxmpp [mcabber]=mcabber [tmux]=tmux [pgrep]=procps
-	[dino-im]=dino-im [sqlite3]=sqlite3 [Xvfb]=xvfb [xdotool]=xdotool [dbus-daemon]=dbus-daemon [gdbus]=libglib2.0-bin [mount]=mount)
+	[dino-im]=dino-im [sqlite3]=sqlite3 [Xvfb]=xvfb [xdotool]=xdotool [dbus-daemon]=dbus-daemon [gdbus]=libglib2.0-bin [mount]=mount
+	[poezio]=poezio [setpriv]=util-linux)
 # Python module to Debian package
 declare -A modules=([slixmpp]=python3-slixmpp [aioxmpp]=python3-aioxmpp)
 
