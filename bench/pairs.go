@@ -66,6 +66,9 @@ type PairsReport struct {
 	Delivery Latency `json:"delivery"`
 	// CPU is the server's per message, in milliseconds.
 	CPU float64 `json:"server_cpu_ms_per_message"`
+	// Silence is the longest time without any tick or delivery, in seconds, from
+	// the beginning of the measurement to the end of the drain.
+	Silence float64 `json:"longest_silence_s"`
 	Verdict
 }
 
@@ -132,6 +135,7 @@ func Pairs(ctx context.Context, t *Target, cfg PairsConfig, w *Watch) (*PairsRep
 	err = group.Wait()
 	run.drain(ctx, cfg.Drain)
 	report.Verdict = run.verdict()
+	report.Silence = time.Duration(run.silence.Load()).Seconds()
 	report.Notes = append(report.Notes, run.diagnosis(report)...)
 	return report, err
 }
@@ -144,6 +148,8 @@ type pairs struct {
 	pairs     []*pair
 	measuring atomic.Bool
 	moved     atomic.Uint64 // ticks and deliveries
+	last      atomic.Int64  // when one of them was, since epoch
+	silence   atomic.Int64  // the longest time between two of them
 }
 
 // pair is one conversation.
@@ -305,9 +311,22 @@ func (p *pair) delivered(in *client.Inbound) {
 	p.settle(n, f)
 }
 
+// progress notes that something moved, or that silence begins to count.
+func (r *pairs) progress() {
+	r.moved.Add(1)
+	now := int64(time.Since(epoch))
+	gap := now - r.last.Swap(now)
+	for {
+		longest := r.silence.Load()
+		if gap <= longest || r.silence.CompareAndSwap(longest, gap) {
+			return
+		}
+	}
+}
+
 // settle lets the next message go when this one has arrived; p.mu is held.
 func (p *pair) settle(n int, f *flight) {
-	p.run.moved.Add(1)
+	p.run.progress()
 	if f.ticked && f.delivered {
 		delete(p.open, n)
 		p.free <- struct{}{} // there is room: as many as were taken
@@ -340,6 +359,8 @@ func (r *pairs) measure(ctx context.Context, cfg PairsConfig, w *Watch, report *
 		return err
 	}
 	report.start(w)
+	r.last.Store(int64(time.Since(epoch)))
+	r.silence.Store(0)
 	r.measuring.Store(true)
 	err := during(ctx, cfg.Duration, rate("measuring"))
 	r.measuring.Store(false)
@@ -415,6 +436,9 @@ func (r *pairs) diagnosis(report *PairsReport) (notes []string) {
 	}
 	if report.Delivery.Count == 0 {
 		note("no message was delivered while it was measured: %d were lost, %d came that were not of this run", v.Lost, v.Foreign)
+	}
+	if report.Silence > report.Seconds/8 {
+		note("nothing at all arrived for %.1f s at a time: such a server answers in bursts, or was held up; measure for much longer than that, or the rate says little", report.Silence)
 	}
 	if v.Foreign > 0 {
 		for _, p := range r.pairs {

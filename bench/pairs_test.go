@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +26,9 @@ func TestPairs(t *testing.T) {
 		}
 		if r.Tick.Count == 0 || r.Tick.Count > r.Sent || r.Delivery.Count == 0 || r.Tick.P50 <= 0 || r.Tick.P99 < r.Tick.P50 || r.Tick.Max < r.Tick.P99 {
 			t.Errorf("%+v", r)
+		}
+		if r.Silence <= 0 || r.Silence > r.Seconds+1 {
+			t.Errorf("silence of %v s", r.Silence)
 		}
 		if want := float64(min(r.Tick.Count, r.Delivery.Count)) / r.Seconds; r.Rate != want {
 			t.Errorf("%v messages/s instead of %v", r.Rate, want)
@@ -57,6 +61,33 @@ func TestWrongPassword(t *testing.T) {
 	_, err := Pairs(ctx, target, PairsConfig{Pairs: 1}, w)
 	if !errors.Is(err, client.ErrAuth) || !strings.Contains(err.Error(), "--register") {
 		t.Error(err)
+	}
+}
+
+// A server that is held up longer than is measured: the report says why it is
+// empty.
+func TestPairsOfASilentServer(t *testing.T) {
+	ctx, s, target, w := serve(t, 2, Plain)
+	w.Progress = func(text string) {
+		switch {
+		case strings.HasPrefix(text, "warm-up 1"):
+			if err := syscall.Kill(s.PID(), syscall.SIGSTOP); err != nil {
+				t.Error(err)
+			}
+		case strings.HasPrefix(text, "measuring 1"):
+			if err := syscall.Kill(s.PID(), syscall.SIGCONT); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	r, err := Pairs(ctx, target, PairsConfig{Pairs: 1, Window: 4, Warmup: 1500 * time.Millisecond, Duration: 1010 * time.Millisecond}, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sane(t, r, "pairs")
+	notes := strings.Join(r.Notes, "\n")
+	if r.Silence < 1 || !r.Correct() || r.Ticked != r.Sent || !strings.Contains(notes, "nothing at all arrived for 1.") {
+		t.Errorf("%+v", r)
 	}
 }
 
