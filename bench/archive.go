@@ -121,9 +121,9 @@ func Archive(ctx context.Context, t *Target, cfg ArchiveConfig, w *Watch) (*Arch
 	})
 	report.Interrupted = err != nil && ctx.Err() != nil
 	report.stop(w)
-	report.Pages, report.Wrong = run.pages.Load(), run.wrong.Load()
 	stop()
 	group.Wait()
+	report.Pages, report.Wrong = run.pages.Load(), run.wrong.Load()
 	report.Rate = float64(report.Pages) / report.Seconds
 	report.Answer = run.answers.latency()
 	report.CPU = report.per(report.Pages)

@@ -46,7 +46,8 @@ type LoginsReport struct {
 	Failed uint64  `json:"failed"`
 	Rate   float64 `json:"logins_per_s"`
 	// Ready is from connecting until the roster was there and presence was sent,
-	// Whole until the server closed the stream, too.
+	// Whole until the server closed the stream, too: the next login does not wait
+	// for that, as some servers take their time.
 	Ready Latency `json:"ready"`
 	Whole Latency `json:"whole"`
 	// CPU is the server's per login, in milliseconds.
@@ -83,7 +84,8 @@ func Logins(ctx context.Context, t *Target, cfg LoginsConfig, w *Watch) (*Logins
 	report.start(w)
 	measured, stop := context.WithTimeout(ctx, cfg.Duration)
 	defer stop()
-	var group sync.WaitGroup
+	var group, closing sync.WaitGroup
+	run.closing, run.room = &closing, make(chan struct{}, maxClosing)
 	for range cfg.Concurrency {
 		group.Go(func() { run.work(measured) })
 	}
@@ -95,9 +97,10 @@ func Logins(ctx context.Context, t *Target, cfg LoginsConfig, w *Watch) (*Logins
 	})
 	report.Interrupted = err != nil && ctx.Err() != nil
 	report.stop(w)
-	report.Logins, report.Failed = run.done.Load(), run.failed.Load()
 	stop()
 	group.Wait()
+	closing.Wait()
+	report.Logins, report.Failed = run.done.Load(), run.failed.Load()
 	report.Rate = float64(report.Logins) / report.Seconds
 	report.CPU = report.per(report.Logins)
 	report.Ready, report.Whole = run.ready.latency(), run.whole.latency()
@@ -116,6 +119,9 @@ type logins struct {
 	next   atomic.Uint64 // login
 	done   atomic.Uint64
 	failed atomic.Uint64
+
+	closing *sync.WaitGroup
+	room    chan struct{} // has one for each session that is being closed
 
 	mu           sync.Mutex
 	ready, whole histogram
@@ -179,6 +185,9 @@ func shut(ctx context.Context, s *client.Session) error {
 	return nil
 }
 
+// maxClosing bounds the sessions that wait for the server to close the stream.
+const maxClosing = 500
+
 // work logs in and out until ctx ends; what it has begun it completes, without
 // counting it.
 func (l *logins) work(ctx context.Context) {
@@ -188,28 +197,36 @@ func (l *logins) work(ctx context.Context) {
 		began := time.Now()
 		s, err := l.open(one, n)
 		ready := time.Since(began)
-		if err == nil {
-			err = shut(one, s)
-		}
-		whole := time.Since(began)
-		cancel()
-		if ctx.Err() != nil {
-			return
-		}
-		l.mu.Lock()
-		if err == nil {
-			l.done.Add(1)
-			l.ready.add(ready)
-			l.whole.add(whole)
-		} else {
-			l.failed.Add(1)
-			if l.failure == nil {
-				l.failure = err
-			}
-		}
-		l.mu.Unlock()
 		if err != nil {
+			cancel()
+			l.count(ctx, ready, 0, err)
 			_ = wait(ctx, 50*time.Millisecond) // ctx is asked next
+			continue
 		}
+		l.room <- struct{}{}
+		l.closing.Go(func() {
+			defer cancel()
+			err := shut(one, s)
+			<-l.room
+			l.count(ctx, ready, time.Since(began), err)
+		})
+	}
+}
+
+// count counts a login that has ended while it was measured.
+func (l *logins) count(ctx context.Context, ready, whole time.Duration, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		l.failed.Add(1)
+		if l.failure == nil {
+			l.failure = err
+		}
+	default:
+		l.done.Add(1)
+		l.ready.add(ready)
+		l.whole.add(whole)
 	}
 }

@@ -55,7 +55,7 @@ var figures = map[string][]figure{
 	"pairs":   {{"messages/s", "messages_per_s", 1}, {"server CPU, ms each", "server_cpu_ms_per_message", 1}, {"tick p99, ms", "tick.p99_ms", 1}},
 	"logins":  {{"logins/s", "logins_per_s", 1}, {"server CPU, ms each", "server_cpu_ms_per_login", 1}, {"ready p99, ms", "ready.p99_ms", 1}},
 	"archive": {{"pages/s", "pages_per_s", 1}, {"server CPU, ms each", "server_cpu_ms_per_page", 1}, {"answer p99, ms", "answer.p99_ms", 1}},
-	"idle":    {{"KiB per connection", "rss_per_connection_bytes", 1.0 / 1024}, {"server CPU per login, ms", "server_cpu_ms_per_login", 1}},
+	"idle":    {{"KiB per connection", "pss_per_connection_bytes", 1.0 / 1024}, {"server CPU per login, ms", "server_cpu_ms_per_login", 1}},
 	"storm":   {{"all back, s", "back_100_s", 1}, {"server CPU, ms each", "server_cpu_ms_per_client", 1}, {"memory at most, MiB", "rss_peak_bytes", 1.0 / (1 << 20)}},
 }
 

@@ -15,7 +15,7 @@ other	pairs	1	{"messages_per_s":400,"server_cpu_ms_per_message":2,"tick":{"p99_m
 bavard	pairs	2	{"messages_per_s":12000,"server_cpu_ms_per_message":0.04,"tick":{"p99_ms":30},"load_before":1.5,"lost":0,"notes":["the GENERATOR was the bottleneck"]}
 other	pairs	2	{"messages_per_s":500,"server_cpu_ms_per_message":2.5,"tick":{"p99_ms":500},"load_before":0.5,"lost":1}
 bavard	pairs	3	{"messages_per_s":11000,"server_cpu_ms_per_message":0.06,"tick":{"p99_ms":50},"load_before":1,"lost":0}
-bavard	idle-starttls	1	{"rss_per_connection_bytes":20480,"server_cpu_ms_per_login":1.5,"load_before":1,"dropped":0}
+bavard	idle-starttls	1	{"pss_per_connection_bytes":20480,"server_cpu_ms_per_login":1.5,"load_before":1,"dropped":0}
 `
 	const want = `pairs
 
