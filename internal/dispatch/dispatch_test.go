@@ -34,6 +34,7 @@ type phone struct {
 	mu       sync.Mutex
 	got      []route.Out
 	behind   bool
+	away     bool
 	replaced bool
 	gone     string
 }
@@ -44,8 +45,9 @@ func (p *phone) Enqueue(o route.Out) {
 	p.got = append(p.got, o)
 }
 
-func (p *phone) Replaced() { p.mu.Lock(); defer p.mu.Unlock(); p.replaced = true }
-func (p *phone) Behind()   { p.mu.Lock(); defer p.mu.Unlock(); p.behind = true }
+func (p *phone) Replaced()  { p.mu.Lock(); defer p.mu.Unlock(); p.replaced = true }
+func (p *phone) Away() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.away }
+func (p *phone) Behind()    { p.mu.Lock(); defer p.mu.Unlock(); p.behind = true }
 
 func (p *phone) Dismissed(why string) { p.mu.Lock(); defer p.mu.Unlock(); p.gone = why }
 
@@ -134,7 +136,7 @@ func (x *fixture) connect(full string) (*phone, *dispatch.Resource) {
 	x.t.Helper()
 	p := &phone{}
 	j := mustJID(x.t, full)
-	r := x.hub.Register(j, p)
+	r, _ := x.hub.Register(j, p)
 	if r == nil {
 		x.t.Fatalf("%s was not registered", full)
 	}
@@ -303,4 +305,43 @@ func TestUnheard(t *testing.T) {
 			t.Errorf("told %d times that nobody was there", unheard.Load())
 		}
 	})
+}
+
+// An account has so many devices and no more; one that is away makes room.
+func TestResourcesAreBounded(t *testing.T) {
+	full := func(i int) jid.JID { return mustJID(t, fmt.Sprintf("alice@localhost/%d", i)) }
+	run(t, func(x *fixture) { resourcesAreBounded(x, full) })
+}
+
+func resourcesAreBounded(x *fixture, full func(int) jid.JID) {
+	t := x.t
+	phones := make([]*phone, dispatch.ResourcesMost+2)
+	for i := range phones {
+		phones[i] = &phone{}
+	}
+	for i := range dispatch.ResourcesMost {
+		if r, old := x.hub.Register(full(i), phones[i]); r == nil || old != nil {
+			t.Fatalf("the %d. was not taken, or took a place: %v", i, old)
+		}
+	}
+	over := dispatch.ResourcesMost
+	if r, _ := x.hub.Register(full(over), phones[over]); r != nil || x.hub.Room(full(over)) {
+		t.Error("one too many was taken")
+	}
+	if !x.hub.Room(full(3)) {
+		t.Error("a device cannot come back to its own resource")
+	}
+	phones[7].mu.Lock()
+	phones[7].away = true
+	phones[7].mu.Unlock()
+	r, old := x.hub.Register(full(over), phones[over])
+	if r == nil || old == nil || old.JID != full(7) || !phones[7].replaced {
+		t.Errorf("the one that is away did not make room: %v", old)
+	}
+	if r, old := x.hub.Register(full(over), phones[over+1]); r == nil || old == nil || old.JID != full(over) || !phones[over].replaced {
+		t.Errorf("the same resource was not replaced: %v", old)
+	}
+	if n := x.hub.Stats().Resources; n != dispatch.ResourcesMost {
+		t.Errorf("%d resources are counted", n)
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"context"
 	"hash/maphash"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -41,8 +42,11 @@ type Device interface {
 	// Enqueue queues a stanza; when its queue is full the device ends itself,
 	// and the client finds what it missed in the archive.
 	Enqueue(route.Out)
-	// Replaced: another device has taken its resource.
+	// Replaced: another device has taken its resource, or, while this one was
+	// away, its place among those of the account.
 	Replaced()
+	// Away reports whether it has no stream and waits to resume.
+	Away() bool
 	// Behind: events for it were dropped; it must end so that its client reads
 	// the archive.
 	Behind()
@@ -217,11 +221,19 @@ func (h *Hub) work(s *shard) {
 	}
 }
 
+// Displaced is a resource that had to make room: who saw it is to be told that
+// it is gone, before they hear of the one that came.
+type Displaced struct {
+	JID       jid.JID
+	Available bool
+	Directed  []jid.JID // who got its directed presence
+}
+
 // Register binds a device to its full JID. A device that holds it already is
-// replaced (RFC 6120 §7.7.2.2). It returns nil when the account has too many
-// resources.
-func (h *Hub) Register(full jid.JID, d Device) *Resource {
-	r := &Resource{JID: full, device: d}
+// replaced (RFC 6120 §7.7.2.2). When the account has as many resources as it
+// may have, one that is away makes room; r is nil when there is none.
+func (h *Hub) Register(full jid.JID, d Device) (r *Resource, old *Displaced) {
+	r = &Resource{JID: full, device: d}
 	bare := full.Bare().String()
 	s := h.shard(bare)
 	s.mu.Lock()
@@ -230,23 +242,42 @@ func (h *Hub) Register(full jid.JID, d Device) *Resource {
 		a = &account{}
 		s.accounts[bare] = a
 	}
-	old := a.remove(func(other *Resource) bool { return other.JID == full })
-	if len(a.resources) >= ResourcesMost {
-		s.mu.Unlock()
-		return nil
+	out := a.remove(func(other *Resource) bool { return other.JID == full })
+	if out == nil && len(a.resources) >= ResourcesMost {
+		if out = a.remove(func(other *Resource) bool { return other.device.Away() }); out == nil {
+			s.mu.Unlock()
+			return nil, nil
+		}
 	}
-	if old != nil {
-		old.gone, old.available = true, false
-		h.watch(old, nil)
+	if out != nil {
+		old = &Displaced{JID: out.JID, Available: out.available}
+		for to := range out.directed {
+			old.Directed = append(old.Directed, to)
+		}
+		out.gone, out.available, out.directed = true, false, nil
+		h.watch(out, nil)
 	}
 	a.resources = append(a.resources[:len(a.resources):len(a.resources)], r)
 	s.mu.Unlock()
-	if old != nil {
-		old.device.Replaced()
+	if out != nil {
+		out.device.Replaced()
 	} else {
 		h.count.Add(1)
 	}
-	return r
+	return r, old
+}
+
+// Room reports whether Register would give a device its resource now.
+func (h *Hub) Room(full jid.JID) bool {
+	bare := full.Bare().String()
+	s := h.shard(bare)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.resources(bare)
+	if len(list) < ResourcesMost {
+		return true
+	}
+	return slices.ContainsFunc(list, func(r *Resource) bool { return r.JID == full || r.device.Away() })
 }
 
 // remove takes out the first resource that matches, nil when none does. It

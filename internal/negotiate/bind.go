@@ -62,6 +62,9 @@ func (n *negotiation) bind(ctx context.Context, iq *xmlstream.Element, bare jid.
 			return false, n.internal(cerr)
 		}
 	}
+	if err == nil && n.deps.Room != nil && !n.deps.Room(full) { // RFC 6120 §7.6.2.1
+		err = stanza.Err(stanza.Wait, stanza.ResourceConstraint, "This account has too many devices connected; log one of them out.")
+	}
 	var refused *stanza.Error
 	if errors.As(err, &refused) {
 		return false, n.stream.WriteElement(refused.Reply(iq))

@@ -56,6 +56,9 @@ type Deps struct {
 	// Resume takes up an earlier session of the account (XEP-0198 §resumption
 	// @1.6.3); nil offers no resumption.
 	Resume func(ctx context.Context, acc state.Account, previd string, h uint32) Resumption
+	// Room reports whether a device can be connected as this full JID; nil is
+	// always.
+	Room func(full jid.JID) bool
 	// Current waits until what is read of accounts and sessions is no older
 	// than the call; may be nil.
 	Current func(ctx context.Context) error

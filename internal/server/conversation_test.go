@@ -25,7 +25,8 @@ var update = flag.Bool("update", false, "rewrite what the server says in testdat
 // WebSocket, on fresh streams and on resumed ones. Each file says of itself
 // what it shows. Its script has one line for each step:
 //
-//	alice/phone login        log in, bind the resource
+//	alice/phone login        log in, bind the resource; alice/phone+2 is another
+//	                         connection for the same one
 //	alice/phone auth         log in and no more
 //	alice/phone C: <…/>      the client sends
 //	alice/phone S: <…/>      the server sends, next
@@ -185,6 +186,7 @@ func (c *conversation) step(n int, who, rest string) string {
 
 func (c *conversation) device(who string) *device {
 	user, resource, _ := strings.Cut(who, "/")
+	resource, _, _ = strings.Cut(resource, "+")
 	d := &device{t: c.t, user: user, resource: resource, dial: c.s.dial(c.ws)}
 	c.devices[who] = d
 	return d
@@ -291,6 +293,8 @@ func (c *conversation) maskIDs(e *xmlstream.Element) {
 		e.Set("seconds", "{n}")
 	case e.Is(stanza.NSSM, "enabled"):
 		e.Set("id", c.name(e.Get("id")))
+	case e.Is(stanza.NSSM, "resumed"):
+		e.Set("previd", c.name(e.Get("previd")))
 	}
 	if e.Name.Local == "item" && generated.MatchString(e.Get("id")) {
 		e.Set("id", c.name(e.Get("id")))

@@ -22,6 +22,7 @@ import (
 	"bavard/internal/listen"
 	"bavard/internal/negotiate"
 	"bavard/internal/session"
+	"bavard/internal/stanza"
 	"bavard/internal/state"
 	"bavard/internal/xmlstream"
 	"bavard/web"
@@ -44,9 +45,12 @@ func (s *server) serve(ctx context.Context, st *listen.Stream) {
 		limits.MaxBytes = n << 10
 	}
 	log := s.log.With("conn", st.ID())
+	// Who is not yet a session when the server stops is told here.
+	stopped := context.AfterFunc(ctx, func() { st.Close(stanza.StreamErr(stanza.StreamSystemShutdown, "")) })
 	login, err := negotiate.Run(ctx, st, negotiate.Deps{
 		Domain: s.cfg.Domain, Accounts: s.accounts, TLS: s.certs.TLS(), AllowPlaintext: s.cfg.InsecureLoopback,
 		Features: s.table.StreamFeatures, Current: s.cell.Current, Limits: limits, Log: log, Timeout: s.cfg.Limits.LoginTime.Std(),
+		Room: s.hub.Room,
 		Resume: func(_ context.Context, acc state.Account, previd string, h uint32) negotiate.Resumption {
 			bare, err := jid.Parse(acc.JID)
 			if err != nil {
@@ -59,7 +63,7 @@ func (s *server) serve(ctx context.Context, st *listen.Stream) {
 			return negotiate.Resumption{Session: r, JID: r.JID()}
 		},
 	})
-	if err != nil {
+	if !stopped() || err != nil {
 		log.Debug("a connection did not log in", "err", err)
 		return
 	}

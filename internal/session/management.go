@@ -117,10 +117,10 @@ func (o *outbound) trim(s *Session, h uint32) (*stanza.StreamError, command.Posi
 	return nil, newest
 }
 
-// detach ends the session's use of a broken stream. If the device may resume
-// it, the session waits for it; else it ends. It reports whether the session
-// goes on.
-func (s *Session) detach(stream Stream) bool {
+// detach ends the session's use of a stream that is broken, or that err says
+// why to close. If the device may resume it, the session waits for it; else it
+// ends. It reports whether the session goes on.
+func (s *Session) detach(stream Stream, err *stanza.StreamError) bool {
 	s.out.mu.Lock()
 	if s.out.stream != stream {
 		s.out.mu.Unlock()
@@ -128,14 +128,14 @@ func (s *Session) detach(stream Stream) bool {
 	}
 	if !s.out.resumable || !s.out.managed || s.out.ended {
 		s.out.mu.Unlock()
-		go s.end(nil)
+		go s.end(err)
 		return false
 	}
 	s.out.stream = nil
 	s.out.requested = false
 	s.out.expiry = time.AfterFunc(s.m.o.ResumeTime, func() { s.end(nil) })
 	s.out.mu.Unlock()
-	go stream.Close(nil) // it is broken, and may take its time
+	go stream.Close(err) // it may be broken, and take its time
 	return true
 }
 

@@ -100,7 +100,10 @@ func (m *Manager) ServeAdmitted(full jid.JID, stream Stream, admitted func() boo
 	}
 	s.out.stream = stream
 	s.seen.Store(m.now().UnixNano())
-	s.res = m.o.Hub.Register(full, s)
+	var old *dispatch.Displaced
+	if s.res, old = m.o.Hub.Register(full, s); old != nil {
+		m.farewell(old.JID, old.Available, old.Directed)
+	}
 	if s.res == nil {
 		stream.Close(stanza.StreamErr(stanza.StreamPolicyViolation, "this account has too many devices connected"))
 		return
@@ -149,7 +152,8 @@ func (m *Manager) Resume(account jid.JID, previd string, h uint32) (r *Resumed, 
 		return nil, 0, false
 	}
 	if stream != nil {
-		s.detach(stream) // the device has noticed before we did
+		// The device has noticed before we did.
+		s.detach(stream, stanza.StreamErr(stanza.StreamConflict, "the stream was resumed elsewhere"))
 	}
 	// What the old stream's reader holds must be counted before the count is
 	// told, else the device would send it once more.
@@ -189,6 +193,13 @@ func (m *Manager) forget(s *Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.sessions, s.ID())
+}
+
+// stopping reports whether Shutdown was called.
+func (m *Manager) stopping() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closed
 }
 
 // farewell tells who saw the device that it is gone (RFC 6121 §4.5.3).
@@ -258,7 +269,7 @@ func (s *Session) probe(now time.Time) {
 	switch {
 	case stream == nil || silent < probeAfter:
 	case silent >= deadAfter && managed:
-		s.detach(stream)
+		s.detach(stream, stanza.StreamErr(stanza.StreamConnectionTimeout, "no sign of life"))
 	case silent >= deadAfter:
 		s.end(stanza.StreamErr(stanza.StreamConnectionTimeout, "no sign of life"))
 	case managed:

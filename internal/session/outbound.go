@@ -132,7 +132,7 @@ func (o *outbound) write(s *Session, p *page) {
 		if err := stream.Write(p.all()...); err != nil {
 			// What was counted is sent again when the device resumes, which it
 			// may have done meanwhile: then the loop goes on with its new stream.
-			if !s.detach(stream) {
+			if !s.detach(stream, nil) {
 				o.mu.Lock()
 				if o.stream == stream { // it ends: nothing more can be written
 					o.stream = nil

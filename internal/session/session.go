@@ -130,7 +130,7 @@ func (s *Session) lost(stream Stream, err error) {
 	case errors.Is(err, io.EOF):
 		s.end(nil)
 	default:
-		s.detach(stream)
+		s.detach(stream, nil)
 	}
 }
 
@@ -306,6 +306,13 @@ func (s *Session) Replaced() {
 	go s.end(stanza.StreamErr(stanza.StreamConflict, "another session has taken this resource"))
 }
 
+// Away implements dispatch.Device.
+func (s *Session) Away() bool {
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	return s.out.stream == nil
+}
+
 // Dismissed implements dispatch.Device (RFC 6120 §4.9.3.12).
 func (s *Session) Dismissed(text string) {
 	go s.end(stanza.StreamErr(stanza.StreamNotAuthorized, text))
@@ -323,8 +330,9 @@ func (s *Session) end(err *stanza.StreamError) {
 	s.m.forget(s)
 	s.in.settled(settleWithin)
 	wasAvailable, directed := s.m.o.Hub.Unregister(s.res)
-	// Whoever took the resource has announced itself.
-	if err == nil || err.Condition != stanza.StreamConflict {
+	// Of one that was replaced it has been told already: it is not available.
+	// When the node stops, all that are here end, and come back in a moment.
+	if !s.m.stopping() {
 		s.m.farewell(s.jid, wasAvailable, directed)
 	}
 	s.out.finish(s, err)
