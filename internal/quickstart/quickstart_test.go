@@ -81,9 +81,19 @@ func TestDNS(t *testing.T) {
 
 func TestConfigurationIsGood(t *testing.T) {
 	for _, p := range []Plan{{Domain: "chat.example.org"}, {Domain: "example.org", Host: "chat.example.org"}, {Domain: "müller.example.org"}} {
-		c, err := config.Parse("bavard.toml", []byte(files(t, p)["bavard.toml"]))
+		all := files(t, p)
+		c, err := config.Parse("bavard.toml", []byte(all["bavard.toml"]))
 		if err != nil {
 			t.Fatal(err)
+		}
+		// Nobody agrees to anything for somebody else.
+		if acme := &c.TLS.ACME; p.Host == "" {
+			if acme.Directory == "" || acme.Agree || !strings.Contains(all["steps.txt"], "agree = true") {
+				t.Errorf("%s: %+v, and the steps say\n%s", p.Domain, acme, all["steps.txt"])
+			}
+			acme.Agree = true
+		} else if acme.Directory != "" || !strings.Contains(all["steps.txt"], "certbot") {
+			t.Errorf("%s: an authority cannot come to %s", p.Host, p.Domain)
 		}
 		if err := c.Validate(); err != nil || c.Domain != p.Domain {
 			t.Errorf("%s: %v", c.Domain, err)
