@@ -18,6 +18,7 @@ import (
 // profanity is Profanity on a terminal.
 type profanity struct {
 	*terminal
+	dir string // it keeps its files in cfg and data
 	log string
 }
 
@@ -26,11 +27,11 @@ func (s *server) profanity(t *testing.T, jid string) *profanity {
 	return s.profanityAt(t, jid, s.host, s.port)
 }
 
-// profanityAt is profanity by another way to the server.
-func (s *server) profanityAt(t *testing.T, jid, host, port string) *profanity {
+// newProfanity starts a Profanity that has never run before.
+func newProfanity(t *testing.T) *profanity {
 	t.Helper()
 	dir := t.TempDir()
-	p := &profanity{log: filepath.Join(dir, "log")}
+	p := &profanity{dir: dir, log: filepath.Join(dir, "log")}
 	p.terminal = startTerminal(t, "profanity -l DEBUG -f "+p.log,
 		"XDG_CONFIG_HOME="+filepath.Join(dir, "cfg"), "XDG_DATA_HOME="+filepath.Join(dir, "data"))
 	t.Cleanup(func() {
@@ -39,7 +40,14 @@ func (s *server) profanityAt(t *testing.T, jid, host, port string) *profanity {
 		}
 	})
 	p.shows("Profanity")
-	for _, setting := range []string{"/receipts request on", "/receipts send on", "/mam on", "/inpblock timeout 5"} {
+	return p
+}
+
+// profanityAt is profanity by another way to the server.
+func (s *server) profanityAt(t *testing.T, jid, host, port string) *profanity {
+	t.Helper()
+	p := newProfanity(t)
+	for _, setting := range []string{"/receipts request on", "/receipts send on", "/mam on", "/carbons on", "/correction on", "/reconnect 1", "/inpblock timeout 5"} {
 		p.typeLine(setting)
 	}
 	p.typeLine(fmt.Sprintf("/connect %s server %s port %s tls trust", jid, host, port))
