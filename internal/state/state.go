@@ -105,7 +105,9 @@ type Invite struct {
 	Expires time.Time // zero: never
 	Uses    uint32    // left
 	Inviter string
-	Circle  string
+	// InviterID is the inviter's account; 0 for none, and where it is not known.
+	InviterID uint64
+	Circle    string
 }
 
 // Entry of an archive.

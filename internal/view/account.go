@@ -113,17 +113,36 @@ func (t *txn) redeem(token string) (state.Invite, *command.Outcome, error) {
 	case invite.Uses == 0:
 		return not("this invite has been used up; ask for a new one")
 	}
+	if invite.Inviter != "" {
+		if there, err := t.is(person{invite.Inviter, invite.InviterID}); err != nil {
+			return state.Invite{}, nil, err
+		} else if !there { // with their account, what they gave away has gone
+			return not("this invite is unknown; ask for a new one")
+		}
+	}
 	invite.Uses--
 	t.put(key, appendInvite(nil, &invite))
 	return invite, nil, nil
 }
 
+// is reports whether an account is still the one that was meant: a name may
+// have been given to somebody else since. Records that were written before ids
+// were kept with names are believed as long as nobody had the name before.
+func (t *txn) is(m person) (bool, error) {
+	id := t.account(m.jid)
+	if id == 0 || m.id != 0 {
+		return id != 0 && id == m.id, nil
+	}
+	former, err := t.get(formerKey(m.jid))
+	return former == nil, err
+}
+
 // introduce makes a new account the mutual contact of its inviter and of
 // earlier members of its circle.
 func (t *txn) introduce(jid string, invite *state.Invite) error {
-	var peers []string
+	var peers []person
 	if invite.Inviter != "" {
-		peers = append(peers, invite.Inviter)
+		peers = append(peers, person{invite.Inviter, invite.InviterID})
 	}
 	if invite.Circle != "" {
 		members, err := t.joinCircle(invite.Circle, jid)
@@ -131,16 +150,20 @@ func (t *txn) introduce(jid string, invite *state.Invite) error {
 			return err
 		}
 		for _, m := range members {
-			if m != invite.Inviter {
+			if m.jid != invite.Inviter {
 				peers = append(peers, m)
 			}
 		}
 	}
 	for _, peer := range peers {
-		if t.account(peer) == 0 || peer == jid {
+		there, err := t.is(peer)
+		if err != nil {
+			return err
+		}
+		if !there || peer.jid == jid {
 			continue
 		}
-		if err := t.befriend(jid, peer); err != nil {
+		if err := t.befriend(jid, peer.jid); err != nil {
 			return err
 		}
 	}
@@ -148,21 +171,31 @@ func (t *txn) introduce(jid string, invite *state.Invite) error {
 }
 
 // joinCircle returns those who came before and adds the newcomer, if there is
-// room.
-func (t *txn) joinCircle(circle, jid string) ([]string, error) {
+// room. Those who have gone leave theirs.
+func (t *txn) joinCircle(circle, jid string) ([]person, error) {
 	key := circleKey(circle)
 	b, err := t.get(key)
 	if err != nil {
 		return nil, err
 	}
-	var members []string
+	var members []person
 	if b != nil {
-		if members, err = parseCircle(b); err != nil {
+		all, err := parseCircle(b)
+		if err != nil {
 			return nil, t.a.v.damaged(err)
 		}
+		for _, m := range all {
+			there, err := t.is(m)
+			if err != nil {
+				return nil, err
+			}
+			if there && m.jid != jid {
+				members = append(members, m)
+			}
+		}
 	}
-	if len(members) < maxCircle && !slices.Contains(members, jid) {
-		t.put(key, appendCircle(nil, append(slices.Clone(members), jid)))
+	if len(members) < maxCircle {
+		t.put(key, appendCircle(nil, append(slices.Clone(members), person{jid, t.account(jid)})))
 	}
 	return members, nil
 }
@@ -210,7 +243,13 @@ func (t *txn) inviteCreate(c *command.InviteCreate) (command.Outcome, error) {
 	case b != nil:
 		return refuse(stanza.Cancel, stanza.Conflict, "there is such an invite already"), nil
 	}
+	if err := t.sweepInvites(key); err != nil {
+		return command.Outcome{}, err
+	}
 	invite := state.Invite{Uses: c.Uses, Inviter: c.Inviter, Circle: c.Circle}
+	if c.Inviter != "" {
+		invite.InviterID = t.account(c.Inviter)
+	}
 	if c.ExpiresMs != 0 {
 		invite.Expires = time.UnixMilli(c.ExpiresMs)
 	}

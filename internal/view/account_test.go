@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"bavard/internal/command"
@@ -151,6 +152,91 @@ func TestCircle(t *testing.T) {
 				t.Errorf("item %+v", item)
 			}
 		}
+	}
+}
+
+// Who gets the name of a deleted account inherits neither its invites nor its
+// circles.
+func TestANewAccountInheritsNothing(t *testing.T) {
+	c := newCell(t, "ann", "bob")
+	c.accept(invite("of ann", 5, time.Time{}, "ann", ""))
+	c.accept(invite("town", 9, time.Time{}, "", "town"))
+	c.accept(createWith("cat", "", "town"))
+	c.accept(createWith("dan", "", "town"))
+	c.accept(remove("ann"))
+	c.refused(createWith("eve", "", "of ann"), stanza.NotAllowed)
+	c.accept(remove("cat"))
+	for _, name := range []string{"ann", "cat"} {
+		c.accept(createWith(name, "", ""))
+	}
+	c.refused(createWith("eve", "", "of ann"), stanza.NotAllowed)
+	hash := sha256.Sum256([]byte("of ann"))
+	if _, err := c.v.Invite(hash[:]); !errors.Is(err, state.ErrNotFound) {
+		t.Errorf("the invite is still there: %v", err)
+	}
+	c.accept(createWith("eve", "", "town"))
+	items, _, err := c.v.Roster(at("eve"))
+	if err != nil || len(items) != 1 || items[0].JID != at("dan") {
+		t.Errorf("eve has the contacts %+v, %v", items, err)
+	}
+	c.scrub()
+}
+
+// Records of before ids were kept with names are believed unless the name was
+// given anew.
+func TestRecordsWithoutIDs(t *testing.T) {
+	c := newCell(t, "ann", "bob")
+	old := func(name, inviter string) {
+		hash := sha256.Sum256([]byte(name))
+		if err := c.v.db.Set(inviteKey(hash[:]), appendInvite(nil, &state.Invite{Uses: 9, Inviter: at(inviter), Circle: "town"}), pebble.NoSync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old("of ann", "ann")
+	old("of bob", "bob")
+	if err := c.v.db.Set(circleKey("town"), appendCircle(nil, []person{{jid: at("ann")}, {jid: at("bob")}}), pebble.NoSync); err != nil {
+		t.Fatal(err)
+	}
+	c.accept(remove("bob"))
+	c.accept(createWith("bob", "", ""))
+	c.refused(createWith("cat", "", "of bob"), stanza.NotAllowed)
+	c.accept(createWith("cat", "", "of ann"))
+	items, _, err := c.v.Roster(at("cat"))
+	if err != nil || len(items) != 1 || items[0].JID != at("ann") {
+		t.Errorf("cat has the contacts %+v, %v", items, err)
+	}
+}
+
+// Invites that are no good any more do not pile up, and the same ones go
+// wherever batches begin and end.
+func TestInvitesAreSwept(t *testing.T) {
+	one, many := newCell(t), newCell(t)
+	stored := func(c *cellOf) (n int) {
+		keys, err := (&txn{a: &applier{v: c.v}}).next([]byte{tableInvite}, prefixEnd([]byte{tableInvite}), 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(keys)
+	}
+	most := 0
+	for day := range 100 {
+		now := start.Add(time.Duration(day) * 24 * time.Hour)
+		one.now, many.now = now, now
+		var batch []*command.Command
+		for i := range 20 {
+			batch = append(batch, invite(fmt.Sprintf("%d %d", day, i), 1, now.Add(time.Hour), "", ""))
+		}
+		for _, cmd := range batch {
+			one.accept(cmd)
+		}
+		many.apply(batch...)
+		most = max(most, stored(one))
+	}
+	if most > 200 { // of 2,000 made, 20 are good at a time
+		t.Errorf("%d invites were kept", most)
+	}
+	if a, b := stored(one), stored(many); a != b {
+		t.Errorf("%d one by one, %d in batches", a, b)
 	}
 }
 

@@ -210,6 +210,20 @@ func (v *View) Invite(tokenHash []byte) (state.Invite, error) {
 		return state.Invite{}, v.damaged(err)
 	}
 	i, err := parseInvite(b)
+	if err != nil || i.InviterID == 0 {
+		return i, v.damaged(err)
+	}
+	b, err = v.get(v.db, accountKey(i.Inviter))
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return state.Invite{}, state.ErrNotFound // it has gone with who made it
+	case err != nil:
+		return state.Invite{}, v.damaged(err)
+	}
+	inviter, err := parseAccount(b)
+	if err == nil && inviter.id != i.InviterID {
+		return state.Invite{}, state.ErrNotFound
+	}
 	return i, v.damaged(err)
 }
 

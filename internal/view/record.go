@@ -318,7 +318,11 @@ func appendInvite(dst []byte, i *state.Invite) []byte {
 	}
 	dst = binary.BigEndian.AppendUint64(append(dst, recordVersion), ms)
 	dst = binary.BigEndian.AppendUint32(dst, i.Uses)
-	return appendString(appendString(dst, i.Inviter), i.Circle)
+	dst = appendString(appendString(dst, i.Inviter), i.Circle)
+	if i.InviterID != 0 {
+		dst = binary.BigEndian.AppendUint64(dst, i.InviterID)
+	}
+	return dst
 }
 
 func parseInvite(b []byte) (state.Invite, error) {
@@ -328,29 +332,58 @@ func parseInvite(b []byte) (state.Invite, error) {
 	if ms != 0 {
 		i.Expires = time.UnixMilli(ms).UTC()
 	}
+	if r.err == nil && len(r.b) > 0 {
+		if i.InviterID = r.uint64(); i.InviterID == 0 {
+			r.fail("inviter without an id")
+		}
+	}
 	return i, r.end()
 }
 
-func appendCircle(dst []byte, members []string) []byte {
+// person is an account by name; its id is 0 where it is not known.
+type person struct {
+	jid string
+	id  uint64
+}
+
+func appendCircle(dst []byte, members []person) []byte {
 	dst = binary.AppendUvarint(append(dst, recordVersion), uint64(len(members)))
+	known := false
 	for _, m := range members {
-		dst = appendString(dst, m)
+		dst = appendString(dst, m.jid)
+		known = known || m.id != 0
+	}
+	if !known {
+		return dst
+	}
+	for _, m := range members {
+		dst = binary.BigEndian.AppendUint64(dst, m.id)
 	}
 	return dst
 }
 
-func parseCircle(b []byte) ([]string, error) {
+func parseCircle(b []byte) ([]person, error) {
 	r := read(b)
 	n := r.uvarint()
 	if n > maxCircle {
 		r.fail("circle of %d", n)
 	}
-	var members []string
+	var members []person
 	for range n {
 		if r.err != nil {
 			break
 		}
-		members = append(members, r.string())
+		members = append(members, person{jid: r.string()})
+	}
+	if r.err == nil && len(r.b) > 0 {
+		known := false
+		for i := range members {
+			members[i].id = r.uint64()
+			known = known || members[i].id != 0
+		}
+		if !known {
+			r.fail("circle of nobody known")
+		}
 	}
 	return members, r.end()
 }

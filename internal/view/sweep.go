@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// sweepSlice bounds the invites that are looked at for each new one. New ones
+// fall anywhere among the others, because keys are hashes: so each is looked at
+// once in about as many new invites as there are, divided by this number, and
+// those that are no good any more stay few.
+const sweepSlice = 16
+
+// sweepInvites removes those of the next invites after key that have expired or
+// been used up, or whose inviter has gone.
+func (t *txn) sweepInvites(key []byte) error {
+	keys, err := t.next(key, prefixEnd([]byte{tableInvite}), sweepSlice)
+	if err != nil {
+		return err
+	}
+	if len(keys) < sweepSlice { // on from the first one
+		more, err := t.next([]byte{tableInvite}, key, sweepSlice-len(keys))
+		if err != nil {
+			return err
+		}
+		keys = append(keys, more...)
+	}
+	for _, k := range keys {
+		b, err := t.get([]byte(k))
+		if err != nil {
+			return err
+		}
+		invite, err := parseInvite(b)
+		if err != nil {
+			return t.a.v.damaged(err)
+		}
+		dead := invite.Uses == 0 || !invite.Expires.IsZero() && !t.time().Before(invite.Expires.Add(inviteGrace))
+		if !dead && invite.Inviter != "" {
+			there, err := t.is(person{invite.Inviter, invite.InviterID})
+			if err != nil {
+				return err
+			}
+			dead = !there
+		}
+		if dead {
+			t.delete([]byte(k))
+		}
+	}
+	return nil
+}
+
+// next gives the first n keys from start up to end as the batch has left them,
+// sorted; of tables whose records go through the overlay. It gives the same
+// wherever batches begin and end.
+func (t *txn) next(start, end []byte, n int) (keys []string, err error) {
+	it, err := t.a.v.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
+	if err != nil {
+		return nil, t.a.v.damaged(err)
+	}
+	defer func() { err = errors.Join(err, t.a.v.damaged(it.Close())) }()
+	for ok := it.First(); ok && len(keys) < n; ok = it.Next() {
+		if _, changed := t.overlay[string(it.Key())]; !changed {
+			keys = append(keys, string(it.Key()))
+		}
+	}
+	for key, value := range t.overlay {
+		if value != nil && strings.Compare(key, string(start)) >= 0 && strings.Compare(key, string(end)) < 0 {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys[:min(n, len(keys))], t.a.v.damaged(it.Error())
+}
