@@ -65,6 +65,9 @@ func (p *Program) scenario(cmd *cobra.Command, accounts, connections func() int,
 		report, err := l.run(ctx, accounts(), connections(), run)
 		progress.end()
 		if report == nil {
+			if ctx.Err() != nil && cmd.Context().Err() == nil {
+				err = errors.New("interrupted before anything was measured")
+			}
 			return err
 		}
 		return errors.Join(err, l.print(report))

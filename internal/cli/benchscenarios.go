@@ -36,11 +36,13 @@ where open registration is on; or any others, in a --users-file. To prepare
              with "ejabberdctl register bench0 localhost PASSWORD"
   Prosody    modules_enabled: register, mam, carbons, smacks, roster, saslauth,
              tls, disco, ping, version; authentication = "internal_hashed";
-             allow_registration = true; c2s_require_encryption = false;
-             allow_unencrypted_plain_auth is not needed; no "limits"; or make
+             allow_registration = true; c2s_require_encryption = false; no "limits"; or make
              accounts with "prosodyctl register bench0 localhost PASSWORD"
+  bavard     insecure_loopback = true for --transport plain; accounts with
+             "bavard user import", and the same file as --users-file
 
-Both keep what an account did not receive: use fresh ones, or run again.`
+bench/compare in the sources has configurations, and runs them side by side. Servers
+keep what an account did not receive: use fresh ones, or run again.`
 
 func (p *Program) benchPairs() *cobra.Command {
 	var c bench.PairsConfig
