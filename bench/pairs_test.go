@@ -27,7 +27,7 @@ func TestPairs(t *testing.T) {
 		if r.Tick.Count == 0 || r.Tick.Count > r.Sent || r.Delivery.Count == 0 || r.Tick.P50 <= 0 || r.Tick.P99 < r.Tick.P50 || r.Tick.Max < r.Tick.P99 {
 			t.Errorf("%+v", r)
 		}
-		if r.Silence <= 0 || r.Silence > r.Seconds+1 {
+		if r.Silence <= 0 {
 			t.Errorf("silence of %v s", r.Silence)
 		}
 		if want := float64(min(r.Tick.Count, r.Delivery.Count)) / r.Seconds; r.Rate != want {
@@ -70,11 +70,11 @@ func TestPairsOfASilentServer(t *testing.T) {
 	ctx, s, target, w := serve(t, 2, Plain)
 	w.Progress = func(text string) {
 		switch {
-		case strings.HasPrefix(text, "warm-up 1"):
+		case strings.HasPrefix(text, "warm-up"):
 			if err := syscall.Kill(s.PID(), syscall.SIGSTOP); err != nil {
 				t.Error(err)
 			}
-		case strings.HasPrefix(text, "measuring 1"):
+		case strings.HasPrefix(text, "measuring"):
 			if err := syscall.Kill(s.PID(), syscall.SIGCONT); err != nil {
 				t.Error(err)
 			}
@@ -86,7 +86,7 @@ func TestPairsOfASilentServer(t *testing.T) {
 	}
 	sane(t, r, "pairs")
 	notes := strings.Join(r.Notes, "\n")
-	if r.Silence < 1 || !r.Correct() || r.Ticked != r.Sent || !strings.Contains(notes, "nothing at all arrived for 1.") {
+	if r.Silence < 1 || !r.Correct() || r.Ticked != r.Sent || !strings.Contains(notes, "nothing at all arrived for ") {
 		t.Errorf("%+v", r)
 	}
 }
