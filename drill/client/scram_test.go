@@ -3,6 +3,9 @@
 package client
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -93,5 +96,39 @@ func TestScramEscapesNames(t *testing.T) {
 	c, _ := newScram(scramSHA1, "a,b=c", "x", nil)
 	if got := string(c.start()); !strings.HasPrefix(got, "n,,n=a=2Cb=3Dc,r=") {
 		t.Error(got)
+	}
+}
+
+// What is bound is behind the GS2 header in the final message, and the offer
+// is checked where the server vouches for it.
+func TestScramPlus(t *testing.T) {
+	v := scramVectors[1]
+	o := offer{mechanisms: []string{"SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"}, bindings: []string{"tls-exporter"}}
+	sum := sha256.Sum256([]byte("SCRAM-SHA-256\x1eSCRAM-SHA-256-PLUS\x1ftls-exporter"))
+	vouched := v.serverFirst + ",h=" + base64.StdEncoding.EncodeToString(sum[:])
+	start := func() *scram {
+		c, err := newScram(scramSHA256+plusSuffix, "user", "pencil", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.nonce, c.gs2, c.binding, c.offered = v.nonce, "p=tls-exporter,,", binding{"tls-exporter", []byte("data")}, o.text()
+		if got := string(c.start()); got != "p=tls-exporter,,n=user,r="+v.nonce {
+			t.Errorf("first %q", got)
+		}
+		return c
+	}
+	final, err := start().answer([]byte(vouched))
+	if want := "c=" + base64.StdEncoding.EncodeToString([]byte("p=tls-exporter,,data")) + ",r="; err != nil || !strings.HasPrefix(string(final), want) {
+		t.Errorf("final %q, %v", final, err)
+	}
+	for _, shortened := range []offer{
+		{mechanisms: []string{"SCRAM-SHA-256"}, bindings: o.bindings},
+		{mechanisms: o.mechanisms},
+	} {
+		c := start()
+		c.offered = shortened.text()
+		if _, err := c.answer([]byte(vouched)); !errors.Is(err, ErrAuth) {
+			t.Errorf("%+v: %v", shortened, err)
+		}
 	}
 }

@@ -116,7 +116,7 @@ func TestACMEIssuesAndRenews(t *testing.T) {
 	t.Parallel()
 	binary := pebbleBinary(t)
 	tlsPort, httpPort := freePort(t), freePort(t)
-	p := newPebble(t, 15*time.Second, tlsPort, httpPort)
+	p := newPebble(t, 21*time.Second, tlsPort, httpPort)
 	p.start(binary)
 	s := startACME(t, p, cert.TLSALPN01, tlsPort, httpPort)
 	roots := p.trust()

@@ -67,6 +67,7 @@ func (s *server) serve(ctx context.Context, st *listen.Stream) {
 		log.Debug("a connection did not log in", "err", err)
 		return
 	}
+	log.Debug("logged in", "mechanism", login.Mechanism)
 	st.SetIdleTimeout(idleMost)
 	if r, ok := login.Resumed.(*session.Resumed); ok {
 		s.sessions.ServeResumed(r, stream{st})
