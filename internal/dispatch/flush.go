@@ -28,12 +28,13 @@ var zero time.Time // immutable
 // account, so that what waits offline and what comes live keep one order: the
 // first time, what lies behind the offline cursor is handed over before any
 // later message (XEP-0160 §flow @1.0.1), unless the session reads the archive
-// by itself.
-func (h *Hub) Available(r *Resource, priority int8, presence *xmlstream.Element) {
+// by itself. It reports whether the resource was not available before.
+func (h *Hub) Available(r *Resource, priority int8, presence *xmlstream.Element) (initial bool) {
 	account := r.JID.Bare().String()
 	s := h.shard(account)
 	presence = presence.Clone() // what is read comes with more memory than it needs
 	s.mu.Lock()
+	initial = r.presence == nil
 	if !r.gone {
 		// Under the lock: a change of the picture that is not seen here comes as an
 		// event that sees this presence.
@@ -63,6 +64,7 @@ func (h *Hub) Available(r *Resource, priority int8, presence *xmlstream.Element)
 	if !ok {
 		r.device.Behind()
 	}
+	return initial
 }
 
 // flush hands over the next part of what lies behind the offline cursor,

@@ -13,7 +13,7 @@ import (
 )
 
 // available handles presence without a type: broadcast (RFC 6121 §4.2, §4.4)
-// or directed (§4.6).
+// or directed (§4.6). The contacts are probed when it is initial, and only then.
 func (f *roster) available(r *route.Request) []route.Effect {
 	if r.Target != route.ToSelf || !r.To.IsZero() {
 		return f.directed(r, true)
@@ -22,13 +22,14 @@ func (f *roster) available(r *route.Request) []route.Effect {
 	if err != nil {
 		return r.Err(stanza.Modify, stanza.BadRequest, err.Error())
 	}
-	return []route.Effect{
-		route.Available{Priority: p, Stanza: r.Stanza},
-		route.Read{Do: func(context.Context) []route.Effect {
-			items := f.items(r.From.Bare())
-			return append(f.broadcast(r, items), f.contacts(r.From, items)...)
-		}},
-	}
+	return []route.Effect{route.Available{Priority: p, Stanza: r.Stanza, Then: func(initial bool) []route.Effect {
+		items := f.items(r.From.Bare())
+		effects := f.broadcast(r, items)
+		if initial {
+			effects = append(effects, f.contacts(r.From, items)...)
+		}
+		return effects
+	}}}
 }
 
 func (f *roster) unavailable(r *route.Request) []route.Effect {

@@ -64,6 +64,9 @@ type Carbons struct{ On bool }
 type Available struct {
 	Priority int8
 	Stanza   *xmlstream.Element
+	// Then gives what follows, as a Read does; initial: it was not available
+	// before.
+	Then func(initial bool) []Effect
 }
 
 // Unavailable makes the resource unavailable (RFC 6121 §4.5).

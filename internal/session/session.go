@@ -6,6 +6,7 @@
 package session
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -226,7 +227,8 @@ func (s *Session) perform(effects []route.Effect) {
 				s.m.o.Answered(s.jid, f.Stanza)
 			}
 		case route.Available:
-			s.m.o.Hub.Available(s.res, f.Priority, f.Stanza)
+			initial := s.m.o.Hub.Available(s.res, f.Priority, f.Stanza)
+			s.in.read(s, route.Read{Do: func(context.Context) []route.Effect { return f.Then(initial) }})
 		case route.Close:
 			go s.end(f.Err)
 		default:
