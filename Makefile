@@ -50,6 +50,11 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	cd web && npm ci --no-audit --no-fund
 	@touch $@
 
+# The client libraries that the tests drive.
+interop/node/node_modules/.package-lock.json: interop/node/package.json interop/node/package-lock.json
+	cd interop/node && npm ci --omit=optional --no-audit --no-fund
+	@touch $@
+
 # Go knows itself what has changed. Without C, so that no compiler is needed
 # and the program runs anywhere.
 server: app
@@ -85,5 +90,5 @@ release: build ## bin/release: bavard for Linux and macOS
 	@scripts/release.sh
 
 clean: ## remove what was built; data stays
-	rm -rf bin web/node_modules
+	rm -rf bin web/node_modules interop/node/node_modules
 	find web/dist -mindepth 1 ! -name .gitkeep -delete

@@ -85,6 +85,7 @@ mkdir -p bin
 rm -f bin/counts
 step 'packages' install_packages
 step 'build' make --no-print-directory build
+step 'client libraries' make --no-print-directory interop/node/node_modules/.package-lock.json
 step 'lint' make --no-print-directory lint
 step 'govulncheck' vulnerabilities
 step 'svelte-check' npm --prefix web run --silent check

@@ -170,7 +170,14 @@ class Commands:
             if carbon is not None:
                 out(event=name, by=str(message.from_), **describe(carbon.stanza))
                 return
-        out(event="message", **describe(message))
+        what = describe(message)
+        if what["state"]:
+            out(event="state", state=what["state"], **{"from": what["from"]})
+        if message.xep0184_received is not None:
+            out(event="receipt", id=message.xep0184_received.message_id, **{"from": what["from"]})
+        if not what["body"]:
+            return
+        out(event="message", **what)
         if message.xep0184_request_receipt:
             self.client.enqueue(aioxmpp.mdr.compose_receipt(message))
 
@@ -191,9 +198,14 @@ class Commands:
         if replaces:
             message.xep0308_replace = aioxmpp.misc.Replace()
             message.xep0308_replace.id_ = replaces
+
+        def tracked(state, response=None):
+            if state == aioxmpp.tracking.MessageState.DELIVERED_TO_RECIPIENT:
+                out(event="receipt", id=message.id_)
+
         if receipt:
             tracker = self.receipts.attach_tracker(message)
-            tracker.on_state_changed.connect(lambda state, response=None: out(event="tracked", id=message.id_, state=state.name) and None)
+            tracker.on_state_changed.connect(tracked)
         token = self.client.enqueue(message)
 
         async def wait():
