@@ -39,7 +39,7 @@ class Peer(slixmpp.ClientXMPP):
         self.ca_certs = ca
         self.use_aiodns = False
         self.use_ipv6 = False
-        for name in ("xep_0030", "xep_0085", "xep_0184", "xep_0198", "xep_0199", "xep_0280", "xep_0297", "xep_0313", "xep_0333", "xep_0359", "xep_0084", "xep_0115", "xep_0163", "xep_0172", "xep_0085", "xep_0308"):
+        for name in ("xep_0030", "xep_0184", "xep_0198", "xep_0199", "xep_0280", "xep_0297", "xep_0313", "xep_0333", "xep_0359", "xep_0084", "xep_0115", "xep_0163", "xep_0172", "xep_0085", "xep_0308"):
             self.register_plugin(name)
         self["xep_0198"].window = 1
         self.auto_authorize = True
@@ -66,8 +66,6 @@ class Peer(slixmpp.ClientXMPP):
         for state in ("active", "composing", "paused", "inactive", "gone"):
             self.add_event_handler("chatstate_" + state, lambda m: out(event="chatstate", state=m["chat_state"], **{"from": str(m["from"])}))
         self.add_event_handler("message_correction", lambda m: out(event="correction", replaces=m["replace"]["id"], **describe(m)))
-        for state in ("active", "composing", "paused", "inactive", "gone"):
-            self.add_event_handler("chatstate_" + state, lambda m: out(event="state", state=m["chat_state"], **{"from": str(m["from"])}))
         self.add_event_handler("user_nick_publish", lambda m: out(event="nick", **self.published(m, "nick", "nick")))
         self.add_event_handler("avatar_metadata_publish", lambda m: out(event="avatar", **self.published(m, "avatar_metadata", None)))
 
@@ -102,11 +100,6 @@ class Commands:
             message.enable("markable")
         message.send()
         return message["id"]
-
-    async def chat_state(self, to, state):
-        message = self.peer.make_message(mto=to, mtype="chat")
-        message["chat_state"] = state
-        message.send()
 
     async def displayed(self, to, id):
         self.peer["xep_0333"].send_marker(mto=slixmpp.JID(to), id=id, marker="displayed")
@@ -180,4 +173,5 @@ class Commands:
         await self.peer.disconnect()
 
 
-asyncio.run(serve(Commands()))
+if __name__ == "__main__":
+    asyncio.run(serve(Commands()))
