@@ -6,6 +6,7 @@
 package cell
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -107,6 +108,10 @@ func Open(ctx context.Context, o Options) (*Cell, error) {
 		cancel()
 		return nil, errors.Join(err, o.Journal.Close())
 	}
+	if err := c.belongs(); err != nil {
+		cancel()
+		return nil, errors.Join(err, c.View.Close(), o.Journal.Close())
+	}
 	c.applied.Store(c.Applied().Revision)
 	tail, err := o.Journal.Tail(run, c.Applied().Revision)
 	if err != nil {
@@ -116,10 +121,24 @@ func Open(ctx context.Context, o Options) (*Cell, error) {
 	go c.apply(tail)
 	go c.release()
 	go c.scrub()
+	go c.sweep()
 	if err := c.begin(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// ErrOtherJournal: the view is of another cell than the journal.
+var ErrOtherJournal = errors.New("cell: the view belongs to another journal")
+
+// belongs errs when the view has been folded from another journal.
+func (c *Cell) belongs() error {
+	known, err := c.Journal()
+	if err != nil || known == nil || bytes.Equal(known, c.o.Journal.ID()) {
+		return err
+	}
+	return fmt.Errorf("%w: it was folded from journal %x, this is %x: the data directory's parts, or the directory and the etcd that it names, do not belong together",
+		ErrOtherJournal, known, c.o.Journal.ID())
 }
 
 // begin catches up and, when the cell is new, gives it its archive key.
@@ -127,9 +146,24 @@ func (c *Cell) begin(ctx context.Context) error {
 	if err := c.Current(ctx); err != nil {
 		return fmt.Errorf("cell: catch up with the journal: %w", err)
 	}
-	if _, ok := c.ArchiveKey(); ok {
-		return nil
+	if _, ok := c.ArchiveKey(); !ok {
+		if err := c.initialise(ctx); err != nil {
+			return err
+		}
 	}
+	known, err := c.Journal()
+	if err != nil || known != nil {
+		return errors.Join(err, c.belongs())
+	}
+	// A full disk must not keep a server from starting: the next one does it.
+	_, err = c.Do(ctx, &command.Command{Request: &command.Command_CellJournal{CellJournal: &command.CellJournal{Id: c.o.Journal.ID()}}})
+	if err != nil && !errors.Is(err, journal.ErrFull) {
+		return fmt.Errorf("cell: bind to the journal: %w", err)
+	}
+	return nil
+}
+
+func (c *Cell) initialise(ctx context.Context) error {
 	key := make([]byte, 16)
 	if _, err := rand.Read(key); err != nil {
 		return fmt.Errorf("cell: make the archive key: %w", err)
@@ -176,6 +210,35 @@ func (c *Cell) release() {
 func (c *Cell) flush() {
 	if err := c.View.Flush(); err != nil && c.ctx.Err() == nil {
 		c.o.Logger.Warn("flush the view", "err", err)
+	}
+}
+
+// Archives of deleted accounts are removed a slice at a time, with pauses in which
+// the applier does other things.
+const (
+	sweepEvery = time.Second
+	sweepPause = 10 * time.Millisecond
+)
+
+// sweep asks for slices as long as there are any.
+func (c *Cell) sweep() {
+	pause := time.NewTimer(sweepEvery)
+	defer pause.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-pause.C:
+		}
+		sweeping, err := c.Sweeping()
+		if err == nil && sweeping {
+			_, err = c.Do(c.ctx, &command.Command{Request: &command.Command_ArchiveSweep{ArchiveSweep: &command.ArchiveSweep{}}})
+		}
+		if err == nil && sweeping {
+			pause.Reset(sweepPause)
+		} else {
+			pause.Reset(sweepEvery)
+		}
 	}
 }
 

@@ -184,3 +184,33 @@ func TestCloseAnswersAll(t *testing.T) {
 		}
 	})
 }
+
+// other is a journal of another cell.
+type other struct{ journal.Journal }
+
+func (other) ID() []byte { return []byte("another journal.") }
+
+// A view is not continued from another cell's journal, even when that is ahead.
+func TestOtherJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster, fs := journal.NewCluster(journal.ClusterOptions{}), vfs.NewMem()
+		c := open(t, cluster, fs)
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		j, err := cluster.Writer(t.Context(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err = cell.Open(t.Context(), cell.Options{
+			Journal: other{j}, ViewDir: "view", View: view.Options{Domain: "localhost", FS: fs}, Logger: slog.New(slog.DiscardHandler),
+		})
+		if !errors.Is(err, cell.ErrOtherJournal) {
+			t.Fatalf("opened %v: %v", c, err)
+		}
+		c = open(t, cluster, fs)
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

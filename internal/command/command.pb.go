@@ -421,6 +421,8 @@ type Command struct {
 	//	*Command_PrivateSet
 	//	*Command_BookmarkSet
 	//	*Command_BookmarksKeep
+	//	*Command_CellJournal
+	//	*Command_ArchiveSweep
 	//	*Command_RoomCreate
 	//	*Command_RoomConfigure
 	//	*Command_RoomDestroy
@@ -716,6 +718,24 @@ func (x *Command) GetBookmarksKeep() *BookmarksKeep {
 	return nil
 }
 
+func (x *Command) GetCellJournal() *CellJournal {
+	if x != nil {
+		if x, ok := x.Request.(*Command_CellJournal); ok {
+			return x.CellJournal
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetArchiveSweep() *ArchiveSweep {
+	if x != nil {
+		if x, ok := x.Request.(*Command_ArchiveSweep); ok {
+			return x.ArchiveSweep
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetRoomCreate() *RoomCreate {
 	if x != nil {
 		if x, ok := x.Request.(*Command_RoomCreate); ok {
@@ -884,6 +904,14 @@ type Command_BookmarksKeep struct {
 	BookmarksKeep *BookmarksKeep `protobuf:"bytes,52,opt,name=bookmarks_keep,json=bookmarksKeep,proto3,oneof"`
 }
 
+type Command_CellJournal struct {
+	CellJournal *CellJournal `protobuf:"bytes,65,opt,name=cell_journal,json=cellJournal,proto3,oneof"`
+}
+
+type Command_ArchiveSweep struct {
+	ArchiveSweep *ArchiveSweep `protobuf:"bytes,66,opt,name=archive_sweep,json=archiveSweep,proto3,oneof"`
+}
+
 type Command_RoomCreate struct {
 	RoomCreate *RoomCreate `protobuf:"bytes,70,opt,name=room_create,json=roomCreate,proto3,oneof"`
 }
@@ -961,6 +989,10 @@ func (*Command_PrivateSet) isCommand_Request() {}
 func (*Command_BookmarkSet) isCommand_Request() {}
 
 func (*Command_BookmarksKeep) isCommand_Request() {}
+
+func (*Command_CellJournal) isCommand_Request() {}
+
+func (*Command_ArchiveSweep) isCommand_Request() {}
 
 func (*Command_RoomCreate) isCommand_Request() {}
 
@@ -1132,6 +1164,91 @@ func (x *CellInit) GetDomain() string {
 	return ""
 }
 
+// CellJournal says which journal carries the cell's commands. The first one
+// applied in an epoch wins; the same again is a duplicate, another is refused with conflict.
+type CellJournal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 bytes: the journal's id.
+	Id            []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CellJournal) Reset() {
+	*x = CellJournal{}
+	mi := &file_internal_command_command_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CellJournal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CellJournal) ProtoMessage() {}
+
+func (x *CellJournal) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CellJournal.ProtoReflect.Descriptor instead.
+func (*CellJournal) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CellJournal) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+// ArchiveSweep removes a bounded part of what deleted accounts had in their
+// archives. With nothing to remove it does nothing.
+type ArchiveSweep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveSweep) Reset() {
+	*x = ArchiveSweep{}
+	mi := &file_internal_command_command_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveSweep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveSweep) ProtoMessage() {}
+
+func (x *ArchiveSweep) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveSweep.ProtoReflect.Descriptor instead.
+func (*ArchiveSweep) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{5}
+}
+
 // Message is a one-to-one message that is to be archived.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1161,7 +1278,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_internal_command_command_proto_msgTypes[4]
+	mi := &file_internal_command_command_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1290,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[4]
+	mi := &file_internal_command_command_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1303,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{4}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Message) GetFrom() string {
@@ -1265,7 +1382,7 @@ type ScramKeys struct {
 
 func (x *ScramKeys) Reset() {
 	*x = ScramKeys{}
-	mi := &file_internal_command_command_proto_msgTypes[5]
+	mi := &file_internal_command_command_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1277,7 +1394,7 @@ func (x *ScramKeys) String() string {
 func (*ScramKeys) ProtoMessage() {}
 
 func (x *ScramKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[5]
+	mi := &file_internal_command_command_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1290,7 +1407,7 @@ func (x *ScramKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScramKeys.ProtoReflect.Descriptor instead.
 func (*ScramKeys) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{5}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ScramKeys) GetSalt() []byte {
@@ -1331,7 +1448,7 @@ type Credentials struct {
 
 func (x *Credentials) Reset() {
 	*x = Credentials{}
-	mi := &file_internal_command_command_proto_msgTypes[6]
+	mi := &file_internal_command_command_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1460,7 @@ func (x *Credentials) String() string {
 func (*Credentials) ProtoMessage() {}
 
 func (x *Credentials) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[6]
+	mi := &file_internal_command_command_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1473,7 @@ func (x *Credentials) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credentials.ProtoReflect.Descriptor instead.
 func (*Credentials) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{6}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Credentials) GetScramSha1() *ScramKeys {
@@ -1393,7 +1510,7 @@ type AccountCreate struct {
 
 func (x *AccountCreate) Reset() {
 	*x = AccountCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[7]
+	mi := &file_internal_command_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1405,7 +1522,7 @@ func (x *AccountCreate) String() string {
 func (*AccountCreate) ProtoMessage() {}
 
 func (x *AccountCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[7]
+	mi := &file_internal_command_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1418,7 +1535,7 @@ func (x *AccountCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountCreate.ProtoReflect.Descriptor instead.
 func (*AccountCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{7}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AccountCreate) GetJid() string {
@@ -1470,7 +1587,7 @@ type CredentialsSet struct {
 
 func (x *CredentialsSet) Reset() {
 	*x = CredentialsSet{}
-	mi := &file_internal_command_command_proto_msgTypes[8]
+	mi := &file_internal_command_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +1599,7 @@ func (x *CredentialsSet) String() string {
 func (*CredentialsSet) ProtoMessage() {}
 
 func (x *CredentialsSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[8]
+	mi := &file_internal_command_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +1612,7 @@ func (x *CredentialsSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialsSet.ProtoReflect.Descriptor instead.
 func (*CredentialsSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{8}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CredentialsSet) GetJid() string {
@@ -1540,7 +1657,7 @@ type InviteCreate struct {
 
 func (x *InviteCreate) Reset() {
 	*x = InviteCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[9]
+	mi := &file_internal_command_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1552,7 +1669,7 @@ func (x *InviteCreate) String() string {
 func (*InviteCreate) ProtoMessage() {}
 
 func (x *InviteCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[9]
+	mi := &file_internal_command_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1565,7 +1682,7 @@ func (x *InviteCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteCreate.ProtoReflect.Descriptor instead.
 func (*InviteCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{9}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *InviteCreate) GetTokenHash() []byte {
@@ -1616,7 +1733,7 @@ type RosterSet struct {
 
 func (x *RosterSet) Reset() {
 	*x = RosterSet{}
-	mi := &file_internal_command_command_proto_msgTypes[10]
+	mi := &file_internal_command_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1745,7 @@ func (x *RosterSet) String() string {
 func (*RosterSet) ProtoMessage() {}
 
 func (x *RosterSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[10]
+	mi := &file_internal_command_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1758,7 @@ func (x *RosterSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterSet.ProtoReflect.Descriptor instead.
 func (*RosterSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{10}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RosterSet) GetAccount() string {
@@ -1682,7 +1799,7 @@ type RosterRemove struct {
 
 func (x *RosterRemove) Reset() {
 	*x = RosterRemove{}
-	mi := &file_internal_command_command_proto_msgTypes[11]
+	mi := &file_internal_command_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1811,7 @@ func (x *RosterRemove) String() string {
 func (*RosterRemove) ProtoMessage() {}
 
 func (x *RosterRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[11]
+	mi := &file_internal_command_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1824,7 @@ func (x *RosterRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterRemove.ProtoReflect.Descriptor instead.
 func (*RosterRemove) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{11}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RosterRemove) GetAccount() string {
@@ -1740,7 +1857,7 @@ type Subscription struct {
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_internal_command_command_proto_msgTypes[12]
+	mi := &file_internal_command_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1752,7 +1869,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[12]
+	mi := &file_internal_command_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1765,7 +1882,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{12}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Subscription) GetFrom() string {
@@ -1816,7 +1933,7 @@ type OfflineCursor struct {
 
 func (x *OfflineCursor) Reset() {
 	*x = OfflineCursor{}
-	mi := &file_internal_command_command_proto_msgTypes[13]
+	mi := &file_internal_command_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1828,7 +1945,7 @@ func (x *OfflineCursor) String() string {
 func (*OfflineCursor) ProtoMessage() {}
 
 func (x *OfflineCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[13]
+	mi := &file_internal_command_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1841,7 +1958,7 @@ func (x *OfflineCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfflineCursor.ProtoReflect.Descriptor instead.
 func (*OfflineCursor) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{13}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *OfflineCursor) GetAccount() string {
@@ -1870,7 +1987,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_internal_command_command_proto_msgTypes[14]
+	mi := &file_internal_command_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1882,7 +1999,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[14]
+	mi := &file_internal_command_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1895,7 +2012,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{14}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Block) GetAccount() string {
@@ -1923,7 +2040,7 @@ type Unblock struct {
 
 func (x *Unblock) Reset() {
 	*x = Unblock{}
-	mi := &file_internal_command_command_proto_msgTypes[15]
+	mi := &file_internal_command_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2052,7 @@ func (x *Unblock) String() string {
 func (*Unblock) ProtoMessage() {}
 
 func (x *Unblock) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[15]
+	mi := &file_internal_command_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2065,7 @@ func (x *Unblock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unblock.ProtoReflect.Descriptor instead.
 func (*Unblock) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{15}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Unblock) GetAccount() string {
@@ -1992,7 +2109,7 @@ type PubsubConfig struct {
 
 func (x *PubsubConfig) Reset() {
 	*x = PubsubConfig{}
-	mi := &file_internal_command_command_proto_msgTypes[16]
+	mi := &file_internal_command_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2004,7 +2121,7 @@ func (x *PubsubConfig) String() string {
 func (*PubsubConfig) ProtoMessage() {}
 
 func (x *PubsubConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[16]
+	mi := &file_internal_command_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2017,7 +2134,7 @@ func (x *PubsubConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubConfig.ProtoReflect.Descriptor instead.
 func (*PubsubConfig) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{16}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PubsubConfig) GetAccessModel() AccessModel {
@@ -2127,7 +2244,7 @@ type PubsubGroups struct {
 
 func (x *PubsubGroups) Reset() {
 	*x = PubsubGroups{}
-	mi := &file_internal_command_command_proto_msgTypes[17]
+	mi := &file_internal_command_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2139,7 +2256,7 @@ func (x *PubsubGroups) String() string {
 func (*PubsubGroups) ProtoMessage() {}
 
 func (x *PubsubGroups) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[17]
+	mi := &file_internal_command_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2152,7 +2269,7 @@ func (x *PubsubGroups) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubGroups.ProtoReflect.Descriptor instead.
 func (*PubsubGroups) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{17}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PubsubGroups) GetGroups() []string {
@@ -2185,7 +2302,7 @@ type PubsubPublish struct {
 
 func (x *PubsubPublish) Reset() {
 	*x = PubsubPublish{}
-	mi := &file_internal_command_command_proto_msgTypes[18]
+	mi := &file_internal_command_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2197,7 +2314,7 @@ func (x *PubsubPublish) String() string {
 func (*PubsubPublish) ProtoMessage() {}
 
 func (x *PubsubPublish) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[18]
+	mi := &file_internal_command_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2210,7 +2327,7 @@ func (x *PubsubPublish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubPublish.ProtoReflect.Descriptor instead.
 func (*PubsubPublish) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{18}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PubsubPublish) GetAccount() string {
@@ -2274,7 +2391,7 @@ type PubsubRetract struct {
 
 func (x *PubsubRetract) Reset() {
 	*x = PubsubRetract{}
-	mi := &file_internal_command_command_proto_msgTypes[19]
+	mi := &file_internal_command_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2286,7 +2403,7 @@ func (x *PubsubRetract) String() string {
 func (*PubsubRetract) ProtoMessage() {}
 
 func (x *PubsubRetract) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[19]
+	mi := &file_internal_command_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2299,7 +2416,7 @@ func (x *PubsubRetract) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubRetract.ProtoReflect.Descriptor instead.
 func (*PubsubRetract) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{19}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PubsubRetract) GetAccount() string {
@@ -2341,7 +2458,7 @@ type PubsubCreate struct {
 
 func (x *PubsubCreate) Reset() {
 	*x = PubsubCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[20]
+	mi := &file_internal_command_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2353,7 +2470,7 @@ func (x *PubsubCreate) String() string {
 func (*PubsubCreate) ProtoMessage() {}
 
 func (x *PubsubCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[20]
+	mi := &file_internal_command_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2366,7 +2483,7 @@ func (x *PubsubCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubCreate.ProtoReflect.Descriptor instead.
 func (*PubsubCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{20}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PubsubCreate) GetAccount() string {
@@ -2401,7 +2518,7 @@ type PubsubConfigure struct {
 
 func (x *PubsubConfigure) Reset() {
 	*x = PubsubConfigure{}
-	mi := &file_internal_command_command_proto_msgTypes[21]
+	mi := &file_internal_command_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2413,7 +2530,7 @@ func (x *PubsubConfigure) String() string {
 func (*PubsubConfigure) ProtoMessage() {}
 
 func (x *PubsubConfigure) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[21]
+	mi := &file_internal_command_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2426,7 +2543,7 @@ func (x *PubsubConfigure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubConfigure.ProtoReflect.Descriptor instead.
 func (*PubsubConfigure) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{21}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PubsubConfigure) GetAccount() string {
@@ -2460,7 +2577,7 @@ type PubsubDelete struct {
 
 func (x *PubsubDelete) Reset() {
 	*x = PubsubDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[22]
+	mi := &file_internal_command_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +2589,7 @@ func (x *PubsubDelete) String() string {
 func (*PubsubDelete) ProtoMessage() {}
 
 func (x *PubsubDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[22]
+	mi := &file_internal_command_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +2602,7 @@ func (x *PubsubDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubDelete.ProtoReflect.Descriptor instead.
 func (*PubsubDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{22}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PubsubDelete) GetAccount() string {
@@ -2512,7 +2629,7 @@ type PubsubPurge struct {
 
 func (x *PubsubPurge) Reset() {
 	*x = PubsubPurge{}
-	mi := &file_internal_command_command_proto_msgTypes[23]
+	mi := &file_internal_command_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2524,7 +2641,7 @@ func (x *PubsubPurge) String() string {
 func (*PubsubPurge) ProtoMessage() {}
 
 func (x *PubsubPurge) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[23]
+	mi := &file_internal_command_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2537,7 +2654,7 @@ func (x *PubsubPurge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubPurge.ProtoReflect.Descriptor instead.
 func (*PubsubPurge) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{23}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PubsubPurge) GetAccount() string {
@@ -2565,7 +2682,7 @@ type PrivateSet struct {
 
 func (x *PrivateSet) Reset() {
 	*x = PrivateSet{}
-	mi := &file_internal_command_command_proto_msgTypes[24]
+	mi := &file_internal_command_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2577,7 +2694,7 @@ func (x *PrivateSet) String() string {
 func (*PrivateSet) ProtoMessage() {}
 
 func (x *PrivateSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[24]
+	mi := &file_internal_command_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2590,7 +2707,7 @@ func (x *PrivateSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivateSet.ProtoReflect.Descriptor instead.
 func (*PrivateSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{24}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PrivateSet) GetAccount() string {
@@ -2621,7 +2738,7 @@ type PrivateXML struct {
 
 func (x *PrivateXML) Reset() {
 	*x = PrivateXML{}
-	mi := &file_internal_command_command_proto_msgTypes[25]
+	mi := &file_internal_command_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2633,7 +2750,7 @@ func (x *PrivateXML) String() string {
 func (*PrivateXML) ProtoMessage() {}
 
 func (x *PrivateXML) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[25]
+	mi := &file_internal_command_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2646,7 +2763,7 @@ func (x *PrivateXML) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivateXML.ProtoReflect.Descriptor instead.
 func (*PrivateXML) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{25}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PrivateXML) GetSpace() string {
@@ -2688,7 +2805,7 @@ type BookmarkSet struct {
 
 func (x *BookmarkSet) Reset() {
 	*x = BookmarkSet{}
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2700,7 +2817,7 @@ func (x *BookmarkSet) String() string {
 func (*BookmarkSet) ProtoMessage() {}
 
 func (x *BookmarkSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2713,7 +2830,7 @@ func (x *BookmarkSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BookmarkSet.ProtoReflect.Descriptor instead.
 func (*BookmarkSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *BookmarkSet) GetAccount() string {
@@ -2755,7 +2872,7 @@ type BookmarksKeep struct {
 
 func (x *BookmarksKeep) Reset() {
 	*x = BookmarksKeep{}
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2767,7 +2884,7 @@ func (x *BookmarksKeep) String() string {
 func (*BookmarksKeep) ProtoMessage() {}
 
 func (x *BookmarksKeep) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2780,7 +2897,7 @@ func (x *BookmarksKeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BookmarksKeep.ProtoReflect.Descriptor instead.
 func (*BookmarksKeep) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *BookmarksKeep) GetAccount() string {
@@ -2816,7 +2933,7 @@ type VCardSet struct {
 
 func (x *VCardSet) Reset() {
 	*x = VCardSet{}
-	mi := &file_internal_command_command_proto_msgTypes[28]
+	mi := &file_internal_command_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2828,7 +2945,7 @@ func (x *VCardSet) String() string {
 func (*VCardSet) ProtoMessage() {}
 
 func (x *VCardSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[28]
+	mi := &file_internal_command_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2841,7 +2958,7 @@ func (x *VCardSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VCardSet.ProtoReflect.Descriptor instead.
 func (*VCardSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{28}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *VCardSet) GetAccount() string {
@@ -2893,7 +3010,7 @@ type Picture struct {
 
 func (x *Picture) Reset() {
 	*x = Picture{}
-	mi := &file_internal_command_command_proto_msgTypes[29]
+	mi := &file_internal_command_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2905,7 +3022,7 @@ func (x *Picture) String() string {
 func (*Picture) ProtoMessage() {}
 
 func (x *Picture) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[29]
+	mi := &file_internal_command_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2918,7 +3035,7 @@ func (x *Picture) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Picture.ProtoReflect.Descriptor instead.
 func (*Picture) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{29}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Picture) GetId() string {
@@ -2973,7 +3090,7 @@ type Left struct {
 
 func (x *Left) Reset() {
 	*x = Left{}
-	mi := &file_internal_command_command_proto_msgTypes[30]
+	mi := &file_internal_command_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2985,7 +3102,7 @@ func (x *Left) String() string {
 func (*Left) ProtoMessage() {}
 
 func (x *Left) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[30]
+	mi := &file_internal_command_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2998,7 +3115,7 @@ func (x *Left) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Left.ProtoReflect.Descriptor instead.
 func (*Left) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{30}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Left) GetAccount() string {
@@ -3019,7 +3136,7 @@ type AccountDisable struct {
 
 func (x *AccountDisable) Reset() {
 	*x = AccountDisable{}
-	mi := &file_internal_command_command_proto_msgTypes[31]
+	mi := &file_internal_command_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3031,7 +3148,7 @@ func (x *AccountDisable) String() string {
 func (*AccountDisable) ProtoMessage() {}
 
 func (x *AccountDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[31]
+	mi := &file_internal_command_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3044,7 +3161,7 @@ func (x *AccountDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDisable.ProtoReflect.Descriptor instead.
 func (*AccountDisable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{31}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AccountDisable) GetJid() string {
@@ -3072,7 +3189,7 @@ type AccountDelete struct {
 
 func (x *AccountDelete) Reset() {
 	*x = AccountDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[32]
+	mi := &file_internal_command_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3084,7 +3201,7 @@ func (x *AccountDelete) String() string {
 func (*AccountDelete) ProtoMessage() {}
 
 func (x *AccountDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[32]
+	mi := &file_internal_command_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3097,7 +3214,7 @@ func (x *AccountDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDelete.ProtoReflect.Descriptor instead.
 func (*AccountDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{32}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AccountDelete) GetJid() string {
@@ -3146,7 +3263,7 @@ type RoomConfig struct {
 
 func (x *RoomConfig) Reset() {
 	*x = RoomConfig{}
-	mi := &file_internal_command_command_proto_msgTypes[33]
+	mi := &file_internal_command_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3158,7 +3275,7 @@ func (x *RoomConfig) String() string {
 func (*RoomConfig) ProtoMessage() {}
 
 func (x *RoomConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[33]
+	mi := &file_internal_command_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3171,7 +3288,7 @@ func (x *RoomConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomConfig.ProtoReflect.Descriptor instead.
 func (*RoomConfig) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{33}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RoomConfig) GetName() string {
@@ -3305,7 +3422,7 @@ type RoomCreate struct {
 
 func (x *RoomCreate) Reset() {
 	*x = RoomCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[34]
+	mi := &file_internal_command_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3317,7 +3434,7 @@ func (x *RoomCreate) String() string {
 func (*RoomCreate) ProtoMessage() {}
 
 func (x *RoomCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[34]
+	mi := &file_internal_command_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3330,7 +3447,7 @@ func (x *RoomCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomCreate.ProtoReflect.Descriptor instead.
 func (*RoomCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{34}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RoomCreate) GetRoom() string {
@@ -3381,7 +3498,7 @@ type RoomConfigure struct {
 
 func (x *RoomConfigure) Reset() {
 	*x = RoomConfigure{}
-	mi := &file_internal_command_command_proto_msgTypes[35]
+	mi := &file_internal_command_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3393,7 +3510,7 @@ func (x *RoomConfigure) String() string {
 func (*RoomConfigure) ProtoMessage() {}
 
 func (x *RoomConfigure) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[35]
+	mi := &file_internal_command_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3406,7 +3523,7 @@ func (x *RoomConfigure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomConfigure.ProtoReflect.Descriptor instead.
 func (*RoomConfigure) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{35}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RoomConfigure) GetRoom() string {
@@ -3444,7 +3561,7 @@ type RoomDestroy struct {
 
 func (x *RoomDestroy) Reset() {
 	*x = RoomDestroy{}
-	mi := &file_internal_command_command_proto_msgTypes[36]
+	mi := &file_internal_command_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3456,7 +3573,7 @@ func (x *RoomDestroy) String() string {
 func (*RoomDestroy) ProtoMessage() {}
 
 func (x *RoomDestroy) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[36]
+	mi := &file_internal_command_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3469,7 +3586,7 @@ func (x *RoomDestroy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomDestroy.ProtoReflect.Descriptor instead.
 func (*RoomDestroy) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{36}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RoomDestroy) GetRoom() string {
@@ -3514,7 +3631,7 @@ type RoomAffiliation struct {
 
 func (x *RoomAffiliation) Reset() {
 	*x = RoomAffiliation{}
-	mi := &file_internal_command_command_proto_msgTypes[37]
+	mi := &file_internal_command_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3526,7 +3643,7 @@ func (x *RoomAffiliation) String() string {
 func (*RoomAffiliation) ProtoMessage() {}
 
 func (x *RoomAffiliation) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[37]
+	mi := &file_internal_command_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3539,7 +3656,7 @@ func (x *RoomAffiliation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAffiliation.ProtoReflect.Descriptor instead.
 func (*RoomAffiliation) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{37}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RoomAffiliation) GetJid() string {
@@ -3585,7 +3702,7 @@ type RoomAffiliate struct {
 
 func (x *RoomAffiliate) Reset() {
 	*x = RoomAffiliate{}
-	mi := &file_internal_command_command_proto_msgTypes[38]
+	mi := &file_internal_command_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3597,7 +3714,7 @@ func (x *RoomAffiliate) String() string {
 func (*RoomAffiliate) ProtoMessage() {}
 
 func (x *RoomAffiliate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[38]
+	mi := &file_internal_command_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3610,7 +3727,7 @@ func (x *RoomAffiliate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAffiliate.ProtoReflect.Descriptor instead.
 func (*RoomAffiliate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{38}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RoomAffiliate) GetRoom() string {
@@ -3657,7 +3774,7 @@ type RoomNick struct {
 
 func (x *RoomNick) Reset() {
 	*x = RoomNick{}
-	mi := &file_internal_command_command_proto_msgTypes[39]
+	mi := &file_internal_command_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3669,7 +3786,7 @@ func (x *RoomNick) String() string {
 func (*RoomNick) ProtoMessage() {}
 
 func (x *RoomNick) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[39]
+	mi := &file_internal_command_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3682,7 +3799,7 @@ func (x *RoomNick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomNick.ProtoReflect.Descriptor instead.
 func (*RoomNick) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{39}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RoomNick) GetRoom() string {
@@ -3743,7 +3860,7 @@ type RoomMessage struct {
 
 func (x *RoomMessage) Reset() {
 	*x = RoomMessage{}
-	mi := &file_internal_command_command_proto_msgTypes[40]
+	mi := &file_internal_command_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3755,7 +3872,7 @@ func (x *RoomMessage) String() string {
 func (*RoomMessage) ProtoMessage() {}
 
 func (x *RoomMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[40]
+	mi := &file_internal_command_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3768,7 +3885,7 @@ func (x *RoomMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomMessage.ProtoReflect.Descriptor instead.
 func (*RoomMessage) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{40}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RoomMessage) GetRoom() string {
@@ -3876,7 +3993,7 @@ type RoomTombstone struct {
 
 func (x *RoomTombstone) Reset() {
 	*x = RoomTombstone{}
-	mi := &file_internal_command_command_proto_msgTypes[41]
+	mi := &file_internal_command_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3888,7 +4005,7 @@ func (x *RoomTombstone) String() string {
 func (*RoomTombstone) ProtoMessage() {}
 
 func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[41]
+	mi := &file_internal_command_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3901,7 +4018,7 @@ func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomTombstone.ProtoReflect.Descriptor instead.
 func (*RoomTombstone) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{41}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RoomTombstone) GetTimeMs() int64 {
@@ -3949,7 +4066,7 @@ type RoomModerate struct {
 
 func (x *RoomModerate) Reset() {
 	*x = RoomModerate{}
-	mi := &file_internal_command_command_proto_msgTypes[42]
+	mi := &file_internal_command_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3961,7 +4078,7 @@ func (x *RoomModerate) String() string {
 func (*RoomModerate) ProtoMessage() {}
 
 func (x *RoomModerate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[42]
+	mi := &file_internal_command_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3974,7 +4091,7 @@ func (x *RoomModerate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomModerate.ProtoReflect.Descriptor instead.
 func (*RoomModerate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{42}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RoomModerate) GetRoom() string {
@@ -4023,7 +4140,7 @@ var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xf5\x11\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\x82\x13\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -4055,7 +4172,9 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\vprivate_set\x182 \x01(\v2\x1d.bavard.command.v1.PrivateSetH\x00R\n" +
 	"privateSet\x12C\n" +
 	"\fbookmark_set\x183 \x01(\v2\x1e.bavard.command.v1.BookmarkSetH\x00R\vbookmarkSet\x12I\n" +
-	"\x0ebookmarks_keep\x184 \x01(\v2 .bavard.command.v1.BookmarksKeepH\x00R\rbookmarksKeep\x12@\n" +
+	"\x0ebookmarks_keep\x184 \x01(\v2 .bavard.command.v1.BookmarksKeepH\x00R\rbookmarksKeep\x12C\n" +
+	"\fcell_journal\x18A \x01(\v2\x1e.bavard.command.v1.CellJournalH\x00R\vcellJournal\x12F\n" +
+	"\rarchive_sweep\x18B \x01(\v2\x1f.bavard.command.v1.ArchiveSweepH\x00R\farchiveSweep\x12@\n" +
 	"\vroom_create\x18F \x01(\v2\x1d.bavard.command.v1.RoomCreateH\x00R\n" +
 	"roomCreate\x12I\n" +
 	"\x0eroom_configure\x18G \x01(\v2 .bavard.command.v1.RoomConfigureH\x00R\rroomConfigure\x12C\n" +
@@ -4073,7 +4192,10 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\bCellInit\x12\x1f\n" +
 	"\varchive_key\x18\x01 \x01(\fR\n" +
 	"archiveKey\x12\x16\n" +
-	"\x06domain\x18\x02 \x01(\tR\x06domain\"\xea\x01\n" +
+	"\x06domain\x18\x02 \x01(\tR\x06domain\"\x1d\n" +
+	"\vCellJournal\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\"\x0e\n" +
+	"\fArchiveSweep\"\xea\x01\n" +
 	"\aMessage\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x122\n" +
@@ -4384,7 +4506,7 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),        // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),   // 1: bavard.command.v1.SubscriptionType
@@ -4397,109 +4519,113 @@ var file_internal_command_command_proto_goTypes = []any{
 	(*Stream)(nil),          // 8: bavard.command.v1.Stream
 	(*Noop)(nil),            // 9: bavard.command.v1.Noop
 	(*CellInit)(nil),        // 10: bavard.command.v1.CellInit
-	(*Message)(nil),         // 11: bavard.command.v1.Message
-	(*ScramKeys)(nil),       // 12: bavard.command.v1.ScramKeys
-	(*Credentials)(nil),     // 13: bavard.command.v1.Credentials
-	(*AccountCreate)(nil),   // 14: bavard.command.v1.AccountCreate
-	(*CredentialsSet)(nil),  // 15: bavard.command.v1.CredentialsSet
-	(*InviteCreate)(nil),    // 16: bavard.command.v1.InviteCreate
-	(*RosterSet)(nil),       // 17: bavard.command.v1.RosterSet
-	(*RosterRemove)(nil),    // 18: bavard.command.v1.RosterRemove
-	(*Subscription)(nil),    // 19: bavard.command.v1.Subscription
-	(*OfflineCursor)(nil),   // 20: bavard.command.v1.OfflineCursor
-	(*Block)(nil),           // 21: bavard.command.v1.Block
-	(*Unblock)(nil),         // 22: bavard.command.v1.Unblock
-	(*PubsubConfig)(nil),    // 23: bavard.command.v1.PubsubConfig
-	(*PubsubGroups)(nil),    // 24: bavard.command.v1.PubsubGroups
-	(*PubsubPublish)(nil),   // 25: bavard.command.v1.PubsubPublish
-	(*PubsubRetract)(nil),   // 26: bavard.command.v1.PubsubRetract
-	(*PubsubCreate)(nil),    // 27: bavard.command.v1.PubsubCreate
-	(*PubsubConfigure)(nil), // 28: bavard.command.v1.PubsubConfigure
-	(*PubsubDelete)(nil),    // 29: bavard.command.v1.PubsubDelete
-	(*PubsubPurge)(nil),     // 30: bavard.command.v1.PubsubPurge
-	(*PrivateSet)(nil),      // 31: bavard.command.v1.PrivateSet
-	(*PrivateXML)(nil),      // 32: bavard.command.v1.PrivateXML
-	(*BookmarkSet)(nil),     // 33: bavard.command.v1.BookmarkSet
-	(*BookmarksKeep)(nil),   // 34: bavard.command.v1.BookmarksKeep
-	(*VCardSet)(nil),        // 35: bavard.command.v1.VCardSet
-	(*Picture)(nil),         // 36: bavard.command.v1.Picture
-	(*Left)(nil),            // 37: bavard.command.v1.Left
-	(*AccountDisable)(nil),  // 38: bavard.command.v1.AccountDisable
-	(*AccountDelete)(nil),   // 39: bavard.command.v1.AccountDelete
-	(*RoomConfig)(nil),      // 40: bavard.command.v1.RoomConfig
-	(*RoomCreate)(nil),      // 41: bavard.command.v1.RoomCreate
-	(*RoomConfigure)(nil),   // 42: bavard.command.v1.RoomConfigure
-	(*RoomDestroy)(nil),     // 43: bavard.command.v1.RoomDestroy
-	(*RoomAffiliation)(nil), // 44: bavard.command.v1.RoomAffiliation
-	(*RoomAffiliate)(nil),   // 45: bavard.command.v1.RoomAffiliate
-	(*RoomNick)(nil),        // 46: bavard.command.v1.RoomNick
-	(*RoomMessage)(nil),     // 47: bavard.command.v1.RoomMessage
-	(*RoomTombstone)(nil),   // 48: bavard.command.v1.RoomTombstone
-	(*RoomModerate)(nil),    // 49: bavard.command.v1.RoomModerate
+	(*CellJournal)(nil),     // 11: bavard.command.v1.CellJournal
+	(*ArchiveSweep)(nil),    // 12: bavard.command.v1.ArchiveSweep
+	(*Message)(nil),         // 13: bavard.command.v1.Message
+	(*ScramKeys)(nil),       // 14: bavard.command.v1.ScramKeys
+	(*Credentials)(nil),     // 15: bavard.command.v1.Credentials
+	(*AccountCreate)(nil),   // 16: bavard.command.v1.AccountCreate
+	(*CredentialsSet)(nil),  // 17: bavard.command.v1.CredentialsSet
+	(*InviteCreate)(nil),    // 18: bavard.command.v1.InviteCreate
+	(*RosterSet)(nil),       // 19: bavard.command.v1.RosterSet
+	(*RosterRemove)(nil),    // 20: bavard.command.v1.RosterRemove
+	(*Subscription)(nil),    // 21: bavard.command.v1.Subscription
+	(*OfflineCursor)(nil),   // 22: bavard.command.v1.OfflineCursor
+	(*Block)(nil),           // 23: bavard.command.v1.Block
+	(*Unblock)(nil),         // 24: bavard.command.v1.Unblock
+	(*PubsubConfig)(nil),    // 25: bavard.command.v1.PubsubConfig
+	(*PubsubGroups)(nil),    // 26: bavard.command.v1.PubsubGroups
+	(*PubsubPublish)(nil),   // 27: bavard.command.v1.PubsubPublish
+	(*PubsubRetract)(nil),   // 28: bavard.command.v1.PubsubRetract
+	(*PubsubCreate)(nil),    // 29: bavard.command.v1.PubsubCreate
+	(*PubsubConfigure)(nil), // 30: bavard.command.v1.PubsubConfigure
+	(*PubsubDelete)(nil),    // 31: bavard.command.v1.PubsubDelete
+	(*PubsubPurge)(nil),     // 32: bavard.command.v1.PubsubPurge
+	(*PrivateSet)(nil),      // 33: bavard.command.v1.PrivateSet
+	(*PrivateXML)(nil),      // 34: bavard.command.v1.PrivateXML
+	(*BookmarkSet)(nil),     // 35: bavard.command.v1.BookmarkSet
+	(*BookmarksKeep)(nil),   // 36: bavard.command.v1.BookmarksKeep
+	(*VCardSet)(nil),        // 37: bavard.command.v1.VCardSet
+	(*Picture)(nil),         // 38: bavard.command.v1.Picture
+	(*Left)(nil),            // 39: bavard.command.v1.Left
+	(*AccountDisable)(nil),  // 40: bavard.command.v1.AccountDisable
+	(*AccountDelete)(nil),   // 41: bavard.command.v1.AccountDelete
+	(*RoomConfig)(nil),      // 42: bavard.command.v1.RoomConfig
+	(*RoomCreate)(nil),      // 43: bavard.command.v1.RoomCreate
+	(*RoomConfigure)(nil),   // 44: bavard.command.v1.RoomConfigure
+	(*RoomDestroy)(nil),     // 45: bavard.command.v1.RoomDestroy
+	(*RoomAffiliation)(nil), // 46: bavard.command.v1.RoomAffiliation
+	(*RoomAffiliate)(nil),   // 47: bavard.command.v1.RoomAffiliate
+	(*RoomNick)(nil),        // 48: bavard.command.v1.RoomNick
+	(*RoomMessage)(nil),     // 49: bavard.command.v1.RoomMessage
+	(*RoomTombstone)(nil),   // 50: bavard.command.v1.RoomTombstone
+	(*RoomModerate)(nil),    // 51: bavard.command.v1.RoomModerate
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	8,  // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
-	11, // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
-	14, // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
-	15, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
-	16, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
-	17, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
-	18, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
-	19, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
-	20, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
+	13, // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
+	16, // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
+	17, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
+	18, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
+	19, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
+	20, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
+	21, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
+	22, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
 	9,  // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
 	10, // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
-	21, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
-	22, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
-	35, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
-	37, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
-	38, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
-	39, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
-	25, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
-	26, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
-	27, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
-	28, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
-	29, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
-	30, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
-	31, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
-	33, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
-	34, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
-	41, // 26: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
-	42, // 27: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
-	43, // 28: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
-	45, // 29: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
-	46, // 30: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
-	47, // 31: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
-	49, // 32: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
-	0,  // 33: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	12, // 34: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	12, // 35: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	13, // 36: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	13, // 37: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 38: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 39: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 40: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	24, // 41: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	23, // 42: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	23, // 43: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
-	23, // 44: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	23, // 45: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	32, // 46: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	36, // 47: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	6,  // 48: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
-	40, // 49: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
-	40, // 50: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
-	4,  // 51: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
-	44, // 52: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
-	5,  // 53: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
-	48, // 54: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
-	49, // 55: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
-	5,  // 56: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
-	57, // [57:57] is the sub-list for method output_type
-	57, // [57:57] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	23, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
+	24, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
+	37, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
+	39, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
+	40, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
+	41, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
+	27, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
+	28, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
+	29, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
+	30, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
+	31, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
+	32, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
+	33, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
+	35, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
+	36, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
+	11, // 26: bavard.command.v1.Command.cell_journal:type_name -> bavard.command.v1.CellJournal
+	12, // 27: bavard.command.v1.Command.archive_sweep:type_name -> bavard.command.v1.ArchiveSweep
+	43, // 28: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
+	44, // 29: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
+	45, // 30: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
+	47, // 31: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
+	48, // 32: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
+	49, // 33: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
+	51, // 34: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
+	0,  // 35: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	14, // 36: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	14, // 37: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	15, // 38: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	15, // 39: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 40: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 41: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 42: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	26, // 43: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	25, // 44: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	25, // 45: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
+	25, // 46: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	25, // 47: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	34, // 48: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	38, // 49: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	6,  // 50: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	42, // 51: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	42, // 52: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	4,  // 53: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	46, // 54: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	5,  // 55: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	50, // 56: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	51, // 57: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	5,  // 58: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	59, // [59:59] is the sub-list for method output_type
+	59, // [59:59] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -4533,6 +4659,8 @@ func file_internal_command_command_proto_init() {
 		(*Command_PrivateSet)(nil),
 		(*Command_BookmarkSet)(nil),
 		(*Command_BookmarksKeep)(nil),
+		(*Command_CellJournal)(nil),
+		(*Command_ArchiveSweep)(nil),
 		(*Command_RoomCreate)(nil),
 		(*Command_RoomConfigure)(nil),
 		(*Command_RoomDestroy)(nil),
@@ -4541,15 +4669,15 @@ func file_internal_command_command_proto_init() {
 		(*Command_RoomMessage)(nil),
 		(*Command_RoomModerate)(nil),
 	}
-	file_internal_command_command_proto_msgTypes[16].OneofWrappers = []any{}
-	file_internal_command_command_proto_msgTypes[33].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[18].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[35].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   43,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -5,10 +5,13 @@ package view
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"bavard/internal/command"
 	"bavard/internal/stanza"
@@ -39,6 +42,50 @@ func (t *txn) cellInit(c *command.CellInit) (command.Outcome, error) {
 	t.cell = &cellRecord{position: t.pos, domain: c.Domain, archiveKey: bytes.Clone(c.ArchiveKey)}
 	t.put([]byte{tableCell}, t.cell.append(nil))
 	return accept(), nil
+}
+
+// cellJournal binds the cell to a journal. A restore, which begins a new epoch,
+// may bind it to another one.
+func (t *txn) cellJournal(c *command.CellJournal) (command.Outcome, error) {
+	if len(c.Id) != journalIDSize {
+		return refuse(stanza.Modify, stanza.BadRequest, "a journal has an id of 16 bytes"), nil
+	}
+	b, err := t.get([]byte{tableJournal})
+	if err != nil {
+		return command.Outcome{}, err
+	}
+	if b != nil {
+		r, err := parseJournal(b)
+		switch {
+		case err != nil:
+			return command.Outcome{}, t.a.v.damaged(err)
+		case bytes.Equal(r.id, c.Id):
+			return duplicate(r.position), nil
+		case r.position.Epoch >= t.pos.Epoch:
+			return refuse(stanza.Cancel, stanza.Conflict, "the cell has another journal"), nil
+		}
+	}
+	r := journalRecord{position: t.pos, id: bytes.Clone(c.Id)}
+	t.put([]byte{tableJournal}, r.append(nil))
+	return accept(), nil
+}
+
+// Journal gives the id of the journal that the view is folded from; nil when it
+// does not know yet.
+func (v *View) Journal() ([]byte, error) {
+	if err := v.enter(); err != nil {
+		return nil, err
+	}
+	defer v.leave()
+	b, err := v.get(v.db, []byte{tableJournal})
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, v.damaged(err)
+	}
+	r, err := parseJournal(b)
+	return r.id, v.damaged(err)
 }
 
 func (t *txn) accountCreate(c *command.AccountCreate) (command.Outcome, error) {

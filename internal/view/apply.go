@@ -36,6 +36,7 @@ const maxRevision = 1<<48 - 1
 type applier struct {
 	v        *View
 	accounts map[string]uint64 // id of every account
+	ids      map[uint64]bool   // of every account
 	recent   streams
 	sieves   sieves
 	failed   uint64           // revision that failed and must come next; 0 for none
@@ -46,6 +47,7 @@ type applier struct {
 func (a *applier) init(v *View) {
 	a.v = v
 	a.accounts = make(map[string]uint64)
+	a.ids = make(map[uint64]bool)
 	a.rooms = make(map[string]*room)
 	a.recent.init()
 	a.sieves.budget = v.opts.DedupeBytes
@@ -68,6 +70,7 @@ func (a *applier) loadAccounts() error {
 			return errors.Join(a.v.damaged(err), it.Close())
 		}
 		a.accounts[string(it.Key()[1:])] = rec.id
+		a.ids[rec.id] = true
 	}
 	a.v.counters.accounts.Store(int64(len(a.accounts)))
 	if err := errors.Join(it.Error(), it.Close()); err != nil {
@@ -266,6 +269,10 @@ func (t *txn) command(r *request) (command.Outcome, error) {
 		return t.accountDelete(q.AccountDelete)
 	case *command.Command_CellInit:
 		return t.cellInit(q.CellInit)
+	case *command.Command_CellJournal:
+		return t.cellJournal(q.CellJournal)
+	case *command.Command_ArchiveSweep:
+		return t.archiveSweep()
 	case *command.Command_PubsubPublish:
 		return t.pubsubPublish(q.PubsubPublish)
 	case *command.Command_PubsubRetract:

@@ -34,6 +34,7 @@ const (
 	tableRosterOf = 'v' // account id → roster version and counts
 	tablePubsubOf = 'w' // account id → counts of nodes and items
 	tableCell     = 'x' // → what CellInit said
+	tableSweep    = 'y' // id of a deleted account → how far its archive is removed
 	tableLeft     = 'z' // account id → when its last device left
 
 	tableMember    = 'A' // room id, JID → affiliation and nicks
@@ -43,6 +44,8 @@ const (
 	tableNick      = 'N' // room id, nick → JID of who has an affiliation
 	tableGuestNick = 'O' // room id, nick → JID of who has none
 	tableRoom      = 'R' // room's JID → room
+
+	tableJournal = 'Y' // → the journal that the view is folded from
 )
 
 const (
@@ -97,6 +100,14 @@ func accountKey(bare string) []byte { return append([]byte{tableAccount}, bare..
 
 func idKey(table byte, account uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{table}, account)
+}
+
+// idOf reads the id of a key that idKey made.
+func idOf(key []byte) (uint64, error) {
+	if len(key) != 1+idSize {
+		return 0, corruptf("key of %d bytes", len(key))
+	}
+	return binary.BigEndian.Uint64(key[1:]), nil
 }
 
 func rosterKey(account uint64, peer string) []byte {

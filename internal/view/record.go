@@ -181,6 +181,25 @@ func parseCell(b []byte) (cellRecord, error) {
 	return c, r.end()
 }
 
+// journalIDSize is the size of a journal's id in bytes.
+const journalIDSize = 16
+
+// journalRecord says which journal the view is folded from, since when.
+type journalRecord struct {
+	position command.Position
+	id       []byte
+}
+
+func (j *journalRecord) append(dst []byte) []byte {
+	return append(j.position.AppendTo(append(dst, recordVersion)), j.id...)
+}
+
+func parseJournal(b []byte) (journalRecord, error) {
+	r := read(b)
+	j := journalRecord{position: r.position(), id: append([]byte(nil), r.take(journalIDSize)...)}
+	return j, r.end()
+}
+
 // accountRecord is an account; its JID is in the key.
 type accountRecord struct {
 	id          uint64

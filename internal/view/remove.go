@@ -3,7 +3,6 @@
 package view
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -61,9 +60,7 @@ func (t *txn) accountDelete(c *command.AccountDelete) (command.Outcome, error) {
 		return command.Outcome{}, err
 	}
 	t.accounts[c.Jid] = 0
-	if err := t.removeArchive(id); err != nil {
-		return command.Outcome{}, err
-	}
+	t.removeArchive(id)
 	for _, table := range ownTables() {
 		prefix := idKey(table, id)
 		t.deleteRange(prefix, prefixEnd(prefix))
@@ -152,98 +149,6 @@ func (t *txn) deleteRange(start, end []byte) {
 			t.overlay[key] = nil
 		}
 	}
-}
-
-// removeArchive removes the account's index of the archive, and the messages
-// that nobody else has: those to itself and those of deleted peers.
-func (t *txn) removeArchive(id uint64) error {
-	peers := map[uint64]bool{}
-	index := appendArchivePrefix(nil, id)
-	err := t.forget(index, func(value []byte) error {
-		peer, _, err := parseArchiveRecord(value)
-		peers[peer] = true
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, peer := range t.alive() {
-		delete(peers, peer)
-	}
-	gone := make([]uint64, 0, len(peers))
-	for peer := range peers {
-		gone = append(gone, peer)
-	}
-	slices.Sort(gone)
-	for _, peer := range gone {
-		if err := t.forget(appendTalkPrefix(nil, id, peer), nil); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// alive gives the ids of all accounts that there are.
-func (t *txn) alive() []uint64 {
-	ids := make([]uint64, 0, len(t.a.accounts)+len(t.accounts))
-	for jid, id := range t.a.accounts {
-		if _, changed := t.accounts[jid]; !changed {
-			ids = append(ids, id)
-		}
-	}
-	for _, id := range t.accounts {
-		if id != 0 {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// forget deletes the records of the archive under a prefix and takes them out
-// of the count and the sum that are kept of it.
-func (t *txn) forget(prefix []byte, visit func(value []byte) error) (err error) {
-	take := func(key, value []byte) error {
-		t.meta.records--
-		t.meta.sum -= recordHash(&t.digest, opSet, key, value)
-		if visit != nil {
-			return visit(value)
-		}
-		return nil
-	}
-	it, err := t.a.v.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
-	if err != nil {
-		return t.a.v.damaged(err)
-	}
-	defer func() { err = errors.Join(err, t.a.v.damaged(it.Close())) }()
-	for ok := it.First(); ok; ok = it.Next() {
-		value, err := it.ValueAndErr()
-		if err == nil {
-			err = take(it.Key(), value)
-		}
-		if err != nil {
-			return t.a.v.damaged(err)
-		}
-	}
-	if err := it.Error(); err != nil {
-		return t.a.v.damaged(err)
-	}
-	for r := t.b.Reader(); ; { // what this batch has archived
-		kind, key, value, ok, err := r.Next()
-		if err != nil {
-			return t.a.v.damaged(err)
-		}
-		if !ok {
-			break
-		}
-		if kind == pebble.InternalKeyKindSet && bytes.HasPrefix(key, prefix) {
-			if err := take(key, value); err != nil {
-				return t.a.v.damaged(err)
-			}
-		}
-	}
-	t.removed = true
-	t.deleteRange(prefix, prefixEnd(prefix))
-	return nil
 }
 
 // addFormer remembers under which ids others have messages of a deleted

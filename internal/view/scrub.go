@@ -228,6 +228,10 @@ func checkRecord(key, value []byte) error {
 		_, err = parseRosterOf(value)
 	case tableCell:
 		_, err = parseCell(value)
+	case tableJournal:
+		_, err = parseJournal(value)
+	case tableSweep:
+		_, err = parseSweep(value)
 	case tablePubsubOf:
 		_, err = parseOwned(value)
 	case tableNode:

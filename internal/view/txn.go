@@ -34,6 +34,7 @@ type txn struct {
 
 	overlay  map[string][]byte        // written and read again; nil is deleted
 	accounts map[string]uint64        // created; 0 for deleted
+	noted    map[uint64]bool          // deleted accounts whose archive is to be removed
 	removed  bool                     // records of the archive are taken away
 	blockers map[string]uint64        // changed: the account's id, 0 when it blocks nobody any more
 	avatars  map[string]*avatarRecord // changed; nil when the account is gone
@@ -49,6 +50,7 @@ func (t *txn) init(a *applier) {
 	t.a = a
 	t.overlay = make(map[string][]byte)
 	t.accounts = make(map[string]uint64)
+	t.noted = make(map[uint64]bool)
 	t.blockers = make(map[string]uint64)
 	t.avatars = make(map[string]*avatarRecord)
 	t.seen = make(map[[dedupeSize]byte]sighting)
@@ -77,6 +79,7 @@ func (t *txn) end() {
 	clear(t.blockers)
 	clear(t.avatars)
 	t.removed = false
+	clear(t.noted)
 	clear(t.seen)
 	clear(t.rooms)
 	t.streams.reset()
@@ -190,10 +193,12 @@ func (t *txn) commit() error {
 		return v.damaged(err)
 	}
 	for jid, id := range t.accounts {
+		delete(t.a.ids, t.a.accounts[jid])
 		if id == 0 {
 			delete(t.a.accounts, jid)
 		} else {
 			t.a.accounts[jid] = id
+			t.a.ids[id] = true
 		}
 	}
 	for key := range t.seen { // the newest bucket holds a key for longest

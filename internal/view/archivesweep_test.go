@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"bavard/internal/command"
+)
+
+// TestSweep: whatever the batches, a large archive goes in slices, each of bounded
+// work; what others have stays, count and sum are right at every step, and a
+// restart in between goes on.
+func TestSweep(t *testing.T) {
+	messages := 6000
+	if s := os.Getenv("BAVARD_SWEEP"); s != "" {
+		messages, _ = strconv.Atoi(s)
+	}
+	c := newCell(t, "ann", "bob", "eve")
+	c.accept(remove("eve"))
+	c.accept(create("eve"))
+	for n := 0; n < messages; {
+		var batch []*command.Command
+		for range 200 {
+			to := []string{"bob", "ann", "eve"}[n%3]
+			batch = append(batch, message("ann/x", to, fmt.Sprint("m", n)))
+			n++
+		}
+		c.apply(batch...)
+	}
+	c.accept(message("eve/x", "bob", "kept"))
+	c.accept(remove("eve")) // first of two that have said something to each other
+	before := time.Now()
+	c.accept(remove("ann"))
+	took := time.Since(before)
+	sweep := &command.Command{Request: &command.Command_ArchiveSweep{ArchiveSweep: &command.ArchiveSweep{}}}
+	slices, worst, all := 0, time.Duration(0), time.Duration(0)
+	for {
+		sweeping, err := c.v.Sweeping()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !sweeping {
+			break
+		}
+		before := time.Now()
+		c.apply(sweep, sweep)
+		took := time.Since(before)
+		worst, all = max(worst, took), all+took
+		if slices++; messages < 10_000 && slices%7 == 0 {
+			c.scrub()
+			if err := c.v.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.v.Close()
+			c.v = openView(t, c.fs, Options{})
+		}
+	}
+	t.Logf("%d messages: deleting took %v, %d batches of two slices, %v each, the longest %v", messages, took, slices, all/time.Duration(slices), worst)
+	if slices < messages/1000 {
+		t.Errorf("%d messages were removed in %d batches", messages, slices)
+	}
+	c.scrub()
+	// Bob has a third of the messages, and the one of eve: an index entry and a message each.
+	if n := c.v.Stats().Records; n != uint64(2*((messages+2)/3+1)) {
+		t.Errorf("%d records are left", n)
+	}
+	c.accept(remove("bob"))
+	c.sweep()
+	c.scrub()
+	if n := c.v.Stats().Records; n != 0 {
+		t.Errorf("%d records are left in the end", n)
+	}
+}
+
+func TestJournalIsBoundOnce(t *testing.T) {
+	c := newCell(t)
+	bind := func(id string) *command.Command {
+		return &command.Command{Request: &command.Command_CellJournal{CellJournal: &command.CellJournal{Id: []byte(id)}}}
+	}
+	if id, err := c.v.Journal(); err != nil || id != nil {
+		t.Fatalf("%x, %v", id, err)
+	}
+	c.accept(bind("0123456789abcdef"))
+	if o := c.apply(bind("0123456789abcdef"), bind("another one here"), bind("short")).Outcomes; o[0].Verdict != command.Duplicate || o[1].Verdict != command.Refused || o[2].Verdict != command.Refused {
+		t.Errorf("outcomes %+v", o)
+	}
+	if id, err := c.v.Journal(); err != nil || string(id) != "0123456789abcdef" {
+		t.Fatalf("%x, %v", id, err)
+	}
+	c.scrub()
+}
