@@ -93,6 +93,9 @@ type JournalStatus struct {
 	Retries       uint64 `json:"retries"`
 	WindowBytes   int64  `json:"window_bytes"`
 	DatabaseBytes int64  `json:"database_bytes"`
+	// Of an etcd cluster elsewhere; none when it runs in the server.
+	Endpoints []string `json:"endpoints,omitempty"`
+	Version   string   `json:"etcd_version,omitempty"`
 }
 
 // ViewStatus is the view's part of a Status.

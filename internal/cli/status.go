@@ -83,6 +83,9 @@ func describeStatus(s admin.Status, now time.Time) string {
 	}
 	line("journal", "%s, revision %d, %d commands since the start, %d waiting, %d retries, %s on disk",
 		leader, s.Journal.Latest, s.Journal.Commands, s.Journal.Queued, s.Journal.Retries, size(s.Journal.DatabaseBytes))
+	if len(s.Journal.Endpoints) > 0 {
+		line("etcd", "%s at %s", s.Journal.Version, strings.Join(s.Journal.Endpoints, ", "))
+	}
 	line("view", "applied %s, %s on disk", s.View.Applied, size(s.View.DiskBytes))
 	for _, w := range s.Warnings {
 		out.WriteString(describeWarning(w, now))

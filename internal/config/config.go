@@ -113,6 +113,15 @@ type Journal struct {
 	// MinFreeMiB is the low-water mark of the disk under which appends are
 	// refused.
 	MinFreeMiB int `toml:"min_free_mib"`
+	// Endpoints are URLs of an etcd cluster of the operator's own; none runs etcd
+	// in this process. The others belong to it.
+	Endpoints    []string `toml:"endpoints"`
+	CA           string   `toml:"ca"`            // PEM; "" for the system's
+	Certificate  string   `toml:"certificate"`   // PEM, to show who we are; "" for none
+	Key          string   `toml:"key"`           // PEM
+	Username     string   `toml:"username"`      // etcd's; "" for none
+	PasswordFile string   `toml:"password_file"` // its first line
+	Prefix       string   `toml:"prefix"`        // before each key
 }
 
 // Default is what bavard.toml says.
@@ -143,7 +152,7 @@ func Default() Config {
 			Status: []string{}, Support: []string{}, ExternalStatus: []string{},
 		},
 		Log:     Log{Level: "info", Format: "text"},
-		Journal: Journal{MinFreeMiB: 512},
+		Journal: Journal{MinFreeMiB: 512, Endpoints: []string{}},
 	}
 }
 

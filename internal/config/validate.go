@@ -42,7 +42,7 @@ func (c *Config) Validate() error {
 	v.contact(&c.Contact)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "text", "json")
-	v.between("journal.min_free_mib", c.Journal.MinFreeMiB, 64, 1<<20)
+	v.journal(&c.Journal)
 	return errors.Join(v.problems...)
 }
 
@@ -197,6 +197,42 @@ func (v *validator) address(key, address string) bool {
 		v.add(key, fmt.Sprintf("%q is no address", address), "write it like 127.0.0.1:5222, or :5222 for every interface")
 	}
 	return err == nil
+}
+
+func (v *validator) journal(j *Journal) {
+	v.between("journal.min_free_mib", j.MinFreeMiB, 64, 1<<20)
+	encrypted := false
+	for _, e := range j.Endpoints {
+		u, err := url.Parse(e)
+		switch {
+		case err != nil || u.Port() == "" || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http") || u.Path != "" || u.RawQuery != "":
+			v.add("journal.endpoints", fmt.Sprintf("%q is no address of an etcd", e), "write it like https://etcd1.example.org:2379")
+		case u.Scheme == "http" && !loopbackHost(u.Hostname()):
+			v.add("journal.endpoints", fmt.Sprintf("%q is not encrypted: it would carry every message in the clear", e),
+				"use https and journal.ca, certificate and key; http is for this machine only")
+		}
+		encrypted = encrypted || err == nil && u.Scheme == "https"
+	}
+	if len(j.Endpoints) == 0 {
+		for key, value := range map[string]string{"ca": j.CA, "certificate": j.Certificate, "key": j.Key, "username": j.Username, "password_file": j.PasswordFile, "prefix": j.Prefix} {
+			if value != "" {
+				v.add("journal."+key, "has no meaning without journal.endpoints", "name the etcd cluster's endpoints, or delete it")
+			}
+		}
+		return
+	}
+	if (j.Certificate == "") != (j.Key == "") {
+		v.add("journal.certificate", "goes with journal.key", "set both files or neither")
+	}
+	if !encrypted && (j.CA != "" || j.Certificate != "") {
+		v.add("journal.ca", "has no meaning for http", "use https in journal.endpoints")
+	}
+	if (j.Username == "") != (j.PasswordFile == "") {
+		v.add("journal.username", "goes with journal.password_file", "set both or neither")
+	}
+	if len(j.Prefix) > 200 || strings.ContainsFunc(j.Prefix, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		v.add("journal.prefix", "is no prefix of keys", "use up to 200 letters, digits and signs, like cell-a/")
+	}
 }
 
 func (v *validator) limits(l *Limits) {

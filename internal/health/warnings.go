@@ -30,6 +30,7 @@ type Kind uint8
 const (
 	JournalNoLeader Kind = iota + 1
 	JournalFull
+	JournalTrouble
 	DiskLow
 	ViewBehind
 	ViewDamaged
@@ -59,6 +60,10 @@ var kinds = [numKinds + 1]kindInfo{
 	JournalFull: {
 		"journal-full", Error, "the journal has no space left: nothing new is accepted",
 		"make room on the disk of the data directory",
+	},
+	JournalTrouble: {
+		"journal-trouble", Warning, "the etcd cluster works, but something is wrong with it",
+		"the detail says what: a member that does not answer is one less that may fail; keys of others belong in another cluster",
 	},
 	DiskLow: {
 		"disk-low", Warning, "the disk of the data directory is nearly full",

@@ -16,13 +16,14 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 )
 
 // Keys; docs/formats/journal.md.
 const (
-	batchPrefix = "bavard/1/batch/" // followed by the writer's name
-	idKey       = "bavard/1/journal"
+	ourPrefix   = "bavard/1/"
+	batchPrefix = ourPrefix + "batch/" // followed by the writer's name
+	ownerPrefix = ourPrefix + "owner/" // followed by the writer's name
+	idKey       = ourPrefix + "journal"
 )
 
 const (
@@ -60,6 +61,9 @@ type Options struct {
 	// not offered yet.
 	InitialCluster string
 
+	// Remote is a cluster of the operator's own; nil runs etcd in this process.
+	Remote *Remote
+
 	// UnsafeNoFsync makes a power cut lose what was acknowledged. It is there for
 	// the drill that must fail with it.
 	UnsafeNoFsync bool
@@ -72,12 +76,12 @@ type Options struct {
 	wrapStore func(store) store
 }
 
-// etcdJournal is a Journal on an embedded etcd.
+// etcdJournal is a Journal on etcd.
 type etcdJournal struct {
 	opts     Options
 	log      *slog.Logger
 	lock     *dirLock
-	etcd     *embed.Etcd
+	host     host
 	client   *clientv3.Client
 	id       journalID
 	appender *appender
@@ -96,9 +100,10 @@ type etcdJournal struct {
 	tailer *etcdTailer
 }
 
-// OpenEtcd starts an embedded etcd on opts.Dir and takes the writer's key over.
-// It errs when another process uses the directory, when etcd finds its data
-// damaged, or when ctx ends before there is a leader.
+// OpenEtcd starts an etcd on opts.Dir, or finds the one elsewhere, and takes the
+// writer's key over. It errs when another process uses the directory, when etcd
+// finds its data damaged, when the journal belongs to another data directory, or
+// when ctx ends before there is a leader.
 func OpenEtcd(ctx context.Context, opts Options) (Journal, error) {
 	j, err := newEtcdJournal(opts)
 	if err != nil {
@@ -166,18 +171,17 @@ func (j *etcdJournal) open(ctx context.Context) error {
 		return err
 	}
 	j.prepareDisk()
-	begun, err := beginDir(j.opts.Dir, j.opts.etcdDir())
+	begun, err := j.find(ctx)
 	if err != nil {
 		return err
 	}
-	if err := j.start(ctx); err != nil {
-		return err
-	}
-	j.client = v3client.New(j.etcd.Server)
 	if err := j.clearAlarm(ctx); err != nil {
 		return err
 	}
 	if err := j.identify(ctx); err != nil {
+		return err
+	}
+	if err := j.own(ctx); err != nil {
 		return err
 	}
 	incarnation, err := randomIncarnation()
@@ -205,22 +209,42 @@ func (j *etcdJournal) open(ctx context.Context) error {
 	return nil
 }
 
+// find connects to the etcd elsewhere, or starts one. finished is to be called when
+// the start is done.
+func (j *etcdJournal) find(ctx context.Context) (finished func() error, err error) {
+	if j.opts.Remote != nil {
+		c, err := connect(ctx, j.opts.Remote, j.log)
+		if err != nil {
+			return nil, err
+		}
+		j.host, j.client = c, c.client
+		return func() error { return nil }, nil
+	}
+	if finished, err = beginDir(j.opts.Dir, j.opts.etcdDir()); err != nil {
+		return nil, err
+	}
+	return finished, j.start(ctx, j.opts.Quota)
+}
+
 // start runs etcd until it is ready for use.
-func (j *etcdJournal) start(ctx context.Context) error {
+func (j *etcdJournal) start(ctx context.Context, quota int64) error {
 	cfg, err := etcdConfig(&j.opts)
 	if err != nil {
 		return err
 	}
-	if j.etcd, err = embed.StartEtcd(cfg); err != nil {
-		j.etcd = nil
+	cfg.QuotaBackendBytes = quota
+	etcd, err := embed.StartEtcd(cfg)
+	if err != nil {
 		return fmt.Errorf("journal: starting etcd on %s: %w", j.opts.Dir, err)
 	}
+	e := &embedded{etcd, quota}
+	j.host, j.client = e, e.client()
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	select {
-	case <-j.etcd.Server.ReadyNotify():
+	case <-etcd.Server.ReadyNotify():
 		return nil
-	case <-j.etcd.Server.StopNotify():
+	case <-etcd.Server.StopNotify():
 		return errors.New("journal: etcd stopped while starting; see its log messages")
 	case <-ctx.Done():
 		return fmt.Errorf("journal: etcd is not ready: %w", ctx.Err())
@@ -276,6 +300,9 @@ func (j *etcdJournal) Submit(ctx context.Context, cmd []byte, settled Settled) e
 	return j.appender.submit(ctx, cmd, settled)
 }
 
+// ID is Journal.ID.
+func (j *etcdJournal) ID() []byte { return j.id[:] }
+
 func (j *etcdJournal) Incarnation() uint64 { return j.appender.incarnation }
 
 func (j *etcdJournal) Latest(ctx context.Context) (uint64, error) { return j.latest.get(ctx) }
@@ -299,8 +326,9 @@ func (j *etcdJournal) Stats() Stats {
 	var s Stats
 	j.appender.fill(&s)
 	j.window.fill(&s)
-	s.HasLeader = j.etcd.Server.Leader() != 0
-	s.DatabaseSize = j.etcd.Server.Backend().Size()
+	s.HasLeader = j.host.hasLeader()
+	s.DatabaseSize = j.host.size()
+	s.Host = j.host.describe()
 	s.Full = j.space.why()
 	if t := j.currentTailer(); t != nil {
 		s.SpoolBytes = t.spool.bytes()
@@ -312,7 +340,7 @@ func (j *etcdJournal) Stats() Stats {
 func (j *etcdJournal) watchServer() {
 	select {
 	case <-j.ctx.Done():
-	case <-j.etcd.Server.StopNotify():
+	case <-j.host.ended():
 		j.log.Error("journal: etcd stopped by itself")
 		j.appender.cancel()
 	}
@@ -337,19 +365,24 @@ func (j *etcdJournal) shut() error {
 		_ = t.Close() // never fails
 	}
 	j.wg.Wait()
-	var errs []error
-	if j.client != nil {
-		if err := j.client.Close(); err != nil && !errors.Is(err, context.Canceled) {
-			errs = append(errs, fmt.Errorf("journal: %w", err))
-		}
-	}
-	if j.etcd != nil {
-		j.etcd.Close()
-	}
+	errs := []error{j.leave()}
 	if j.lock != nil {
 		errs = append(errs, j.lock.release())
 	}
 	return errors.Join(errs...)
+}
+
+// leave gives etcd up.
+func (j *etcdJournal) leave() error {
+	if j.host == nil {
+		return nil
+	}
+	err := j.client.Close()
+	j.host.close()
+	if err == nil || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return fmt.Errorf("journal: %w", err)
 }
 
 // etcdDir is etcd's own directory: nothing else lies in it.

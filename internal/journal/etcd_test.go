@@ -42,7 +42,7 @@ func TestNoSockets(t *testing.T) {
 	t.Parallel()
 	e := etcdEngine(t, Options{UnsafeNoFsync: true})
 	j := e.open(t).(*etcdJournal)
-	if n := len(j.etcd.Peers) + len(j.etcd.Clients); n != 0 {
+	if n := len(j.host.(*embedded).etcd.Peers) + len(j.host.(*embedded).etcd.Clients); n != 0 {
 		t.Errorf("%d listeners", n)
 	}
 	err := filepath.WalkDir(j.opts.Dir, func(path string, d os.DirEntry, err error) error {

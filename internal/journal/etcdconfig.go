@@ -52,7 +52,6 @@ func etcdConfig(opts *Options) (*embed.Config, error) {
 
 	cfg.TickMs, cfg.ElectionMs = tickMs, electionMs
 	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = snapshotCount, catchUpEntries
-	cfg.QuotaBackendBytes = opts.Quota
 	cfg.UnsafeNoFsync = opts.UnsafeNoFsync
 	cfg.AutoCompactionRetention = "0" // keepWindow compacts
 	cfg.BootstrapDefragThresholdMegabytes = defragMiB

@@ -288,7 +288,9 @@ func (t *etcdTailer) takeBack(r *rewind) error {
 // watch copies what etcd has after the end of the spool, until ctx ends or
 // something is wrong.
 func (t *etcdTailer) watch(ctx context.Context) error {
-	responses := t.journal.client.Watch(ctx, batchPrefix, clientv3.WithPrefix(),
+	// A member that is cut off from the others ends the watch, so that another one
+	// is asked.
+	responses := t.journal.client.Watch(clientv3.WithRequireLeader(ctx), batchPrefix, clientv3.WithPrefix(),
 		clientv3.WithRev(int64(t.incoming.last)+1), clientv3.WithFragment())
 	again := time.NewTicker(10 * watchPause)
 	defer again.Stop()

@@ -23,6 +23,8 @@ var (
 	ErrTooLarge = errors.New("journal: command too large")
 	// ErrFull: the journal takes no more commands until space is found.
 	ErrFull = errors.New("journal: no space")
+	// ErrOwner: the journal is written by another data directory.
+	ErrOwner = errors.New("journal: belongs to another data directory")
 	// ErrCompacted: the history asked for is no longer kept; load a snapshot.
 	ErrCompacted = errors.New("journal: history compacted")
 )
@@ -81,6 +83,9 @@ type Journal interface {
 	// by itself when there is room again.
 	MakeRoom() bool
 
+	// ID names the journal, in 16 bytes: a view belongs to one.
+	ID() []byte
+
 	// Incarnation of this writer, as its batches carry it.
 	Incarnation() uint64
 
@@ -120,5 +125,6 @@ type Stats struct {
 	HasLeader    bool
 	DatabaseSize int64
 	SpoolBytes   int64  // local copy of the journal's end; 0 in memory
+	Host         Host   // what runs it; empty in memory
 	Full         string // why Submit answers ErrFull; "" when it does not
 }

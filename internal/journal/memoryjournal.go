@@ -30,6 +30,9 @@ func (j *memoryJournal) Submit(ctx context.Context, cmd []byte, settled Settled)
 // MakeRoom: memory holds no reserve.
 func (j *memoryJournal) MakeRoom() bool { return false }
 
+// ID is Journal.ID: one process has one order of clusters.
+func (j *memoryJournal) ID() []byte { return []byte("journal in memory"[:16]) }
+
 func (j *memoryJournal) Incarnation() uint64 { return j.appender.incarnation }
 
 func (j *memoryJournal) Latest(ctx context.Context) (uint64, error) { return j.latest.get(ctx) }

@@ -163,11 +163,7 @@ func (j *etcdJournal) freeUp(ctx context.Context) error {
 			return fmt.Errorf("compacting: %w", err)
 		}
 	}
-	db := j.etcd.Server.Backend()
-	if used := db.SizeInUse(); used+4*MaxBatch > j.opts.Quota {
-		return fmt.Errorf("%d of %d MiB are not released", used>>20, j.opts.Quota>>20)
-	}
-	if err := db.Defrag(); err != nil {
+	if err := j.host.defragment(ctx); err != nil {
 		return fmt.Errorf("defragmenting: %w", err)
 	}
 	if _, err := j.client.AlarmDisarm(ctx, &clientv3.AlarmMember{}); err != nil {
@@ -189,9 +185,32 @@ func (j *etcdJournal) clearAlarm(ctx context.Context) error {
 		case etcdserverpb.AlarmType_NOSPACE:
 			j.log.Warn("journal: etcd's database was at its quota, making space")
 			if err := j.freeUp(ctx); err != nil {
-				return fmt.Errorf("%w: %w", ErrFull, err)
+				return j.widen(ctx, err)
 			}
 		}
+	}
+	return nil
+}
+
+// quotaStep is by how much the quota grows for one run that could not start
+// otherwise: what fills it is released by the view, which the start opens.
+const quotaStep = 64 << 20
+
+// widen starts an etcd of ours again with a larger quota.
+func (j *etcdJournal) widen(ctx context.Context, cause error) error {
+	if j.opts.Remote != nil {
+		return fmt.Errorf("%w: %w", ErrFull, cause)
+	}
+	j.log.Warn("journal: no space can be made yet, the quota is raised for this run", "cause", cause, "mib", (j.opts.Quota+quotaStep)>>20)
+	if err := j.leave(); err != nil {
+		return err
+	}
+	j.host = nil
+	if err := j.start(ctx, j.opts.Quota+quotaStep); err != nil {
+		return err
+	}
+	if _, err := j.client.AlarmDisarm(ctx, &clientv3.AlarmMember{}); err != nil {
+		return fmt.Errorf("journal: disarming: %w", err)
 	}
 	return nil
 }

@@ -40,6 +40,10 @@ func run(t *testing.T, f func(t *testing.T, e *engine)) {
 		// leave fsync on.
 		f(t, etcdEngine(t, Options{segment: 2 << 10, recent: 1 << 10, UnsafeNoFsync: true}))
 	})
+	t.Run("remote", func(t *testing.T) {
+		t.Parallel()
+		f(t, remoteEngine(t, Options{segment: 2 << 10, recent: 1 << 10}))
+	})
 }
 
 func testContext(t testing.TB) context.Context {
@@ -87,8 +91,14 @@ func memoryEngine(t *testing.T) *engine {
 	return e
 }
 
-func etcdEngine(t *testing.T, opts Options) *engine {
+func etcdEngine(t *testing.T, opts Options) *engine { return etcdEngineOn(t, opts, nil) }
+
+// etcdEngineOn runs on a server of its own, nil: in this process.
+func etcdEngineOn(t *testing.T, opts Options, remote *server) *engine {
 	e := &engine{name: "etcd"}
+	if remote != nil {
+		e.name, opts.Remote = "remote", &Remote{Endpoints: []string{remote.endpoint}, Prefix: "cell/"}
+	}
 	dir := t.TempDir()
 	opts.Name, opts.Dir, opts.SpoolDir = "a", filepath.Join(dir, "journal"), filepath.Join(dir, "spool")
 	if opts.MinFree == 0 {
@@ -117,7 +127,15 @@ func etcdEngine(t *testing.T, opts Options) *engine {
 		}
 		t.Cleanup(a.stop)
 	}
-	e.damage = func(t *testing.T, revision uint64) { damageDatabase(t, opts.etcdDir(), revision) }
+	e.damage = func(t *testing.T, revision uint64) {
+		if remote == nil {
+			damageDatabase(t, opts.etcdDir(), revision)
+			return
+		}
+		remote.stop()
+		damageDatabase(t, remote.dir, revision)
+		remote.start()
+	}
 	return e
 }
 

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -64,8 +65,12 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	remote, err := remoteEtcd(&n.cfg.Journal)
+	if err != nil {
+		return err
+	}
 	j, err := journal.OpenEtcd(ctx, journal.Options{
-		Name: "a", Dir: n.dir.Journal(), SpoolDir: n.dir.Spool(), Log: n.log,
+		Name: "a", Dir: n.dir.Journal(), SpoolDir: n.dir.Spool(), Log: n.log, Remote: remote,
 		MinFree: uint64(n.cfg.Journal.MinFreeMiB) << 20,
 	})
 	if err != nil {
@@ -90,6 +95,22 @@ func (n *node) open(ctx context.Context) error {
 	}
 	n.accounts = account.New(account.Config{Store: n.cell, Domain: n.cfg.Domain, Secret: secret, Open: open(n.cfg.Registration)})
 	return nil
+}
+
+// remoteEtcd is nil when etcd is to run in this process.
+func remoteEtcd(c *config.Journal) (*journal.Remote, error) {
+	if len(c.Endpoints) == 0 {
+		return nil, nil
+	}
+	r := &journal.Remote{Endpoints: c.Endpoints, CA: c.CA, Certificate: c.Certificate, Key: c.Key, Username: c.Username, Prefix: c.Prefix}
+	if c.PasswordFile != "" {
+		text, err := os.ReadFile(c.PasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("the password for etcd: %w", err)
+		}
+		r.Password, _, _ = strings.Cut(string(text), "\n")
+	}
+	return r, nil
 }
 
 // open gives the limits of open registration, nil while it is closed.
@@ -139,6 +160,7 @@ func (n *node) backend(version string, base func() string, checks []health.Check
 			s.Journal = admin.JournalStatus{
 				HasLeader: j.HasLeader, Latest: j.Latest, Released: j.Released, Queued: j.Queued, Commands: j.Commands,
 				Retries: j.Retries, WindowBytes: j.WindowBytes, DatabaseBytes: j.DatabaseSize,
+				Endpoints: j.Host.Endpoints, Version: j.Host.Version,
 			}
 			s.View = admin.ViewStatus{Applied: n.cell.Applied().String(), DiskBytes: int64(v.DiskBytes)}
 			if report != nil {

@@ -40,8 +40,14 @@ func (s *server) viewReady() error {
 	return nil
 }
 
+// noMajority is how long sessions stay open while nothing they send can be
+// stored: then they are cut, so that clients show it, go elsewhere if they can,
+// and resume when it is over.
+const noMajority = 5 * time.Second
+
 // watch raises and clears warnings.
 func (s *server) watch(ctx context.Context) {
+	led := time.Now() // there was a leader
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -49,7 +55,15 @@ func (s *server) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			s.warn(health.JournalNoLeader, s.journalReady() != nil, "")
+			ready := s.journalReady() == nil
+			s.warn(health.JournalNoLeader, !ready, "")
+			if now := time.Now(); ready {
+				led = now
+			} else if now.Sub(led) >= noMajority {
+				s.sessions.Disconnect()
+			}
+			trouble := s.cell.JournalStats().Host.Trouble
+			s.warn(health.JournalTrouble, trouble != "", trouble)
 			lag := s.cell.Lag()
 			s.warn(health.ViewBehind, lag > behindMost, fmt.Sprintf("%d batches", lag))
 			stuck := s.cell.Stats().Stuck

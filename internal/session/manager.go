@@ -297,6 +297,19 @@ func (m *Manager) Stats() Stats {
 	return st
 }
 
+// Disconnect cuts every session from its device. Those that can be resumed wait
+// for it, and what they have under way is settled when it can be.
+func (m *Manager) Disconnect() {
+	for _, s := range m.all() {
+		s.out.mu.Lock()
+		stream := s.out.stream
+		s.out.mu.Unlock()
+		if stream != nil {
+			s.detach(stream)
+		}
+	}
+}
+
 // ErrShutdown: not all sessions could be closed in time.
 var ErrShutdown = errors.New("session: not all sessions were closed in time")
 

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// ownerFile holds the name by which the journal knows this data directory.
+const ownerFile = "owner"
+
+// own makes this data directory the writer's, or errs when another one is:
+// two servers that name the same etcd would take the writer's key from each
+// other for ever, and a new directory would follow a journal whose beginning is gone.
+func (j *etcdJournal) own(ctx context.Context) error {
+	path := filepath.Join(j.opts.Dir, ownerFile)
+	ours, err := readOwner(path)
+	if err != nil {
+		return err
+	}
+	if ours == "" {
+		// On disk before it is in the journal, else a crash in between would lock us out.
+		ours = strings.ToLower(rand.Text())
+		if err := writeOwner(path, ours); err != nil {
+			return err
+		}
+	}
+	key := ownerPrefix + j.opts.Name
+	resp, err := j.client.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(key), "=", 0)).
+		Then(clientv3.OpPut(key, ours)).
+		Else(clientv3.OpGet(key)).Commit()
+	if err != nil {
+		return fmt.Errorf("journal: reading its owner: %w", err)
+	}
+	if !resp.Succeeded {
+		kvs := resp.Responses[0].GetResponseRange().GetKvs()
+		if len(kvs) != 1 || string(kvs[0].Value) != ours {
+			return fmt.Errorf("%w: journal %s is written by another one as %s; if that one is gone for good, delete the key %q in etcd",
+				ErrOwner, hex.EncodeToString(j.id[:]), j.opts.Name, j.prefix()+key)
+		}
+	}
+	return nil
+}
+
+func writeOwner(path, name string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	_, err = f.WriteString(name + "\n")
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func (j *etcdJournal) prefix() string {
+	if j.opts.Remote == nil {
+		return ""
+	}
+	return j.opts.Remote.Prefix
+}
+
+// readOwner gives "" when there is none yet.
+func readOwner(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("journal: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
