@@ -124,8 +124,9 @@ export default {
     for (let i = 0; i < 3; i++) {
       await world.server.kill()
       await alice.page.getByRole('status').filter({ hasText: 'cannot be reached' }).waitFor()
+      // Asked for before: the app may be back before we know that the server is.
+      const opened = alice.page.waitForEvent('websocket', { predicate: async (ws) => ws.waitForEvent('framereceived').then(() => true, () => false), timeout: 40_000 })
       await world.server.start()
-      const opened = alice.page.waitForEvent('websocket', { predicate: async (ws) => ws.waitForEvent('framereceived').then(() => true, () => false), timeout: 10_000 })
       await opened
       const began = Date.now()
       await alice.page.getByRole('status').filter({ hasText: /cannot be reached|Connecting/ }).waitFor({ state: 'hidden' })

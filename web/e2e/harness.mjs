@@ -45,9 +45,12 @@ export class Server {
   #process
   #log = ''
 
-  static async start() {
+  #flags = []
+
+  static async start(...flags) {
     check(existsSync(binary), `no server at ${binary}: build it, or name it in BAVARD_BIN`)
     const server = new Server()
+    server.#flags = flags
     await server.start()
     return server
   }
@@ -55,7 +58,7 @@ export class Server {
   async start() {
     rmSync(join(this.data, 'addresses.json'), { force: true })
     const { c2s, http } = this.addresses
-    const args = ['serve', '--data', this.data, '--c2s', c2s, '--c2s-tls', '', '--http', http, '--insecure-loopback']
+    const args = ['serve', '--data', this.data, '--c2s', c2s, '--c2s-tls', '', '--http', http, '--insecure-loopback', ...this.#flags]
     this.#process = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     for (const out of [this.#process.stdout, this.#process.stderr]) out.on('data', (d) => (this.#log += d))
     const gone = new Promise((done) => this.#process.once('exit', done))

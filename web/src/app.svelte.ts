@@ -107,8 +107,13 @@ export class App {
 
   /** The domain of the accounts here. */
   async homeDomain(): Promise<string> {
-    if (this.domain === '') this.domain = await fetchDomain()
+    if (this.domain === '') this.domain = (await fetchServer()).domain
     return this.domain
+  }
+
+  /** Whether anybody may make an account here, without an invite. */
+  async isOpen(): Promise<boolean> {
+    return (await fetchServer()).open
   }
 
   private async onboarding(): Promise<OnboardOptions> {
@@ -382,13 +387,14 @@ export class App {
   }
 }
 
-async function fetchDomain(): Promise<string> {
+/** What the server that the page is from says of itself. */
+async function fetchServer(): Promise<{ domain: string; open: boolean }> {
   try {
     const answer = await fetch('/.well-known/bavard.json')
-    const { domain } = (await answer.json()) as { domain?: unknown }
-    if (typeof domain === 'string' && domain !== '') return domain
+    const { domain, registration } = (await answer.json()) as { domain?: unknown; registration?: unknown }
+    if (typeof domain === 'string' && domain !== '') return { domain, open: registration === true }
   } catch {
-    // An older server: its name is that of the page.
+    // It cannot be reached, or is an older one: its name is that of the page.
   }
-  return location.hostname
+  return { domain: location.hostname, open: false }
 }

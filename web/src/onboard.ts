@@ -39,7 +39,7 @@ export async function checkInvite(options: OnboardOptions, invite: string): Prom
   await connected(options, (stream) => showInvite(stream, invite))
 }
 
-/** Makes an account out of nothing but a name. Asked again after a lost answer, it finds the account that it had made. */
+/** Makes an account out of nothing but a name, with an invite, or with "" where anybody may. Asked again after a lost answer, it finds the account that it had made. */
 export async function signUp(options: OnboardOptions, invite: string, name: string): Promise<Account> {
   const { db } = options
   const earlier = await getMeta(db, 'signUp')
@@ -48,7 +48,8 @@ export async function signUp(options: OnboardOptions, invite: string, name: stri
     if (made) return made
   }
   return connected(options, async (stream) => {
-    await showInvite(stream, invite)
+    if (invite === '') await stream.open()
+    else await showInvite(stream, invite)
     for (const username of usernames(name)) {
       const attempt: SignUp = { invite, username, password: token(24), name }
       await putMeta(db, 'signUp', attempt)

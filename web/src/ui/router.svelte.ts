@@ -9,6 +9,7 @@ export type Route =
   | { at: 'new' }
   | { at: 'me' }
   | { at: 'invite'; token: string }
+  | { at: 'join' } // without an invite
 
 function read(): Route {
   const { pathname, search } = location
@@ -19,6 +20,7 @@ function read(): Route {
   if (peer) return { at: 'chat', peer }
   if (search === '?new') return { at: 'new' }
   if (search === '?me') return { at: 'me' }
+  if (search === '?join') return { at: 'join' }
   return { at: 'list' }
 }
 

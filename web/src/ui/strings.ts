@@ -114,6 +114,7 @@ export const t = {
   invite: {
     title: 'Welcome to bavard',
     lead: 'You are invited. What shall others call you?',
+    leadOpen: 'Everybody is welcome here. What shall others call you?',
     name: 'Your name',
     start: 'Start chatting',
     starting: 'One moment…',
@@ -121,6 +122,7 @@ export const t = {
     spent: 'This invite no longer works',
     spentHint: 'It has been used, or its time is over. Ask for a new one.',
     unreachable: 'The server cannot be reached right now. Your invite is still good.',
+    unreachableOpen: 'The server cannot be reached right now. Try again in a moment.',
     refused: (text: string) => (text ? `The server said no: ${text}` : 'The server said no.'),
     already: (name: string) => `You are here already, as ${name}.`,
     alreadyHint: 'This invite stays unused: you can send it to somebody else.',
@@ -130,6 +132,8 @@ export const t = {
   login: {
     title: 'Welcome to bavard',
     lead: 'New here? Open the invite link that somebody sent you: it is all you need.',
+    leadOpen: 'Log in with the account that you have, or make one: a name is all that you need.',
+    join: 'Make an account',
     address: 'Address',
     password: 'Password',
     enter: 'Log in',
