@@ -305,7 +305,7 @@ func (m *Manager) Disconnect() {
 		stream := s.out.stream
 		s.out.mu.Unlock()
 		if stream != nil {
-			s.detach(stream)
+			s.detach(stream, stanza.StreamErr(stanza.StreamInternalServerError, "nothing can be stored for the moment; please reconnect"))
 		}
 	}
 }
