@@ -30,7 +30,8 @@ type timedConn struct {
 	corked bool
 	held   []byte
 
-	in inbox
+	share share // of what negotiations may do at the same time
+	in    inbox
 }
 
 // inbox is what has arrived and has not been read. It belongs to the goroutine
@@ -72,7 +73,7 @@ func (waitError) Temporary() bool { return true }
 
 // newTimedConn makes a connection whose buffers come from shared.
 func newTimedConn(conn net.Conn, shared *pools) *timedConn {
-	c := &timedConn{Conn: conn}
+	c := &timedConn{Conn: conn, share: share{turns: shared.turns}}
 	sc, ok := conn.(syscall.Conn)
 	if !ok || !canTry {
 		return c
@@ -102,12 +103,14 @@ func (c *timedConn) wait() error {
 	if c.in.raw == nil || c.in.filled() {
 		return nil
 	}
+	c.yield()
 	c.mu.Lock()
 	c.since = time.Now()
 	c.armRead()
 	c.mu.Unlock()
 	err := c.in.raw.Read(c.in.try)
 	if err == nil {
+		c.proceed()
 		return nil
 	}
 	c.mu.Lock()
@@ -258,11 +261,16 @@ func (c *timedConn) Read(p []byte) (int, error) {
 	case in.patient:
 		return 0, errWait
 	}
+	c.yield()
 	c.mu.Lock()
 	c.since = time.Now()
 	c.armRead()
 	c.mu.Unlock()
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if err == nil {
+		c.proceed()
+	}
+	return n, err
 }
 
 func (c *timedConn) Write(p []byte) (int, error) {

@@ -5,6 +5,7 @@ package listen
 import (
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // gate counts connections and refuses those over a limit, before anything of
@@ -17,6 +18,9 @@ type gate struct {
 	strangers int                  // not authenticated yet
 	blocks    map[netip.Prefix]int // strangers by address block; no zero entries
 	stats     Stats                // counters only
+	stuck     bool                 // waiting for a place was in vain, and none was left since
+
+	left chan struct{} // has an entry when a stranger has left since
 }
 
 // pass is a connection's place in a gate.
@@ -28,7 +32,7 @@ type pass struct {
 }
 
 func newGate(limits Limits) *gate {
-	return &gate{limits: limits, blocks: make(map[netip.Prefix]int)}
+	return &gate{limits: limits, blocks: make(map[netip.Prefix]int), left: make(chan struct{}, 1)}
 }
 
 // block is the unit in which addresses are counted: what one subscriber
@@ -45,6 +49,41 @@ func block(a netip.Addr) netip.Prefix {
 	}
 	p, _ := a.Prefix(bits) // cannot fail: bits fit the family
 	return p
+}
+
+// placeWait is how long a connection that was accepted waits for a place among
+// the strangers, while those behind it wait in the kernel.
+const placeWait = 250 * time.Millisecond
+
+// enterSoon is enter that waits a little for a place among the strangers: when
+// thousands come back at once, places are left and taken all the time. When they
+// are not, as with connections that say nothing, it does not wait.
+func (g *gate) enterSoon(from netip.Addr, stopped <-chan struct{}) *pass {
+	for g.soon() {
+		timer := time.NewTimer(placeWait)
+		select {
+		case <-g.left:
+		case <-stopped:
+		case <-timer.C:
+			g.mu.Lock()
+			g.stuck = g.strangers >= g.limits.Strangers
+			g.mu.Unlock()
+		}
+		timer.Stop()
+		select {
+		case <-stopped:
+			return nil
+		default:
+		}
+	}
+	return g.enter(from)
+}
+
+// soon reports whether it is worth to wait for a place.
+func (g *gate) soon() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.strangers >= g.limits.Strangers && g.open < g.limits.Connections && !g.stuck
 }
 
 // enter gives a place to a connection, nil when there is none.
@@ -97,6 +136,11 @@ func (p *pass) forget() {
 	}
 	p.stranger = false
 	p.gate.strangers--
+	p.gate.stuck = false
+	select {
+	case p.gate.left <- struct{}{}:
+	default:
+	}
 	if !p.block.IsValid() {
 		return
 	}

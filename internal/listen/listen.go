@@ -128,7 +128,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	return &Server{
 		cfg: cfg, log: log, gate: newGate(cfg.Limits),
-		pools:     pools{restAfter: restAfter},
+		pools:     pools{restAfter: restAfter, turns: newTurns()},
 		stopped:   make(chan struct{}),
 		listeners: make(map[net.Listener]struct{}),
 		streams:   make(map[*Stream]struct{}),
@@ -205,7 +205,7 @@ func (s *Server) watch(l net.Listener) bool {
 
 // admit gives an accepted connection its stream, or closes it at once.
 func (s *Server) admit(conn net.Conn, direct bool) {
-	p := s.gate.enter(addrOf(conn.RemoteAddr()))
+	p := s.gate.enterSoon(addrOf(conn.RemoteAddr()), s.stopped)
 	if p == nil {
 		_ = conn.Close()
 		return
@@ -252,12 +252,14 @@ func (s *Server) start(st *Stream, handshake func() error) {
 	go func() {
 		if handshake != nil {
 			if err := handshake(); err != nil {
+				st.conn.negotiated()
 				s.log.Debug("TLS handshake failed", "conn", st, "err", err)
 				s.gone(st)
 				return
 			}
 		}
 		s.cfg.Handle(st)
+		st.conn.negotiated()
 		go s.receive(st) // not on the stack that a TLS handshake and a login have taken
 	}()
 }

@@ -187,6 +187,7 @@ func (s *Stream) ReadOpen() (Header, error) {
 	if err != nil {
 		return Header{}, err
 	}
+	s.conn.advance()
 	return Header{
 		From: e.Get("from"), To: e.Get("to"), ID: e.Get("id"),
 		Version: e.Get("version"), Lang: e.Lang(),
@@ -220,7 +221,13 @@ func (s *Stream) Restart() {
 
 // Read gives the client's next element. The error is io.EOF when the client
 // closed the stream; StreamError tells what to answer to the others.
-func (s *Stream) Read() (*xmlstream.Element, error) { return s.framer.read() }
+func (s *Stream) Read() (*xmlstream.Element, error) {
+	e, err := s.framer.read()
+	if err == nil {
+		s.conn.advance()
+	}
+	return e, err
+}
 
 // Receive has take called with each element that comes, or with the error that
 // Read would have given, once Handle has returned: one call after the other,
@@ -289,6 +296,7 @@ func (s *Stream) StartTLS(ctx context.Context, cfg *tls.Config) error {
 // may be called more than once, from any goroutine; a Read under way ends.
 func (s *Stream) Close(e *stanza.StreamError) {
 	s.closing.Do(func() {
+		s.conn.negotiated()
 		s.conn.freeze(time.Now().Add(closeTimeout))
 		s.write.Lock()
 		defer s.write.Unlock()

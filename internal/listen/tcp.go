@@ -125,6 +125,7 @@ type pools struct {
 	joined  bufferPool
 	read    readPool
 	readers xmlstream.Pool
+	turns   *turns
 	// restAfter is how long nothing has to come until a connection is taken for
 	// idle.
 	restAfter time.Duration
