@@ -225,6 +225,57 @@ func (SendLast) EnumDescriptor() ([]byte, []int) {
 	return file_internal_command_command_proto_rawDescGZIP(), []int{3}
 }
 
+type NodeAffiliation int32
+
+const (
+	NodeAffiliation_NODE_AFFILIATION_NONE NodeAffiliation = 0
+	// May read a node that is whitelisted.
+	NodeAffiliation_NODE_AFFILIATION_MEMBER NodeAffiliation = 1
+	// May not read the node, whoever else may.
+	NodeAffiliation_NODE_AFFILIATION_OUTCAST NodeAffiliation = 2
+)
+
+// Enum value maps for NodeAffiliation.
+var (
+	NodeAffiliation_name = map[int32]string{
+		0: "NODE_AFFILIATION_NONE",
+		1: "NODE_AFFILIATION_MEMBER",
+		2: "NODE_AFFILIATION_OUTCAST",
+	}
+	NodeAffiliation_value = map[string]int32{
+		"NODE_AFFILIATION_NONE":    0,
+		"NODE_AFFILIATION_MEMBER":  1,
+		"NODE_AFFILIATION_OUTCAST": 2,
+	}
+)
+
+func (x NodeAffiliation) Enum() *NodeAffiliation {
+	p := new(NodeAffiliation)
+	*p = x
+	return p
+}
+
+func (x NodeAffiliation) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (NodeAffiliation) Descriptor() protoreflect.EnumDescriptor {
+	return file_internal_command_command_proto_enumTypes[4].Descriptor()
+}
+
+func (NodeAffiliation) Type() protoreflect.EnumType {
+	return &file_internal_command_command_proto_enumTypes[4]
+}
+
+func (x NodeAffiliation) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use NodeAffiliation.Descriptor instead.
+func (NodeAffiliation) EnumDescriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{4}
+}
+
 // Affiliation of a person with a room, by rank (XEP-0045).
 type Affiliation int32
 
@@ -265,11 +316,11 @@ func (x Affiliation) String() string {
 }
 
 func (Affiliation) Descriptor() protoreflect.EnumDescriptor {
-	return file_internal_command_command_proto_enumTypes[4].Descriptor()
+	return file_internal_command_command_proto_enumTypes[5].Descriptor()
 }
 
 func (Affiliation) Type() protoreflect.EnumType {
-	return &file_internal_command_command_proto_enumTypes[4]
+	return &file_internal_command_command_proto_enumTypes[5]
 }
 
 func (x Affiliation) Number() protoreflect.EnumNumber {
@@ -278,7 +329,7 @@ func (x Affiliation) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Affiliation.Descriptor instead.
 func (Affiliation) EnumDescriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{4}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{5}
 }
 
 // RoomRole of an occupant, which lasts as long as the visit (XEP-0045).
@@ -315,11 +366,11 @@ func (x RoomRole) String() string {
 }
 
 func (RoomRole) Descriptor() protoreflect.EnumDescriptor {
-	return file_internal_command_command_proto_enumTypes[5].Descriptor()
+	return file_internal_command_command_proto_enumTypes[6].Descriptor()
 }
 
 func (RoomRole) Type() protoreflect.EnumType {
-	return &file_internal_command_command_proto_enumTypes[5]
+	return &file_internal_command_command_proto_enumTypes[6]
 }
 
 func (x RoomRole) Number() protoreflect.EnumNumber {
@@ -328,7 +379,7 @@ func (x RoomRole) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RoomRole.Descriptor instead.
 func (RoomRole) EnumDescriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{5}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{6}
 }
 
 // RoomWhispers says who may send private messages in a room.
@@ -368,11 +419,11 @@ func (x RoomWhispers) String() string {
 }
 
 func (RoomWhispers) Descriptor() protoreflect.EnumDescriptor {
-	return file_internal_command_command_proto_enumTypes[6].Descriptor()
+	return file_internal_command_command_proto_enumTypes[7].Descriptor()
 }
 
 func (RoomWhispers) Type() protoreflect.EnumType {
-	return &file_internal_command_command_proto_enumTypes[6]
+	return &file_internal_command_command_proto_enumTypes[7]
 }
 
 func (x RoomWhispers) Number() protoreflect.EnumNumber {
@@ -381,7 +432,7 @@ func (x RoomWhispers) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RoomWhispers.Descriptor instead.
 func (RoomWhispers) EnumDescriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{6}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{7}
 }
 
 // Command is one request, decided upon when it is applied.
@@ -423,6 +474,7 @@ type Command struct {
 	//	*Command_BookmarksKeep
 	//	*Command_CellJournal
 	//	*Command_ArchiveSweep
+	//	*Command_PubsubRelate
 	//	*Command_RoomCreate
 	//	*Command_RoomConfigure
 	//	*Command_RoomDestroy
@@ -736,6 +788,15 @@ func (x *Command) GetArchiveSweep() *ArchiveSweep {
 	return nil
 }
 
+func (x *Command) GetPubsubRelate() *PubsubRelate {
+	if x != nil {
+		if x, ok := x.Request.(*Command_PubsubRelate); ok {
+			return x.PubsubRelate
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetRoomCreate() *RoomCreate {
 	if x != nil {
 		if x, ok := x.Request.(*Command_RoomCreate); ok {
@@ -912,6 +973,10 @@ type Command_ArchiveSweep struct {
 	ArchiveSweep *ArchiveSweep `protobuf:"bytes,66,opt,name=archive_sweep,json=archiveSweep,proto3,oneof"`
 }
 
+type Command_PubsubRelate struct {
+	PubsubRelate *PubsubRelate `protobuf:"bytes,53,opt,name=pubsub_relate,json=pubsubRelate,proto3,oneof"`
+}
+
 type Command_RoomCreate struct {
 	RoomCreate *RoomCreate `protobuf:"bytes,70,opt,name=room_create,json=roomCreate,proto3,oneof"`
 }
@@ -993,6 +1058,8 @@ func (*Command_BookmarksKeep) isCommand_Request() {}
 func (*Command_CellJournal) isCommand_Request() {}
 
 func (*Command_ArchiveSweep) isCommand_Request() {}
+
+func (*Command_PubsubRelate) isCommand_Request() {}
 
 func (*Command_RoomCreate) isCommand_Request() {}
 
@@ -2671,6 +2738,138 @@ func (x *PubsubPurge) GetNode() string {
 	return ""
 }
 
+// PubsubRelate changes who is affiliated with, or subscribed to, a node.
+type PubsubRelate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bare JID of the owner of the node.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Node    string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	// Bare JID of who asks for it: the owner, or a subscriber for itself.
+	By            string            `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
+	Relations     []*PubsubRelation `protobuf:"bytes,4,rep,name=relations,proto3" json:"relations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PubsubRelate) Reset() {
+	*x = PubsubRelate{}
+	mi := &file_internal_command_command_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PubsubRelate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PubsubRelate) ProtoMessage() {}
+
+func (x *PubsubRelate) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PubsubRelate.ProtoReflect.Descriptor instead.
+func (*PubsubRelate) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *PubsubRelate) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PubsubRelate) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *PubsubRelate) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *PubsubRelate) GetRelations() []*PubsubRelation {
+	if x != nil {
+		return x.Relations
+	}
+	return nil
+}
+
+type PubsubRelation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of a subscription also a full JID.
+	Jid           string           `protobuf:"bytes,1,opt,name=jid,proto3" json:"jid,omitempty"`
+	Affiliation   *NodeAffiliation `protobuf:"varint,2,opt,name=affiliation,proto3,enum=bavard.command.v1.NodeAffiliation,oneof" json:"affiliation,omitempty"`
+	Subscribed    *bool            `protobuf:"varint,3,opt,name=subscribed,proto3,oneof" json:"subscribed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PubsubRelation) Reset() {
+	*x = PubsubRelation{}
+	mi := &file_internal_command_command_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PubsubRelation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PubsubRelation) ProtoMessage() {}
+
+func (x *PubsubRelation) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PubsubRelation.ProtoReflect.Descriptor instead.
+func (*PubsubRelation) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PubsubRelation) GetJid() string {
+	if x != nil {
+		return x.Jid
+	}
+	return ""
+}
+
+func (x *PubsubRelation) GetAffiliation() NodeAffiliation {
+	if x != nil && x.Affiliation != nil {
+		return *x.Affiliation
+	}
+	return NodeAffiliation_NODE_AFFILIATION_NONE
+}
+
+func (x *PubsubRelation) GetSubscribed() bool {
+	if x != nil && x.Subscribed != nil {
+		return *x.Subscribed
+	}
+	return false
+}
+
 // PrivateSet stores private XML (XEP-0049).
 type PrivateSet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2682,7 +2881,7 @@ type PrivateSet struct {
 
 func (x *PrivateSet) Reset() {
 	*x = PrivateSet{}
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2694,7 +2893,7 @@ func (x *PrivateSet) String() string {
 func (*PrivateSet) ProtoMessage() {}
 
 func (x *PrivateSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2707,7 +2906,7 @@ func (x *PrivateSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivateSet.ProtoReflect.Descriptor instead.
 func (*PrivateSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PrivateSet) GetAccount() string {
@@ -2738,7 +2937,7 @@ type PrivateXML struct {
 
 func (x *PrivateXML) Reset() {
 	*x = PrivateXML{}
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2750,7 +2949,7 @@ func (x *PrivateXML) String() string {
 func (*PrivateXML) ProtoMessage() {}
 
 func (x *PrivateXML) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2763,7 +2962,7 @@ func (x *PrivateXML) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivateXML.ProtoReflect.Descriptor instead.
 func (*PrivateXML) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PrivateXML) GetSpace() string {
@@ -2805,7 +3004,7 @@ type BookmarkSet struct {
 
 func (x *BookmarkSet) Reset() {
 	*x = BookmarkSet{}
-	mi := &file_internal_command_command_proto_msgTypes[28]
+	mi := &file_internal_command_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2817,7 +3016,7 @@ func (x *BookmarkSet) String() string {
 func (*BookmarkSet) ProtoMessage() {}
 
 func (x *BookmarkSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[28]
+	mi := &file_internal_command_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2830,7 +3029,7 @@ func (x *BookmarkSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BookmarkSet.ProtoReflect.Descriptor instead.
 func (*BookmarkSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{28}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *BookmarkSet) GetAccount() string {
@@ -2872,7 +3071,7 @@ type BookmarksKeep struct {
 
 func (x *BookmarksKeep) Reset() {
 	*x = BookmarksKeep{}
-	mi := &file_internal_command_command_proto_msgTypes[29]
+	mi := &file_internal_command_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2884,7 +3083,7 @@ func (x *BookmarksKeep) String() string {
 func (*BookmarksKeep) ProtoMessage() {}
 
 func (x *BookmarksKeep) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[29]
+	mi := &file_internal_command_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2897,7 +3096,7 @@ func (x *BookmarksKeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BookmarksKeep.ProtoReflect.Descriptor instead.
 func (*BookmarksKeep) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{29}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *BookmarksKeep) GetAccount() string {
@@ -2933,7 +3132,7 @@ type VCardSet struct {
 
 func (x *VCardSet) Reset() {
 	*x = VCardSet{}
-	mi := &file_internal_command_command_proto_msgTypes[30]
+	mi := &file_internal_command_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2945,7 +3144,7 @@ func (x *VCardSet) String() string {
 func (*VCardSet) ProtoMessage() {}
 
 func (x *VCardSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[30]
+	mi := &file_internal_command_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2958,7 +3157,7 @@ func (x *VCardSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VCardSet.ProtoReflect.Descriptor instead.
 func (*VCardSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{30}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *VCardSet) GetAccount() string {
@@ -3010,7 +3209,7 @@ type Picture struct {
 
 func (x *Picture) Reset() {
 	*x = Picture{}
-	mi := &file_internal_command_command_proto_msgTypes[31]
+	mi := &file_internal_command_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3022,7 +3221,7 @@ func (x *Picture) String() string {
 func (*Picture) ProtoMessage() {}
 
 func (x *Picture) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[31]
+	mi := &file_internal_command_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3035,7 +3234,7 @@ func (x *Picture) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Picture.ProtoReflect.Descriptor instead.
 func (*Picture) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{31}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Picture) GetId() string {
@@ -3090,7 +3289,7 @@ type Left struct {
 
 func (x *Left) Reset() {
 	*x = Left{}
-	mi := &file_internal_command_command_proto_msgTypes[32]
+	mi := &file_internal_command_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3102,7 +3301,7 @@ func (x *Left) String() string {
 func (*Left) ProtoMessage() {}
 
 func (x *Left) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[32]
+	mi := &file_internal_command_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3115,7 +3314,7 @@ func (x *Left) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Left.ProtoReflect.Descriptor instead.
 func (*Left) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{32}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Left) GetAccount() string {
@@ -3136,7 +3335,7 @@ type AccountDisable struct {
 
 func (x *AccountDisable) Reset() {
 	*x = AccountDisable{}
-	mi := &file_internal_command_command_proto_msgTypes[33]
+	mi := &file_internal_command_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3148,7 +3347,7 @@ func (x *AccountDisable) String() string {
 func (*AccountDisable) ProtoMessage() {}
 
 func (x *AccountDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[33]
+	mi := &file_internal_command_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3161,7 +3360,7 @@ func (x *AccountDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDisable.ProtoReflect.Descriptor instead.
 func (*AccountDisable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{33}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AccountDisable) GetJid() string {
@@ -3189,7 +3388,7 @@ type AccountDelete struct {
 
 func (x *AccountDelete) Reset() {
 	*x = AccountDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[34]
+	mi := &file_internal_command_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3201,7 +3400,7 @@ func (x *AccountDelete) String() string {
 func (*AccountDelete) ProtoMessage() {}
 
 func (x *AccountDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[34]
+	mi := &file_internal_command_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3214,7 +3413,7 @@ func (x *AccountDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDelete.ProtoReflect.Descriptor instead.
 func (*AccountDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{34}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *AccountDelete) GetJid() string {
@@ -3263,7 +3462,7 @@ type RoomConfig struct {
 
 func (x *RoomConfig) Reset() {
 	*x = RoomConfig{}
-	mi := &file_internal_command_command_proto_msgTypes[35]
+	mi := &file_internal_command_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3275,7 +3474,7 @@ func (x *RoomConfig) String() string {
 func (*RoomConfig) ProtoMessage() {}
 
 func (x *RoomConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[35]
+	mi := &file_internal_command_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3288,7 +3487,7 @@ func (x *RoomConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomConfig.ProtoReflect.Descriptor instead.
 func (*RoomConfig) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{35}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RoomConfig) GetName() string {
@@ -3422,7 +3621,7 @@ type RoomCreate struct {
 
 func (x *RoomCreate) Reset() {
 	*x = RoomCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[36]
+	mi := &file_internal_command_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3434,7 +3633,7 @@ func (x *RoomCreate) String() string {
 func (*RoomCreate) ProtoMessage() {}
 
 func (x *RoomCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[36]
+	mi := &file_internal_command_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3447,7 +3646,7 @@ func (x *RoomCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomCreate.ProtoReflect.Descriptor instead.
 func (*RoomCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{36}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RoomCreate) GetRoom() string {
@@ -3498,7 +3697,7 @@ type RoomConfigure struct {
 
 func (x *RoomConfigure) Reset() {
 	*x = RoomConfigure{}
-	mi := &file_internal_command_command_proto_msgTypes[37]
+	mi := &file_internal_command_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3510,7 +3709,7 @@ func (x *RoomConfigure) String() string {
 func (*RoomConfigure) ProtoMessage() {}
 
 func (x *RoomConfigure) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[37]
+	mi := &file_internal_command_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3523,7 +3722,7 @@ func (x *RoomConfigure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomConfigure.ProtoReflect.Descriptor instead.
 func (*RoomConfigure) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{37}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RoomConfigure) GetRoom() string {
@@ -3561,7 +3760,7 @@ type RoomDestroy struct {
 
 func (x *RoomDestroy) Reset() {
 	*x = RoomDestroy{}
-	mi := &file_internal_command_command_proto_msgTypes[38]
+	mi := &file_internal_command_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3573,7 +3772,7 @@ func (x *RoomDestroy) String() string {
 func (*RoomDestroy) ProtoMessage() {}
 
 func (x *RoomDestroy) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[38]
+	mi := &file_internal_command_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3586,7 +3785,7 @@ func (x *RoomDestroy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomDestroy.ProtoReflect.Descriptor instead.
 func (*RoomDestroy) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{38}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RoomDestroy) GetRoom() string {
@@ -3631,7 +3830,7 @@ type RoomAffiliation struct {
 
 func (x *RoomAffiliation) Reset() {
 	*x = RoomAffiliation{}
-	mi := &file_internal_command_command_proto_msgTypes[39]
+	mi := &file_internal_command_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3643,7 +3842,7 @@ func (x *RoomAffiliation) String() string {
 func (*RoomAffiliation) ProtoMessage() {}
 
 func (x *RoomAffiliation) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[39]
+	mi := &file_internal_command_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3656,7 +3855,7 @@ func (x *RoomAffiliation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAffiliation.ProtoReflect.Descriptor instead.
 func (*RoomAffiliation) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{39}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RoomAffiliation) GetJid() string {
@@ -3702,7 +3901,7 @@ type RoomAffiliate struct {
 
 func (x *RoomAffiliate) Reset() {
 	*x = RoomAffiliate{}
-	mi := &file_internal_command_command_proto_msgTypes[40]
+	mi := &file_internal_command_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3714,7 +3913,7 @@ func (x *RoomAffiliate) String() string {
 func (*RoomAffiliate) ProtoMessage() {}
 
 func (x *RoomAffiliate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[40]
+	mi := &file_internal_command_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3727,7 +3926,7 @@ func (x *RoomAffiliate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAffiliate.ProtoReflect.Descriptor instead.
 func (*RoomAffiliate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{40}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RoomAffiliate) GetRoom() string {
@@ -3774,7 +3973,7 @@ type RoomNick struct {
 
 func (x *RoomNick) Reset() {
 	*x = RoomNick{}
-	mi := &file_internal_command_command_proto_msgTypes[41]
+	mi := &file_internal_command_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3786,7 +3985,7 @@ func (x *RoomNick) String() string {
 func (*RoomNick) ProtoMessage() {}
 
 func (x *RoomNick) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[41]
+	mi := &file_internal_command_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3799,7 +3998,7 @@ func (x *RoomNick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomNick.ProtoReflect.Descriptor instead.
 func (*RoomNick) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{41}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RoomNick) GetRoom() string {
@@ -3860,7 +4059,7 @@ type RoomMessage struct {
 
 func (x *RoomMessage) Reset() {
 	*x = RoomMessage{}
-	mi := &file_internal_command_command_proto_msgTypes[42]
+	mi := &file_internal_command_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3872,7 +4071,7 @@ func (x *RoomMessage) String() string {
 func (*RoomMessage) ProtoMessage() {}
 
 func (x *RoomMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[42]
+	mi := &file_internal_command_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3885,7 +4084,7 @@ func (x *RoomMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomMessage.ProtoReflect.Descriptor instead.
 func (*RoomMessage) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{42}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RoomMessage) GetRoom() string {
@@ -3993,7 +4192,7 @@ type RoomTombstone struct {
 
 func (x *RoomTombstone) Reset() {
 	*x = RoomTombstone{}
-	mi := &file_internal_command_command_proto_msgTypes[43]
+	mi := &file_internal_command_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4005,7 +4204,7 @@ func (x *RoomTombstone) String() string {
 func (*RoomTombstone) ProtoMessage() {}
 
 func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[43]
+	mi := &file_internal_command_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4018,7 +4217,7 @@ func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomTombstone.ProtoReflect.Descriptor instead.
 func (*RoomTombstone) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{43}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RoomTombstone) GetTimeMs() int64 {
@@ -4066,7 +4265,7 @@ type RoomModerate struct {
 
 func (x *RoomModerate) Reset() {
 	*x = RoomModerate{}
-	mi := &file_internal_command_command_proto_msgTypes[44]
+	mi := &file_internal_command_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4078,7 +4277,7 @@ func (x *RoomModerate) String() string {
 func (*RoomModerate) ProtoMessage() {}
 
 func (x *RoomModerate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[44]
+	mi := &file_internal_command_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4091,7 +4290,7 @@ func (x *RoomModerate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomModerate.ProtoReflect.Descriptor instead.
 func (*RoomModerate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{44}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RoomModerate) GetRoom() string {
@@ -4140,7 +4339,7 @@ var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\x82\x13\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xca\x13\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -4174,7 +4373,8 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\fbookmark_set\x183 \x01(\v2\x1e.bavard.command.v1.BookmarkSetH\x00R\vbookmarkSet\x12I\n" +
 	"\x0ebookmarks_keep\x184 \x01(\v2 .bavard.command.v1.BookmarksKeepH\x00R\rbookmarksKeep\x12C\n" +
 	"\fcell_journal\x18A \x01(\v2\x1e.bavard.command.v1.CellJournalH\x00R\vcellJournal\x12F\n" +
-	"\rarchive_sweep\x18B \x01(\v2\x1f.bavard.command.v1.ArchiveSweepH\x00R\farchiveSweep\x12@\n" +
+	"\rarchive_sweep\x18B \x01(\v2\x1f.bavard.command.v1.ArchiveSweepH\x00R\farchiveSweep\x12F\n" +
+	"\rpubsub_relate\x185 \x01(\v2\x1f.bavard.command.v1.PubsubRelateH\x00R\fpubsubRelate\x12@\n" +
 	"\vroom_create\x18F \x01(\v2\x1d.bavard.command.v1.RoomCreateH\x00R\n" +
 	"roomCreate\x12I\n" +
 	"\x0eroom_configure\x18G \x01(\v2 .bavard.command.v1.RoomConfigureH\x00R\rroomConfigure\x12C\n" +
@@ -4322,7 +4522,20 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x04node\x18\x02 \x01(\tR\x04node\";\n" +
 	"\vPubsubPurge\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
-	"\x04node\x18\x02 \x01(\tR\x04node\"_\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\"\x8d\x01\n" +
+	"\fPubsubRelate\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\x12?\n" +
+	"\trelations\x18\x04 \x03(\v2!.bavard.command.v1.PubsubRelationR\trelations\"\xb1\x01\n" +
+	"\x0ePubsubRelation\x12\x10\n" +
+	"\x03jid\x18\x01 \x01(\tR\x03jid\x12I\n" +
+	"\vaffiliation\x18\x02 \x01(\x0e2\".bavard.command.v1.NodeAffiliationH\x00R\vaffiliation\x88\x01\x01\x12#\n" +
+	"\n" +
+	"subscribed\x18\x03 \x01(\bH\x01R\n" +
+	"subscribed\x88\x01\x01B\x0e\n" +
+	"\f_affiliationB\r\n" +
+	"\v_subscribed\"_\n" +
 	"\n" +
 	"PrivateSet\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x127\n" +
@@ -4476,7 +4689,11 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\bSendLast\x12!\n" +
 	"\x1dSEND_LAST_ON_SUB_AND_PRESENCE\x10\x00\x12\x14\n" +
 	"\x10SEND_LAST_ON_SUB\x10\x01\x12\x13\n" +
-	"\x0fSEND_LAST_NEVER\x10\x02*\x82\x01\n" +
+	"\x0fSEND_LAST_NEVER\x10\x02*g\n" +
+	"\x0fNodeAffiliation\x12\x19\n" +
+	"\x15NODE_AFFILIATION_NONE\x10\x00\x12\x1b\n" +
+	"\x17NODE_AFFILIATION_MEMBER\x10\x01\x12\x1c\n" +
+	"\x18NODE_AFFILIATION_OUTCAST\x10\x02*\x82\x01\n" +
 	"\vAffiliation\x12\x14\n" +
 	"\x10AFFILIATION_NONE\x10\x00\x12\x17\n" +
 	"\x13AFFILIATION_OUTCAST\x10\x01\x12\x16\n" +
@@ -4505,127 +4722,133 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 	return file_internal_command_command_proto_rawDescData
 }
 
-var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),        // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),   // 1: bavard.command.v1.SubscriptionType
 	(AccessModel)(0),        // 2: bavard.command.v1.AccessModel
 	(SendLast)(0),           // 3: bavard.command.v1.SendLast
-	(Affiliation)(0),        // 4: bavard.command.v1.Affiliation
-	(RoomRole)(0),           // 5: bavard.command.v1.RoomRole
-	(RoomWhispers)(0),       // 6: bavard.command.v1.RoomWhispers
-	(*Command)(nil),         // 7: bavard.command.v1.Command
-	(*Stream)(nil),          // 8: bavard.command.v1.Stream
-	(*Noop)(nil),            // 9: bavard.command.v1.Noop
-	(*CellInit)(nil),        // 10: bavard.command.v1.CellInit
-	(*CellJournal)(nil),     // 11: bavard.command.v1.CellJournal
-	(*ArchiveSweep)(nil),    // 12: bavard.command.v1.ArchiveSweep
-	(*Message)(nil),         // 13: bavard.command.v1.Message
-	(*ScramKeys)(nil),       // 14: bavard.command.v1.ScramKeys
-	(*Credentials)(nil),     // 15: bavard.command.v1.Credentials
-	(*AccountCreate)(nil),   // 16: bavard.command.v1.AccountCreate
-	(*CredentialsSet)(nil),  // 17: bavard.command.v1.CredentialsSet
-	(*InviteCreate)(nil),    // 18: bavard.command.v1.InviteCreate
-	(*RosterSet)(nil),       // 19: bavard.command.v1.RosterSet
-	(*RosterRemove)(nil),    // 20: bavard.command.v1.RosterRemove
-	(*Subscription)(nil),    // 21: bavard.command.v1.Subscription
-	(*OfflineCursor)(nil),   // 22: bavard.command.v1.OfflineCursor
-	(*Block)(nil),           // 23: bavard.command.v1.Block
-	(*Unblock)(nil),         // 24: bavard.command.v1.Unblock
-	(*PubsubConfig)(nil),    // 25: bavard.command.v1.PubsubConfig
-	(*PubsubGroups)(nil),    // 26: bavard.command.v1.PubsubGroups
-	(*PubsubPublish)(nil),   // 27: bavard.command.v1.PubsubPublish
-	(*PubsubRetract)(nil),   // 28: bavard.command.v1.PubsubRetract
-	(*PubsubCreate)(nil),    // 29: bavard.command.v1.PubsubCreate
-	(*PubsubConfigure)(nil), // 30: bavard.command.v1.PubsubConfigure
-	(*PubsubDelete)(nil),    // 31: bavard.command.v1.PubsubDelete
-	(*PubsubPurge)(nil),     // 32: bavard.command.v1.PubsubPurge
-	(*PrivateSet)(nil),      // 33: bavard.command.v1.PrivateSet
-	(*PrivateXML)(nil),      // 34: bavard.command.v1.PrivateXML
-	(*BookmarkSet)(nil),     // 35: bavard.command.v1.BookmarkSet
-	(*BookmarksKeep)(nil),   // 36: bavard.command.v1.BookmarksKeep
-	(*VCardSet)(nil),        // 37: bavard.command.v1.VCardSet
-	(*Picture)(nil),         // 38: bavard.command.v1.Picture
-	(*Left)(nil),            // 39: bavard.command.v1.Left
-	(*AccountDisable)(nil),  // 40: bavard.command.v1.AccountDisable
-	(*AccountDelete)(nil),   // 41: bavard.command.v1.AccountDelete
-	(*RoomConfig)(nil),      // 42: bavard.command.v1.RoomConfig
-	(*RoomCreate)(nil),      // 43: bavard.command.v1.RoomCreate
-	(*RoomConfigure)(nil),   // 44: bavard.command.v1.RoomConfigure
-	(*RoomDestroy)(nil),     // 45: bavard.command.v1.RoomDestroy
-	(*RoomAffiliation)(nil), // 46: bavard.command.v1.RoomAffiliation
-	(*RoomAffiliate)(nil),   // 47: bavard.command.v1.RoomAffiliate
-	(*RoomNick)(nil),        // 48: bavard.command.v1.RoomNick
-	(*RoomMessage)(nil),     // 49: bavard.command.v1.RoomMessage
-	(*RoomTombstone)(nil),   // 50: bavard.command.v1.RoomTombstone
-	(*RoomModerate)(nil),    // 51: bavard.command.v1.RoomModerate
+	(NodeAffiliation)(0),    // 4: bavard.command.v1.NodeAffiliation
+	(Affiliation)(0),        // 5: bavard.command.v1.Affiliation
+	(RoomRole)(0),           // 6: bavard.command.v1.RoomRole
+	(RoomWhispers)(0),       // 7: bavard.command.v1.RoomWhispers
+	(*Command)(nil),         // 8: bavard.command.v1.Command
+	(*Stream)(nil),          // 9: bavard.command.v1.Stream
+	(*Noop)(nil),            // 10: bavard.command.v1.Noop
+	(*CellInit)(nil),        // 11: bavard.command.v1.CellInit
+	(*CellJournal)(nil),     // 12: bavard.command.v1.CellJournal
+	(*ArchiveSweep)(nil),    // 13: bavard.command.v1.ArchiveSweep
+	(*Message)(nil),         // 14: bavard.command.v1.Message
+	(*ScramKeys)(nil),       // 15: bavard.command.v1.ScramKeys
+	(*Credentials)(nil),     // 16: bavard.command.v1.Credentials
+	(*AccountCreate)(nil),   // 17: bavard.command.v1.AccountCreate
+	(*CredentialsSet)(nil),  // 18: bavard.command.v1.CredentialsSet
+	(*InviteCreate)(nil),    // 19: bavard.command.v1.InviteCreate
+	(*RosterSet)(nil),       // 20: bavard.command.v1.RosterSet
+	(*RosterRemove)(nil),    // 21: bavard.command.v1.RosterRemove
+	(*Subscription)(nil),    // 22: bavard.command.v1.Subscription
+	(*OfflineCursor)(nil),   // 23: bavard.command.v1.OfflineCursor
+	(*Block)(nil),           // 24: bavard.command.v1.Block
+	(*Unblock)(nil),         // 25: bavard.command.v1.Unblock
+	(*PubsubConfig)(nil),    // 26: bavard.command.v1.PubsubConfig
+	(*PubsubGroups)(nil),    // 27: bavard.command.v1.PubsubGroups
+	(*PubsubPublish)(nil),   // 28: bavard.command.v1.PubsubPublish
+	(*PubsubRetract)(nil),   // 29: bavard.command.v1.PubsubRetract
+	(*PubsubCreate)(nil),    // 30: bavard.command.v1.PubsubCreate
+	(*PubsubConfigure)(nil), // 31: bavard.command.v1.PubsubConfigure
+	(*PubsubDelete)(nil),    // 32: bavard.command.v1.PubsubDelete
+	(*PubsubPurge)(nil),     // 33: bavard.command.v1.PubsubPurge
+	(*PubsubRelate)(nil),    // 34: bavard.command.v1.PubsubRelate
+	(*PubsubRelation)(nil),  // 35: bavard.command.v1.PubsubRelation
+	(*PrivateSet)(nil),      // 36: bavard.command.v1.PrivateSet
+	(*PrivateXML)(nil),      // 37: bavard.command.v1.PrivateXML
+	(*BookmarkSet)(nil),     // 38: bavard.command.v1.BookmarkSet
+	(*BookmarksKeep)(nil),   // 39: bavard.command.v1.BookmarksKeep
+	(*VCardSet)(nil),        // 40: bavard.command.v1.VCardSet
+	(*Picture)(nil),         // 41: bavard.command.v1.Picture
+	(*Left)(nil),            // 42: bavard.command.v1.Left
+	(*AccountDisable)(nil),  // 43: bavard.command.v1.AccountDisable
+	(*AccountDelete)(nil),   // 44: bavard.command.v1.AccountDelete
+	(*RoomConfig)(nil),      // 45: bavard.command.v1.RoomConfig
+	(*RoomCreate)(nil),      // 46: bavard.command.v1.RoomCreate
+	(*RoomConfigure)(nil),   // 47: bavard.command.v1.RoomConfigure
+	(*RoomDestroy)(nil),     // 48: bavard.command.v1.RoomDestroy
+	(*RoomAffiliation)(nil), // 49: bavard.command.v1.RoomAffiliation
+	(*RoomAffiliate)(nil),   // 50: bavard.command.v1.RoomAffiliate
+	(*RoomNick)(nil),        // 51: bavard.command.v1.RoomNick
+	(*RoomMessage)(nil),     // 52: bavard.command.v1.RoomMessage
+	(*RoomTombstone)(nil),   // 53: bavard.command.v1.RoomTombstone
+	(*RoomModerate)(nil),    // 54: bavard.command.v1.RoomModerate
 }
 var file_internal_command_command_proto_depIdxs = []int32{
-	8,  // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
-	13, // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
-	16, // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
-	17, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
-	18, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
-	19, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
-	20, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
-	21, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
-	22, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
-	9,  // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
-	10, // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
-	23, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
-	24, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
-	37, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
-	39, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
-	40, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
-	41, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
-	27, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
-	28, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
-	29, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
-	30, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
-	31, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
-	32, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
-	33, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
-	35, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
-	36, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
-	11, // 26: bavard.command.v1.Command.cell_journal:type_name -> bavard.command.v1.CellJournal
-	12, // 27: bavard.command.v1.Command.archive_sweep:type_name -> bavard.command.v1.ArchiveSweep
-	43, // 28: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
-	44, // 29: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
-	45, // 30: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
-	47, // 31: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
-	48, // 32: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
-	49, // 33: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
-	51, // 34: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
-	0,  // 35: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	14, // 36: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	14, // 37: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	15, // 38: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	15, // 39: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 40: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 41: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 42: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	26, // 43: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	25, // 44: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	25, // 45: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
-	25, // 46: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	25, // 47: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	34, // 48: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	38, // 49: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	6,  // 50: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
-	42, // 51: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
-	42, // 52: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
-	4,  // 53: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
-	46, // 54: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
-	5,  // 55: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
-	50, // 56: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
-	51, // 57: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
-	5,  // 58: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
-	59, // [59:59] is the sub-list for method output_type
-	59, // [59:59] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	9,  // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
+	14, // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
+	17, // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
+	18, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
+	19, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
+	20, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
+	21, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
+	22, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
+	23, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
+	10, // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
+	11, // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
+	24, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
+	25, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
+	40, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
+	42, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
+	43, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
+	44, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
+	28, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
+	29, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
+	30, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
+	31, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
+	32, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
+	33, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
+	36, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
+	38, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
+	39, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
+	12, // 26: bavard.command.v1.Command.cell_journal:type_name -> bavard.command.v1.CellJournal
+	13, // 27: bavard.command.v1.Command.archive_sweep:type_name -> bavard.command.v1.ArchiveSweep
+	34, // 28: bavard.command.v1.Command.pubsub_relate:type_name -> bavard.command.v1.PubsubRelate
+	46, // 29: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
+	47, // 30: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
+	48, // 31: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
+	50, // 32: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
+	51, // 33: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
+	52, // 34: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
+	54, // 35: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
+	0,  // 36: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	15, // 37: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	15, // 38: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	16, // 39: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	16, // 40: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 41: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 42: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 43: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	27, // 44: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	26, // 45: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	26, // 46: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
+	26, // 47: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	26, // 48: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	35, // 49: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
+	4,  // 50: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
+	37, // 51: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	41, // 52: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	7,  // 53: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	45, // 54: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	45, // 55: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	5,  // 56: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	49, // 57: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	6,  // 58: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	53, // 59: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	54, // 60: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	6,  // 61: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	62, // [62:62] is the sub-list for method output_type
+	62, // [62:62] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -4661,6 +4884,7 @@ func file_internal_command_command_proto_init() {
 		(*Command_BookmarksKeep)(nil),
 		(*Command_CellJournal)(nil),
 		(*Command_ArchiveSweep)(nil),
+		(*Command_PubsubRelate)(nil),
 		(*Command_RoomCreate)(nil),
 		(*Command_RoomConfigure)(nil),
 		(*Command_RoomDestroy)(nil),
@@ -4670,14 +4894,15 @@ func file_internal_command_command_proto_init() {
 		(*Command_RoomModerate)(nil),
 	}
 	file_internal_command_command_proto_msgTypes[18].OneofWrappers = []any{}
-	file_internal_command_command_proto_msgTypes[35].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[27].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[37].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
-			NumEnums:      7,
-			NumMessages:   45,
+			NumEnums:      8,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

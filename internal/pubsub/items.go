@@ -70,7 +70,7 @@ func (f *pubsub) readable(r *route.Request, node string) (state.PubsubNode, *sta
 	case err != nil:
 		return n, stanza.Err(stanza.Wait, stanza.InternalServerError, "the node could not be read; try again")
 	}
-	return n, denied(f.view, owner(r).String(), r.From.Bare().String(), n.Config)
+	return n, denied(f.view, owner(r).String(), r.From.Bare().String(), node, n.Config)
 }
 
 // pages is a query with what it said of pages.
@@ -216,7 +216,7 @@ func (f *pubsub) nodes(r *route.Request) []route.Effect {
 	}
 	q := xmlstream.New(stanza.NSDiscoItems, "query")
 	for i := range list {
-		if denied(f.view, who, r.From.Bare().String(), list[i].Config) == nil {
+		if denied(f.view, who, r.From.Bare().String(), list[i].Name, list[i].Config) == nil {
 			q.Add(xmlstream.New(stanza.NSDiscoItems, "item", "jid", who, "node", list[i].Name, "name", list[i].Config.GetTitle()))
 		}
 	}

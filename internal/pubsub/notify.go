@@ -342,56 +342,20 @@ func (n *Notifier) last(owner string, d *device, names []string, subscribed bool
 		if when == command.SendLast_SEND_LAST_NEVER || when == command.SendLast_SEND_LAST_ON_SUB && !subscribed {
 			continue
 		}
-		if !c.GetDeliverNotifications() || denied(n.o.View, owner, d.jid.Bare().String(), c) != nil {
+		if !c.GetDeliverNotifications() || denied(n.o.View, owner, d.jid.Bare().String(), found[i].Node.Name, c) != nil {
 			continue
 		}
 		event := published(found[i].Node.Name, c, &found[i].Item)
 		if event == nil {
 			continue
 		}
-		delay := xmlstream.New(stanza.NSDelay, "delay", "stamp", found[i].Item.Time.UTC().Format(route.TimeLayout))
-		n.send(owner, d.jid, c, event, delay)
+		n.send(owner, d.jid, c, event, delayed(&found[i].Item))
 	}
 }
 
-// changed notifies of a change: the owner's devices, and those of contacts that
-// are subscribed to the owner's presence and may see the node
-// (XEP-0163 §notify-autosubscribe @1.2.2).
-func (n *Notifier) changed(owner string, e *state.PubsubEvent) {
-	event := eventOf(e)
-	if event == nil || !e.Config.GetDeliverNotifications() {
-		return
-	}
-	n.tell(owner, owner, e, event)
-	if e.Config.GetAccessModel() == command.AccessModel_ACCESS_MODEL_WHITELIST {
-		return
-	}
-	items, _, err := n.o.View.Roster(owner)
-	if err != nil {
-		n.o.Logger.Debug("read a roster", "err", err)
-		return
-	}
-	groups := e.Config.GetAccessModel() == command.AccessModel_ACCESS_MODEL_ROSTER
-	for i := range items {
-		if from(&items[i]) && (!groups || grouped(&items[i], e.Config)) {
-			n.tell(owner, items[i].JID, e, event)
-		}
-	}
-}
-
-// tell sends an event to the devices of an account that are interested.
-func (n *Notifier) tell(owner, account string, e *state.PubsubEvent, event *xmlstream.Element) {
-	var list []jid.JID
-	n.mu.Lock()
-	for _, d := range n.devices[account] {
-		if _, ok := slices.BinarySearch(d.interest, e.Node); ok {
-			list = append(list, d.jid)
-		}
-	}
-	n.mu.Unlock()
-	for _, to := range list {
-		n.send(owner, to, e.Config, event)
-	}
+// delayed says when an item was published that is sent later.
+func delayed(i *state.PubsubItem) *xmlstream.Element {
+	return xmlstream.New(stanza.NSDelay, "delay", "stamp", i.Time.UTC().Format(route.TimeLayout))
 }
 
 // send addresses a notification as XEP-0163 §notify-addressing @1.2.2 has it.

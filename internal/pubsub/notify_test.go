@@ -5,6 +5,7 @@ package pubsub
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,7 +26,9 @@ type world struct {
 	roster map[string][]state.RosterItem
 	last   map[string][]state.PubsubLast
 	sent   []string
-	hold   chan struct{} // not nil: deliveries wait for it
+
+	relations []state.PubsubRelation
+	hold      chan struct{} // not nil: deliveries wait for it
 }
 
 func (w *world) PubsubNode(string, string) (state.PubsubNode, error) {
@@ -35,6 +38,26 @@ func (w *world) PubsubNodes(string) ([]state.PubsubNode, error) { return nil, ni
 func (w *world) PubsubItems(string, string, state.PubsubQuery) (state.PubsubPage, error) {
 	return state.PubsubPage{}, state.ErrNotFound
 }
+
+func (w *world) PubsubRelation(account, node, who string) (state.PubsubRelation, error) {
+	for _, r := range w.relations {
+		if r.Node == node && r.JID == who {
+			return r, nil
+		}
+	}
+	return state.PubsubRelation{}, nil
+}
+
+func (w *world) PubsubRelations(_, node string) (out []state.PubsubRelation, _ error) {
+	for _, r := range w.relations {
+		if r.Node == node {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+func (w *world) PubsubRelationsOf(string, string) ([]state.PubsubRelation, error) { return nil, nil }
 
 func (w *world) Blocked(string, string) (bool, error) { return false, nil }
 
@@ -271,6 +294,47 @@ func TestNotifierIsBoundedAndInOrder(t *testing.T) {
 		for i, s := range w.take() {
 			if !strings.Contains(s, fmt.Sprint(">n", i, ".<")) {
 				t.Fatalf("%d: %s", i, s)
+			}
+		}
+	})
+}
+
+// Who has subscribed is told once: by the device that is interested, or else by
+// the address that subscribed; who may not read the node any more is not.
+func TestSubscribersAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{
+			roster: map[string][]state.RosterItem{"ann@localhost": {{JID: "bob@localhost", Subscription: "both", Listed: true}}},
+			relations: []state.PubsubRelation{
+				{Node: "a", JID: "bob@localhost", Subscribed: true},
+				{Node: "a", JID: "eve@localhost/x", Subscribed: true},
+				{Node: "a", JID: "dan@localhost", Affiliation: command.NodeAffiliation_NODE_AFFILIATION_MEMBER, Subscribed: true},
+				{Node: "a", JID: "zoe@localhost", Affiliation: command.NodeAffiliation_NODE_AFFILIATION_OUTCAST, Subscribed: true},
+			},
+		}
+		n := newNotifier(t, w)
+		defer n.Close()
+		bob := mustJID(t, "bob@localhost/desk")
+		n.Watch(bob, presence(t, "v"))
+		w.take()
+		n.Answered(bob, information(t, "v", "a"))
+		w.take()
+		told := func(model command.AccessModel) (out []string) {
+			n.Offer(event("ann@localhost", change("a", "1", model)))
+			for _, s := range w.take() {
+				to, _, _ := strings.Cut(s, " ")
+				out = append(out, to)
+			}
+			slices.Sort(out)
+			return out
+		}
+		for model, want := range map[command.AccessModel][]string{
+			command.AccessModel_ACCESS_MODEL_OPEN:      {"bob@localhost/desk", "dan@localhost", "eve@localhost/x"},
+			command.AccessModel_ACCESS_MODEL_PRESENCE:  {"bob@localhost/desk", "dan@localhost"},
+			command.AccessModel_ACCESS_MODEL_WHITELIST: {"dan@localhost"},
+		} {
+			if got := told(model); !slices.Equal(got, want) {
+				t.Errorf("%v: told %v, want %v", model, got, want)
 			}
 		}
 	})

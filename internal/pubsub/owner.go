@@ -23,6 +23,8 @@ func (f *pubsub) ownerGet(r *route.Request) []route.Effect {
 	switch e := r.Payload.First(); {
 	case e.Is(stanza.NSPubsubOwner, "default"):
 		return r.Result(reply.Add(xmlstream.New(stanza.NSPubsubOwner, "default").Add(form("form", nodeConfig, command.DefaultPubsub()))))
+	case e.Is(stanza.NSPubsubOwner, "affiliations"), e.Is(stanza.NSPubsubOwner, "subscriptions"):
+		return f.listRelations(r, e)
 	case e.Is(stanza.NSPubsubOwner, "configure"):
 		node, bad := needNode(e)
 		if bad != nil {
@@ -71,6 +73,12 @@ func (f *pubsub) ownerSet(r *route.Request) []route.Effect {
 		cmd.Request = &command.Command_PubsubDelete{PubsubDelete: &command.PubsubDelete{Account: account, Node: node}}
 	case e.Is(stanza.NSPubsubOwner, "purge"):
 		cmd.Request = &command.Command_PubsubPurge{PubsubPurge: &command.PubsubPurge{Account: account, Node: node}}
+	case e.Is(stanza.NSPubsubOwner, "affiliations"), e.Is(stanza.NSPubsubOwner, "subscriptions"):
+		relate, wrong := relations(r, e)
+		if bad == nil {
+			bad = wrong
+		}
+		cmd.Request = &command.Command_PubsubRelate{PubsubRelate: relate}
 	default:
 		return unsupported(r)
 	}

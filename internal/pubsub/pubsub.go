@@ -8,6 +8,7 @@
 package pubsub
 
 import (
+	"errors"
 	"strings"
 
 	"bavard/internal/command"
@@ -24,7 +25,9 @@ type Reader interface {
 	PubsubNode(account, node string) (state.PubsubNode, error)
 	PubsubNodes(account string) ([]state.PubsubNode, error)
 	PubsubItems(account, node string, q state.PubsubQuery) (state.PubsubPage, error)
-	RosterItem(account, peer string) (state.RosterItem, error)
+	access
+	PubsubRelations(account, node string) ([]state.PubsubRelation, error)
+	PubsubRelationsOf(account, who string) ([]state.PubsubRelation, error)
 }
 
 // advertised are the features of XEP-0060 §features @1.30.0 that accounts have.
@@ -32,9 +35,10 @@ type Reader interface {
 var advertised = [...]string{
 	"access-open", "access-presence", "access-roster", "access-whitelist", "auto-create", "auto-subscribe",
 	"config-node", "config-node-max", "create-and-configure", "create-nodes", "delete-items", "delete-nodes",
-	"filtered-notifications", "item-ids", "last-published", "meta-data", "multi-items", "persistent-items",
+	"filtered-notifications", "item-ids", "last-published", "manage-subscriptions", "member-affiliation", "meta-data",
+	"modify-affiliations", "multi-items", "outcast-affiliation", "persistent-items",
 	"presence-notifications", "presence-subscribe", "publish", "publish-options", "purge-nodes",
-	"retract-items", "retrieve-default", "retrieve-items", "rsm",
+	"retract-items", "retrieve-affiliations", "retrieve-default", "retrieve-items", "retrieve-subscriptions", "rsm", "subscribe",
 }
 
 type pubsub struct {
@@ -89,12 +93,20 @@ func (f *pubsub) get(r *route.Request) []route.Effect {
 	if items := r.Payload.Child(stanza.NSPubsub, "items"); items != nil {
 		return f.items(r, items)
 	}
+	for _, name := range []string{"subscriptions", "affiliations"} {
+		if e := r.Payload.Child(stanza.NSPubsub, name); e != nil {
+			return f.own(r, e)
+		}
+	}
 	return unsupported(r)
 }
 
-// set handles what publishers do. Only owners publish.
+// set handles what publishers do, who are the owners, and subscribers.
 func (f *pubsub) set(r *route.Request) []route.Effect {
 	for _, e := range r.Payload.Elements() {
+		if e.Name.Local == "subscribe" || e.Name.Local == "unsubscribe" {
+			return subscribe(r, e)
+		}
 		var handle func(*route.Request, *xmlstream.Element) []route.Effect
 		switch e.Name.Local {
 		case "publish":
@@ -123,11 +135,7 @@ func unsupported(r *route.Request) []route.Effect {
 		return r.Err(stanza.Modify, stanza.BadRequest, "there is nothing to do")
 	}
 	names := map[string]string{
-		"subscribe": "subscribe", "unsubscribe": "subscribe", "options": "subscription-options",
-		"subscriptions": "retrieve-subscriptions", "affiliations": "retrieve-affiliations", "default": "retrieve-default-sub",
-	}
-	if first.Name.Space == stanza.NSPubsubOwner {
-		names = map[string]string{"subscriptions": "manage-subscriptions", "affiliations": "modify-affiliations"}
+		"options": "subscription-options", "default": "retrieve-default-sub",
 	}
 	name, ok := names[first.Name.Local]
 	if !ok {
@@ -253,28 +261,25 @@ func create(r *route.Request, e *xmlstream.Element) []route.Effect {
 
 // denied says why a person may not read a node, nil when they may
 // (XEP-0060 §accessmodels @1.30.0).
-func denied(view interface {
-	RosterItem(account, peer string) (state.RosterItem, error)
-}, owner, asker string, c *command.PubsubConfig,
-) *stanza.Error {
+func denied(view access, owner, asker, node string, c *command.PubsubConfig) *stanza.Error {
 	if owner == asker {
 		return nil
 	}
-	switch c.GetAccessModel() {
-	case command.AccessModel_ACCESS_MODEL_OPEN:
-		return nil
-	case command.AccessModel_ACCESS_MODEL_PRESENCE:
-		if item, err := view.RosterItem(owner, asker); err == nil && from(&item) {
-			return nil
-		}
-		return stanza.PubsubErr(stanza.Auth, stanza.NotAuthorized, "presence-subscription-required", "")
-	case command.AccessModel_ACCESS_MODEL_ROSTER:
-		if item, err := view.RosterItem(owner, asker); err == nil && grouped(&item, c) {
-			return nil
-		}
-		return stanza.PubsubErr(stanza.Auth, stanza.NotAuthorized, "not-in-roster-group", "")
+	r, err := view.PubsubRelation(owner, node, asker)
+	if err != nil && !errors.Is(err, state.ErrNotFound) {
+		return stanza.Err(stanza.Wait, stanza.InternalServerError, "the node could not be read; try again")
 	}
-	return stanza.PubsubErr(stanza.Cancel, stanza.NotAllowed, "closed-node", "")
+	item, err := view.RosterItem(owner, asker)
+	if err != nil {
+		return state.MayRead(c, r.Affiliation, nil)
+	}
+	return state.MayRead(c, r.Affiliation, &item)
+}
+
+// access is what says who may read a node.
+type access interface {
+	RosterItem(account, peer string) (state.RosterItem, error)
+	PubsubRelation(account, node, jid string) (state.PubsubRelation, error)
 }
 
 // from: the contact is subscribed to the owner's presence.
@@ -282,21 +287,6 @@ func from(i *state.RosterItem) bool { return i.Subscription == "from" || i.Subsc
 
 // to: the owner is subscribed to the contact's presence.
 func to(i *state.RosterItem) bool { return i.Subscription == "to" || i.Subscription == "both" }
-
-// grouped: the contact is in a roster group that the node is open to.
-func grouped(i *state.RosterItem, c *command.PubsubConfig) bool {
-	if !i.Listed {
-		return false
-	}
-	for _, g := range i.Groups {
-		for _, allowed := range c.GetRosterGroups().GetGroups() {
-			if g == allowed {
-				return true
-			}
-		}
-	}
-	return false
-}
 
 // boolean reads an xs:boolean.
 func boolean(s string) (value, ok bool) {

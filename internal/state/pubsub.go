@@ -26,6 +26,8 @@ const (
 	PubsubName = 1023
 	// PubsubGroups bounds the roster groups that a node names.
 	PubsubGroups = 32
+	// PubsubRelations bounds who is affiliated with a node or subscribed to it.
+	PubsubRelations = 1000
 	// PubsubText bounds title, description and type of a node, in bytes each.
 	PubsubText = 1023
 )
@@ -40,6 +42,7 @@ const (
 	PubsubPurged                           // all items are gone
 	PubsubDeleted                          // the node is gone
 	PubsubConfigured                       // Config is new
+	PubsubRelated                          // Relations are new
 )
 
 // PubsubEvent is a change of a node, with the configuration that says who is
@@ -49,6 +52,10 @@ type PubsubEvent struct {
 	Node   string
 	Config *command.PubsubConfig // complete; shared, read-only
 	Item   PubsubItem
+	// Relations, as they are now, of PubsubRelated; as they were, of PubsubDeleted.
+	Relations []PubsubRelation
+	// By is the bare JID of who asked for it, of PubsubRelated.
+	By string
 	// Notify: the change asks for a notification, whatever the node's default.
 	Notify bool
 }
@@ -66,6 +73,15 @@ type PubsubNode struct {
 	Name   string
 	Config *command.PubsubConfig // complete
 	Items  int
+}
+
+// PubsubRelation is what somebody is to a node, besides its owner.
+type PubsubRelation struct {
+	Node        string
+	JID         string // of a subscription also a full JID
+	Affiliation command.NodeAffiliation
+	Subscribed  bool
+	Changed     bool // in events: the subscription is new, or has ended
 }
 
 // PubsubLast is the newest item of a node.

@@ -25,6 +25,7 @@ func FuzzRecord(f *testing.F) {
 	c.accept(createWith("eve", "Eve", ""))
 	c.accept(publish("ann", "node", "item", "<x/>", nil))
 	c.accept(vcardWith("ann", red))
+	c.accept(relate("ann", "node", "ann", joined("bob")))
 	c.accept(privateSet("ann", "ns", "name", "<name xmlns='ns'/>"))
 	if err := c.v.each(func(key, value []byte) error {
 		f.Add(bytes.Clone(key), bytes.Clone(value))
@@ -87,6 +88,9 @@ func reencoded(key, value []byte) []byte {
 			of, _ := parsePrivateOf(value)
 			return of.append(nil)
 		}
+	case tableRelation:
+		r, _ := parseRelation(value)
+		return r.append(nil)
 	case tableAvatar:
 		a, _ := parseAvatar(value)
 		return a.append(nil)

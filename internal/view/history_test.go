@@ -129,7 +129,7 @@ func (h *history) add(r Result) {
 		h.log = append(h.log, fmt.Sprintf("%s verdict %d of %s at %d: %v", h.ord(o.Position), o.Verdict, h.ord(o.Original), o.Time.UnixMilli(), o.Err))
 	}
 	for _, e := range r.Events {
-		h.events = append(h.events, fmt.Sprintf("%s %d %s %v %s %+v %v %s", h.ord(e.Position), e.Kind, e.Account, e.Incoming, e.Message.GetId(), e.Item, e.Presence, published(e.Pubsub)+fmt.Sprint(e.Blocks, e.By)+h.room(e.Room)))
+		h.events = append(h.events, fmt.Sprintf("%s %d %s %v %s %+v %v %s", h.ord(e.Position), e.Kind, e.Account, e.Incoming, e.Message.GetId(), e.Item, e.Presence, published(e.Pubsub)+fmt.Sprint(relationsOf(e.Pubsub), e.Blocks, e.By)+h.room(e.Room)))
 	}
 }
 

@@ -17,9 +17,11 @@ import (
 	"bavard/internal/xmlstream"
 )
 
-// privateCommand decides upon the commands of this file.
+// privateCommand decides upon private data, bookmarks, and who may see nodes.
 func (t *txn) privateCommand(c *command.Command) (command.Outcome, error) {
 	switch q := c.Request.(type) {
+	case *command.Command_PubsubRelate:
+		return t.pubsubRelate(q.PubsubRelate)
 	case *command.Command_PrivateSet:
 		return t.privateSet(q.PrivateSet)
 	case *command.Command_BookmarkSet:

@@ -452,7 +452,11 @@ func (t *txn) pubsubDelete(c *command.PubsubDelete) (command.Outcome, error) {
 	of.nodes--
 	t.delete(nodeKey(n.account, n.name))
 	t.put(idKey(tablePubsubOf, of.account), of.append(nil))
-	return t.changed(c.Account, n, state.PubsubEvent{Kind: state.PubsubDeleted})
+	relations, err := t.unrelate(n)
+	if err != nil {
+		return command.Outcome{}, err
+	}
+	return t.changed(c.Account, n, state.PubsubEvent{Kind: state.PubsubDeleted, Relations: relations})
 }
 
 // pubsubPurge is XEP-0060 §owner-purge @1.30.0.

@@ -67,7 +67,9 @@ func randomPubsub(r *rapid.T, account string) *command.Command {
 		{RosterGroups: &command.PubsubGroups{Groups: []string{"a"}}},
 		{RosterGroups: &command.PubsubGroups{}},
 	}).Draw(r, "options")
-	switch rapid.IntRange(0, 9).Draw(r, "pubsub") {
+	switch rapid.IntRange(0, 11).Draw(r, "pubsub") {
+	case 10, 11:
+		return randomRelation(r, account, node)
 	case 0:
 		return createNode(account, node, options)
 	case 1:

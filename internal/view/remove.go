@@ -41,7 +41,7 @@ func (t *txn) accountDisable(c *command.AccountDisable) (command.Outcome, error)
 // that is also another's.
 func ownTables() []byte {
 	return []byte{
-		tableBlock, tableVCard, tableAvatar, tableItem, tablePrivate, tableBlocksOf, tableCursor, tableNode, tableOrder, tableRoster, tableRosterOf, tablePubsubOf, tableLeft,
+		tableBlock, tableVCard, tableAvatar, tableItem, tablePrivate, tableRelation, tableBlocksOf, tableCursor, tableNode, tableOrder, tableRoster, tableRosterOf, tablePubsubOf, tableLeft,
 	}
 }
 
@@ -57,6 +57,9 @@ func (t *txn) accountDelete(c *command.AccountDelete) (command.Outcome, error) {
 		return command.Outcome{}, err
 	}
 	if err := t.leaveRooms(c.Jid, id); err != nil {
+		return command.Outcome{}, err
+	}
+	if err := t.forgetRelations(c.Jid); err != nil {
 		return command.Outcome{}, err
 	}
 	t.accounts[c.Jid] = 0

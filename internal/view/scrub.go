@@ -238,6 +238,8 @@ func checkRecord(key, value []byte) error {
 		_, err = parseNode(value)
 	case tableItem:
 		_, err = parseItem(value)
+	case tableRelation:
+		_, err = parseRelation(value)
 	case tableOrder:
 		_, err = parseOrder(value)
 	default:
