@@ -103,6 +103,7 @@ func Examine(ctx context.Context, o Options) []Finding {
 	e.configuration()
 	e.askServer(ctx)
 	e.data()
+	e.journal(ctx)
 	e.machine()
 	e.listeners(ctx)
 	e.certificate()

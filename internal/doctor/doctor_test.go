@@ -282,6 +282,20 @@ func TestNoServer(t *testing.T) {
 	x.want(Unchecked, "server", "permission denied")
 }
 
+func TestJournalOfOnesOwn(t *testing.T) {
+	x := install(t)
+	x.Local = true
+	there, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	gone := free(t)
+	x.Config.Journal.Endpoints = []string{"https://" + there.Addr().String(), "https://" + gone}
+	x.want(OK, "journal", "something answers at "+there.Addr().String())
+	x.want(Problem, "journal", "etcd at "+gone+" does not answer")
+}
+
 func TestWhatTheServerSays(t *testing.T) {
 	x := install(t)
 	x.Status = func(context.Context) (admin.Status, error) {

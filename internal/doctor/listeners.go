@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"syscall"
 
 	"bavard/internal/config"
@@ -90,6 +91,25 @@ func (e *examination) held(ctx context.Context, l listener) {
 	}
 	_ = conn.Close()
 	e.add(OK, about, "", "%s: the running server answers on %s", l.key, l.got)
+}
+
+// journal looks whether the members of an etcd cluster of the operator's own can
+// be reached. What is said there is the server's: it has the keys.
+func (e *examination) journal(ctx context.Context) {
+	const about = "journal"
+	for _, endpoint := range e.Config.Journal.Endpoints {
+		u, err := url.Parse(endpoint)
+		if err != nil || u.Host == "" {
+			continue // one of the mistakes of the configuration
+		}
+		conn, err := e.connect(ctx, u.Host)
+		if err != nil {
+			e.add(Problem, about, "start that member, or open the way to it", "etcd at %s does not answer: %v", u.Host, err)
+			continue
+		}
+		_ = conn.Close()
+		e.add(OK, about, "", "something answers at %s; the running server knows whether it is the right etcd", u.Host)
+	}
 }
 
 // own gives an address of this machine at which a listener answers.
