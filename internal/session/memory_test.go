@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"runtime/metrics"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"bavard/internal/account"
+	"bavard/internal/command"
+	"bavard/internal/jid"
+	"bavard/internal/journal"
+	"bavard/internal/stanza"
+	"bavard/internal/xmlstream"
+)
+
+// silence is a stream that keeps nothing but the count of stanzas that were
+// written to it.
+type silence struct {
+	take func(*xmlstream.Element, error) bool
+
+	mu       sync.Mutex
+	stanzas  int
+	presence bool
+	pong     chan struct{} // closed when the ping and the own presence are answered
+	answered bool
+}
+
+func (s *silence) Receive(take func(*xmlstream.Element, error) bool) { s.take = take }
+func (s *silence) WebSocket() bool                                   { return true }
+func (s *silence) Close(*stanza.StreamError)                         {}
+
+func (s *silence) Write(elements ...[]byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range elements {
+		if bytes.Contains(e, []byte(stanza.NSSM)) {
+			continue
+		}
+		s.stanzas++
+		s.presence = s.presence || bytes.HasPrefix(e, []byte("<presence"))
+		s.answered = s.answered || bytes.Contains(e, []byte("'pong'"))
+	}
+	if s.presence && s.answered && s.pong != nil {
+		close(s.pong)
+		s.pong = nil
+	}
+	return nil
+}
+
+// login does what clients do, acks what it got and falls silent.
+func (s *silence) login(t *testing.T) {
+	t.Helper()
+	done := s.pong
+	iq := func(typ, id string, payload *xmlstream.Element) *xmlstream.Element {
+		return xmlstream.New(stanza.NSClient, "iq", "type", typ, "id", id).Add(payload)
+	}
+	for _, el := range []*xmlstream.Element{
+		xmlstream.New(stanza.NSSM, "enable", "resume", "true"),
+		iq("set", "carbons", xmlstream.New(stanza.NSCarbons, "enable")),
+		iq("get", "roster", xmlstream.New(stanza.NSRoster, "query")),
+		xmlstream.New(stanza.NSClient, "presence").Add(xmlstream.NewText(stanza.NSClient, "status", "here")),
+		iq("get", "pong", xmlstream.New(stanza.NSPing, "ping")),
+	} {
+		// Parsed, as on a socket: what is kept of it must not hold the rest.
+		el, err := xmlstream.ParseElement(xmlstream.AppendElement(nil, el, ""), xmlstream.AfterAuth)
+		if err != nil || !s.take(el, nil) {
+			t.Fatalf("the session has ended: %v", err)
+		}
+	}
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("no answer")
+	}
+	s.mu.Lock()
+	h := strconv.Itoa(s.stanzas)
+	s.mu.Unlock()
+	if !s.take(xmlstream.New(stanza.NSSM, "a", "h", h), nil) {
+		t.Fatal("the ack was refused")
+	}
+}
+
+// TestIdleMemory bounds what a session costs on which nothing happens, its
+// connection left out: presence, roster, carbons and stream management are on.
+func TestIdleMemory(t *testing.T) {
+	const sessions, most = 400, 2560
+	w := &world{
+		t: t, rng: rand.New(rand.NewPCG(1, 0)), disk: vfs.NewCrashableMem(),
+		cluster: journal.NewCluster(journal.ClusterOptions{Linger: time.Microsecond}),
+	}
+	w.start()
+	defer func() { w.teardown(w.node) }()
+	keys, err := account.Derive("correct horse battery")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := func(i int) *silence {
+		who := fmt.Sprintf("user%d@localhost", i)
+		out, err := w.node.cell.Do(context.Background(), &command.Command{Request: &command.Command_AccountCreate{
+			AccountCreate: &command.AccountCreate{Jid: who, Credentials: keys},
+		}})
+		full, jerr := jid.Parse(who + "/device")
+		if err != nil || out.Err != nil || jerr != nil {
+			t.Fatal(err, out.Err, jerr)
+		}
+		s := &silence{pong: make(chan struct{})}
+		w.node.sessions.Serve(full, s)
+		return s
+	}
+	streams := make([]*silence, 0, sessions+1)
+	first := one(sessions) // what all share is made with it
+	first.login(t)
+	before := memory()
+	for i := range sessions {
+		s := one(i)
+		s.login(t)
+		streams = append(streams, s)
+	}
+	cost := int(int64(memory()-before)) / sessions
+	runtime.KeepAlive(streams)
+	if cost > most {
+		t.Errorf("%d bytes a session, more than %d", cost, most)
+	} else {
+		t.Logf("%d bytes a session, bound %d", cost, most)
+	}
+}
+
+// memory gives the bytes of heap objects and stacks in use.
+func memory() uint64 {
+	runtime.GC()
+	runtime.GC() // pools are emptied by the second
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64() + sample[1].Value.Uint64()
+}
