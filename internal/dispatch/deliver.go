@@ -16,7 +16,7 @@ import (
 func (h *Hub) event(s *shard, e *state.Event) {
 	s.mu.Lock()
 	list := s.resources(e.Account)
-	targets := make([]target, 0, len(list))
+	targets := s.targets[:0]
 	for _, r := range list {
 		targets = append(targets, target{r, r.available, r.carbons, r.interested, r.blocklist, r.flushing, r.priority, r.floor, r.presence})
 	}
@@ -24,6 +24,8 @@ func (h *Hub) event(s *shard, e *state.Event) {
 	if len(targets) == 0 {
 		return
 	}
+	s.targets = targets
+	defer clear(targets)
 	switch e.Kind {
 	case state.EventMessage:
 		h.message(e, targets)
@@ -75,7 +77,7 @@ func (h *Hub) message(e *state.Event, targets []target) {
 	copied := e.Message.Flags&command.FlagNoCopy == 0
 	if !e.Incoming {
 		if copied {
-			h.carbons("sent", e, sid, targets, func(t *target) bool { return t.JID.String() == e.Message.From })
+			h.carbons("sent", e, sid, targets, func(i int) bool { return targets[i].JID.String() == e.Message.From })
 		}
 		return
 	}
@@ -88,14 +90,7 @@ func (h *Hub) message(e *state.Event, targets []target) {
 		}
 	}
 	if copied {
-		h.carbons("received", e, sid, targets, func(t *target) bool {
-			for i := range targets {
-				if targets[i].Resource == t.Resource {
-					return got[i] || t.JID.String() == e.Message.From
-				}
-			}
-			return false
-		})
+		h.carbons("received", e, sid, targets, func(i int) bool { return got[i] || targets[i].JID.String() == e.Message.From })
 	}
 }
 
@@ -116,11 +111,11 @@ func addressed(to string, targets []target) []bool {
 	return got
 }
 
-func (h *Hub) carbons(kind string, e *state.Event, sid []byte, targets []target, skip func(*target) bool) {
+func (h *Hub) carbons(kind string, e *state.Event, sid []byte, targets []target, skip func(int) bool) {
 	var inner []byte
 	for i := range targets {
 		t := &targets[i]
-		if !t.carbons || skip(t) {
+		if !t.carbons || skip(i) {
 			continue
 		}
 		if inner == nil {

@@ -128,6 +128,8 @@ type shard struct {
 	queue    []job
 	wake     chan struct{}
 	closed   bool
+	// targets is what the shard's goroutine copies into for an event.
+	targets []target
 }
 
 // account is one account with devices connected here.
