@@ -252,6 +252,10 @@ func aioxmppPictures(t *testing.T, s *server, ann, bob *script) {
 	if want := fmt.Sprintf("[map[data:%s id:%s type:image/png]]", pixel, id); got != want {
 		t.Errorf("picture %s, want %s", got, want)
 	}
+	// The same picture, as old clients look for it.
+	if card := bob.do("get_vcard", map[string]any{"jid": "ann@localhost"}).(map[string]any); card["photo"] != pixel {
+		t.Errorf("picture in the vCard: %v", card)
+	}
 	ann.do("disable_avatar", nil)
 	bob.event("avatar", "from", "ann@localhost", "ids", "[]")
 
@@ -261,6 +265,10 @@ func aioxmppPictures(t *testing.T, s *server, ann, bob *script) {
 		if card["name"] != "Ann of Green Gables" || card["photo"] != pixel {
 			t.Errorf("card %v", card)
 		}
+	}
+	ann.do("add_bookmark", map[string]any{"name": "Tea", "jid": "tea@rooms.example"})
+	if got := fmt.Sprint(ann.do("get_bookmarks", nil)); got != "[Tea tea@rooms.example]" {
+		t.Errorf("bookmarks %s", got)
 	}
 	if card := bob.do("get_vcard", nil).(map[string]any); card["name"] != nil {
 		t.Errorf("card of somebody who has none: %v", card)

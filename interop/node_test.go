@@ -373,6 +373,10 @@ func stanzaNodes(t *testing.T, ann, bob *script) {
 	if got := fmt.Sprint(ann.do("configuration", map[string]any{"node": "urn:xmpp:avatar:data"})); !strings.Contains(got, "pubsub#access_model:presence") {
 		t.Errorf("configuration %s", got)
 	}
+	ann.do("bookmark", map[string]any{"jid": "tea@rooms.example", "name": "Tea"})
+	if got := fmt.Sprint(ann.do("bookmarks", nil)); got != "[Tea tea@rooms.example]" {
+		t.Errorf("bookmarks %s", got)
+	}
 	ann.do("set_vcard", map[string]any{"name": "Ann Other"})
 	if got := bob.do("vcard", map[string]any{"jid": "ann@localhost"}); got != "Ann Other" {
 		t.Errorf("card %v", got)
