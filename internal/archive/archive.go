@@ -19,8 +19,8 @@ import (
 // Reader is what the archive reads from.
 type Reader interface {
 	Archive(ctx context.Context, q state.Query) (state.Page, error)
-	// ArchiveEnds gives nil for an empty archive.
-	ArchiveEnds(account string) (oldest, newest *state.Entry, err error)
+	// ArchiveEnds gives nil for an empty archive; of says whose.
+	ArchiveEnds(of state.Query) (oldest, newest *state.Entry, err error)
 }
 
 // PageDefault and PageMost bound a page, in messages.
@@ -35,12 +35,41 @@ const maxIDs = PageMost
 type archive struct {
 	view Reader
 	ids  *IDs
+	// said appends what follows "<message" for a message of a room to the
+	// sender of a request, up to its end tag; nil but for rooms.
+	said func(b []byte, r *route.Request, e state.Entry) []byte
+}
+
+// Rooms answers queries of the archive of the room that a request is addressed
+// to. Whether its sender may read it is the caller's to decide. said appends
+// what follows "<message", up to the end tag.
+func Rooms(view Reader, ids *IDs, said func(b []byte, r *route.Request, e state.Entry) []byte) route.Handler {
+	a := &archive{view, ids, said}
+	return func(r *route.Request) []route.Effect {
+		switch set := r.Stanza.Get("type") == "set"; {
+		case r.Payload.Name.Local == "query" && set:
+			return a.query(r)
+		case r.Payload.Name.Local == "query":
+			return a.form(r)
+		case r.Payload.Name.Local == "metadata" && !set:
+			return a.metadata(r)
+		}
+		return r.Err(stanza.Cancel, stanza.ServiceUnavailable, "")
+	}
+}
+
+// owner of the archive that a request is about.
+func (a *archive) owner(r *route.Request) string {
+	if a.said != nil {
+		return r.To.Bare().String()
+	}
+	return r.From.Bare().String()
 }
 
 // Feature answers queries of an account's own archive (XEP-0313 §query @1.1.3)
 // with all six filter fields and paging (XEP-0059).
 func Feature(view Reader, ids *IDs) route.Feature {
-	a := &archive{view, ids}
+	a := &archive{view: view, ids: ids}
 	query := xmlstream.Name{Space: stanza.NSMAM, Local: "query"}
 	return route.Feature{
 		Name: "archive",
@@ -83,7 +112,7 @@ func (a *archive) query(r *route.Request) []route.Effect {
 	if bad != nil {
 		return []route.Effect{route.Reply{Stanza: bad.Reply(r.Stanza)}}
 	}
-	return []route.Effect{route.Queried{}, r.Read(func(ctx context.Context) []route.Effect {
+	read := r.Read(func(ctx context.Context) []route.Effect {
 		page, err := a.view.Archive(ctx, q.Query)
 		switch {
 		case errors.Is(err, state.ErrNotFound):
@@ -95,19 +124,22 @@ func (a *archive) query(r *route.Request) []route.Effect {
 			page.Entries = nil
 		}
 		return a.answer(r, q, page)
-	})}
+	})
+	if a.said != nil {
+		return []route.Effect{read}
+	}
+	return []route.Effect{route.Queried{}, read}
 }
 
 // answer gives the results, oldest first unless flipped, then <fin/>.
 func (a *archive) answer(r *route.Request, q request, page state.Page) []route.Effect {
 	out := make([]route.Effect, 0, len(page.Entries)+1)
-	owner, to := r.From.Bare().String(), r.From.String()
 	for i := range page.Entries {
 		e := &page.Entries[i]
 		if q.flip {
 			e = &page.Entries[len(page.Entries)-1-i]
 		}
-		out = append(out, route.Send{Out: a.result(owner, to, q.queryID, e)})
+		out = append(out, route.Send{Out: a.result(r, q.queryID, e)})
 	}
 	set := xmlstream.New(stanza.NSRSM, "set")
 	if n := len(page.Entries); n > 0 {
@@ -128,21 +160,28 @@ func (a *archive) answer(r *route.Request, q request, page state.Page) []route.E
 }
 
 // result serialises one message of the archive (XEP-0313 §results @1.1.3).
-func (a *archive) result(owner, to, queryID string, e *state.Entry) route.Out {
-	id := a.ids.ID(e.Position)
-	b := make([]byte, 0, 512+len(e.Message.Payload))
+func (a *archive) result(r *route.Request, queryID string, e *state.Entry) route.Out {
+	id, owner := a.ids.ID(e.Position), a.owner(r)
+	b := make([]byte, 0, 512+len(e.Message.GetPayload())+len(e.Room.GetPayload()))
 	b = xmlstream.AppendAttr(b, "from", owner)
-	b = xmlstream.AppendAttr(b, "to", to)
+	b = xmlstream.AppendAttr(b, "to", r.From.String())
 	b = append(b, "><result xmlns='"+stanza.NSMAM+"'"...)
 	if queryID != "" {
 		b = xmlstream.AppendAttr(b, "queryid", queryID)
 	}
 	b = xmlstream.AppendAttr(b, "id", id)
 	b = append(b, '>')
-	b = route.AppendForwarded(b, e.Message, e.Time, route.AppendStanzaID(nil, owner, id))
+	if a.said != nil {
+		b = append(b, "<forwarded xmlns='"+stanza.NSForward+"'>"...)
+		b = route.AppendDelay(b, "", e.Time)
+		b = a.said(append(b, "<message xmlns='"+stanza.NSClient+"'"...), r, *e)
+		b = append(route.AppendStanzaID(b, owner, id), "</message></forwarded>"...)
+	} else {
+		b = route.AppendForwarded(b, e.Message, e.Time, route.AppendStanzaID(nil, owner, id))
+	}
 	b = append(b, "</result></message>"...)
 	out := route.Out{Name: "message", Rest: b}
-	if e.Incoming(owner) {
+	if a.said == nil && e.Incoming(owner) {
 		out.Position = e.Position
 	}
 	return out
@@ -151,7 +190,7 @@ func (a *archive) result(owner, to, queryID string, e *state.Entry) route.Out {
 // metadata answers which ends the archive has (XEP-0313 §archive-metadata @1.1.3).
 func (a *archive) metadata(r *route.Request) []route.Effect {
 	return []route.Effect{r.Read(func(context.Context) []route.Effect {
-		oldest, newest, err := a.view.ArchiveEnds(r.From.Bare().String())
+		oldest, newest, err := a.view.ArchiveEnds(a.queried(r))
 		m := xmlstream.New(stanza.NSMAM, "metadata")
 		switch {
 		case err != nil:
@@ -167,8 +206,17 @@ func (a *archive) end(name string, e *state.Entry) *xmlstream.Element {
 	return xmlstream.New(stanza.NSMAM, name, "id", a.ids.ID(e.Position), "timestamp", e.Time.UTC().Format(route.TimeLayout))
 }
 
+// queried is a query of everything that the archive has.
+func (a *archive) queried(r *route.Request) state.Query {
+	if a.said != nil {
+		return state.Query{Room: a.owner(r)}
+	}
+	return state.Query{Account: a.owner(r)}
+}
+
 func (a *archive) parse(r *route.Request) (request, *stanza.Error) {
-	q := request{Query: state.Query{Account: r.From.Bare().String(), Max: PageDefault}, queryID: r.Payload.Get("queryid")}
+	q := request{Query: a.queried(r), queryID: r.Payload.Get("queryid")}
+	q.Max = PageDefault
 	if n := r.Payload.Get("node"); n != "" {
 		return q, stanza.Err(stanza.Cancel, stanza.ItemNotFound, "this archive has no nodes")
 	}

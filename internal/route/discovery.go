@@ -127,6 +127,13 @@ func (t *Table) items(r *Request) []Effect {
 			q.Add(xmlstream.New(stanza.NSDiscoItems, "item", "jid", i.JID, "node", i.Node, "name", i.Name))
 		}
 	}
+	if node == "" {
+		for _, f := range t.features {
+			if c := f.Component; c != nil {
+				q.Add(xmlstream.New(stanza.NSDiscoItems, "item", "jid", c.Domain, "name", c.Name))
+			}
+		}
+	}
 	if !known { // XEP-0030 §errors @2.5.0
 		return r.Err(stanza.Cancel, stanza.ItemNotFound, "no such node")
 	}

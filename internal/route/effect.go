@@ -96,6 +96,20 @@ type Directed struct {
 	Available bool
 }
 
+// Visitor is the session of a device that enters rooms. Two are the same
+// device exactly if they are equal.
+type Visitor interface {
+	// Enqueue queues a stanza; it does not block.
+	Enqueue(Out)
+	// Behind: stanzas for it were dropped; it must end, so that its client
+	// reads the archive.
+	Behind()
+}
+
+// Visit lets a room know the sender's session. Do must not block and must not
+// call the session but for Enqueue.
+type Visit struct{ Do func(Visitor) }
+
 // Close ends the stream with an error.
 type Close struct{ Err *stanza.StreamError }
 
@@ -112,6 +126,7 @@ func (Blocklisted) effect() {}
 func (Queried) effect()     {}
 func (Answered) effect()    {}
 func (Directed) effect()    {}
+func (Visit) effect()       {}
 func (Close) effect()       {}
 
 // Out is a serialised stanza on its way to one or many devices. It is split
@@ -120,6 +135,9 @@ func (Close) effect()       {}
 // not. The bytes are shared between sessions: read-only.
 type Out struct {
 	Name string // message, presence or iq
+	// To is written as the first attribute; "" when Rest has what there is, or
+	// nothing. It lets many devices share Rest, each with its own address.
+	To   string
 	Rest []byte // from the first attribute (with its leading blank) to the end tag
 	// Position of the archived message that it carries to its recipient; zero
 	// for everything else. The device's ack moves the offline cursor to it.

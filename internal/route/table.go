@@ -21,11 +21,12 @@ type Target uint8
 
 // Targets; a handler may serve several.
 const (
-	ToServer  Target = 1 << iota // the domain
-	ToSelf                       // no address, or the sender's own bare JID
-	ToAccount                    // the bare JID of another account of the domain
-	ToSession                    // a full JID of the domain
-	ToRemote                     // another domain
+	ToServer    Target = 1 << iota // the domain
+	ToSelf                         // no address, or the sender's own bare JID
+	ToAccount                      // the bare JID of another account of the domain
+	ToSession                      // a full JID of the domain
+	ToRemote                       // another domain
+	ToComponent                    // any address of a component's domain
 )
 
 // Request is a stanza to decide about.
@@ -112,6 +113,17 @@ type Feature struct {
 	// of an account, and other accounts than the sender's; base is what every
 	// account answers to who asks, if they may ask at all. At most one feature has it.
 	AccountNodes func(r *Request, base Discovery) []Effect
+	// Component is a domain of its own that the feature serves. nil for none.
+	Component *Component
+}
+
+// Component handles everything that is addressed to its domain, answers to
+// IQs included. An IQ of type get or set has an id and one child, which is the
+// request's payload.
+type Component struct {
+	Domain string
+	Name   string // as service discovery shows it among the domain's items
+	Handle Handler
 }
 
 // Discovery is an answer to disco#info.
@@ -130,18 +142,26 @@ type Table struct {
 	accountD Discovery
 	contactD Discovery // what contacts are told of an account
 	ver      string    // of domainD
+	// components by their domains.
+	components map[string]*Component
 }
 
 // NewTable builds the table for a domain. Two features that claim the same key
 // and target are an error.
 func NewTable(domain string, features ...Feature) (*Table, error) {
-	t := &Table{domain: domain, handlers: map[Key][]Entry{}, features: features}
+	t := &Table{domain: domain, handlers: map[Key][]Entry{}, features: features, components: map[string]*Component{}}
 	features = append(features, t.discovery())
 	if f, some := t.adhoc(); some {
 		features = append(features, f)
 	}
 	t.features = features
 	for _, f := range features {
+		if c := f.Component; c != nil {
+			if t.components[c.Domain] != nil || c.Domain == domain {
+				return nil, fmt.Errorf("route: %s claims the domain %s that another feature has", f.Name, c.Domain)
+			}
+			t.components[c.Domain] = c
+		}
 		for _, e := range f.Entries {
 			for _, other := range t.handlers[e.Key] {
 				if other.Targets&e.Targets != 0 {
@@ -208,6 +228,9 @@ func (t *Table) target(from, to jid.JID) Target {
 	case to.IsZero():
 		return ToSelf
 	case to.Domain() != t.domain:
+		if t.components[to.Domain()] != nil {
+			return ToComponent
+		}
 		return ToRemote
 	case to.Local() == "":
 		return ToServer
@@ -227,6 +250,8 @@ func (t *Table) iq(r *Request) []Effect {
 		switch r.Target {
 		case ToSession:
 			return []Effect{Deliver{To: r.To, Stanza: r.Stanza}}
+		case ToComponent:
+			return t.components[r.To.Domain()].Handle(r)
 		case ToServer, ToSelf:
 			return []Effect{Answered{r.Stanza.Get("id"), r.Stanza}}
 		}
@@ -243,6 +268,9 @@ func (t *Table) iq(r *Request) []Effect {
 		return r.Err(stanza.Modify, stanza.BadRequest, "an iq of type "+typ+" has exactly one child")
 	}
 	r.Payload = children[0]
+	if r.Target == ToComponent {
+		return t.components[r.To.Domain()].Handle(r)
+	}
 	if r.Target == ToRemote {
 		return r.Err(stanza.Cancel, stanza.RemoteServerNotFound, "this server does not talk to other domains yet")
 	}
@@ -258,6 +286,9 @@ func (t *Table) iq(r *Request) []Effect {
 }
 
 func (t *Table) plain(r *Request) []Effect {
+	if r.Target == ToComponent {
+		return t.components[r.To.Domain()].Handle(r)
+	}
 	typ := r.Stanza.Get("type")
 	var first []Effect
 	if r.Stanza.Name.Local == "message" && typ != "error" {

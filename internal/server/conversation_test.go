@@ -284,6 +284,8 @@ func (c *conversation) maskIDs(e *xmlstream.Element) {
 	switch {
 	case e.Is(stanza.NSSID, "stanza-id"), e.Is(stanza.NSMAM, "result"), e.Is(stanza.NSMAM, "start"), e.Is(stanza.NSMAM, "end"):
 		e.Set("id", c.name(e.Get("id")))
+	case e.Is(stanza.NSOccupantID, "occupant-id"), e.Is(stanza.NSRetract, "retract") && e.Child(stanza.NSModerate, "moderated") != nil:
+		e.Set("id", c.name(e.Get("id")))
 	case e.Is(stanza.NSRSM, "first"), e.Is(stanza.NSRSM, "last"):
 		e.Children = []xmlstream.Node{{Text: c.name(e.Text())}}
 	case e.Is(stanza.NSRoster, "query") && e.Get("ver") != "":
@@ -297,6 +299,9 @@ func (c *conversation) maskIDs(e *xmlstream.Element) {
 		e.Set("previd", c.name(e.Get("previd")))
 	}
 	if e.Name.Local == "item" && generated.MatchString(e.Get("id")) {
+		e.Set("id", c.name(e.Get("id")))
+	}
+	if e.Child(stanza.NSRetract, "retract").Child(stanza.NSModerate, "moderated") != nil {
 		e.Set("id", c.name(e.Get("id")))
 	}
 	if strings.HasPrefix(e.Get("id"), "push-") {

@@ -26,6 +26,7 @@ import (
 	"bavard/internal/health"
 	"bavard/internal/journal"
 	"bavard/internal/pubsub"
+	"bavard/internal/room"
 	"bavard/internal/state"
 	"bavard/internal/view"
 )
@@ -44,6 +45,7 @@ type node struct {
 	warnings *health.Warnings
 	hub      atomic.Pointer[dispatch.Hub] // nil until the server has one
 	notifier atomic.Pointer[pubsub.Notifier]
+	rooms    atomic.Pointer[room.Hub]
 }
 
 func openNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, error) {
@@ -86,6 +88,9 @@ func (n *node) open(ctx context.Context) error {
 				hub.Offer(events)
 			}
 			if n := n.notifier.Load(); n != nil {
+				n.Offer(events)
+			}
+			if n := n.rooms.Load(); n != nil {
 				n.Offer(events)
 			}
 		},

@@ -32,6 +32,7 @@ import (
 	"bavard/internal/listen"
 	"bavard/internal/private"
 	"bavard/internal/pubsub"
+	"bavard/internal/room"
 	"bavard/internal/roster"
 	"bavard/internal/route"
 	"bavard/internal/session"
@@ -86,6 +87,7 @@ type server struct {
 	certs    *cert.Store
 	hub      *dispatch.Hub
 	notifier *pubsub.Notifier
+	rooms    *room.Hub
 	table    *route.Table
 	sessions *session.Manager
 	front    *listen.Server
@@ -100,6 +102,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 	defer s.notifier.Close()
 	defer s.hub.Close()
+	defer s.rooms.Close()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		select {
@@ -164,7 +167,9 @@ func (s *server) build() error {
 		Domain: s.cfg.Domain, View: s.cell, IDs: ids, Save: s.saveCursor, Left: s.left, Logger: s.log,
 		Watch: s.notifier.Watch,
 	})
+	rooms := s.makeRooms(key, ids)
 	s.table, err = route.NewTable(s.cfg.Domain,
+		rooms,
 		host.Feature(s.o.Version, time.Now),
 		host.Contacts(host.Contact(s.cfg.Contact)),
 		chat.Feature(chat.Options{NoDedupe: s.o.UnsafeNoDedupe}),
@@ -193,10 +198,11 @@ func (s *server) build() error {
 	}
 	s.sessions = session.NewManager(session.Options{
 		Cell: s.cell, Hub: s.hub, Table: s.table, Logger: s.log, ResumeTime: s.cfg.Limits.ResumeTime.Std(),
-		Refusal: refusal, Answered: s.notifier.Answered, NoDedupe: s.o.UnsafeNoDedupe,
+		Refusal: refusal, Answered: s.notifier.Answered, Gone: s.rooms.Gone, NoDedupe: s.o.UnsafeNoDedupe,
 	})
 	s.node.hub.Store(s.hub)
 	s.node.notifier.Store(s.notifier)
+	s.node.rooms.Store(s.rooms)
 	return nil
 }
 

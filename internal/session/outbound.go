@@ -55,7 +55,7 @@ type item struct {
 	putOff  bool // and it counts in Session.putOff
 }
 
-func (i *item) size() int { return len(i.Name) + len(i.Rest) }
+func (i *item) size() int { return len(i.Name) + len(i.To) + len(i.Rest) }
 
 // Enqueue implements dispatch.Device: it queues a stanza and never blocks. A
 // device that lets its queue fill up is cut off; what it misses is archived.
@@ -216,6 +216,9 @@ func appendItem(buf []byte, i *item, webSocket bool) []byte {
 	buf = append(buf, i.Name...)
 	if webSocket {
 		buf = append(buf, " xmlns='"+stanza.NSClient+"'"...)
+	}
+	if i.To != "" {
+		buf = xmlstream.AppendAttr(buf, "to", i.To)
 	}
 	return append(buf, i.Rest...)
 }

@@ -226,6 +226,8 @@ func (s *Session) perform(effects []route.Effect) {
 			if s.m.o.Answered != nil && f.Stanza != nil {
 				s.m.o.Answered(s.jid, f.Stanza)
 			}
+		case route.Visit:
+			f.Do(s)
 		case route.Available:
 			initial := s.m.o.Hub.Available(s.res, f.Priority, f.Stanza)
 			s.in.read(s, route.Read{Do: func(context.Context) []route.Effect { return f.Then(initial) }})
@@ -332,6 +334,9 @@ func (s *Session) end(err *stanza.StreamError) {
 	s.m.forget(s)
 	s.in.settled(settleWithin)
 	wasAvailable, directed := s.m.o.Hub.Unregister(s.res)
+	if s.m.o.Gone != nil {
+		s.m.o.Gone(s)
+	}
 	// Of one that was replaced it has been told already: it is not available.
 	// When the node stops, all that are here end, and come back in a moment.
 	if !s.m.stopping() {

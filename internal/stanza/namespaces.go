@@ -58,4 +58,14 @@ const (
 	NSRetract     = "urn:xmpp:message-retract:1"             // XEP-0424
 	NSNick        = "http://jabber.org/protocol/nick"        // XEP-0172
 	NSJMI         = "urn:xmpp:jingle-message:0"              // XEP-0353
+	NSMUC         = "http://jabber.org/protocol/muc"         // XEP-0045
+	NSMUCUser     = NSMUC + "#user"                          // XEP-0045
+	NSMUCAdmin    = NSMUC + "#admin"                         // XEP-0045
+	NSMUCOwner    = NSMUC + "#owner"                         // XEP-0045
+	NSConference  = "jabber:x:conference"                    // XEP-0249
+	NSSelfPing    = NSMUC + "#self-ping-optimization"        // XEP-0410
+	NSOccupantID  = "urn:xmpp:occupant-id:0"                 // XEP-0421
+	NSModerate    = "urn:xmpp:message-moderate:1"            // XEP-0425
+	NSModerate0   = "urn:xmpp:message-moderate:0"            // XEP-0425, 0.2
+	NSFasten      = "urn:xmpp:fasten:0"                      // XEP-0425, 0.2
 )

@@ -437,14 +437,15 @@ func (s *search) matches(e *state.Entry) bool {
 	return true
 }
 
-// ArchiveEnds returns the oldest and the newest entry of an account's archive
-// (XEP-0313 §archive-metadata @1.1.3), nil when it is empty.
-func (v *View) ArchiveEnds(account string) (oldest, newest *state.Entry, err error) {
-	first, err := v.Archive(context.Background(), state.Query{Account: account, Max: 1})
+// ArchiveEnds returns the oldest and the newest entry of an account's or a
+// room's archive (XEP-0313 §archive-metadata @1.1.3), nil when it is empty. Of
+// the query, only whose archive it is about counts.
+func (v *View) ArchiveEnds(of state.Query) (oldest, newest *state.Entry, err error) {
+	first, err := v.Archive(context.Background(), state.Query{Account: of.Account, Room: of.Room, Max: 1})
 	if err != nil || len(first.Entries) == 0 {
 		return nil, nil, err
 	}
-	last, err := v.Archive(context.Background(), state.Query{Account: account, Max: 1, Backward: true})
+	last, err := v.Archive(context.Background(), state.Query{Account: of.Account, Room: of.Room, Max: 1, Backward: true})
 	if err != nil || len(last.Entries) == 0 {
 		return nil, nil, err
 	}

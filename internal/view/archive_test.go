@@ -129,15 +129,15 @@ func TestArchiveItemNotFound(t *testing.T) {
 
 func TestArchiveEnds(t *testing.T) {
 	c := newCell(t, "ann", "bob")
-	if first, last, err := c.v.ArchiveEnds(at("ann")); first != nil || last != nil || err != nil {
+	if first, last, err := c.v.ArchiveEnds(state.Query{Account: at("ann")}); first != nil || last != nil || err != nil {
 		t.Fatalf("%v %v %v", first, last, err)
 	}
 	p := talk(c, 5)
-	first, last, err := c.v.ArchiveEnds(at("ann"))
+	first, last, err := c.v.ArchiveEnds(state.Query{Account: at("ann")})
 	if err != nil || first.Position != p[0] || last.Position != p[4] || !last.Time.Equal(start.Add(4*time.Second)) {
 		t.Fatalf("%v %v %v", first, last, err)
 	}
-	if _, _, err := c.v.ArchiveEnds(at("who")); !errors.Is(err, state.ErrNotFound) {
+	if _, _, err := c.v.ArchiveEnds(state.Query{Account: at("who")}); !errors.Is(err, state.ErrNotFound) {
 		t.Fatalf("error %v", err)
 	}
 }

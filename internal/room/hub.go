@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package room
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"bavard/internal/command"
+	"bavard/internal/jid"
+	"bavard/internal/route"
+	"bavard/internal/state"
+	"bavard/internal/xmlstream"
+)
+
+const (
+	shards = 16
+	// queueMost bounds the jobs of a shard, softMost those of them that may be
+	// shed, so that what was said has room.
+	queueMost = 1 << 16
+	softMost  = queueMost / 4
+	// roomsMost bounds the rooms that one device is in.
+	roomsMost = 500
+)
+
+// Hub knows who is in which room, on this node. That is soft: it is lost with
+// the process, and devices enter again.
+//
+// Rooms are spread over shards. Each shard has one goroutine that works
+// through a bounded queue in order: entering, leaving, what the view has
+// applied. So everybody in a room sees one order, and a large room holds up
+// neither the applier nor, but for those of its shard, other rooms.
+type Hub struct {
+	o      Options
+	seed   maphash.Seed
+	shards [shards]shard
+	wg     sync.WaitGroup
+	shed   atomic.Uint64
+
+	mu sync.Mutex
+	// where has the rooms that a device is in or was let towards.
+	where map[route.Visitor]map[string]struct{}
+}
+
+type shard struct {
+	mu     sync.Mutex
+	rooms  map[string]*live
+	queue  []func()
+	wake   chan struct{}
+	busy   bool // jobs that were taken from the queue are not done
+	closed bool
+}
+
+// live is a room that somebody is in. Only its shard's goroutine changes it,
+// under the shard's lock; others read under that lock.
+type live struct {
+	jid       jid.JID
+	config    *command.RoomConfig
+	occupants map[string]*occupant // by nick
+	devices   map[jid.JID]*visit   // by real full JID
+	// visits are all devices in the room; the slice is never written to once
+	// made.
+	visits []*visit
+	asked  asked
+}
+
+// occupant is a person under one nick, with one or more devices.
+type occupant struct {
+	nick        string
+	who         jid.JID // real, bare
+	affiliation command.Affiliation
+	role        command.RoomRole
+	visits      []*visit
+	presence    []*xmlstream.Element // children of the latest
+}
+
+// visit is one device in a room.
+type visit struct {
+	device route.Visitor
+	full   jid.JID
+	to     string // full, as text
+	is     *occupant
+	// floor: what was said up to it came with the history.
+	floor command.Position
+}
+
+// NewHub starts a hub. Close ends it.
+func NewHub(o Options) *Hub {
+	h := &Hub{o: o, seed: maphash.MakeSeed(), where: map[route.Visitor]map[string]struct{}{}}
+	if h.o.Logger == nil {
+		h.o.Logger = slog.New(slog.DiscardHandler)
+	}
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.rooms = map[string]*live{}
+		s.wake = make(chan struct{}, 1)
+		h.wg.Add(1)
+		go h.work(s)
+	}
+	return h
+}
+
+// Close ends the workers; queued jobs are dropped.
+func (h *Hub) Close() {
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.mu.Lock()
+		s.closed, s.queue = true, nil
+		s.mu.Unlock()
+		s.poke()
+	}
+	h.wg.Wait()
+}
+
+func (h *Hub) shard(room string) *shard { return &h.shards[maphash.String(h.seed, room)%shards] }
+
+func (s *shard) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (h *Hub) work(s *shard) {
+	defer h.wg.Done()
+	var batch []func()
+	for range s.wake {
+		for {
+			s.mu.Lock()
+			if s.closed {
+				s.mu.Unlock()
+				return
+			}
+			batch, s.queue = s.queue, batch[:0]
+			s.busy = len(batch) > 0
+			s.mu.Unlock()
+			if len(batch) == 0 {
+				break
+			}
+			for i, do := range batch {
+				do()
+				batch[i] = nil
+			}
+		}
+	}
+}
+
+// post queues a job of a room; false when there are too many.
+func (h *Hub) post(room string, most int, do func()) bool {
+	s := h.shard(room)
+	s.mu.Lock()
+	if s.closed || len(s.queue) >= most {
+		s.mu.Unlock()
+		h.shed.Add(1)
+		return false
+	}
+	s.queue = append(s.queue, do)
+	first := len(s.queue) == 1
+	s.mu.Unlock()
+	if first {
+		s.poke()
+	}
+	return true
+}
+
+// Offer takes the events of an applied batch that are about rooms. It never
+// blocks: where a shard is full, the devices in the room have to read its
+// archive.
+func (h *Hub) Offer(events []state.Event) {
+	for i := range events {
+		e := events[i]
+		if e.Kind != state.EventRoom {
+			continue
+		}
+		s := h.shard(e.Account)
+		s.mu.Lock()
+		r := s.rooms[e.Account]
+		pending := s.busy || len(s.queue) > 0 // somebody may be about to enter
+		s.mu.Unlock()
+		if r == nil && !pending {
+			continue
+		}
+		if !h.post(e.Account, queueMost, func() { h.event(s, &e) }) && r != nil {
+			s.mu.Lock()
+			visits := r.visits
+			s.mu.Unlock()
+			for _, v := range visits {
+				v.device.Behind()
+			}
+		}
+	}
+}
+
+// towards notes that a device may come to be in a room; false when it is in
+// too many.
+func (h *Hub) towards(v route.Visitor, room string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	rooms := h.where[v]
+	if rooms == nil {
+		rooms = map[string]struct{}{}
+		h.where[v] = rooms
+	}
+	if _, in := rooms[room]; !in && len(rooms) >= roomsMost {
+		return false
+	}
+	rooms[room] = struct{}{}
+	return true
+}
+
+func (h *Hub) away(v route.Visitor, room string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if delete(h.where[v], room); len(h.where[v]) == 0 {
+		delete(h.where, v)
+	}
+}
+
+// Gone: a device's session has ended; it leaves all rooms.
+func (h *Hub) Gone(v route.Visitor) {
+	h.mu.Lock()
+	rooms := h.where[v]
+	delete(h.where, v)
+	h.mu.Unlock()
+	for room := range rooms {
+		s := h.shard(room)
+		// Never shed: a room would show somebody who is gone for ever.
+		h.post(room, 2*queueMost, func() { h.gone(s, room, v) })
+	}
+}
+
+func (h *Hub) gone(s *shard, room string, v route.Visitor) {
+	r := s.rooms[room]
+	if r == nil {
+		return
+	}
+	for _, visit := range r.visits {
+		if visit.device == v {
+			h.leave(s, r, visit, departure{})
+		}
+	}
+}
+
+// Who is in a room as an occupant with a device: its nick and role.
+type Who struct {
+	Nick        string
+	Role        command.RoomRole
+	Affiliation command.Affiliation
+}
+
+// Find gives who a device is in a room, false when it is not in it.
+func (h *Hub) Find(room, full jid.JID) (Who, bool) {
+	s := h.shard(room.String())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rooms[room.String()]
+	if r == nil || r.devices[full] == nil {
+		return Who{}, false
+	}
+	o := r.devices[full].is
+	return Who{o.nick, o.role, o.affiliation}, true
+}
+
+// Occupant gives the real bare JID behind a nick, zero when nobody is there
+// under it.
+func (h *Hub) Occupant(room jid.JID, nick string) jid.JID {
+	s := h.shard(room.String())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.rooms[room.String()]; r != nil && r.occupants[nick] != nil {
+		return r.occupants[nick].who
+	}
+	return jid.JID{}
+}
+
+// Count gives the number of occupants of a room.
+func (h *Hub) Count(room string) int {
+	s := h.shard(room)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.rooms[room]; r != nil {
+		return len(r.occupants)
+	}
+	return 0
+}
+
+// Stats of a hub.
+type Stats struct {
+	Rooms  int // that somebody is in
+	Visits int // devices in rooms
+	Queued int
+	Shed   uint64
+}
+
+// Stats counts.
+func (h *Hub) Stats() Stats {
+	st := Stats{Shed: h.shed.Load()}
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.mu.Lock()
+		st.Rooms += len(s.rooms)
+		st.Queued += len(s.queue)
+		for _, r := range s.rooms {
+			st.Visits += len(r.visits)
+		}
+		s.mu.Unlock()
+	}
+	return st
+}
+
+// occupantID is the same for one person in one room, and tells nothing else
+// (XEP-0421 §id-generation @1.0.1).
+func (h *Hub) occupantID(room, who string) string {
+	mac := hmac.New(sha256.New, h.o.OccupantKey)
+	mac.Write([]byte(room))
+	mac.Write([]byte{0})
+	mac.Write([]byte(who))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18])
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package room
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"bavard/internal/command"
+	"bavard/internal/jid"
+	"bavard/internal/route"
+	"bavard/internal/stanza"
+	"bavard/internal/state"
+	"bavard/internal/xmlstream"
+)
+
+// open is a view in which every room exists, is open, and everybody owns it
+// who is called so.
+type open struct{ config *command.RoomConfig }
+
+func (o open) Room(j string) (state.Room, error) {
+	if strings.HasPrefix(j, "nowhere@") {
+		return state.Room{}, state.ErrNotFound
+	}
+	return state.Room{JID: j, Config: o.config}, nil
+}
+
+func (open) RoomMember(_, j string) (state.RoomMember, error) {
+	m := state.RoomMember{JID: j}
+	if strings.HasPrefix(j, "owner") {
+		m.Affiliation = command.Affiliation_AFFILIATION_OWNER
+	}
+	return m, nil
+}
+
+func (open) RoomMembers(string) ([]state.RoomMember, error)           { return nil, nil }
+func (open) RoomNick(string, string) (string, error)                  { return "", nil }
+func (open) Rooms(string, int) ([]state.Room, error)                  { return nil, nil }
+func (open) Archive(context.Context, state.Query) (state.Page, error) { return state.Page{}, nil }
+func (open) Applied() command.Position                                { return command.Position{} }
+func (open) VCard(string) ([]byte, error)                             { return nil, state.ErrNotFound }
+func (open) ID(p command.Position) string                             { return p.String() }
+func (open) Position(string) (command.Position, bool)                 { return command.Position{}, false }
+
+func (open) Do(context.Context, *command.Command) (command.Outcome, error) {
+	return command.Outcome{}, nil
+}
+
+// device collects what it gets.
+type device struct {
+	mu     sync.Mutex
+	got    []string
+	behind bool
+}
+
+func (d *device) Enqueue(o route.Out) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.got = append(d.got, "<"+o.Name+" to='"+o.To+"'"+string(o.Rest))
+}
+
+func (d *device) Behind() { d.mu.Lock(); d.behind = true; d.mu.Unlock() }
+
+func (d *device) all() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return strings.Join(d.got, "\n")
+}
+
+func newHub(t *testing.T) *Hub {
+	t.Helper()
+	c := command.DefaultRoom()
+	*c.MembersOnly = false
+	o := open{c}
+	h := NewHub(Options{Domain: "rooms.localhost", Host: "localhost", View: o, IDs: o, Do: o.Do, OccupantKey: []byte("0123456789abcdef")})
+	t.Cleanup(h.Close)
+	return h
+}
+
+func entry(t testing.TB, from, to string) *entering {
+	t.Helper()
+	st := xmlstream.New(stanza.NSClient, "presence", "from", from, "to", to).Add(xmlstream.New(stanza.NSMUC, "x"))
+	f, err1 := jid.Parse(from)
+	j, err2 := jid.Parse(to)
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	return &entering{
+		Request: &route.Request{From: f, To: j, Stanza: st}, room: j.Bare().String(), nick: j.Resource(), x: st.Child(stanza.NSMUC, "x"),
+	}
+}
+
+// settle waits until a room's shard has done what was posted before.
+func (h *Hub) settle(room string) {
+	done := make(chan struct{})
+	h.post(room, queueMost, func() { close(done) })
+	<-done
+}
+
+// However many come and go, with sessions that end in the middle, nobody is
+// left in a room who is gone, and nothing is remembered of them.
+func TestNobodyStaysBehind(t *testing.T) {
+	h := newHub(t)
+	const people, rooms = 40, 5
+	var wg sync.WaitGroup
+	for i := range people {
+		wg.Go(func() {
+			for round := range 10 {
+				d := &device{}
+				for r := range rooms {
+					h.enter(d, entry(t, fmt.Sprintf("u%d@localhost/x", i), fmt.Sprintf("r%d@rooms.localhost/n%d", r, i)))
+				}
+				if round%2 == 0 { // some leave one room by themselves
+					q := entry(t, fmt.Sprintf("u%d@localhost/x", i), fmt.Sprintf("r0@rooms.localhost/n%d", i))
+					h.exit(d, q.Request)
+				}
+				h.Gone(d)
+			}
+		})
+	}
+	wg.Wait()
+	for r := range rooms {
+		h.settle(fmt.Sprintf("r%d@rooms.localhost", r))
+	}
+	h.mu.Lock()
+	known := len(h.where)
+	h.mu.Unlock()
+	if st := h.Stats(); st.Rooms != 0 || st.Visits != 0 || known != 0 {
+		t.Fatalf("%+v, %d devices are remembered", st, known)
+	}
+}
+
+// A resource that another session takes over is in the room only if that one
+// enters, too.
+func TestResourceTakenOver(t *testing.T) {
+	h := newHub(t)
+	old, now, other := &device{}, &device{}, &device{}
+	const room = "r@rooms.localhost"
+	h.enter(other, entry(t, "bob@localhost/x", room+"/bob"))
+	h.enter(old, entry(t, "ann@localhost/x", room+"/ann"))
+	h.enter(now, entry(t, "ann@localhost/x", room+"/ann"))
+	h.Gone(old) // comes late
+	h.settle(room)
+	if st := h.Stats(); st.Visits != 2 {
+		t.Fatalf("%+v", st)
+	}
+	h.Offer([]state.Event{{Kind: state.EventRoom, Account: room, Position: command.Position{Revision: 1}, Room: &state.RoomEvent{
+		Message: &command.RoomMessage{Room: room, From: "bob@localhost/x", Nick: "bob", Payload: []byte("<body>hi</body>")},
+	}}})
+	h.settle(room)
+	if strings.Contains(old.all(), "<body>") || !strings.Contains(now.all(), "<body>") {
+		t.Fatalf("old has\n%s\nnew has\n%s", old.all(), now.all())
+	}
+}
+
+// Everybody in a room gets what is said in one order, each once.
+func TestOneOrder(t *testing.T) {
+	h := newHub(t)
+	const room, n = "r@rooms.localhost", 200
+	var devices []*device
+	for i := range 10 {
+		devices = append(devices, &device{})
+		h.enter(devices[i], entry(t, fmt.Sprintf("u%d@localhost/x", i), fmt.Sprintf("%s/n%d", room, i)))
+	}
+	for i := range n {
+		h.Offer([]state.Event{{Kind: state.EventRoom, Account: room, Position: command.Position{Revision: uint64(i + 1)}, Room: &state.RoomEvent{
+			Message: &command.RoomMessage{Room: room, From: "u0@localhost/x", Nick: "n0", Payload: []byte(fmt.Sprintf("<body>%d</body>", i))},
+		}}})
+	}
+	h.settle(room)
+	for i, d := range devices {
+		at := -1
+		for j := range n {
+			k := strings.Index(d.all(), fmt.Sprintf("<body>%d</body>", j))
+			if k <= at {
+				t.Fatalf("device %d: message %d is missing or out of order", i, j)
+			}
+			at = k
+		}
+	}
+}
+
+func TestWhoMayNotEnter(t *testing.T) {
+	h := newHub(t)
+	d := &device{}
+	h.enter(d, entry(t, "ann@localhost/x", "nowhere@rooms.localhost/ann"))
+	h.settle("nowhere@rooms.localhost")
+	if !strings.Contains(d.all(), "item-not-found") || h.Stats().Rooms != 0 {
+		t.Fatalf("%s\n%+v", d.all(), h.Stats())
+	}
+	for i := range roomsMost + 1 {
+		h.enter(d, entry(t, "ann@localhost/x", fmt.Sprintf("r%d@rooms.localhost/ann", i)))
+	}
+	if !strings.Contains(d.all(), "too many rooms") {
+		t.Fatal("one device may be in any number of rooms")
+	}
+}

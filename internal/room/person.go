@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package room
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha1" //nolint:gosec // XEP-0153 names it; nothing secret rests on it
+	"encoding/base64"
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"bavard/internal/command"
+	"bavard/internal/route"
+	"bavard/internal/stanza"
+	"bavard/internal/xmlstream"
+)
+
+// asked remembers which IQs were passed on to occupants, so that the answers
+// find back to the device that asked. The oldest are forgotten.
+type asked struct {
+	by    map[string]question // by the id that the asked occupant sees
+	order []string
+}
+
+type question struct {
+	id   string
+	from *visit
+	to   string // the occupant's address, which the answer comes from
+}
+
+// askedMost bounds the questions of a room that wait for an answer.
+const askedMost = 1024
+
+func (a *asked) add(id string, q question) {
+	if a.by == nil {
+		a.by = map[string]question{}
+	}
+	if len(a.order) >= askedMost {
+		delete(a.by, a.order[0])
+		a.order = slices.Clone(a.order[1:])
+	}
+	a.by[id] = q
+	a.order = append(a.order, id)
+}
+
+func (a *asked) take(id string) (question, bool) {
+	q, ok := a.by[id]
+	if ok {
+		delete(a.by, id)
+		a.order = slices.DeleteFunc(a.order, func(s string) bool { return s == id })
+	}
+	return q, ok
+}
+
+// toOccupant answers what is asked of an occupant, or passes it on (XEP-0045
+// §bizrules-iq @1.35.5).
+func (f *rooms) toOccupant(r *route.Request) []route.Effect {
+	who, inside := f.hub.Find(r.To.Bare(), r.From)
+	if !inside {
+		return r.Err(stanza.Modify, stanza.NotAcceptable, "you are not in the room")
+	}
+	get := r.Stanza.Get("type") == "get"
+	if r.To.Resource() == who.Nick && get && r.Payload.Is(stanza.NSPing, "ping") {
+		return r.Result() // XEP-0410 §serveroptimization @1.1.0
+	}
+	whose := f.hub.Occupant(r.To.Bare(), r.To.Resource())
+	if whose.IsZero() {
+		return r.Err(stanza.Cancel, stanza.ItemNotFound, "nobody is in the room under this nick")
+	}
+	if get && r.Payload.Is(stanza.NSVCard, "vCard") {
+		return []route.Effect{r.Read(func(context.Context) []route.Effect {
+			b, err := f.o.View.VCard(whose.String())
+			if err != nil || len(b) == 0 {
+				return r.Err(stanza.Cancel, stanza.ItemNotFound, "there is no vCard")
+			}
+			return parsed(r, b)
+		})}
+	}
+	return []route.Effect{route.Visit{Do: func(v route.Visitor) { f.hub.ask(v, r) }}}
+}
+
+// parsed answers with an element that was stored.
+func parsed(r *route.Request, b []byte) []route.Effect {
+	e, err := xmlstream.ParseElement(b, xmlstream.AfterAuth)
+	if err != nil {
+		return r.Err(stanza.Wait, stanza.InternalServerError, "what is stored cannot be read")
+	}
+	return r.Result(e)
+}
+
+// ask passes an IQ on to the occupant's newest device.
+func (h *Hub) ask(v route.Visitor, q *route.Request) {
+	room := q.To.Bare().String()
+	s := h.shard(room)
+	refuse := func(t stanza.ErrorType, c stanza.Condition, text string) {
+		v.Enqueue(route.Serialise(stanza.Err(t, c, text).Reply(q.Stanza)))
+	}
+	ok := h.post(room, softMost, func() {
+		r := s.rooms[room]
+		if r == nil || r.devices[q.From] == nil {
+			refuse(stanza.Modify, stanza.NotAcceptable, "you are not in the room")
+			return
+		}
+		to := r.occupants[q.To.Resource()]
+		if to == nil {
+			refuse(stanza.Cancel, stanza.ItemNotFound, "nobody is in the room under this nick")
+			return
+		}
+		from, target := r.devices[q.From], to.visits[len(to.visits)-1]
+		id := "muc-" + rand.Text()
+		r.asked.add(id, question{id: q.Stanza.Get("id"), from: from, to: room + "/" + to.nick})
+		st := q.Stanza.Clone().Set("id", id).Set("from", room+"/"+from.is.nick).Set("to", target.to)
+		target.device.Enqueue(route.Serialise(st))
+	})
+	if !ok {
+		refuse(stanza.Wait, stanza.ResourceConstraint, "the room is overloaded: try again in a while")
+	}
+}
+
+// answer carries an occupant's answer to who had asked.
+func (f *rooms) answer(r *route.Request) []route.Effect {
+	room := r.To.Bare().String()
+	if r.To.Local() == "" {
+		return nil
+	}
+	s := f.hub.shard(room)
+	return []route.Effect{route.Visit{Do: func(route.Visitor) {
+		f.hub.post(room, softMost, func() {
+			live := s.rooms[room]
+			if live == nil || live.devices[r.From] == nil {
+				return
+			}
+			q, ok := live.asked.take(r.Stanza.Get("id"))
+			if !ok {
+				return
+			}
+			st := r.Stanza.Clone().Set("id", q.id).Set("from", q.to).Set("to", q.from.to)
+			q.from.device.Enqueue(route.Serialise(st))
+		})
+	}}}
+}
+
+// whisper is a private message to an occupant (XEP-0045 §privatemessage
+// @1.35.5). It reaches who is there, and is not archived.
+func (f *rooms) whisper(r *route.Request, typ string) []route.Effect {
+	if typ == "groupchat" {
+		return r.Err(stanza.Modify, stanza.BadRequest, "a message of the type groupchat is for the room, not for somebody in it")
+	}
+	if _, inside := f.hub.Find(r.To.Bare(), r.From); !inside {
+		return r.Err(stanza.Modify, stanza.NotAcceptable, "enter the room before you write to somebody in it")
+	}
+	f.strip(r.Stanza, r.To.Bare())
+	return []route.Effect{route.Visit{Do: func(v route.Visitor) { f.hub.whisper(v, r) }}}
+}
+
+func (h *Hub) whisper(v route.Visitor, q *route.Request) {
+	room := q.To.Bare().String()
+	s := h.shard(room)
+	refuse := func(t stanza.ErrorType, c stanza.Condition, text string) {
+		v.Enqueue(route.Serialise(stanza.Err(t, c, text).Reply(q.Stanza)))
+	}
+	ok := h.post(room, softMost, func() {
+		r := s.rooms[room]
+		if r == nil || r.devices[q.From] == nil {
+			refuse(stanza.Modify, stanza.NotAcceptable, "you are not in the room")
+			return
+		}
+		from, to := r.devices[q.From].is, r.occupants[q.To.Resource()]
+		switch {
+		case to == nil:
+			refuse(stanza.Cancel, stanza.ItemNotFound, "nobody is in the room under this nick")
+			return
+		case !mayWhisper(r.config, from, to):
+			refuse(stanza.Auth, stanza.Forbidden, "the room does not allow you private messages")
+			return
+		}
+		st := q.Stanza.Clone().Set("from", room+"/"+from.nick)
+		st.Add(xmlstream.New(stanza.NSMUCUser, "x"),
+			xmlstream.New(stanza.NSOccupantID, "occupant-id", "id", h.occupantID(room, from.who.String())))
+		for _, v := range to.visits {
+			v.device.Enqueue(route.Serialise(st.Set("to", v.to)))
+		}
+	})
+	if !ok {
+		refuse(stanza.Wait, stanza.ResourceConstraint, "the room is overloaded: try again in a while")
+	}
+}
+
+func mayWhisper(c *command.RoomConfig, from, to *occupant) bool {
+	moderator := from.role == command.RoomRole_ROOM_ROLE_MODERATOR || to.role == command.RoomRole_ROOM_ROLE_MODERATOR
+	switch c.GetWhispers() {
+	case command.RoomWhispers_ROOM_WHISPERS_NONE:
+		return false
+	case command.RoomWhispers_ROOM_WHISPERS_MODERATORS:
+		return moderator
+	case command.RoomWhispers_ROOM_WHISPERS_PARTICIPANTS:
+		return moderator || from.role == command.RoomRole_ROOM_ROLE_PARTICIPANT
+	}
+	return true
+}
+
+// pictureHash is the SHA-1 of a room's picture, "" when it has none (XEP-0486
+// §disco-avatar-hash @0.1.0).
+func pictureHash(vcard []byte) string {
+	if len(vcard) == 0 {
+		return ""
+	}
+	e, err := xmlstream.ParseElement(vcard, xmlstream.AfterAuth)
+	if err != nil {
+		return ""
+	}
+	text := strings.Map(func(r rune) rune {
+		if strings.ContainsRune(" \t\r\n", r) {
+			return -1
+		}
+		return r
+	}, e.Child(stanza.NSVCard, "PHOTO").Child(stanza.NSVCard, "BINVAL").Text())
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(b) == 0 {
+		return ""
+	}
+	sum := sha1.Sum(b) //nolint:gosec // see the import
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package room
+
+import (
+	"slices"
+	"strconv"
+
+	"bavard/internal/command"
+	"bavard/internal/jid"
+	"bavard/internal/route"
+	"bavard/internal/stanza"
+	"bavard/internal/xmlstream"
+)
+
+// Status codes of XEP-0045 §registrar-statuscodes-init @1.35.5.
+const (
+	statusNonAnonymous = 100
+	statusConfigured   = 104
+	statusSelf         = 110
+	statusPrivacyShown = 172
+	statusPrivacyHid   = 173
+	statusCreated      = 201
+	statusNickChanged  = 210
+	statusBanned       = 301
+	statusNewNick      = 303
+	statusKicked       = 307
+	statusNotAffil     = 321
+	statusMembersOnly  = 322
+)
+
+// shown is a presence of an occupant, as it is rendered for those who see it.
+type shown struct {
+	nick string
+	of   *occupant
+	// full is the device that the presence is about, when it is one.
+	full jid.JID
+	gone bool
+	// newNick is what a gone occupant is called from now on.
+	newNick string
+	status  []int
+	self    []int // besides, for the occupant's own devices
+	reason  string
+	actor   string
+	destroy *xmlstream.Element
+	said    []*xmlstream.Element // with a farewell
+}
+
+var affiliations = [...]string{"none", "outcast", "member", "admin", "owner"} // immutable, by rank
+
+var roles = [...]string{"visitor", "participant", "moderator"} // immutable
+
+func affiliationName(a command.Affiliation) string { return affiliations[a] }
+
+func parseAffiliation(s string) (command.Affiliation, bool) {
+	i := slices.Index(affiliations[:], s)
+	return command.Affiliation(max(i, 0)), i >= 0
+}
+
+// defaultRole of an affiliation (XEP-0045 §roles-default @1.35.5).
+func defaultRole(c *command.RoomConfig, a command.Affiliation) command.RoomRole {
+	switch {
+	case a >= command.Affiliation_AFFILIATION_ADMIN:
+		return command.RoomRole_ROOM_ROLE_MODERATOR
+	case c.GetAnnouncements(), c.GetModerated() && a < command.Affiliation_AFFILIATION_MEMBER:
+		return command.RoomRole_ROOM_ROLE_VISITOR
+	}
+	return command.RoomRole_ROOM_ROLE_PARTICIPANT
+}
+
+// stripped gives the children of a presence that others may see: nothing that
+// only the room may say.
+func stripped(p *xmlstream.Element) []*xmlstream.Element {
+	var out []*xmlstream.Element
+	for _, c := range p.Elements() {
+		switch c.Name.Space {
+		case stanza.NSMUC, stanza.NSMUCUser, stanza.NSOccupantID:
+		default:
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// broadcast shows a presence to everybody in the room. An occupant's own
+// devices come last, so that who enters knows who was there before.
+func (h *Hub) broadcast(r *live, p shown) {
+	var plain, full []byte
+	for _, v := range r.visits {
+		if v.is != p.of {
+			out := route.Out{Name: "presence", To: v.to}
+			if h.seesAddress(r, v) {
+				if full == nil {
+					full = h.render(r, &p, true, false)
+				}
+				out.Rest = full
+			} else {
+				if plain == nil {
+					plain = h.render(r, &p, false, false)
+				}
+				out.Rest = plain
+			}
+			v.device.Enqueue(out)
+		}
+	}
+	for _, v := range p.of.visits {
+		h.show(r, v, p)
+	}
+}
+
+// show shows a presence to one device.
+func (h *Hub) show(r *live, to *visit, p shown) {
+	to.device.Enqueue(route.Out{Name: "presence", To: to.to, Rest: h.render(r, &p, h.seesAddress(r, to) || to.is == p.of, to.is == p.of)})
+}
+
+// seesAddress: real addresses are for everybody, or for moderators (XEP-0045
+// §terms-rooms @1.35.5).
+func (h *Hub) seesAddress(r *live, v *visit) bool {
+	return r.config.GetNonAnonymous() || v.is.role == command.RoomRole_ROOM_ROLE_MODERATOR
+}
+
+// render serialises a presence but for whom it is to.
+func (h *Hub) render(r *live, p *shown, address, self bool) []byte {
+	b := make([]byte, 0, 384)
+	b = xmlstream.AppendAttr(b, "from", r.jid.String()+"/"+p.nick)
+	if p.gone {
+		b = append(b, " type='unavailable'"...)
+	}
+	b = append(b, '>')
+	children := p.of.presence
+	if p.gone {
+		children = p.said
+	}
+	for _, c := range children {
+		b = xmlstream.AppendElement(b, c, stanza.NSClient)
+	}
+	b = append(b, "<occupant-id xmlns='"+stanza.NSOccupantID+"'"...)
+	b = xmlstream.AppendAttr(b, "id", h.occupantID(r.jid.String(), p.of.who.String()))
+	b = append(b, "/>"...)
+	return append(xmlstream.AppendElement(b, h.userElement(p, address, self), stanza.NSClient), "</presence>"...)
+}
+
+// userElement is the <x/> that says who an occupant is (XEP-0045 §enter-pres
+// @1.35.5).
+func (h *Hub) userElement(p *shown, address, self bool) *xmlstream.Element {
+	role := roles[p.of.role]
+	if p.gone && p.newNick == "" {
+		role = "none"
+	}
+	item := xmlstream.New(stanza.NSMUCUser, "item", "affiliation", affiliationName(p.of.affiliation), "role", role, "nick", p.newNick)
+	if address {
+		who := p.full
+		if who.IsZero() && len(p.of.visits) > 0 {
+			who = p.of.visits[len(p.of.visits)-1].full
+		}
+		if who.IsZero() {
+			who = p.of.who
+		}
+		item.Set("jid", who.String())
+	}
+	if p.actor != "" {
+		item.Add(xmlstream.New(stanza.NSMUCUser, "actor", "nick", p.actor))
+	}
+	if p.reason != "" {
+		item.Add(xmlstream.NewText(stanza.NSMUCUser, "reason", p.reason))
+	}
+	x := xmlstream.New(stanza.NSMUCUser, "x").Add(item)
+	if p.destroy != nil {
+		x.Add(p.destroy)
+	}
+	codes := p.status
+	if self {
+		codes = append(append([]int{statusSelf}, p.self...), p.status...)
+	}
+	for _, c := range codes {
+		x.Add(xmlstream.New(stanza.NSMUCUser, "status", "code", strconv.Itoa(c)))
+	}
+	return x
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package room serves rooms (XEP-0045): private groups and public rooms. What
+// must not be lost, affiliations, nicks and what is said, are commands and
+// live in the view; who is there is soft and lives in the Hub. Membership does
+// not depend on presence: who is away finds what was said in the room's
+// archive.
+package room
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"bavard/internal/command"
+	"bavard/internal/jid"
+	"bavard/internal/route"
+	"bavard/internal/stanza"
+	"bavard/internal/state"
+	"bavard/internal/xmlstream"
+)
+
+// Reader is what rooms are read from.
+type Reader interface {
+	Room(jid string) (state.Room, error)
+	RoomMember(room, jid string) (state.RoomMember, error)
+	RoomMembers(room string) ([]state.RoomMember, error)
+	RoomNick(room, nick string) (string, error)
+	Rooms(after string, most int) ([]state.Room, error)
+	Archive(ctx context.Context, q state.Query) (state.Page, error)
+	Applied() command.Position
+	VCard(account string) ([]byte, error)
+}
+
+// IDs turns positions into archive ids and back.
+type IDs interface {
+	ID(command.Position) string
+	Position(id string) (command.Position, bool)
+}
+
+// Options of rooms.
+type Options struct {
+	// Domain of the rooms; Host is that of the accounts.
+	Domain, Host string
+	View         Reader
+	IDs          IDs
+	// Do has a command decided upon.
+	Do func(context.Context, *command.Command) (command.Outcome, error)
+	// OccupantKey makes occupant-ids: 16 bytes or more, the same for ever.
+	OccupantKey []byte
+	// Archive answers queries of a room's archive by who may read it.
+	Archive func(*route.Request) []route.Effect
+	// NoDedupe: see chat.Options.
+	NoDedupe bool
+	Logger   *slog.Logger // nil is silent
+}
+
+// commandWithin bounds the wait for a command.
+const commandWithin = 20 * time.Second
+
+type rooms struct {
+	o   Options
+	hub *Hub
+}
+
+// Feature serves the domain of the rooms.
+func Feature(o Options, hub *Hub) route.Feature {
+	f := &rooms{o, hub}
+	return route.Feature{
+		Name:      "rooms",
+		Component: &route.Component{Domain: o.Domain, Name: "Rooms", Handle: f.handle},
+	}
+}
+
+// handle decides about everything that is addressed to the domain of the
+// rooms.
+func (f *rooms) handle(r *route.Request) []route.Effect {
+	typ := r.Stanza.Get("type")
+	switch r.Stanza.Name.Local {
+	case "iq":
+		switch {
+		case typ == "result" || typ == "error":
+			return f.answer(r)
+		case r.To.Local() == "":
+			return f.service(r)
+		case r.To.Resource() != "":
+			return f.toOccupant(r)
+		}
+		return f.toRoom(r)
+	case "presence":
+		return f.presence(r, typ)
+	}
+	switch {
+	case typ == "error":
+		return nil
+	case r.To.Local() == "":
+		return r.Err(stanza.Cancel, stanza.ServiceUnavailable, "this is an address of rooms, and no person reads here")
+	case r.To.Resource() != "":
+		return f.whisper(r, typ)
+	case typ == "groupchat":
+		return f.groupchat(r)
+	}
+	return f.mediated(r)
+}
+
+// splitNick cuts an address at its resource.
+func splitNick(s string) (bare, resource string, ok bool) { return strings.Cut(s, "/") }
+
+// presence enters, changes and leaves (XEP-0045 §enter @1.35.5, §exit
+// @1.35.5). All of it runs through the session's reads, one after the other,
+// so that it stays in order.
+func (f *rooms) presence(r *route.Request, typ string) []route.Effect {
+	if r.To.Local() == "" || r.To.Resource() == "" {
+		if typ == "error" || typ == "unavailable" || typ == "probe" {
+			return nil
+		}
+		return r.Err(stanza.Modify, stanza.JIDMalformed, "enter a room under a nick: room@"+f.o.Domain+"/nick")
+	}
+	switch typ {
+	case "unavailable":
+		return []route.Effect{route.Read{Do: func(context.Context) []route.Effect {
+			return []route.Effect{route.Visit{Do: func(v route.Visitor) { f.hub.exit(v, r) }}}
+		}}}
+	case "":
+		return []route.Effect{r.Read(func(ctx context.Context) []route.Effect { return f.enter(ctx, r) })}
+	}
+	return nil // subscriptions and probes mean nothing to a room
+}
+
+// enter claims the nick, makes the room if there is none, and goes on in the
+// hub. It runs outside of the session.
+func (f *rooms) enter(ctx context.Context, r *route.Request) []route.Effect {
+	q := &entering{Request: r, room: r.To.Bare().String(), nick: r.To.Resource(), x: r.Stanza.Child(stanza.NSMUC, "x")}
+	if _, inside := f.hub.Find(r.To.Bare(), r.From); !inside && q.x == nil {
+		// XEP-0045 §enter-gc @1.35.5: the old way to enter is not served, so that
+		// who has lost track of a room is told so.
+		e := stanza.Err(stanza.Modify, stanza.NotAcceptable, "you are not in the room")
+		return []route.Effect{route.Reply{Stanza: e.Reply(r.Stanza)}}
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandWithin)
+	defer cancel()
+	st, err := f.o.View.Room(q.room)
+	var c *command.Command
+	switch m, _ := f.o.View.RoomMember(q.room, r.From.Bare().String()); {
+	case err != nil:
+		if c = f.creation(r, q); c == nil {
+			return q.err(stanza.Cancel, stanza.ItemNotFound, "there is no such room")
+		}
+		q.created = true
+	case m.Nick() != q.nick:
+		holder := f.hub.Occupant(r.To.Bare(), q.nick)
+		if st.Config.GetPassword() == "" || m.Affiliation == command.Affiliation_AFFILIATION_OWNER || q.x.Child(stanza.NSMUC, "password").Text() == st.Config.GetPassword() {
+			c = &command.Command{Request: &command.Command_RoomNick{RoomNick: &command.RoomNick{
+				Room: q.room, Jid: r.From.Bare().String(), Nick: q.nick, Free: holder.IsZero(),
+			}}}
+		}
+	}
+	if c != nil {
+		out, err := f.o.Do(ctx, c)
+		switch {
+		case err != nil:
+			return q.err(stanza.Wait, stanza.InternalServerError, "the room could not be reached; try again")
+		case out.Err != nil && !(q.created && out.Err.Condition == stanza.Conflict):
+			return q.err(out.Err.Type, out.Err.Condition, out.Err.Text)
+		case out.Err != nil: // made by somebody else at the same moment
+			q.created = false
+		}
+	}
+	return []route.Effect{route.Visit{Do: func(v route.Visitor) { f.hub.enter(v, q) }}}
+}
+
+// creation is the command that makes the room that somebody enters; nil when
+// its address cannot be one.
+func (f *rooms) creation(r *route.Request, q *entering) *command.Command {
+	if len(q.nick) > command.RoomNickSize {
+		return nil
+	}
+	return &command.Command{Request: &command.Command_RoomCreate{RoomCreate: &command.RoomCreate{
+		Room: q.room, By: r.From.String(), Nick: q.nick,
+	}}}
+}
+
+func (q *entering) err(t stanza.ErrorType, c stanza.Condition, text string) []route.Effect {
+	e := stanza.Err(t, c, text)
+	e.By = q.room
+	return []route.Effect{route.Reply{Stanza: e.Reply(q.Stanza)}}
+}
+
+// commanded has a command decided upon and answers the request.
+func commanded(r *route.Request, c *command.Command) []route.Effect {
+	return []route.Effect{route.Append{Command: c, Then: func(out command.Outcome) []route.Effect {
+		if out.Err != nil {
+			return []route.Effect{route.Reply{Stanza: out.Err.Reply(r.Stanza)}}
+		}
+		return r.Result()
+	}}}
+}
+
+// mediated is a message to a room that is not for all in it: an invitation
+// (XEP-0045 §invite-mediated @1.35.5). It goes to the invited person as a
+// direct one (XEP-0249 §howitworks @1.2) from who invites, archived like any
+// message, so that it also reaches who is not there.
+func (f *rooms) mediated(r *route.Request) []route.Effect {
+	x := r.Stanza.Child(stanza.NSMUCUser, "x")
+	invite := x.Child(stanza.NSMUCUser, "invite")
+	if invite == nil {
+		if x.Child(stanza.NSMUCUser, "decline") != nil {
+			return nil // the inviter sees it by the absence of who was invited
+		}
+		return r.Err(stanza.Modify, stanza.BadRequest, "a message to everybody in the room is of the type groupchat")
+	}
+	who, err := jid.Parse(invite.Get("to"))
+	if err != nil || who.Local() == "" {
+		return r.Err(stanza.Modify, stanza.JIDMalformed, "whom do you want to invite?")
+	}
+	room := r.To
+	if _, inside := f.hub.Find(room, r.From); !inside {
+		return r.Err(stanza.Modify, stanza.NotAcceptable, "enter the room before you invite to it")
+	}
+	return []route.Effect{r.Read(func(ctx context.Context) []route.Effect { return f.invite(ctx, r, invite, who) })}
+}
+
+func (f *rooms) invite(ctx context.Context, r *route.Request, invite *xmlstream.Element, who jid.JID) []route.Effect {
+	ctx, cancel := context.WithTimeout(ctx, commandWithin)
+	defer cancel()
+	st, err := f.o.View.Room(r.To.String())
+	if err != nil {
+		return r.Err(stanza.Cancel, stanza.ItemNotFound, "there is no such room")
+	}
+	m, err := f.o.View.RoomMember(st.JID, who.Bare().String())
+	if err != nil {
+		return r.Err(stanza.Wait, stanza.InternalServerError, "the room could not be read; try again")
+	}
+	do := func(c *command.Command) []route.Effect {
+		switch out, err := f.o.Do(ctx, c); {
+		case err != nil:
+			return r.Err(stanza.Wait, stanza.InternalServerError, "the room could not be reached; try again")
+		case out.Err != nil:
+			return []route.Effect{route.Reply{Stanza: out.Err.Reply(r.Stanza)}}
+		}
+		return nil
+	}
+	text := invite.Child(stanza.NSMUCUser, "reason").Text()
+	if st.Config.GetMembersOnly() && m.Affiliation < command.Affiliation_AFFILIATION_MEMBER {
+		if bad := do(&command.Command{Request: &command.Command_RoomAffiliate{RoomAffiliate: &command.RoomAffiliate{
+			Room: st.JID, By: r.From.String(), Invite: true,
+			Changes: []*command.RoomAffiliation{{Jid: who.Bare().String(), Affiliation: command.Affiliation_AFFILIATION_MEMBER}},
+		}}}); bad != nil {
+			return bad
+		}
+	}
+	x := xmlstream.New(stanza.NSConference, "x", "jid", st.JID, "reason", text, "password", st.Config.GetPassword())
+	return do(&command.Command{Request: &command.Command_Message{Message: &command.Message{
+		From: r.From.String(), To: who.Bare().String(), Id: r.Stanza.Get("id"), Flags: command.FlagNoCopy,
+		Payload: xmlstream.AppendElement(nil, x, stanza.NSClient),
+	}}})
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+
+	"bavard/internal/archive"
+	"bavard/internal/room"
+	"bavard/internal/route"
+	"bavard/internal/state"
+)
+
+// makeRooms puts the rooms together: who is in them, what is read of them, and
+// what they answer.
+func (s *server) makeRooms(key []byte, ids *archive.IDs) route.Feature {
+	o := room.Options{
+		Domain: "rooms." + s.cfg.Domain, Host: s.cfg.Domain, View: s.cell, IDs: ids, Do: s.cell.Do,
+		OccupantKey: derived(key, "occupant-id"), NoDedupe: s.o.UnsafeNoDedupe, Logger: s.log,
+	}
+	s.rooms = room.NewHub(o)
+	o.Archive = archive.Rooms(s.cell, ids, func(b []byte, r *route.Request, e state.Entry) []byte {
+		return s.rooms.AppendArchived(b, r.From, e)
+	})
+	return room.Feature(o, s.rooms)
+}
+
+// derived makes a key of another for one purpose.
+func derived(key []byte, purpose string) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(purpose))
+	return mac.Sum(nil)
+}
