@@ -242,33 +242,34 @@ func (c *Cell) sweep() {
 	}
 }
 
-// Scrubbing reads the view once after each start, slowly.
+// Scrubbing reads the view after each start and then once a day, slowly.
 const (
 	scrubAfter = time.Minute
+	scrubEvery = 24 * time.Hour
 	scrubRate  = 8 << 20 // bytes a second
 )
 
 // scrub looks for damage that reading would meet only later. The view's hook
-// raises the warning.
+// raises the warning. With one copy there is nothing to heal it from but a backup.
 func (c *Cell) scrub() {
 	t := time.NewTimer(scrubAfter)
 	defer t.Stop()
-	select {
-	case <-c.ctx.Done():
-		return
-	case <-t.C:
-	}
-	err := c.Scrub(c.ctx, func(bytes int) error {
-		t.Reset(time.Duration(float64(bytes) / scrubRate * float64(time.Second)))
+	wait := func(d time.Duration) error {
+		t.Reset(d)
 		select {
 		case <-c.ctx.Done():
 			return c.ctx.Err()
 		case <-t.C:
 			return nil
 		}
-	})
-	if err != nil && c.ctx.Err() == nil {
-		c.o.Logger.Error("scrub of the view", "err", err)
+	}
+	for next := scrubAfter; wait(next) == nil; next = scrubEvery {
+		err := c.Scrub(c.ctx, func(bytes int) error {
+			return wait(time.Duration(float64(bytes) / scrubRate * float64(time.Second)))
+		})
+		if err != nil && c.ctx.Err() == nil {
+			c.o.Logger.Error("scrub of the view", "err", err)
+		}
 	}
 }
 

@@ -17,9 +17,10 @@ const (
 	// Heartbeat 50 ms and election 500 ms: about 1 s to a new leader.
 	tickMs     = 50
 	electionMs = 500
-	// The defaults keep hundreds of MiB of large batches in memory.
-	snapshotCount  = 500
-	catchUpEntries = 100
+	// The defaults keep hundreds of MiB of large batches in memory, and in the log
+	// that a start reads.
+	snapshotCount  = 200
+	catchUpEntries = 50
 	// defragMiB is what a defragmentation at start must free to be worth it: etcd's
 	// file grows to its peak, and what compaction frees is used again.
 	defragMiB = 256
