@@ -111,7 +111,7 @@ func table(results []result) string {
 	var out strings.Builder
 	for _, scenario := range distinct(results, func(r result) string { return r.scenario }) {
 		of := figures[family(scenario)]
-		fmt.Fprintf(&out, "%s\n\n| | rounds |", scenario)
+		fmt.Fprintf(&out, "### %s\n\n| | rounds |", scenario)
 		for _, f := range of {
 			fmt.Fprintf(&out, " %s | |", f.name)
 		}
@@ -139,7 +139,11 @@ func row(results []result, scenario, peer string) string {
 		if peer != "bavard" && ours > 0 {
 			ratio = fmt.Sprintf("× %.2g", median/ours)
 		}
-		line += fmt.Sprintf(" %s (%s to %s) | %s |", number(median), number(low), number(high), ratio)
+		line += " " + number(median)
+		if len(mine) > 1 {
+			line += fmt.Sprintf(" (%s to %s)", number(low), number(high))
+		}
+		line += fmt.Sprintf(" | %s |", ratio)
 	}
 	load := figure{path: "load_before", scale: 1}
 	_, low, high := spread(mine, load)
