@@ -75,7 +75,9 @@ func (f *tcpFramer) restart() {
 		f.reader = xmlstream.NewPooledReader(f.conn, f.limits, &f.pools.readers)
 		return
 	}
-	f.timed.in.drop()
+	if f.tls == nil { // over TLS these are pieces of its records, which it needs to go on
+		f.timed.in.drop()
+	}
 	f.reader.Reset(f.conn)
 }
 

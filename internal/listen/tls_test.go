@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -310,5 +311,77 @@ func TestDirectTLSNames(t *testing.T) {
 	}
 	if _, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"xmpp-server"}}); err == nil {
 		t.Error("a server got in where clients do")
+	}
+}
+
+// gathering holds writes back until it is let go, so that they arrive as one.
+type gathering struct {
+	net.Conn
+	hold bool
+	held []byte
+}
+
+func (g *gathering) Write(p []byte) (int, error) {
+	if g.hold {
+		g.held = append(g.held, p...)
+		return len(p), nil
+	}
+	return g.Conn.Write(p)
+}
+
+// A restart drops what was sent ahead, but no part of a TLS record: the channel
+// goes on.
+func TestRestartKeepsTLSInStep(t *testing.T) {
+	results := make(chan error, 1)
+	s, err := New(Config{Domain: "localhost", TLS: always(selfSigned(t)), Handle: func(s *Stream) {
+		s.SetDeadline(time.Now().Add(5 * time.Second))
+		results <- func() error {
+			if _, err := s.ReadOpen(); err != nil {
+				return err
+			}
+			if _, err := s.Read(); err != nil {
+				return err
+			}
+			s.Restart()
+			_, err := s.ReadOpen()
+			return err
+		}()
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.ServeTLS(l) }()
+	raw, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	g := &gathering{Conn: raw}
+	conn := tls.Client(g, &tls.Config{InsecureSkipVerify: true})
+	if err := conn.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	const open = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='localhost' version='1.0'>"
+	write := func(text string) {
+		if _, err := io.WriteString(conn, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(open)
+	g.hold = true
+	write("<a xmlns='x'/>")
+	write(strings.Repeat(" ", 8000)) // keepalives
+	if _, err := raw.Write(g.held); err != nil {
+		t.Fatal(err)
+	}
+	g.hold = false
+	write(open)
+	if err := <-results; err != nil {
+		t.Errorf("the stream did not begin anew: %v", err)
 	}
 }
