@@ -238,7 +238,7 @@ func (d *device) listen() {
 			if el.Name.Space == stanza.NSClient {
 				d.received.Add(1)
 			}
-			if !d.managed && el.Name.Local == "iq" && strings.HasPrefix(el.Get("id"), "got-") {
+			if !d.managed && strings.HasPrefix(el.Get("id"), "got-") && el.Child(stanza.NSDiscoItems, "query") != nil {
 				_ = p.write("<iq type='result' id='" + el.Get("id") + "' to='localhost'/>")
 				continue
 			}

@@ -278,8 +278,7 @@ func (s *Session) probe(now time.Time) {
 	case managed:
 		o.put(s, item{raw: xmlstream.New(stanza.NSSM, "r")})
 	default:
-		s.Enqueue(route.Serialise(xmlstream.New(stanza.NSClient, "iq", "type", "get", "id", "alive",
-			"from", s.m.o.Table.Domain(), "to", s.jid.String()).Add(xmlstream.New(stanza.NSPing, "ping"))))
+		s.Enqueue(route.Serialise(s.question("alive")))
 	}
 }
 
