@@ -3,20 +3,31 @@
 package interop
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"bavard/drill/await"
 	"bavard/drill/client"
+	"bavard/drill/node"
 )
+
+// goSendxmpp is a command line of bob's for it.
+func (s *server) goSendxmpp(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(testContext(t), "go-sendxmpp", append([]string{"-u", "bob@localhost", "-p", password}, args...)...)
+	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+s.ca, "HOME="+t.TempDir())
+	return cmd
+}
 
 // TestGoSendxmpp: the sender of scripts delivers what it is piped, over
 // STARTTLS and over direct TLS.
 func TestGoSendxmpp(t *testing.T) {
 	need(t, "go-sendxmpp")
+	t.Parallel()
 	s := startServer(t)
 	_, got := s.login(t, "ann")
 	for name, args := range map[string][]string{
@@ -24,8 +35,7 @@ func TestGoSendxmpp(t *testing.T) {
 		"direct TLS": {"-t", "-j", "localhost:" + s.C2STLS[strings.LastIndexByte(s.C2STLS, ':')+1:]},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cmd := exec.CommandContext(testContext(t), "go-sendxmpp", append(args, "-u", "bob@localhost", "-p", password, "ann@localhost")...)
-			cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+s.ca, "HOME="+t.TempDir())
+			cmd := s.goSendxmpp(t, append(args, "ann@localhost")...)
 			cmd.Stdin = strings.NewReader("piped over " + name)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)
@@ -33,31 +43,55 @@ func TestGoSendxmpp(t *testing.T) {
 			receive(t, got, "piped over "+name)
 		})
 	}
+	t.Run("each line", func(t *testing.T) {
+		cmd := s.goSendxmpp(t, "-i", "-j", "localhost:"+s.port, "ann@localhost")
+		cmd.Stdin = strings.NewReader("first line\nsecond line\n")
+		_, _ = cmd.CombinedOutput() // it takes the end of its input for a failure
+		receive(t, got, "first line")
+		receive(t, got, "second line")
+	})
 }
 
-// TestMcabber: an old client without MAM gets what came while it was away from
-// the offline flush, and chats.
-func TestMcabber(t *testing.T) {
-	need(t, "mcabber", "tmux")
+// TestGoSendxmppListens: it prints what was waiting and what comes, and what it
+// has printed does not wait any more.
+func TestGoSendxmppListens(t *testing.T) {
+	need(t, "go-sendxmpp")
+	t.Parallel()
 	s := startServer(t)
-	app, got := s.login(t, "ann")
-	o := client.NewMessage("bob@localhost", "while you were away")
-	if err := app.Send(testContext(t), o); err != nil {
-		t.Fatal(err)
+	app, _ := s.login(t, "ann")
+	say := func(body string) {
+		t.Helper()
+		o := client.NewMessage("bob@localhost", body)
+		if err := app.Send(testContext(t), o); err != nil {
+			t.Fatal(err)
+		}
+		<-o.Settled()
 	}
-	<-o.Settled()
-	dir := t.TempDir()
-	rc := filepath.Join(dir, "rc")
-	settings := fmt.Sprintf("set jid = bob@localhost\nset password = %s\nset server = %s\nset port = %s\nset resource = mc\nset tls = 1\nset tls_ignore_checks = 1\nset ssl_ignore_checks = 1\nset beep_on_message = 0\n",
-		password, s.host, s.port)
-	if err := os.WriteFile(rc, []byte(settings), 0o600); err != nil {
-		t.Fatal(err)
+	var log node.Tail
+	prints := func(want string) {
+		t.Helper()
+		if err := await.Until(testContext(t), func(context.Context) error {
+			if !strings.Contains(log.String(), want) {
+				return fmt.Errorf("it does not print %q:\n%s", want, &log)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	bob := startTerminal(t, "mcabber -f "+rc, "HOME="+dir)
-	bob.shows("ann@localhost")
-	bob.typeLine("/roster search ann")
-	bob.typeLine("") // Enter opens the chat that is chosen
-	bob.shows("while you were away")
-	bob.typeLine("/say_to ann@localhost from the past")
-	receive(t, got, "from the past")
+	say("it was waiting")
+	cmd := s.goSendxmpp(t, "-l", "-j", "localhost:"+s.port)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	p := startProcess(t, cmd)
+	prints("ann@localhost: it was waiting")
+	for n := range 3 {
+		body := fmt.Sprintf("it is listening %d", n)
+		say(body)
+		prints("ann@localhost: " + body)
+	}
+	select {
+	case <-p.ended:
+		t.Errorf("it has ended:\n%s", &log)
+	default:
+	}
 }
