@@ -4,11 +4,15 @@ package interop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"bavard/drill/await"
 )
 
 // mcabber is mcabber on a terminal.
@@ -42,11 +46,19 @@ func (s *server) mcabber(t *testing.T, local, host, port string) *mcabber {
 	return m
 }
 
-// choose opens the chat with a contact.
+// choose opens the chat with a contact, once it is in the roster that is shown.
 func (m *mcabber) choose(contact string) {
 	m.t.Helper()
-	m.typeLine("/roster search " + contact)
-	m.typeLine("") // Enter opens the chat that is chosen
+	if err := await.UntilEvery(testContext(m.t), time.Second, func(ctx context.Context) error {
+		m.typeLine("/roster search " + contact)
+		m.typeLine("") // Enter opens the chat that is chosen
+		if strings.Contains(m.screen(ctx), "Special buffer: [status]") {
+			return errors.New("mcabber does not open the chat with " + contact)
+		}
+		return nil
+	}); err != nil {
+		m.t.Fatal(err)
+	}
 }
 
 // TestMcabber: an old client without stream management and without MAM gets
