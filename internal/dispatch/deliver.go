@@ -239,13 +239,14 @@ func (h *Hub) Deliver(from jid.JID, d route.Deliver, answer func(*stanza.Error))
 
 func (h *Hub) soft(s *shard, account string, d route.Deliver) bool {
 	var got []*Resource
+	only := !d.To.IsBare() && !forPerson(d.Stanza)
 	s.mu.Lock()
 	for _, r := range s.resources(account) {
 		if !d.To.IsBare() && r.JID == d.To {
 			got = []*Resource{r}
 			break
 		}
-		if d.Stanza.Name.Local == "iq" || d.Stanza.Name.Local == "presence" && !d.To.IsBare() {
+		if only || d.Stanza.Name.Local == "iq" {
 			continue
 		}
 		if r.available && (r.priority >= 0 || d.Stanza.Name.Local == "presence") {
@@ -263,6 +264,19 @@ func (h *Hub) soft(s *shard, account string, d route.Deliver) bool {
 		h.softCarbons(s, "received", account, d.Stanza.Get("from"), d.Stanza, got)
 	}
 	return len(got) > 0
+}
+
+// forPerson: where the device that it is addressed to is not there, the others
+// of the account get it (RFC 6121 §8.5.3.2.1). What is not known is normal (§5.2.2).
+func forPerson(st *xmlstream.Element) bool {
+	if st.Name.Local != "message" {
+		return false
+	}
+	switch st.Get("type") {
+	case "error", "groupchat", "headline":
+		return false
+	}
+	return true
 }
 
 func (h *Hub) softCarbons(s *shard, kind, account, from string, st *xmlstream.Element, got []*Resource) {

@@ -14,7 +14,9 @@ import (
 	"context"
 	"hash/maphash"
 	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -252,10 +254,7 @@ func (h *Hub) Register(full jid.JID, d Device) (r *Resource, old *Displaced) {
 		}
 	}
 	if out != nil {
-		old = &Displaced{JID: out.JID, Available: out.available}
-		for to := range out.directed {
-			old.Directed = append(old.Directed, to)
-		}
+		old = &Displaced{JID: out.JID, Available: out.available, Directed: out.directedTo()}
 		out.gone, out.available, out.directed = true, false, nil
 		h.watch(out, nil)
 	}
@@ -300,9 +299,7 @@ func (h *Hub) Unregister(r *Resource) (wasAvailable bool, directed []jid.JID) {
 	bare := r.JID.Bare().String()
 	s := h.shard(bare)
 	s.mu.Lock()
-	for to := range r.directed {
-		directed = append(directed, to)
-	}
+	directed = r.directedTo()
 	wasAvailable = r.available
 	var save command.Position
 	var last bool
@@ -356,8 +353,17 @@ func (r *Resource) SetBlocklisted() { r.blocklist = true }
 // SetQueried spares it the flush of what waits.
 func (r *Resource) SetQueried() { r.queried = true }
 
-// SetUnavailable ends its presence.
-func (r *Resource) SetUnavailable() { r.available, r.presence, r.directed = false, nil, nil }
+// SetUnavailable ends its presence and gives who got directed presence.
+func (r *Resource) SetUnavailable() (directed []jid.JID) {
+	directed = r.directedTo()
+	r.available, r.presence, r.directed = false, nil, nil
+	return directed
+}
+
+// directedTo gives who got directed presence, in a steady order.
+func (r *Resource) directedTo() []jid.JID {
+	return slices.SortedFunc(maps.Keys(r.directed), func(a, b jid.JID) int { return strings.Compare(a.String(), b.String()) })
+}
 
 // directedMost bounds the remembered targets of directed presence.
 const directedMost = 512

@@ -221,7 +221,7 @@ func (h *Hub) away(v route.Visitor, room string) {
 	}
 }
 
-// Gone: a device's session has ended; it leaves all rooms.
+// Gone: a device's session has ended or is unavailable; it leaves all rooms.
 func (h *Hub) Gone(v route.Visitor) {
 	h.mu.Lock()
 	rooms := h.where[v]

@@ -29,6 +29,9 @@ func (f *rooms) groupchat(r *route.Request) []route.Effect {
 		return r.Err(stanza.Modify, stanza.NotAcceptable, "enter the room before you write in it")
 	}
 	f.strip(r.Stanza, room)
+	if len(r.Stanza.Children) == 0 {
+		return nil // what it had was for the server
+	}
 	m := &command.RoomMessage{
 		Room: room.String(), From: r.From.String(), Nick: who.Nick, Role: who.Role, Id: r.Stanza.Get("id"), Lang: r.Stanza.Lang(),
 		OriginId: r.Stanza.Child(stanza.NSSID, "origin-id").Get("id"),

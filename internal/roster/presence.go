@@ -37,8 +37,11 @@ func (f *roster) unavailable(r *route.Request) []route.Effect {
 		return f.directed(r, false)
 	}
 	return []route.Effect{
-		route.Read{Do: func(context.Context) []route.Effect { return f.broadcast(r, f.items(r.From.Bare())) }},
-		route.Unavailable{},
+		// Reads come in order: it leaves the rooms that it was about to enter, too.
+		route.Read{Do: func(context.Context) []route.Effect {
+			return append(f.broadcast(r, f.items(r.From.Bare())), route.Leave{})
+		}},
+		route.Unavailable{Stanza: r.Stanza},
 	}
 }
 

@@ -69,8 +69,12 @@ type Available struct {
 	Then func(initial bool) []Effect
 }
 
-// Unavailable makes the resource unavailable (RFC 6121 §4.5).
-type Unavailable struct{}
+// Unavailable makes the resource unavailable (RFC 6121 §4.5); who got its
+// directed presence is told by this stanza (§4.6.3).
+type Unavailable struct{ Stanza *xmlstream.Element }
+
+// Leave has the device leave the rooms that it is in.
+type Leave struct{}
 
 // Interested: the resource has asked for the roster and gets pushes
 // (RFC 6121 §2.1.6).
@@ -121,6 +125,7 @@ func (Read) effect()        {}
 func (Carbons) effect()     {}
 func (Available) effect()   {}
 func (Unavailable) effect() {}
+func (Leave) effect()       {}
 func (Interested) effect()  {}
 func (Blocklisted) effect() {}
 func (Queried) effect()     {}

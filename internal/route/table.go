@@ -286,9 +286,6 @@ func (t *Table) iq(r *Request) []Effect {
 }
 
 func (t *Table) plain(r *Request) []Effect {
-	if r.Target == ToComponent {
-		return t.components[r.To.Domain()].Handle(r)
-	}
 	typ := r.Stanza.Get("type")
 	var first []Effect
 	if r.Stanza.Name.Local == "message" && typ != "error" {
@@ -297,6 +294,9 @@ func (t *Table) plain(r *Request) []Effect {
 				first = append(first, look(r)...)
 			}
 		}
+	}
+	if r.Target == ToComponent {
+		return append(first, t.components[r.To.Domain()].Handle(r)...)
 	}
 	return append(first, t.handled(r, typ)...)
 }

@@ -4,6 +4,7 @@ package session_test
 
 import (
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -58,5 +59,43 @@ func TestAckIsNotStale(t *testing.T) {
 			}
 			stream.send(xmlstream.New(stanza.NSSM, "a", "h", strconv.Itoa(got)))
 		}
+	})
+}
+
+// TestUnackedIsBounded: what a device with stream management reads and does not
+// acknowledge is bounded in bytes, not only in stanzas.
+func TestUnackedIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, false)
+		n := w.up()
+		defer w.teardown(n)
+		full, err := jid.Parse(bare(0) + "/device")
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream := newWire()
+		var serving sync.WaitGroup
+		defer serving.Wait()
+		defer stream.hangUp()
+		serving.Go(func() { n.sessions.Serve(full, stream) })
+		stream.send(xmlstream.New(stanza.NSSM, "enable", "resume", "true"))
+		// To a device of one's own, so that nothing but the answers comes back.
+		body := strings.Repeat("x", 200<<10)
+		for i := 0; i < 100; i++ {
+			stream.send(xmlstream.New(stanza.NSClient, "message", "to", full.String(), "type", "headline", "id", strconv.Itoa(i)).
+				Add(xmlstream.NewText(stanza.NSClient, "body", body)))
+			<-time.After(time.Second) // fake
+			stream.mu.Lock()
+			ended, err := stream.ended, stream.err
+			stream.mu.Unlock()
+			if !ended {
+				continue
+			}
+			if err == nil || err.Condition != stanza.StreamPolicyViolation || i < 70 {
+				t.Fatalf("after %d stanzas the stream ended with %v", i, err)
+			}
+			return
+		}
+		t.Fatal("20 MB are kept for a device that acknowledges nothing")
 	})
 }

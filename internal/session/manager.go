@@ -43,7 +43,7 @@ type Options struct {
 	// Answered is told what a device answered to a request of the server. It
 	// must not block and must not call the session. nil ignores.
 	Answered func(from jid.JID, answer *xmlstream.Element)
-	// Gone is told that a session has ended, so that it leaves its rooms. It
+	// Gone is told that a session has ended or is unavailable, so that it leaves its rooms. It
 	// must not block. nil ignores.
 	Gone func(route.Visitor)
 	// NoDedupe is for the drills' negative control; see chat.Options.

@@ -23,6 +23,7 @@ type outbound struct {
 	bytes   int
 	writing bool
 	ended   bool
+	overrun bool          // more was queued than may wait
 	done    chan struct{} // closed when the writer of the last words has ended
 
 	ackDue bool // an <a/> is to be written
@@ -33,6 +34,7 @@ type outbound struct {
 	sent      uint32 // stanzas written since
 	acked     uint32 // of these
 	unacked   []item
+	held      int  // bytes of these
 	requested bool // an <r/> is unanswered
 
 	// Without it a ping stands in for the ack (design: the offline cursor).
@@ -66,7 +68,7 @@ func (s *Session) Enqueue(o route.Out) {
 func (o *outbound) put(s *Session, i item) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ended {
+	if o.ended || o.overrun {
 		return
 	}
 	o.queue = append(o.queue, i)
@@ -76,6 +78,7 @@ func (o *outbound) put(s *Session, i item) {
 		most = detachedMost
 	}
 	if len(o.queue) > most || o.bytes > queueBytes {
+		o.overrun = true // it ends: nothing more is kept for it meanwhile
 		go s.Behind()
 		return
 	}
@@ -127,7 +130,7 @@ func (o *outbound) write(s *Session, p *page) {
 		// handled, so the ack never overtakes the error; and a stanza counts before
 		// its ack is due, so the ack that is written covers it.
 		o.take(s, p, stream.WebSocket(), s.in.handled.Load())
-		overdue := len(o.unacked) > unackedMost
+		overdue := len(o.unacked) > unackedMost || o.held > unackedBytes
 		o.mu.Unlock()
 		if err := stream.Write(p.all()...); err != nil {
 			// What was counted is sent again when the device resumes, which it
@@ -170,6 +173,7 @@ func (o *outbound) take(s *Session, p *page, webSocket bool, handled uint32) {
 		case o.managed:
 			o.sent++
 			o.unacked = append(o.unacked, *i)
+			o.held += i.size()
 			counted = true
 		case i.putOff:
 			s.putOff.Add(-1) // nothing will acknowledge it

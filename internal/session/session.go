@@ -44,8 +44,10 @@ const (
 	queueBytes = 8 << 20
 	// detachedMost bounds the queue of a device that is away.
 	detachedMost = 1000
-	// unackedMost bounds what a device with stream management leaves unacked.
-	unackedMost = 4096
+	// unackedMost and unackedBytes bound what a device with stream management
+	// leaves unacked.
+	unackedMost  = 4096
+	unackedBytes = 16 << 20
 	// ackWithin is how long a request for an ack may wait for a commit.
 	ackWithin = 250 * time.Millisecond
 	// settleWithin bounds the wait for commits when a stream is resumed or ends.
@@ -231,6 +233,12 @@ func (s *Session) perform(effects []route.Effect) {
 		case route.Available:
 			initial := s.m.o.Hub.Available(s.res, f.Priority, f.Stanza)
 			s.in.read(s, route.Read{Do: func(context.Context) []route.Effect { return f.Then(initial) }})
+		case route.Unavailable:
+			s.unavailable(f.Stanza)
+		case route.Leave:
+			if s.m.o.Gone != nil {
+				s.m.o.Gone(s)
+			}
 		case route.Close:
 			go s.end(f.Err)
 		default:
@@ -251,12 +259,20 @@ func (s *Session) update(f route.Effect) {
 			r.SetBlocklisted()
 		case route.Queried:
 			r.SetQueried()
-		case route.Unavailable:
-			r.SetUnavailable()
 		case route.Directed:
 			r.SetDirected(f.To, f.Available)
 		}
 	})
+}
+
+// unavailable ends the device's presence, and tells those that only its directed
+// presence went to; the roster's broadcast tells the others.
+func (s *Session) unavailable(presence *xmlstream.Element) {
+	var directed []jid.JID
+	s.m.o.Hub.Update(s.res, func(r *dispatch.Resource) { directed = r.SetUnavailable() })
+	for _, to := range directed {
+		s.m.o.Hub.Deliver(s.jid, route.Deliver{To: to, Stanza: presence.Clone().Set("to", to.String()), Quiet: true}, nil)
+	}
 }
 
 // reply queues an answer to the stanza that is being handled; in.mu is held.
