@@ -29,9 +29,18 @@ type entering struct {
 }
 
 func (q *entering) refuse(v route.Visitor, t stanza.ErrorType, c stanza.Condition, text string) {
-	e := stanza.Err(t, c, text)
+	v.Enqueue(route.Serialise(q.answer(stanza.Err(t, c, text))))
+}
+
+// answer is the error's reply. It shows that it is about entering, as in
+// XEP-0045 §enter-errorcodes @1.35.5; clients look for that.
+func (q *entering) answer(e *stanza.Error) *xmlstream.Element {
 	e.By = q.room
-	v.Enqueue(route.Serialise(e.Reply(q.Stanza)))
+	r := e.Reply(q.Stanza)
+	if q.x != nil {
+		r.Children = append([]xmlstream.Node{{Element: xmlstream.New(stanza.NSMUC, "x")}}, r.Children...)
+	}
+	return r
 }
 
 // enter has a device enter, in the order of what happens in the room.
@@ -68,8 +77,7 @@ func (h *Hub) entered(s *shard, v route.Visitor, q *entering) {
 	r := s.rooms[q.room]
 	if e := h.bar(&st, r, &m, q); e != nil {
 		h.unentered(s, v, q)
-		e.By = q.room
-		v.Enqueue(route.Serialise(e.Reply(q.Stanza)))
+		v.Enqueue(route.Serialise(q.answer(e)))
 		return
 	}
 	if r == nil {

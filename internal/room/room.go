@@ -182,9 +182,7 @@ func (f *rooms) creation(r *route.Request, q *entering) *command.Command {
 }
 
 func (q *entering) err(t stanza.ErrorType, c stanza.Condition, text string) []route.Effect {
-	e := stanza.Err(t, c, text)
-	e.By = q.room
-	return []route.Effect{route.Reply{Stanza: e.Reply(q.Stanza)}}
+	return []route.Effect{route.Reply{Stanza: q.answer(stanza.Err(t, c, text))}}
 }
 
 // commanded has a command decided upon and answers the request.

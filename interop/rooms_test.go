@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package interop
+
+import (
+	"fmt"
+	"testing"
+)
+
+const room = "choir@rooms.localhost"
+
+// TestSlixmppRooms: a private group, of slixmpp's plugin for rooms.
+func TestSlixmppRooms(t *testing.T) {
+	needModule(t, "slixmpp")
+	t.Parallel()
+	s := startServer(t)
+	enter := func(p *script, nick string) any { return p.do("enter", map[string]any{"room": room, "nick": nick}) }
+	comes := func(who string) *script {
+		p := startScript(t, "slixmpp "+who, []string{python, "-B", "testdata/slixmpp_rooms.py"})
+		p.do("connect", map[string]any{"jid": who + "@localhost/one", "password": password, "host": "localhost", "port": atoi(t, s.port), "ca": s.ca})
+		p.event("session_start")
+		p.do("available", nil)
+		return p
+	}
+	ann, bob := comes("ann"), comes("bob")
+	if got := fmt.Sprint(ann.do("rooms", map[string]any{"service": "localhost"})); got != "[rooms.localhost]" {
+		t.Errorf("the service of rooms is not found: %s", got)
+	}
+	enter(ann, "Ann")
+	ann.do("configure", map[string]any{"room": room, "values": map[string]any{"muc#roomconfig_roomname": "The choir"}})
+	bob.refused("enter", map[string]any{"room": room, "nick": "Bob"})
+	ann.do("invite", map[string]any{"room": room, "jid": "bob@localhost", "reason": "sing"})
+	bob.event("invited", "room", room, "reason", "sing")
+	if got := fmt.Sprint(enter(bob, "Bob")); got != "[Ann Bob]" {
+		t.Errorf("bob sees %s", got)
+	}
+	ann.event("occupant", "nick", "Bob", "affiliation", "member", "role", "participant", "jid", "bob@localhost/one")
+
+	id := ann.do("say", map[string]any{"room": room, "body": "la"})
+	mine := ann.event("said", "body", "la", "from", room+"/Ann", "id", fmt.Sprint(id))
+	theirs := bob.event("said", "body", "la", "from", room+"/Ann")
+	if mine["stanza_id"] != theirs["stanza_id"] || mine["stanza_id"] == "" || mine["occupant"] != theirs["occupant"] || mine["occupant"] == "" {
+		t.Errorf("ann sees %v, bob %v", mine, theirs)
+	}
+	bob.do("subject", map[string]any{"room": room, "subject": "Tuesday"})
+	ann.event("subject", "subject", "Tuesday")
+	bob.do("ping", map[string]any{"occupant": room + "/Bob"})
+
+	// Who is away is a member all the same, and finds what was said.
+	bob.do("leave", map[string]any{"room": room, "nick": "Bob"})
+	ann.event("occupant", "nick", "Bob", "type", "unavailable")
+	ann.do("say", map[string]any{"room": room, "body": "la la"})
+	ann.event("said", "body", "la la")
+	if got := fmt.Sprint(bob.do("said", map[string]any{"room": room})); got != "[la  la la]" {
+		t.Errorf("bob finds %q", got)
+	}
+	bob.refused("ping", map[string]any{"occupant": room + "/Bob"})
+	if got := fmt.Sprint(ann.do("people", map[string]any{"room": room, "affiliation": "member"})); got != "[bob@localhost]" {
+		t.Errorf("members are %s", got)
+	}
+
+	enter(bob, "Bob")
+	ann.do("role", map[string]any{"room": room, "nick": "Bob", "role": "none"})
+	bob.event("occupant", "nick", "Bob", "type", "unavailable", "role", "none")
+	ann.do("affiliation", map[string]any{"room": room, "affiliation": "outcast", "jid": "bob@localhost"})
+	bob.refused("enter", map[string]any{"room": room, "nick": "Bob"})
+	for _, p := range []*script{ann, bob} {
+		p.never("stream_error")
+	}
+}

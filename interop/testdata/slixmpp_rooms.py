@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""slixmpp in rooms (see lines.py)."""
+
+import asyncio
+import xml.etree.ElementTree as ET
+
+from lines import out, serve
+
+import slixmpp
+
+import slixmpp_peer
+
+
+class Peer(slixmpp_peer.Peer):
+    def __init__(self, jid, password, ca):
+        super().__init__(jid, password, ca)
+        for name in ("xep_0045", "xep_0249"):
+            self.register_plugin(name)
+        self.add_event_handler("groupchat_message", self.said)
+        self.add_event_handler("groupchat_subject", lambda m: out(event="subject", room=m["from"].bare, subject=m["subject"]))
+        self.add_event_handler("groupchat_direct_invite", lambda m: out(event="invited", room=str(m["groupchat_invite"]["jid"]), reason=m["groupchat_invite"]["reason"]))
+        self.add_event_handler("groupchat_presence", self.occupant)
+
+    def said(self, message):
+        occupant = message.xml.find("{urn:xmpp:occupant-id:0}occupant-id")
+        out(event="said", occupant=occupant.get("id") if occupant is not None else "", **slixmpp_peer.describe(message))
+
+    def occupant(self, presence):
+        item = presence["muc"]
+        out(event="occupant", nick=item["nick"], type=presence["type"], role=item["role"], affiliation=item["affiliation"], jid=str(item["jid"]))
+
+
+class Commands(slixmpp_peer.Commands):
+    async def connect(self, jid, password, host, port, ca):
+        self.address = (host, port)
+        self.peer = Peer(jid, password, ca)
+        self.peer.default_port = port  # for what is found by looking up the host
+        self.peer.connect((host, port))
+
+    async def enter(self, room, nick):
+        """slixmpp's own way; gives who is there."""
+        await self.peer["xep_0045"].join_muc_wait(slixmpp.JID(room), nick, maxstanzas=0, timeout=20)
+        return sorted(self.peer["xep_0045"].get_roster(room))
+
+    async def leave(self, room, nick):
+        self.peer["xep_0045"].leave_muc(slixmpp.JID(room), nick)
+
+    async def configure(self, room, values):
+        muc = self.peer["xep_0045"]
+        form = await muc.get_room_config(slixmpp.JID(room), timeout=20)
+        form["type"] = "submit"
+        for name, value in values.items():
+            form.field[name]["value"] = value
+        await muc.set_room_config(slixmpp.JID(room), form, timeout=20)
+
+    async def invite(self, room, jid, reason):
+        self.peer["xep_0045"].invite(slixmpp.JID(room), slixmpp.JID(jid), reason)
+
+    async def say(self, room, body):
+        message = self.peer.make_message(mto=room, mbody=body, mtype="groupchat")
+        message["id"] = message["origin_id"]["id"] = self.peer.new_id()
+        message.send()
+        return message["id"]
+
+    async def subject(self, room, subject):
+        self.peer["xep_0045"].set_subject(slixmpp.JID(room), subject)
+
+    async def affiliation(self, room, affiliation, jid):
+        await self.peer["xep_0045"].set_affiliation(slixmpp.JID(room), affiliation, jid=slixmpp.JID(jid), timeout=20)
+
+    async def role(self, room, nick, role):
+        await self.peer["xep_0045"].set_role(slixmpp.JID(room), nick, role, timeout=20)
+
+    async def people(self, room, affiliation):
+        return sorted(map(str, await self.peer["xep_0045"].get_affiliation_list(slixmpp.JID(room), affiliation, timeout=20)))
+
+    async def said(self, room):
+        """What the room's archive has."""
+        result = await self.peer["xep_0313"].retrieve(jid=slixmpp.JID(room), rsm={"max": 50}, timeout=20)
+        return [m["mam_result"]["forwarded"]["stanza"]["body"] for m in result["mam"]["results"]]
+
+    async def ping(self, occupant):
+        iq = self.peer.make_iq_get(ito=occupant)
+        iq.append(ET.Element("{urn:xmpp:ping}ping"))
+        await iq.send(timeout=20)
+
+    async def rooms(self, service):
+        found = await self.peer["xep_0030"].get_items(jid=slixmpp.JID(service), timeout=20)
+        return sorted(str(jid) for jid, _, _ in found["disco_items"]["items"])
+
+
+asyncio.run(serve(Commands()))
