@@ -4,6 +4,7 @@ package drill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	randv2 "math/rand/v2"
 	"strconv"
@@ -67,11 +68,20 @@ func (v *device) live(ctx context.Context) {
 		}
 		failures = 0
 		v.use(ctx, s)
+		v.told(s.Err())
 		s.Cut()
 		old = s
 		if v.sleepy && !v.isDraining() {
 			v.away(ctx, time.Duration(v.random.Int64N(int64(time.Second))))
 		}
+	}
+}
+
+// told counts a session that the server ended because it could not go on.
+func (v *device) told(err error) {
+	var bad *stanza.StreamError
+	if errors.As(err, &bad) && bad.Condition == stanza.StreamInternalServerError {
+		v.d.count(func(r *Report) { r.Told++ })
 	}
 }
 

@@ -8,14 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"bavard/drill/await"
@@ -67,13 +63,16 @@ type filling struct {
 }
 
 func (f *filling) run(ctx context.Context) error {
-	lives, stop := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	for _, v := range f.devices {
-		running.Go(func() { v.live(lives) })
-	}
-	defer running.Wait()
-	defer stop()
+	return f.carryOut(ctx, f.disturb, func(ctx context.Context) error {
+		f.kill()
+		if err := f.start(ctx); err != nil {
+			return err
+		}
+		return f.admitted(ctx, time.Now(), false)
+	})
+}
+
+func (f *filling) disturb(ctx context.Context) error {
 	if err := f.flows(ctx); err != nil {
 		return err
 	}
@@ -82,29 +81,7 @@ func (f *filling) run(ctx context.Context) error {
 			return fmt.Errorf("with %d MiB left: %w", way.leave>>20, err)
 		}
 	}
-	close(f.draining)
-	if err := f.settle(ctx); err != nil {
-		return err
-	}
-	f.kill()
-	if err := f.start(ctx); err != nil {
-		return err
-	}
-	if err := f.admitted(ctx, time.Now(), false); err != nil {
-		return err
-	}
-	if err := f.catchUp(ctx); err != nil {
-		return err
-	}
-	stop()
-	running.Wait()
-	if err := f.readArchives(ctx); err != nil {
-		return err
-	}
-	f.report.Verdict = oracle.Judge(f.log.History())
-	stopping, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	return f.node.Stop(stopping)
+	return nil
 }
 
 // way in which the disk becomes full.
@@ -187,14 +164,7 @@ func (f *filling) start(context.Context) (err error) {
 
 // flows waits until messages are ticked.
 func (f *filling) flows(ctx context.Context) error {
-	before := f.log.Ticked()
-	err := f.eventually(ctx, func(context.Context) error {
-		if n := f.log.Ticked() - before; n < 500 {
-			return fmt.Errorf("%d messages were ticked", n)
-		}
-		return nil
-	})
-	if err != nil {
+	if err := f.eventually(ctx, f.ticks(500)); err != nil {
 		return fmt.Errorf("messages flow: %w", err)
 	}
 	return nil
@@ -216,11 +186,7 @@ func (f *filling) warned(ctx context.Context, full bool) error {
 	if err != nil {
 		return err
 	}
-	socket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(f.options.Data, "admin.sock"))
-	}}
-	defer socket.CloseIdleConnections()
-	metrics, err := get(ctx, socket, "http://bavard/metrics")
+	metrics, err := f.metrics(ctx)
 	if err != nil {
 		return err
 	}
@@ -257,23 +223,6 @@ func (f *filling) warned(ctx context.Context, full bool) error {
 		return errors.New("/metrics says otherwise")
 	}
 	return nil
-}
-
-func get(ctx context.Context, by http.RoundTripper, url string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := by.RoundTrip(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s: %s", url, resp.Status)
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	return string(body), err
 }
 
 // read does what goes on while nothing new is stored: a login, the roster, the

@@ -107,6 +107,7 @@ type killing struct {
 	random   *randv2.Rand // of the goroutine that kills
 	log      *oracle.Log
 	password string
+	args     []string // added to each command line of the server
 	options  node.Options
 	tail     node.Tail
 	node     *node.Node
@@ -129,7 +130,7 @@ func (d *killing) prepare(ctx context.Context) error {
 		return err
 	}
 	d.options = node.Options{
-		Binary: d.cfg.Binary, Data: filepath.Join(d.cfg.Dir, "data"), C2S: addrs[0], HTTP: addrs[1], Plain: true, Log: &d.tail,
+		Binary: d.cfg.Binary, Data: filepath.Join(d.cfg.Dir, "data"), C2S: addrs[0], HTTP: addrs[1], Plain: true, Args: d.args, Log: &d.tail,
 	}
 	if d.cfg.NoDedupe {
 		d.options.Env = []string{"BAVARD_UNSAFE_NO_DEDUPE=1"}
@@ -143,7 +144,7 @@ func (d *killing) prepare(ctx context.Context) error {
 			users = append(users, node.User{Local: local, Password: d.password})
 		}
 	}
-	if err := node.Import(ctx, d.cfg.Binary, d.options.Data, users); err != nil {
+	if err := node.Import(ctx, d.cfg.Binary, d.options.Data, users, d.args...); err != nil {
 		return err
 	}
 	d.node, err = node.Start(d.options)
@@ -154,6 +155,20 @@ func (d *killing) prepare(ctx context.Context) error {
 }
 
 func (d *killing) run(ctx context.Context) error {
+	return d.carryOut(ctx, func(ctx context.Context) error {
+		for d.report.Kills < d.cfg.Kills-1 {
+			if err := d.killOnce(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func(ctx context.Context) error { return d.restart(ctx, 0) })
+}
+
+// carryOut lets people chat while disturb does its harm, waits until all that they sent is
+// settled, kills the server at rest, as what it has ticked must be on disk, and
+// judges what is left.
+func (d *killing) carryOut(ctx context.Context, disturb, atRest func(context.Context) error) error {
 	lives, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	for _, v := range d.devices {
@@ -161,17 +176,14 @@ func (d *killing) run(ctx context.Context) error {
 	}
 	defer running.Wait()
 	defer stop()
-	for d.report.Kills < d.cfg.Kills-1 {
-		if err := d.killOnce(ctx); err != nil {
-			return err
-		}
+	if err := disturb(ctx); err != nil {
+		return err
 	}
 	close(d.draining)
 	if err := d.settle(ctx); err != nil {
 		return err
 	}
-	// The last kill hits a server at rest: what it has ticked must be on disk.
-	if err := d.restart(ctx, 0); err != nil {
+	if err := atRest(ctx); err != nil {
 		return err
 	}
 	if err := d.catchUp(ctx); err != nil {

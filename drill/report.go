@@ -23,6 +23,9 @@ type Report struct {
 	// sent again, Verified ticks that a read confirmed at once, Stalls requests
 	// that a living server left unanswered for 15 s.
 	Cuts, Repeated, Verified, Stalls int
+	// JournalKills are those of an etcd elsewhere, Told the sessions that the server
+	// ended because it could not go on.
+	JournalKills, Told int
 
 	// Trouble are the panics and errors that the server logged, Server the end of
 	// its log.
@@ -89,6 +92,6 @@ func (r *Report) Table() string {
 }
 
 func (r *Report) String() string {
-	return fmt.Sprintf("seed %d: %d kills, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s",
-		r.Seed, r.Kills, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict)
+	return fmt.Sprintf("seed %d: %d kills, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s",
+		r.Seed, r.Kills, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict)
 }

@@ -18,7 +18,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,8 +30,11 @@ import (
 
 // Build compiles the server, as it is released, into dir and returns its path.
 func Build(ctx context.Context, dir string) (string, error) {
-	binary := filepath.Join(dir, "bavard")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "bavard")
+	return build(ctx, filepath.Join(dir, "bavard"), "bavard")
+}
+
+func build(ctx context.Context, binary, pkg string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, pkg)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
@@ -56,10 +58,8 @@ type Options struct {
 
 // Node is a running server.
 type Node struct {
-	o      Options
-	cmd    *exec.Cmd
-	exited chan struct{}
-	err    error // of Wait; read after exited is closed
+	process
+	o Options
 }
 
 // Addresses are what its listeners got, as in addresses.json.
@@ -83,47 +83,15 @@ func Start(o Options) (*Node, error) {
 	if o.Plain {
 		args = append(args, "--insecure-loopback")
 	}
-	n := &Node{o: o, exited: make(chan struct{})}
 	line := slices.Concat(o.Wrap, []string{o.Binary}, args, o.Args)
-	n.cmd = exec.Command(line[0], line[1:]...)
-	n.cmd.Env = append(os.Environ(), o.Env...)
-	n.cmd.Stdout, n.cmd.Stderr = o.Log, o.Log
-	n.cmd.SysProcAttr = attributes()
-	started := make(chan error, 1)
-	go func() {
-		// On Linux, the kernel sends Pdeathsig when the thread that started the process ends,
-		// so this one is kept until the process has ended.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := n.cmd.Start()
-		started <- err
-		if err == nil {
-			n.err = n.cmd.Wait()
-		}
-		close(n.exited)
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", o.Binary, err)
+	n := &Node{o: o}
+	cmd := exec.Command(line[0], line[1:]...)
+	cmd.Env = append(os.Environ(), o.Env...)
+	cmd.Stdout, cmd.Stderr = o.Log, o.Log
+	if err := n.launch(cmd); err != nil {
+		return nil, err
 	}
 	return n, nil
-}
-
-// PID of the process.
-func (n *Node) PID() int { return n.cmd.Process.Pid }
-
-// Exited is closed when the process has ended.
-func (n *Node) Exited() <-chan struct{} { return n.exited }
-
-// Kill ends the process with SIGKILL and waits for its end. Killing it again
-// does nothing.
-func (n *Node) Kill() {
-	select {
-	case <-n.exited:
-		return
-	default:
-	}
-	_ = syscall.Kill(-n.cmd.Process.Pid, syscall.SIGKILL) // fails only when it has ended
-	<-n.exited
 }
 
 // Stop asks the process to end, with SIGTERM, and kills it when ctx ends first.
