@@ -162,12 +162,17 @@ func (d *parted) long(ctx context.Context) error {
 	if err := d.flows(ctx, back); err != nil {
 		return err
 	}
-	return d.holds(ctx, func(ctx context.Context) error {
+	if err := d.holds(ctx, func(ctx context.Context) error {
 		if _, now := d.counts(); now == resumed {
 			return errors.New("no stream is resumed")
 		}
 		return d.warned(ctx, false)
-	})
+	}); err != nil {
+		return err
+	}
+	toldNow, resumedNow := d.counts()
+	d.cfg.Logger.Info("clients are back", "told", toldNow-told, "resumed", resumedNow-resumed)
+	return nil
 }
 
 func (d *parted) counts() (told, resumed int) {
