@@ -19,6 +19,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/namespace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 )
 
 // Remote says where an etcd cluster of the operator's own is. It serves this cell
@@ -48,6 +50,10 @@ var (
 
 const (
 	dialTimeout = 5 * time.Second
+	// An endpoint that is away is tried again after redialFirst, and ever later up to
+	// redialMost: gRPC's own 2 minutes would prolong each outage by as much.
+	redialFirst = 100 * time.Millisecond
+	redialMost  = time.Second
 	// An endpoint that is silent for that long is left for another one.
 	keepAliveEvery   = 2 * time.Second
 	keepAliveTimeout = 2 * time.Second
@@ -79,17 +85,9 @@ type cluster struct {
 
 // connect finds the cluster, checks that it can be used and begins to watch it.
 func connect(ctx context.Context, r *Remote, log *slog.Logger) (*cluster, error) {
-	security, err := r.tls()
+	client, err := r.dial(log)
 	if err != nil {
 		return nil, err
-	}
-	client, err := clientv3.New(clientv3.Config{
-		Endpoints: r.Endpoints, TLS: security, Username: r.Username, Password: r.Password,
-		DialTimeout: dialTimeout, DialKeepAliveTime: keepAliveEvery, DialKeepAliveTimeout: keepAliveTimeout,
-		PermitWithoutStream: true, Logger: zapTo(log),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("journal: etcd at %s: %w", strings.Join(r.Endpoints, ", "), err)
 	}
 	c := &cluster{opts: r, log: log, client: client, plain: client.KV}
 	client.KV = namespace.NewKV(client.KV, r.Prefix)
@@ -100,6 +98,26 @@ func connect(ctx context.Context, r *Remote, log *slog.Logger) (*cluster, error)
 	ctx, c.cancel = context.WithCancel(context.Background())
 	c.wg.Go(func() { c.watch(ctx) })
 	return c, nil
+}
+
+// dial makes a client, which connects by itself, again and again.
+func (r *Remote) dial(log *slog.Logger) (*clientv3.Client, error) {
+	security, err := r.tls()
+	if err != nil {
+		return nil, err
+	}
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: r.Endpoints, TLS: security, Username: r.Username, Password: r.Password,
+		DialTimeout: dialTimeout, DialKeepAliveTime: keepAliveEvery, DialKeepAliveTimeout: keepAliveTimeout,
+		PermitWithoutStream: true, Logger: zapTo(log), DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: redialFirst, Multiplier: 2, Jitter: 0.2, MaxDelay: redialMost},
+			MinConnectTimeout: dialTimeout,
+		})},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("journal: etcd at %s: %w", strings.Join(r.Endpoints, ", "), err)
+	}
+	return client, nil
 }
 
 // tls is nil when no endpoint is encrypted.

@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -155,6 +156,48 @@ func TestRemoteComesBack(t *testing.T) {
 	}
 	same(t, read(t, tl, 200), settled)
 	until(t, "there is a majority", func() bool { return j.Stats().HasLeader })
+}
+
+// TestRemoteIsLookedForAgain: an endpoint that is away is tried again soon, however long it has been
+// away: an outage ends when it ends there.
+func TestRemoteIsLookedForAgain(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(testContext(t), patience)
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer l.Close()
+	tried := 0
+	wg.Go(func() {
+		for tried < 9 { // with gRPC's own pauses the last comes after about a minute
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			tried++
+			conn.Close()
+		}
+		cancel()
+	})
+	c, err := (&Remote{Endpoints: []string{"http://" + l.Addr().String()}}).dial(testLog(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for ctx.Err() == nil { // it connects when it is asked
+		if _, err := c.Get(ctx, "x"); err == nil {
+			t.Fatal("an answer from nothing")
+		}
+	}
+	l.Close()
+	wg.Wait()
+	if tried < 9 {
+		t.Errorf("tried %d times in %v", tried, patience)
+	}
 }
 
 // TestRemoteIsOurs: a cluster that others use is refused, and one that others
