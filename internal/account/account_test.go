@@ -222,6 +222,18 @@ func TestSaltsDiffer(t *testing.T) {
 	}
 }
 
+func TestMixedScripts(t *testing.T) {
+	for name, want := range map[string]bool{
+		"alice": false, "r2-d2": false, "42": false, "zoë": false, "łukasz": false, "алиса": false, "ολγα": false, "山田太郎": false,
+		"さくらサクラ": false, "東京tokyo": false, "김철수": false, "سارة": false, "शिव": false,
+		"аlice": true, "αlice": true, "алиcа": true, "paypаl": true,
+	} {
+		if mixed(name) != want {
+			t.Errorf("mixed(%q) = %v", name, !want)
+		}
+	}
+}
+
 func TestRegister(t *testing.T) {
 	s, _ := service(t)
 	ctx := t.Context()
@@ -235,6 +247,8 @@ func TestRegister(t *testing.T) {
 	}{
 		{"reserved", "Admin", "r0m30myr0m30", "", stanza.Conflict},
 		{"reserved", "postmaster", "r0m30myr0m30", "", stanza.Conflict},
+		{"mixed scripts", "\u0430lice", "r0m30myr0m30", "", stanza.NotAcceptable},
+		{"mixed scripts", "\u03bfscar", "r0m30myr0m30", "", stanza.NotAcceptable},
 		{"empty", "", "r0m30myr0m30", "", stanza.NotAcceptable},
 		{"not a local part", "a b", "r0m30myr0m30", "", stanza.NotAcceptable},
 		{"an address", "juliet@localhost", "r0m30myr0m30", "", stanza.NotAcceptable},

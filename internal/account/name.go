@@ -44,7 +44,47 @@ func mayRegister(j jid.JID) error {
 	if strings.Contains(reserved, " "+j.Local()+" ") {
 		return stanza.Err(stanza.Cancel, stanza.Conflict, "This name is reserved; choose another.")
 	}
+	if mixed(j.Local()) {
+		return notAcceptable("A name has letters of one script: mixed ones can look like somebody else's.")
+	}
 	return nil
+}
+
+// together are the scripts that are written together, as UTS #39 has it (highly
+// restrictive). They are immutable.
+var together = [...][]*unicode.RangeTable{
+	{unicode.Latin},
+	{unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Latin},
+	{unicode.Han, unicode.Hangul, unicode.Latin},
+	{unicode.Han, unicode.Bopomofo, unicode.Latin},
+}
+
+// mixed reports whether a name has letters of scripts that nobody writes
+// together, so that it could pass for another (RFC 8264 §12.5). A name that is
+// all of one other script can still look like one.
+func mixed(name string) bool {
+	for _, t := range together {
+		if within(name, t...) {
+			return false
+		}
+	}
+	for script, t := range unicode.Scripts {
+		if script != "Common" && script != "Inherited" && within(name, t) {
+			return false
+		}
+	}
+	return true
+}
+
+// within reports whether all characters of a name are of these scripts, or of
+// none, as digits are.
+func within(name string, scripts ...*unicode.RangeTable) bool {
+	for _, r := range name {
+		if !unicode.In(r, unicode.Common, unicode.Inherited) && !unicode.In(r, scripts...) {
+			return false
+		}
+	}
+	return true
 }
 
 // cleanName trims the name that people see and refuses one that could not be

@@ -204,6 +204,44 @@ func TestFlushOfALongAbsence(t *testing.T) {
 	})
 }
 
+// What waits comes in parts that fit the queue of a device, and whoever was
+// blocked meanwhile does not hold up what others say.
+func TestFlushOfLargeMessages(t *testing.T) {
+	run(t, func(x *fixture) {
+		x.do(&command.Command{Request: &command.Command_AccountCreate{AccountCreate: &command.AccountCreate{Jid: "eve@localhost"}}})
+		large := strings.Repeat("x", 200<<10)
+		const waiting = 40
+		for range waiting {
+			x.say("alice@localhost/a", "bob@localhost", large)
+		}
+		for range 12 {
+			x.say("eve@localhost/e", "bob@localhost", large)
+		}
+		x.do(&command.Command{Request: &command.Command_Block{Block: &command.Block{
+			Account: "bob@localhost", Jids: []string{"eve@localhost"},
+		}}})
+		p, r := x.connect("bob@localhost/b")
+		x.hub.Available(r, 0, presence("bob@localhost/b"))
+		synctest.Wait()
+		seen := 0
+		for range waiting {
+			got, newest := p.bodies()
+			if n := len(got) - seen; n > 16 {
+				t.Fatalf("%d messages of 200 KiB come at once", n)
+			}
+			seen = len(got)
+			x.hub.Acked(r, newest)
+			synctest.Wait()
+		}
+		x.say("alice@localhost/a", "bob@localhost", "live")
+		synctest.Wait()
+		if got, _ := p.bodies(); len(got) != waiting+1 || got[waiting] != "live" {
+			t.Fatalf("%d messages, want %d and then a live one", len(got), waiting)
+		}
+		x.hub.Unregister(r)
+	})
+}
+
 // A crash between ack and save means handing over once more, never a loss.
 func TestUnsavedCursorIsSavedInTime(t *testing.T) {
 	run(t, func(x *fixture) {

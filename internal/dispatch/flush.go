@@ -18,6 +18,8 @@ const (
 	// is in the archive, and comes with the next flush.
 	flushMost = 1000
 	flushPage = 100
+	// flushBytes bounds it as well, so that a device's queue has room for it.
+	flushBytes = 2 << 20
 	// flushTimeout bounds the reads of one flush.
 	flushTimeout = 5 * time.Second
 )
@@ -88,8 +90,9 @@ func (h *Hub) flush(s *shard, r *Resource, account string) {
 		s.mu.Unlock()
 	}
 	floor := h.o.View.Applied()
+	var last command.Position // handed over
 	q := state.Query{Account: account, Since: from, OnlyIncoming: true, Max: flushPage}
-	for sent := 0; sent < flushMost; sent += flushPage {
+	for sent, size := 0, 0; sent < flushMost && size < flushBytes; {
 		page, err := h.o.View.Archive(ctx, q)
 		if err != nil {
 			h.failed(r, err)
@@ -99,7 +102,9 @@ func (h *Hub) flush(s *shard, r *Resource, account string) {
 			e := &page.Entries[i]
 			// What was accepted before its sender was blocked stays in the archive.
 			if h.barred(e.Message.From, account) != blockedByRecipient {
-				r.device.Enqueue(h.delayed(account, e))
+				out := h.delayed(account, e)
+				r.device.Enqueue(out)
+				sent, size, last = sent+1, size+len(out.Rest), e.Position
 			}
 			q.Since = e.Position
 		}
@@ -114,7 +119,7 @@ func (h *Hub) flush(s *shard, r *Resource, account string) {
 		}
 	}
 	s.mu.Lock()
-	r.flushedTo = q.Since
+	r.flushedTo, r.awaited = q.Since, last
 	s.mu.Unlock()
 }
 
@@ -137,12 +142,12 @@ func (h *Hub) Acked(r *Resource, p command.Position) {
 	if a.acked.Before(p) {
 		a.acked = p
 	}
-	more := r.flushing && !r.flushedTo.IsZero() && !p.Before(r.flushedTo)
+	more := r.flushing && !r.flushedTo.IsZero() && !p.Before(r.awaited)
 	s.mu.Unlock()
 	if more {
 		ok := h.post(bare, func(s *shard) {
 			s.mu.Lock()
-			due := r.flushing && !r.gone && !p.Before(r.flushedTo)
+			due := r.flushing && !r.gone && !p.Before(r.awaited)
 			s.mu.Unlock()
 			if due {
 				h.flush(s, r, bare)

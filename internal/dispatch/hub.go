@@ -119,6 +119,7 @@ type Resource struct {
 	// While flushing, live messages are held back: the flush comes to them.
 	flushing  bool
 	flushedTo command.Position
+	awaited   command.Position // its ack asks for the next part
 	// floor: archived messages up to it were handed over by a flush.
 	floor    command.Position
 	directed map[jid.JID]struct{}

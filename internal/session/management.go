@@ -159,7 +159,7 @@ func (r *Resumed) attach(stream Stream) bool {
 	bad, newest := o.trim(s, r.h)
 	if bad != nil {
 		o.mu.Unlock()
-		stream.Close(bad)
+		go stream.Close(bad) // it waits for the peer; meanwhile nobody resumes what ends
 		s.end(nil)
 		return false
 	}

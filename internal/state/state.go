@@ -139,7 +139,7 @@ type Query struct {
 	// (Backward), or is the last page (Backward without Before).
 	After, Before command.Position
 	Backward      bool
-	Max           int // ≤ 0 means the default of 50; capped at 250
+	Max           int // ≤ 0 means the default of 50; capped at 250, and at 1 MiB
 	// Since is an exclusive lower bound like AfterID that need not be in the
 	// archive.
 	Since command.Position

@@ -18,6 +18,9 @@ import (
 const (
 	defaultPage = 50
 	maxPage     = 250
+	// maxPageBytes bounds a page of more than one message: it is held in memory,
+	// and queued for a device that may be slow.
+	maxPageBytes = 1 << 20
 	// maxBodies bounds the messages that one call decodes, maxLooks the keys
 	// that it passes: tens of milliseconds each.
 	maxBodies = 20_000
@@ -47,6 +50,7 @@ type search struct {
 	limit  int
 	span   span
 	out    []state.Entry
+	bytes  int // of these
 	looks  int
 	bodies int
 	cut    bool // a bound was reached
@@ -419,6 +423,9 @@ func (s *search) take(p command.Position, value []byte) (bool, error) {
 		return true, nil
 	}
 	s.out = append(s.out, e)
+	if s.bytes += len(value); s.bytes > maxPageBytes && len(s.out) > 1 {
+		s.limit = min(s.limit, len(s.out)-1)
+	}
 	return len(s.out) <= s.limit, nil
 }
 

@@ -97,6 +97,38 @@ func TestArchivePages(t *testing.T) {
 	}
 }
 
+// A page of large messages is shorter, and never empty.
+func TestArchivePagesAreBoundedInBytes(t *testing.T) {
+	c := newCell(t, "ann", "bob")
+	const n = 7
+	for i := range n {
+		m := message("ann/x", "bob", fmt.Sprint(i))
+		m.GetMessage().Payload = []byte("<body>" + strings.Repeat("x", 600<<10) + "</body>")
+		c.accept(m)
+	}
+	for _, backward := range []bool{false, true} {
+		q := state.Query{Account: at("bob"), Backward: backward}
+		seen := 0
+		for {
+			page, err := c.v.Archive(context.Background(), q)
+			if err != nil || len(page.Entries) != 1 && !page.Complete {
+				t.Fatalf("a page of %d: %v", len(page.Entries), err)
+			}
+			if seen += len(page.Entries); page.Complete {
+				break
+			}
+			if backward {
+				q.Before = page.Entries[0].Position
+			} else {
+				q.After = page.Entries[0].Position
+			}
+		}
+		if seen != n {
+			t.Errorf("backward %v: %d of %d messages", backward, seen, n)
+		}
+	}
+}
+
 func TestArchiveItemNotFound(t *testing.T) {
 	c := newCell(t, "ann", "bob", "eve")
 	talk(c, 3)
