@@ -102,7 +102,12 @@ func (n *negotiation) fail(err error) error {
 	f := &account.Failure{Condition: account.TemporaryAuthFailure, Cause: err}
 	_ = errors.As(err, &f)
 	n.log.Info("authentication failed", "conn", n.stream, "condition", string(f.Condition))
-	if f.Cause != nil {
+	switch {
+	case f.Cause == nil:
+	case errors.Is(f.Cause, context.DeadlineExceeded), errors.Is(f.Cause, context.Canceled):
+		// As while there is no journal, of which a warning tells: not an error for each login.
+		n.log.Warn("cannot authenticate in time", "conn", n.stream, "err", f.Cause)
+	default:
 		n.log.Error("cannot authenticate", "conn", n.stream, "err", f.Cause)
 	}
 	e := xmlstream.New(stanza.NSSASL, "failure").Add(xmlstream.New(stanza.NSSASL, string(f.Condition)))
