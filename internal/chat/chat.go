@@ -35,7 +35,7 @@ func Feature(o Options) route.Feature {
 	const people = route.ToSelf | route.ToAccount | route.ToSession
 	f := route.Feature{
 		Name:    "chat",
-		Domain:  []string{stanza.NSCarbons},
+		Domain:  []string{stanza.NSCarbons, stanza.Offline},
 		Account: []string{stanza.NSCarbons},
 	}
 	for _, typ := range []string{"", "normal", "chat"} {

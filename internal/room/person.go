@@ -175,6 +175,9 @@ func (h *Hub) whisper(v route.Visitor, q *route.Request) {
 		case !mayWhisper(r.config, from, to):
 			refuse(stanza.Auth, stanza.Forbidden, "the room does not allow you private messages")
 			return
+		case to != from && !h.heard(room+"/"+from.nick)(to.visits[0]): // XEP-0191 §block @1.3
+			refuse(stanza.Cancel, stanza.ServiceUnavailable, "nobody is there to answer")
+			return
 		}
 		st := q.Stanza.Clone().Set("from", room+"/"+from.nick)
 		st.Add(xmlstream.New(stanza.NSMUCUser, "x"),

@@ -31,6 +31,8 @@ type Reader interface {
 	Archive(ctx context.Context, q state.Query) (state.Page, error)
 	Applied() command.Position
 	VCard(account string) ([]byte, error)
+	// Blocked reports whether an account's blocklist holds an address.
+	Blocked(account, address string) (bool, error)
 }
 
 // IDs turns positions into archive ids and back.

@@ -134,12 +134,25 @@ func (h *Hub) soft(v route.Visitor, q *route.Request) {
 		st := xmlstream.New(stanza.NSClient, "message", "from", room+"/"+from.nick, "type", "groupchat", "id", q.Stanza.Get("id"))
 		st.Children = q.Stanza.Children
 		st.Add(xmlstream.New(stanza.NSOccupantID, "occupant-id", "id", h.occupantID(room, from.who.String())))
-		out := route.Serialise(st)
+		out, heard := route.Serialise(st), h.heard(st.Get("from"))
 		for _, v := range r.visits {
+			if v.is != from && !heard(v) {
+				continue
+			}
 			out.To = v.to
 			v.device.Enqueue(out)
 		}
 	})
+}
+
+// heard reports of a device whether its account's blocklist lets through what
+// an occupant of a room says (XEP-0191 §block @1.3): it may hold the occupant, the room
+// or the domain. One that cannot be read holds back.
+func (h *Hub) heard(from string) func(*visit) bool {
+	return func(v *visit) bool {
+		blocked, err := h.o.View.Blocked(v.is.who.String(), from)
+		return !blocked && err == nil
+	}
 }
 
 // Message renders a message of a room but for whom it is to, as it is said or,
@@ -288,9 +301,9 @@ func (h *Hub) said(r *live, e *state.Event) {
 	if repeat {
 		entry.Position = e.Room.Duplicate
 	}
-	out := h.Message(r.config, entry, nil)
+	out, heard := h.Message(r.config, entry, nil), h.heard(m.Room+"/"+m.Nick)
 	for _, v := range r.visits {
-		if repeat && v.to != m.From || !repeat && !v.floor.Before(e.Position) {
+		if repeat && v.to != m.From || !repeat && !v.floor.Before(e.Position) || v.to != m.From && !heard(v) {
 			continue
 		}
 		out.To = v.to

@@ -209,7 +209,9 @@ func (t *Table) Decide(from jid.JID, st *xmlstream.Element) []Effect {
 			if st.Get("type") == "error" || st.Get("type") == "result" {
 				return nil
 			}
-			return r.Err(stanza.Modify, stanza.JIDMalformed, "the address "+clip(to)+" is not a JID")
+			// From the domain: what is no address cannot stand in from either.
+			e := stanza.Err(stanza.Modify, stanza.JIDMalformed, "the address "+clip(to)+" is not a JID").Reply(st)
+			return []Effect{Reply{e.Set("from", t.domain)}}
 		}
 		r.To = j
 	}

@@ -40,6 +40,7 @@ const (
 	NSBlocking    = "urn:xmpp:blocking"                      // XEP-0191
 	NSBlockError  = "urn:xmpp:blocking:errors"               // XEP-0191
 	NSCarbons     = "urn:xmpp:carbons:2"                     // XEP-0280
+	Offline       = "msgoffline"                             // XEP-0160 §disco @1.0.1
 	NSOmemoLegacy = "eu.siacs.conversations.axolotl"         // XEP-0384, 0.3
 	NSOmemo       = "urn:xmpp:omemo:2"                       // XEP-0384
 	NSCommands    = "http://jabber.org/protocol/commands"    // XEP-0050
