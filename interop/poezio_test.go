@@ -263,6 +263,16 @@ func TestPoezioArchive(t *testing.T) {
 	if err := reader.Close(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
+	// Poezio asks for what was before the second that it is in.
+	said := time.Now()
+	if err := await.UntilEvery(testContext(t), 50*time.Millisecond, func(context.Context) error {
+		if time.Now().Unix() == said.Unix() {
+			return errors.New("it is still the same second")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	bob := s.poezio(t, "bob@localhost/pz", s.line(t))
 	bob.typeLine("/message ann@localhost")
 	for _, body := range []string{"archived 29", "archived 10"} {
