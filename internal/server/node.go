@@ -98,7 +98,7 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the view: %w", err)
 	}
-	n.accounts = account.New(account.Config{Store: n.cell, Domain: n.cfg.Domain, Secret: secret, Open: open(n.cfg.Registration)})
+	n.accounts = account.New(account.Config{Store: refusing{n.cell}, Domain: n.cfg.Domain, Secret: secret, Open: open(n.cfg.Registration)})
 	return nil
 }
 

@@ -16,7 +16,7 @@ import (
 // what they answer.
 func (s *server) makeRooms(key []byte, ids *archive.IDs) route.Feature {
 	o := room.Options{
-		Domain: "rooms." + s.cfg.Domain, Host: s.cfg.Domain, View: s.cell, IDs: ids, Do: s.cell.Do,
+		Domain: "rooms." + s.cfg.Domain, Host: s.cfg.Domain, View: s.cell, IDs: ids, Do: refusing{s.cell}.Do,
 		OccupantKey: derived(key, "occupant-id"), NoDedupe: s.o.UnsafeNoDedupe, Logger: s.log,
 	}
 	s.rooms = room.NewHub(o)

@@ -18,6 +18,7 @@ import (
 	"bavard/internal/administration"
 	"bavard/internal/archive"
 	"bavard/internal/blocking"
+	"bavard/internal/cell"
 	"bavard/internal/cert"
 	"bavard/internal/chat"
 	"bavard/internal/config"
@@ -223,11 +224,24 @@ func (s *server) acme() *cert.ACME {
 func refusal(err error) *stanza.Error {
 	switch {
 	case errors.Is(err, journal.ErrFull):
-		return stanza.Err(stanza.Wait, stanza.ResourceConstraint, "this server has no room left; your message was not stored")
+		return stanza.Err(stanza.Wait, stanza.ResourceConstraint, "this server has no room left; nothing new is stored")
 	case errors.Is(err, journal.ErrTooLarge):
 		return stanza.Err(stanza.Modify, stanza.PolicyViolation, "the stanza is too large")
 	}
 	return nil
+}
+
+// refusing is the cell for what waits for its commands to be decided: what the
+// journal does not take is refused like anything else, with its reason.
+type refusing struct{ *cell.Cell }
+
+// Do is that of the cell.
+func (r refusing) Do(ctx context.Context, cmd *command.Command) (command.Outcome, error) {
+	out, err := r.Cell.Do(ctx, cmd)
+	if refused := refusal(err); refused != nil {
+		return command.Outcome{Verdict: command.Refused, Err: refused}, nil
+	}
+	return out, err
 }
 
 // saveCursor moves an account's offline cursor; a lost move means that
