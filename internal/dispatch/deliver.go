@@ -90,7 +90,11 @@ func (h *Hub) message(e *state.Event, targets []target) {
 		}
 	}
 	if copied {
-		h.carbons("received", e, sid, targets, func(i int) bool { return got[i] || targets[i].JID.String() == e.Message.From })
+		h.carbons("received", e, sid, targets, func(i int) bool {
+			t := &targets[i]
+			flushed := t.flushing || !t.floor.Before(e.Position) // a flush brings the message itself
+			return got[i] || flushed || t.JID.String() == e.Message.From
+		})
 	}
 }
 

@@ -242,6 +242,35 @@ func TestFlushOfLargeMessages(t *testing.T) {
 	})
 }
 
+// What is said to another device while a flush is under way comes with the
+// flush, and not as a carbon as well.
+func TestFlushAndCarbons(t *testing.T) {
+	run(t, func(x *fixture) {
+		const waiting = 1100
+		for i := range waiting {
+			x.say("alice@localhost/a", "bob@localhost", fmt.Sprint(i))
+		}
+		_, other := x.connect("bob@localhost/other")
+		p, r := x.connect("bob@localhost/b")
+		x.hub.Update(r, func(r *dispatch.Resource) { r.SetCarbons(true) })
+		x.hub.Available(r, 0, presence("bob@localhost/b"))
+		synctest.Wait()
+		x.say("alice@localhost/a", "bob@localhost/other", fmt.Sprint(waiting))
+		synctest.Wait()
+		_, newest := p.bodies()
+		x.hub.Acked(r, newest)
+		synctest.Wait()
+		got, _ := p.bodies()
+		same(t, got, 0, waiting+1)
+		x.say("alice@localhost/a", "bob@localhost/other", fmt.Sprint(waiting+1))
+		synctest.Wait()
+		got, _ = p.bodies() // as a carbon
+		same(t, got, 0, waiting+2)
+		x.hub.Unregister(r)
+		x.hub.Unregister(other)
+	})
+}
+
 // A crash between ack and save means handing over once more, never a loss.
 func TestUnsavedCursorIsSavedInTime(t *testing.T) {
 	run(t, func(x *fixture) {
