@@ -32,7 +32,7 @@ func TestJournalElsewhere(t *testing.T) {
 	case *killsFlag > 0:
 		kills = *killsFlag
 	case os.Getenv("BAVARD_LONG") != "":
-		kills = 30
+		kills = 10
 	}
 	cfg := KillConfig{
 		Binary: bin, Dir: t.TempDir(), Seed: *seedFlag, Kills: kills,

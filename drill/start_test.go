@@ -4,7 +4,7 @@ package drill
 
 import (
 	"context"
-	"os"
+	"flag"
 	"path/filepath"
 	"testing"
 	"time"
@@ -18,17 +18,18 @@ import (
 // a start that reads its whole history exceeds it.
 const startBound = 20 * time.Second
 
+// immutable after flags are parsed
+var historyFlag = flag.Int("drill.history", 100_000, "messages that are there when a server starts")
+
 // TestStartWithHistory: after SIGKILL in the middle of messages a server with a long
-// history lets people in soon. BAVARD_LONG takes a million messages.
+// history lets people in soon. A million messages take minutes to make with the
+// race detector: -drill.history 1000000, without it.
 func TestStartWithHistory(t *testing.T) {
 	bin, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	messages := 100_000
-	if os.Getenv("BAVARD_LONG") != "" {
-		messages = 1_000_000
-	}
+	messages := *historyFlag
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	const password = "a password of the drill"
