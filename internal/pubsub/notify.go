@@ -161,8 +161,8 @@ func (n *Notifier) Offer(events []state.Event) {
 		e := &events[i]
 		switch {
 		case e.Kind == state.EventPubsub && e.Pubsub != nil:
-			account, change := e.Account, e.Pubsub
-			n.post(n.worker(account), func() { n.changed(account, change) })
+			account, at, change := e.Account, e.Position, e.Pubsub
+			n.post(n.worker(account), func() { n.changed(account, at, change) })
 		case e.Kind == state.EventSubscription && e.Presence.Type == command.SubscriptionType_SUBSCRIPTION_TYPE_SUBSCRIBED:
 			owner, subscriber := e.Presence.From, e.Account
 			n.post(n.worker(owner), func() { n.subscribed(owner, subscriber) })

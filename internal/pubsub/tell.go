@@ -15,7 +15,9 @@ import (
 // changed notifies of a change: the owner's devices, those of contacts that are
 // subscribed to the owner's presence and may see the node
 // (XEP-0163 §notify-autosubscribe @1.2.2), and who has subscribed to it.
-func (n *Notifier) changed(owner string, e *state.PubsubEvent) {
+//
+// Who subscribed later than at, when it happened, gets it as the last item.
+func (n *Notifier) changed(owner string, at command.Position, e *state.PubsubEvent) {
 	if e.Kind == state.PubsubRelated {
 		n.related(owner, e)
 		return
@@ -52,7 +54,7 @@ func (n *Notifier) changed(owner string, e *state.PubsubEvent) {
 	for i := range relations {
 		r := &relations[i]
 		who, err := jid.Parse(r.JID)
-		if err != nil || !r.Subscribed {
+		if err != nil || !r.Subscribed || at.Before(r.Since) {
 			continue
 		}
 		bare := who.Bare().String()

@@ -81,6 +81,7 @@ type PubsubRelation struct {
 	JID         string // of a subscription also a full JID
 	Affiliation command.NodeAffiliation
 	Subscribed  bool
+	Since       command.Position // of the subscription
 	Changed     bool // in events: the subscription is new, or has ended
 }
 

@@ -180,6 +180,12 @@ func (h *history) content(t rapid.TB, v *View) []string {
 				return err
 			}
 			k = fmt.Sprintf("%x %s", key[:len(key)-command.PositionSize], h.ord(p))
+		case tableRelation:
+			r, err := parseRelation(value)
+			if err != nil {
+				return err
+			}
+			val = fmt.Sprint(r.affiliation, r.subscribed, h.ord(r.since))
 		case tableItem:
 			i, err := parseItem(value)
 			if err != nil {

@@ -19,6 +19,7 @@ import (
 type relation struct {
 	affiliation command.NodeAffiliation
 	subscribed  bool
+	since       command.Position // of the subscription; zero when there is none
 }
 
 func (r *relation) append(dst []byte) []byte {
@@ -26,12 +27,12 @@ func (r *relation) append(dst []byte) []byte {
 	if r.subscribed {
 		subscribed = 1
 	}
-	return append(append(dst, recordVersion), byte(r.affiliation), subscribed)
+	return r.since.AppendTo(append(append(dst, recordVersion), byte(r.affiliation), subscribed))
 }
 
 func parseRelation(b []byte) (relation, error) {
 	r := read(b)
-	rel := relation{affiliation: command.NodeAffiliation(r.byte()), subscribed: r.byte() == 1}
+	rel := relation{affiliation: command.NodeAffiliation(r.byte()), subscribed: r.byte() == 1, since: r.position()}
 	if _, ok := command.NodeAffiliation_name[int32(rel.affiliation)]; !ok {
 		r.fail("affiliation %d", rel.affiliation)
 	}
@@ -79,7 +80,7 @@ func (t *txn) relations(n *node) ([]state.PubsubRelation, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, state.PubsubRelation{Node: n.name, JID: jid, Affiliation: r.affiliation, Subscribed: r.subscribed})
+		out = append(out, state.PubsubRelation{Node: n.name, JID: jid, Affiliation: r.affiliation, Subscribed: r.subscribed, Since: r.since})
 	}
 	return out, nil
 }
@@ -156,17 +157,22 @@ func (t *txn) pubsubRelate(c *command.PubsubRelate) (command.Outcome, error) {
 		if now == was {
 			continue
 		}
+		if now.since = was.since; !now.subscribed {
+			now.since = command.Position{}
+		} else if !was.subscribed {
+			now.since = t.pos
+		}
 		if was == (relation{}) {
 			count++
 		}
-		e.Relations = append(e.Relations, state.PubsubRelation{Node: n.name, JID: r.Jid, Affiliation: now.affiliation, Subscribed: now.subscribed, Changed: now.subscribed != was.subscribed})
+		e.Relations = append(e.Relations, state.PubsubRelation{Node: n.name, JID: r.Jid, Affiliation: now.affiliation, Subscribed: now.subscribed, Since: now.since, Changed: now.subscribed != was.subscribed})
 	}
 	if count > state.PubsubRelations {
 		return command.Outcome{Verdict: command.Refused, Err: stanza.PubsubErr(stanza.Wait, stanza.PolicyViolation, "too-many-subscriptions", "")}, nil
 	}
 	for i := range e.Relations {
 		r := &e.Relations[i]
-		t.setRelation(n, r.JID, relation{r.Affiliation, r.Subscribed})
+		t.setRelation(n, r.JID, relation{r.Affiliation, r.Subscribed, r.Since})
 	}
 	if err := t.endSubscriptions(n, &e, before); err != nil {
 		return command.Outcome{}, err
@@ -197,7 +203,7 @@ func (t *txn) endSubscriptions(n *node, e *state.PubsubEvent, before []state.Pub
 			return err
 		}
 		if now.subscribed {
-			now.subscribed = false
+			now.subscribed, now.since = false, command.Position{}
 			t.setRelation(n, b.JID, now)
 			e.Relations = append(e.Relations, state.PubsubRelation{Node: n.name, JID: b.JID, Affiliation: now.affiliation, Changed: true})
 		}
@@ -296,7 +302,7 @@ func (v *View) PubsubRelation(account, name, jid string) (state.PubsubRelation, 
 		return out, v.damaged(err)
 	}
 	r, err := parseRelation(b)
-	out.Affiliation, out.Subscribed = r.affiliation, r.subscribed
+	out.Affiliation, out.Subscribed, out.Since = r.affiliation, r.subscribed, r.since
 	return out, v.damaged(err)
 }
 
@@ -369,7 +375,7 @@ func (v *View) readRelations(prefix []byte, node, who string) (out []state.Pubsu
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, state.PubsubRelation{Node: node, JID: jid, Affiliation: r.affiliation, Subscribed: r.subscribed})
+		out = append(out, state.PubsubRelation{Node: node, JID: jid, Affiliation: r.affiliation, Subscribed: r.subscribed, Since: r.since})
 	}
 	return out, it.Error()
 }

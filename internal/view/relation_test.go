@@ -192,5 +192,10 @@ func relationsOf(e *state.PubsubEvent) string {
 	if e == nil {
 		return ""
 	}
-	return fmt.Sprint(e.Relations, e.By)
+	var out []any
+	for _, r := range e.Relations {
+		r.Since = command.Position{} // depends on the batches
+		out = append(out, r)
+	}
+	return fmt.Sprint(out, e.By)
 }
