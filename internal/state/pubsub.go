@@ -82,7 +82,7 @@ type PubsubRelation struct {
 	Affiliation command.NodeAffiliation
 	Subscribed  bool
 	Since       command.Position // of the subscription
-	Changed     bool // in events: the subscription is new, or has ended
+	Changed     bool             // in events: the subscription is new, or has ended
 }
 
 // PubsubLast is the newest item of a node.

@@ -233,6 +233,18 @@ func TestRoomKeepsAnOwner(t *testing.T) {
 	c.scrubbed()
 }
 
+// The last owner of an open room does not take it away from who is in it.
+func TestLastOwnerOfAnOpenRoomStays(t *testing.T) {
+	c := newCell(t, "ann", "bob")
+	c.accept(makeRoom("r", "ann", open()))
+	c.refused(affiliation("r", "ann", "ann", none), stanza.Conflict)
+	c.accept(affiliation("r", "ann", "bob", aMember))
+	c.accept(affiliation("r", "ann", "ann", none))
+	if m, _ := c.v.RoomMember(in("r"), at("bob")); m.Affiliation != owner {
+		t.Fatalf("bob is %v", m.Affiliation)
+	}
+}
+
 func TestRoomNicks(t *testing.T) {
 	c := newCell(t, "ann", "bob", "eve")
 	c.accept(makeRoom("r", "ann", open()))

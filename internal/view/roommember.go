@@ -30,7 +30,7 @@ func (t *txn) roomAffiliate(c *command.RoomAffiliate) (command.Outcome, error) {
 	}
 	if len(c.Changes) == 1 && c.Changes[0].Jid == by && c.Changes[0].Affiliation == command.Affiliation_AFFILIATION_NONE &&
 		me.affiliation >= command.Affiliation_AFFILIATION_MEMBER {
-		return accept(), t.leaveRoom(r, by) // who leaves asks nobody
+		return t.leaveByChoice(r, by, me)
 	}
 	changes := make([]state.RoomChange, 0, len(c.Changes))
 	seen := map[string]bool{}
@@ -60,6 +60,22 @@ func (t *txn) roomAffiliate(c *command.RoomAffiliate) (command.Outcome, error) {
 	}
 	t.roomEvent(c.Room, &state.RoomEvent{Changes: changes, By: c.By})
 	return accept(), nil
+}
+
+// leaveByChoice: who leaves a group asks nobody. The last owner of an open
+// room cannot leave it to people who are no members (XEP-0045 §revokeowner
+// @1.35.5); a group that the last member leaves is over.
+func (t *txn) leaveByChoice(r *room, by string, me member) (command.Outcome, error) {
+	if me.affiliation == command.Affiliation_AFFILIATION_OWNER && r.owners == 1 && !r.config.GetMembersOnly() {
+		heir, _, err := t.heir(r, by)
+		if err != nil {
+			return command.Outcome{}, err
+		}
+		if heir == "" {
+			return refuse(stanza.Cancel, stanza.Conflict, "a room needs an owner: name another one first, or destroy it"), nil
+		}
+	}
+	return accept(), t.leaveRoom(r, by)
 }
 
 func roomMost(r *room) uint32 {
