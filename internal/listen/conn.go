@@ -218,7 +218,7 @@ func (c *timedConn) freeze(t time.Time) {
 // frozen.
 func (c *timedConn) interrupt() { _ = c.Conn.SetReadDeadline(time.Unix(1, 0)) }
 
-func (c *timedConn) resume() { _ = c.Conn.SetReadDeadline(time.Now().Add(closeTimeout)) }
+func (c *timedConn) resume(within time.Duration) { _ = c.Conn.SetReadDeadline(time.Now().Add(within)) }
 
 // armRead is called with mu held.
 func (c *timedConn) armRead() {

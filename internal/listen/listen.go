@@ -31,6 +31,8 @@ const (
 	closeTimeout = 3 * time.Second
 	// lingerTimeout is how long a peer may take to notice the goodbye.
 	lingerTimeout = time.Second
+	// replacedTimeout is that for one that another stream has taken over from.
+	replacedTimeout = 50 * time.Millisecond
 	// restAfter nothing has come, a connection is taken for idle.
 	restAfter = 10 * time.Second
 	// backoff of the accept loop when the process is short of something.

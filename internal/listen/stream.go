@@ -73,7 +73,7 @@ type framer interface {
 	restart()
 	// finish ends the transport in an orderly way, within the deadlines of the
 	// connection.
-	finish()
+	finish(within time.Duration)
 }
 
 // Stream is one client connection, framed. Read, ReadOpen, Restart, StartTLS
@@ -302,12 +302,22 @@ func (s *Stream) Close(e *stanza.StreamError) {
 		defer s.write.Unlock()
 		if s.write.broken == nil {
 			if s.writeGoodbye(e) == nil {
-				s.framer.finish()
+				s.framer.finish(patience(e))
 			}
 			s.write.broken = net.ErrClosed
 		}
 		s.Abort()
 	})
+}
+
+// patience is how long a peer may take to notice the goodbye. Of a stream whose
+// device is back on another one, nobody notices, and the new one waits for the
+// end of this one (XEP-0198 §resumption @1.6.3).
+func patience(e *stanza.StreamError) time.Duration {
+	if e != nil && e.Condition == stanza.StreamConflict {
+		return replacedTimeout
+	}
+	return lingerTimeout
 }
 
 // writeGoodbye sends the error and the closing tag, after the header if that
@@ -357,7 +367,7 @@ func shutdownError() *stanza.StreamError {
 
 // drain reads what a closing peer still sends, so that the connection is not
 // reset before it has read our goodbye.
-func drain(conn net.Conn) {
-	_ = conn.SetReadDeadline(time.Now().Add(lingerTimeout))
+func drain(conn net.Conn, within time.Duration) {
+	_ = conn.SetReadDeadline(time.Now().Add(within))
 	_, _ = io.CopyN(io.Discard, conn, 64<<10)
 }

@@ -185,11 +185,11 @@ func (f *tcpFramer) write(elems [][]byte) error {
 }
 
 // finish closes our direction and waits a little for the peer to close its.
-func (f *tcpFramer) finish() {
+func (f *tcpFramer) finish(within time.Duration) {
 	if f.tls != nil {
 		_ = f.tls.CloseWrite()
 	}
 	if c, ok := f.timed.Conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
-		drain(f.timed.Conn)
+		drain(f.timed.Conn, within)
 	}
 }

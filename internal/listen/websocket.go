@@ -258,11 +258,11 @@ func (f *wsFramer) appendClose(dst []byte) []byte {
 }
 
 // finish does the closing handshake; the connection's deadlines bound it.
-func (f *wsFramer) finish() {
+func (f *wsFramer) finish(within time.Duration) {
 	f.closing.Store(true)
 	f.conn.interrupt()
 	f.waits.Lock()
-	f.conn.resume()
+	f.conn.resume(within)
 	f.waits.Unlock()
 	_ = f.ws.Close(websocket.StatusNormalClosure, "")
 }
