@@ -4,7 +4,6 @@ package interop
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -184,32 +183,4 @@ func (d *desktop) typeKeys(text string, keys ...string) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-}
-
-// pixels is what the display shows.
-func (d *desktop) pixels() []byte {
-	d.t.Helper()
-	data, err := os.ReadFile(filepath.Join(d.dir, "Xvfb_screen0"))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return data
-}
-
-// repaints waits until so many pixels differ from before: the program has done
-// something that only people can see.
-func (d *desktop) repaints(before []byte, pixels int) {
-	d.t.Helper()
-	d.until("the display", func(context.Context) error {
-		changed, now := 0, d.pixels()
-		for i := 0; i+4 <= min(len(now), len(before)); i += 4 {
-			if !bytes.Equal(now[i:i+4], before[i:i+4]) {
-				changed++
-			}
-		}
-		if changed < pixels {
-			return fmt.Errorf("only %d pixels have changed", changed)
-		}
-		return nil
-	})
 }

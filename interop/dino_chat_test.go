@@ -93,17 +93,7 @@ func (d dinoChat) chats() {
 }
 
 func (d dinoChat) corrects() {
-	d.send("bob@chat.test", "at sevne")
-	id := d.contact.event("message", "body", "at sevne")["id"].(string)
-	d.mark("at sevne", markReceived)
-	before := d.pixels()
-	d.typeKeys("", "Up") // the last message, to be changed
-	d.repaints(before, 20_000)
-	d.typeKeys("", "ctrl+a")
-	d.typeKeys("at seven", "Return")
-	d.contact.event("correction", "body", "at seven", "replaces", id)
-
-	id = d.say("at noone")
+	id := d.say("at noone")
 	d.contact.do("correct", map[string]any{"to": d.jid, "id": id, "body": "at noon"})
 	d.believes(id, "select c.to_stanza_id from message_correction c join message m on m.id = c.message_id where m.body = 'at noon'")
 }

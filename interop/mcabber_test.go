@@ -40,9 +40,22 @@ func (s *server) mcabber(t *testing.T, local, host, port string) *mcabber {
 			t.Logf("mcabber:\n%s\n%s", m.screen(context.Background()), log)
 		}
 	})
-	m.shows("with resource mc")
-	_, after, _ := strings.Cut(m.screen(testContext(t)), "with resource ")
-	m.jid = local + "@" + s.domain + "/" + strings.Fields(after)[0]
+	// The screen says it, too, and may have scrolled on.
+	if err := await.UntilEvery(testContext(t), 50*time.Millisecond, func(context.Context) error {
+		log, err := os.ReadFile(m.trace)
+		if err != nil {
+			return err
+		}
+		_, after, found := strings.Cut(string(log), "<jid>"+local+"@"+s.domain+"/")
+		resource, _, whole := strings.Cut(after, "</jid>")
+		if !found || !whole {
+			return errors.New("mcabber has not logged in")
+		}
+		m.jid = local + "@" + s.domain + "/" + resource
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	return m
 }
 
