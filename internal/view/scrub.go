@@ -175,12 +175,6 @@ func checkRecord(key, value []byte) error {
 		if p, err = positionOf(key); err == nil {
 			_, err = parseSaid(p, value)
 		}
-	case tableRoom:
-		_, err = parseRoom(string(key[1:]), value)
-	case tableMember, tableGuest:
-		_, err = parseMember(value)
-	case tableNick, tableGuestNick:
-		_, err = parseHolder(value)
 	case tableDedupe, tableCursor, tableTime:
 		_, err = parsePosition(value)
 	case tableBlock, tableJoined:
@@ -232,6 +226,15 @@ func checkRecord(key, value []byte) error {
 		_, err = parseJournal(value)
 	case tableSweep:
 		_, err = parseSweep(value)
+	default:
+		return checkNodeOrRoom(key, value)
+	}
+	return err
+}
+
+// checkNodeOrRoom does that for the tables of nodes and of rooms.
+func checkNodeOrRoom(key, value []byte) (err error) {
+	switch key[0] {
 	case tablePubsubOf:
 		_, err = parseOwned(value)
 	case tableNode:
@@ -242,6 +245,12 @@ func checkRecord(key, value []byte) error {
 		_, err = parseRelation(value)
 	case tableOrder:
 		_, err = parseOrder(value)
+	case tableRoom:
+		_, err = parseRoom(string(key[1:]), value)
+	case tableMember, tableGuest:
+		_, err = parseMember(value)
+	case tableNick, tableGuestNick:
+		_, err = parseHolder(value)
 	default:
 		err = corruptf("table %q", key[0])
 	}
