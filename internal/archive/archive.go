@@ -35,15 +35,19 @@ const maxIDs = PageMost
 type archive struct {
 	view Reader
 	ids  *IDs
-	// said appends what follows "<message" for a message of a room to the
-	// sender of a request, up to its end tag; nil but for rooms.
-	said func(b []byte, r *route.Request, e state.Entry) []byte
+	// said gives how messages of a room are shown to the sender of a request; nil
+	// but for rooms.
+	said func(r *route.Request) Said
 }
 
+// Said appends what follows "<message" for a message of a room, up to its end
+// tag.
+type Said func(b []byte, e state.Entry) []byte
+
 // Rooms answers queries of the archive of the room that a request is addressed
-// to. Whether its sender may read it is the caller's to decide. said appends
-// what follows "<message", up to the end tag.
-func Rooms(view Reader, ids *IDs, said func(b []byte, r *route.Request, e state.Entry) []byte) route.Handler {
+// to. Whether its sender may read it is the caller's to decide. said is
+// asked once for each page.
+func Rooms(view Reader, ids *IDs, said func(r *route.Request) Said) route.Handler {
 	a := &archive{view, ids, said}
 	return func(r *route.Request) []route.Effect {
 		switch set := r.Stanza.Get("type") == "set"; {
@@ -134,12 +138,16 @@ func (a *archive) query(r *route.Request) []route.Effect {
 // answer gives the results, oldest first unless flipped, then <fin/>.
 func (a *archive) answer(r *route.Request, q request, page state.Page) []route.Effect {
 	out := make([]route.Effect, 0, len(page.Entries)+1)
+	var said Said
+	if a.said != nil {
+		said = a.said(r)
+	}
 	for i := range page.Entries {
 		e := &page.Entries[i]
 		if q.flip {
 			e = &page.Entries[len(page.Entries)-1-i]
 		}
-		out = append(out, route.Send{Out: a.result(r, q.queryID, e)})
+		out = append(out, route.Send{Out: a.result(r, q.queryID, e, said)})
 	}
 	set := xmlstream.New(stanza.NSRSM, "set")
 	if n := len(page.Entries); n > 0 {
@@ -160,7 +168,7 @@ func (a *archive) answer(r *route.Request, q request, page state.Page) []route.E
 }
 
 // result serialises one message of the archive (XEP-0313 §results @1.1.3).
-func (a *archive) result(r *route.Request, queryID string, e *state.Entry) route.Out {
+func (a *archive) result(r *route.Request, queryID string, e *state.Entry, said Said) route.Out {
 	id, owner := a.ids.ID(e.Position), a.owner(r)
 	b := make([]byte, 0, 512+len(e.Message.GetPayload())+len(e.Room.GetPayload()))
 	b = xmlstream.AppendAttr(b, "from", owner)
@@ -171,17 +179,17 @@ func (a *archive) result(r *route.Request, queryID string, e *state.Entry) route
 	}
 	b = xmlstream.AppendAttr(b, "id", id)
 	b = append(b, '>')
-	if a.said != nil {
+	if said != nil {
 		b = append(b, "<forwarded xmlns='"+stanza.NSForward+"'>"...)
 		b = route.AppendDelay(b, "", e.Time)
-		b = a.said(append(b, "<message xmlns='"+stanza.NSClient+"'"...), r, *e)
+		b = said(append(b, "<message xmlns='"+stanza.NSClient+"'"...), *e)
 		b = append(route.AppendStanzaID(b, owner, id), "</message></forwarded>"...)
 	} else {
 		b = route.AppendForwarded(b, e.Message, e.Time, route.AppendStanzaID(nil, owner, id))
 	}
 	b = append(b, "</result></message>"...)
 	out := route.Out{Name: "message", Rest: b}
-	if a.said == nil && e.Incoming(owner) {
+	if said == nil && e.Incoming(owner) {
 		out.Position = e.Position
 	}
 	return out

@@ -83,7 +83,7 @@ type option struct {
 
 func flag(name, label string, get func(*command.RoomConfig) bool, at func(*command.RoomConfig) **bool) option {
 	return option{
-		name: "muc#roomconfig_" + name, typ: "boolean", label: label,
+		name: name, typ: "boolean", label: label,
 		get: func(c *command.RoomConfig) string {
 			if get(c) {
 				return "1"
@@ -120,20 +120,21 @@ func texts() []option {
 
 func flags() []option {
 	return []option{
-		flag("persistentroom", "Stays when nobody is in it", (*command.RoomConfig).GetPersistent, func(c *command.RoomConfig) **bool { return &c.Persistent }),
-		flag("publicroom", "Shown in the list of rooms", (*command.RoomConfig).GetPublic, func(c *command.RoomConfig) **bool { return &c.Public }),
-		flag("membersonly", "Only for members", (*command.RoomConfig).GetMembersOnly, func(c *command.RoomConfig) **bool { return &c.MembersOnly }),
-		flag("moderatedroom", "Who is no member needs voice to write", (*command.RoomConfig).GetModerated, func(c *command.RoomConfig) **bool { return &c.Moderated }),
-		flag("changesubject", "Everybody may change the subject", (*command.RoomConfig).GetSubjectByAll, func(c *command.RoomConfig) **bool { return &c.SubjectByAll }),
-		flag("allowinvites", "Members may invite", (*command.RoomConfig).GetInvitesByMembers, func(c *command.RoomConfig) **bool { return &c.InvitesByMembers }),
-		{
-			name: "{urn:bavard:rooms:0}announcements", typ: "boolean", label: "Only admins write",
-			get: flag("", "", (*command.RoomConfig).GetAnnouncements, nil).get,
-			set: flag("", "", nil, func(c *command.RoomConfig) **bool { return &c.Announcements }).set,
-		},
+		flag("muc#roomconfig_persistentroom", "Stays when nobody is in it", (*command.RoomConfig).GetPersistent, func(c *command.RoomConfig) **bool { return &c.Persistent }),
+		flag("muc#roomconfig_publicroom", "Shown in the list of rooms", (*command.RoomConfig).GetPublic, func(c *command.RoomConfig) **bool { return &c.Public }),
+		flag("muc#roomconfig_membersonly", "Only for members", (*command.RoomConfig).GetMembersOnly, func(c *command.RoomConfig) **bool { return &c.MembersOnly }),
+		flag("muc#roomconfig_moderatedroom", "Who is no member needs voice to write", (*command.RoomConfig).GetModerated, func(c *command.RoomConfig) **bool { return &c.Moderated }),
+		flag("muc#roomconfig_changesubject", "Everybody may change the subject", (*command.RoomConfig).GetSubjectByAll, func(c *command.RoomConfig) **bool { return &c.SubjectByAll }),
+		flag("muc#roomconfig_allowinvites", "Members may invite", (*command.RoomConfig).GetInvitesByMembers, func(c *command.RoomConfig) **bool { return &c.InvitesByMembers }),
+		flag("{urn:bavard:rooms:0}announcements", "Only admins write", (*command.RoomConfig).GetAnnouncements, func(c *command.RoomConfig) **bool { return &c.Announcements }),
 		{
 			name: "muc#roomconfig_enablearchiving", typ: "boolean", label: "What is said is kept",
-			get: flag("", "", func(c *command.RoomConfig) bool { return !c.GetUnarchived() }, nil).get,
+			get: func(c *command.RoomConfig) string {
+				if c.GetUnarchived() {
+					return "0"
+				}
+				return "1"
+			},
 			set: func(c *command.RoomConfig, v string) bool {
 				c.Unarchived = proto.Bool(v == "0" || v == "false")
 				return v == "0" || v == "1" || v == "true" || v == "false"
@@ -204,7 +205,7 @@ func configForm(c *command.RoomConfig) *xmlstream.Element {
 // that are not known are left alone: clients send what other servers have.
 func parseConfig(x *xmlstream.Element) (c *command.RoomConfig, wrong string) {
 	c = &command.RoomConfig{}
-	protected, secret := true, ""
+	protected, known := true, options()
 	for _, e := range x.Elements() {
 		if !e.Is(stanza.NSData, "field") {
 			continue
@@ -220,13 +221,13 @@ func parseConfig(x *xmlstream.Element) (c *command.RoomConfig, wrong string) {
 			protected = value == "1" || value == "true"
 			continue
 		}
-		for _, o := range options() {
+		for _, o := range known {
 			if o.name == name && !o.set(c, value) {
 				return nil, "the field " + name + " cannot have this value"
 			}
 		}
 	}
-	if secret = c.GetPassword(); !protected && (c.Password == nil || secret != "") {
+	if !protected {
 		c.Password = proto.String("")
 	}
 	return c, ""

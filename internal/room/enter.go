@@ -93,14 +93,11 @@ func (h *Hub) entered(s *shard, v route.Visitor, q *entering) {
 	old := r.devices[q.From]
 	s.mu.Unlock()
 	switch {
-	case old == nil || old.device != v:
-		if old != nil { // the session that held this resource before
-			h.leave(s, r, old, departure{quiet: true})
-			s.mu.Lock()
-			s.rooms[q.room] = r
-			s.mu.Unlock()
-		}
+	case old == nil:
 		h.arrive(s, r, v, q, &st, m.Affiliation)
+	case old.device != v: // the session that held this resource before
+		h.arrive(s, r, v, q, &st, m.Affiliation)
+		h.leave(s, r, old, departure{quiet: true}) // last, so that the room is never empty
 	case old.is.nick != q.nick:
 		h.rename(s, r, old, q)
 	case q.x != nil: // it has lost track of the room: from the beginning
@@ -133,11 +130,8 @@ func (h *Hub) bar(st *state.Room, r *live, m *state.RoomMember, q *entering) *st
 		return stanza.Err(stanza.Auth, stanza.RegistrationRequired, "only members may enter this room")
 	}
 	inside := r != nil && r.devices[q.From] != nil
-	if want := st.Config.GetPassword(); want != "" && !inside && !owner {
-		got := q.x.Child(stanza.NSMUC, "password").Text()
-		if subtle.ConstantTimeCompare([]byte(got), []byte(want)) != 1 {
-			return stanza.Err(stanza.Auth, stanza.NotAuthorized, "the room has a password")
-		}
+	if !inside && !q.knows(st.Config, m) {
+		return stanza.Err(stanza.Auth, stanza.NotAuthorized, "the room has a password")
 	}
 	if r != nil && !inside && len(r.visits) >= int(st.Config.GetMaxOccupants()) && m.Affiliation < command.Affiliation_AFFILIATION_ADMIN {
 		return stanza.Err(stanza.Wait, stanza.ServiceUnavailable, "the room is full")
@@ -156,12 +150,18 @@ func (h *Hub) bar(st *state.Room, r *live, m *state.RoomMember, q *entering) *st
 	return nil
 }
 
+// knows reports whether who enters says the room's password, or needs none.
+func (q *entering) knows(c *command.RoomConfig, m *state.RoomMember) bool {
+	got := q.x.Child(stanza.NSMUC, "password").Text()
+	return c.GetPassword() == "" || m.Affiliation == command.Affiliation_AFFILIATION_OWNER ||
+		subtle.ConstantTimeCompare([]byte(got), []byte(c.GetPassword())) == 1
+}
+
 // arrive lets a device in.
 func (h *Hub) arrive(s *shard, r *live, v route.Visitor, q *entering, st *state.Room, a command.Affiliation) {
 	s.mu.Lock()
 	o := r.occupants[q.nick]
-	first := o == nil
-	if first {
+	if o == nil {
 		o = &occupant{nick: q.nick, who: q.From.Bare(), affiliation: a, role: defaultRole(r.config, a)}
 		r.occupants[q.nick] = o
 	}
@@ -240,7 +240,7 @@ func (h *Hub) history(r *live, v *visit, x *xmlstream.Element, st *state.Room) {
 			if e.Room.Flags&command.FlagSubject != 0 {
 				continue // the latest one comes last
 			}
-			out := h.Message(st.Config, e, &e.Time)
+			out := h.Message(e, &e.Time)
 			out.To = v.to
 			v.device.Enqueue(out)
 		}
@@ -300,7 +300,6 @@ type departure struct {
 	reason      string
 	actor       string
 	affiliation *command.Affiliation // from now on
-	destroy     *xmlstream.Element
 	said        []*xmlstream.Element // children of the device's own farewell
 	quiet       bool                 // the device is told nothing
 }
@@ -327,14 +326,14 @@ func (h *Hub) leave(s *shard, r *live, v *visit, d departure) {
 	}
 	s.mu.Unlock()
 	h.away(v.device, r.jid.String())
-	p := shown{nick: o.nick, of: o, full: v.full, gone: true, status: d.status, reason: d.reason, actor: d.actor, destroy: d.destroy, said: d.said}
+	p := shown{nick: o.nick, of: o, full: v.full, gone: true, status: d.status, reason: d.reason, actor: d.actor, said: d.said}
 	if !d.quiet {
 		v.device.Enqueue(route.Out{Name: "presence", To: v.to, Rest: h.render(r, &p, true, true)})
 	}
 	if last {
 		h.broadcast(r, p)
 	}
-	if empty && !r.config.GetPersistent() && d.destroy == nil {
+	if empty && !r.config.GetPersistent() {
 		h.removeEmpty(r.jid)
 	}
 }

@@ -248,9 +248,8 @@ func (h *Hub) gone(s *shard, room string, v route.Visitor) {
 
 // Who is in a room as an occupant with a device: its nick and role.
 type Who struct {
-	Nick        string
-	Role        command.RoomRole
-	Affiliation command.Affiliation
+	Nick string
+	Role command.RoomRole
 }
 
 // Find gives who a device is in a room, false when it is not in it.
@@ -263,7 +262,7 @@ func (h *Hub) Find(room, full jid.JID) (Who, bool) {
 		return Who{}, false
 	}
 	o := r.devices[full].is
-	return Who{o.nick, o.role, o.affiliation}, true
+	return Who{o.nick, o.role}, true
 }
 
 // Occupant gives the real bare JID behind a nick, zero when nobody is there

@@ -76,7 +76,7 @@ func newHub(t *testing.T) *Hub {
 	c := command.DefaultRoom()
 	*c.MembersOnly = false
 	o := open{c}
-	h := NewHub(Options{Domain: "rooms.localhost", Host: "localhost", View: o, IDs: o, Do: o.Do, OccupantKey: []byte("0123456789abcdef")})
+	h := NewHub(Options{Domain: "rooms.localhost", View: o, IDs: o, Do: o.Do, OccupantKey: []byte("0123456789abcdef")})
 	t.Cleanup(h.Close)
 	return h
 }
@@ -197,5 +197,35 @@ func TestWhoMayNotEnter(t *testing.T) {
 	}
 	if !strings.Contains(d.all(), "too many rooms") {
 		t.Fatal("one device may be in any number of rooms")
+	}
+}
+
+// A temporary room is not empty while a resource changes hands.
+func TestTemporaryRoomOutlivesATakeover(t *testing.T) {
+	c := command.DefaultRoom()
+	*c.MembersOnly, *c.Persistent = false, false
+	o := open{c}
+	removed := make(chan string, 9)
+	h := NewHub(Options{
+		Domain: "rooms.localhost", View: o, IDs: o, OccupantKey: []byte("0123456789abcdef"),
+		Do: func(_ context.Context, c *command.Command) (command.Outcome, error) {
+			removed <- c.GetRoomDestroy().GetRoom()
+			return command.Outcome{}, nil
+		},
+	})
+	const room = "r@rooms.localhost"
+	old, now := &device{}, &device{}
+	h.enter(old, entry(t, "ann@localhost/x", room+"/ann"))
+	h.enter(now, entry(t, "ann@localhost/x", room+"/ann"))
+	h.Gone(old)
+	h.settle(room)
+	if st := h.Stats(); st.Visits != 1 || len(removed) != 0 {
+		t.Fatalf("%+v, %d removals", st, len(removed))
+	}
+	h.Gone(now)
+	h.settle(room)
+	h.Close()
+	if len(removed) != 1 || <-removed != room {
+		t.Fatal("the empty room stays")
 	}
 }

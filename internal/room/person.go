@@ -90,33 +90,45 @@ func parsed(r *route.Request, b []byte) []route.Effect {
 	return r.Result(e)
 }
 
-// ask passes an IQ on to the occupant's newest device.
-func (h *Hub) ask(v route.Visitor, q *route.Request) {
+// withOccupant has something done, in the order of what happens in the room,
+// between the device that a request is from and the occupant that it is to. What
+// that refuses, and what stands in its way, is answered with an error.
+func (h *Hub) withOccupant(v route.Visitor, q *route.Request, do func(r *live, from *visit, to *occupant) *stanza.Error) {
 	room := q.To.Bare().String()
 	s := h.shard(room)
-	refuse := func(t stanza.ErrorType, c stanza.Condition, text string) {
-		v.Enqueue(route.Serialise(stanza.Err(t, c, text).Reply(q.Stanza)))
+	refuse := func(e *stanza.Error) {
+		if e != nil {
+			v.Enqueue(route.Serialise(e.Reply(q.Stanza)))
+		}
 	}
 	ok := h.post(room, softMost, func() {
 		r := s.rooms[room]
 		if r == nil || r.devices[q.From] == nil {
-			refuse(stanza.Modify, stanza.NotAcceptable, "you are not in the room")
+			refuse(stanza.Err(stanza.Modify, stanza.NotAcceptable, "you are not in the room"))
 			return
 		}
 		to := r.occupants[q.To.Resource()]
 		if to == nil {
-			refuse(stanza.Cancel, stanza.ItemNotFound, "nobody is in the room under this nick")
+			refuse(stanza.Err(stanza.Cancel, stanza.ItemNotFound, "nobody is in the room under this nick"))
 			return
 		}
-		from, target := r.devices[q.From], to.visits[len(to.visits)-1]
+		refuse(do(r, r.devices[q.From], to))
+	})
+	if !ok {
+		refuse(stanza.Err(stanza.Wait, stanza.ResourceConstraint, "the room is overloaded: try again in a while"))
+	}
+}
+
+// ask passes an IQ on to the occupant's newest device.
+func (h *Hub) ask(v route.Visitor, q *route.Request) {
+	h.withOccupant(v, q, func(r *live, from *visit, to *occupant) *stanza.Error {
+		room, target := r.jid.String(), to.visits[len(to.visits)-1]
 		id := "muc-" + rand.Text()
 		r.asked.add(id, question{id: q.Stanza.Get("id"), from: from, to: room + "/" + to.nick})
 		st := q.Stanza.Clone().Set("id", id).Set("from", room+"/"+from.is.nick).Set("to", target.to)
 		target.device.Enqueue(route.Serialise(st))
+		return nil
 	})
-	if !ok {
-		refuse(stanza.Wait, stanza.ResourceConstraint, "the room is overloaded: try again in a while")
-	}
 }
 
 // answer carries an occupant's answer to who had asked.
@@ -156,28 +168,13 @@ func (f *rooms) whisper(r *route.Request, typ string) []route.Effect {
 }
 
 func (h *Hub) whisper(v route.Visitor, q *route.Request) {
-	room := q.To.Bare().String()
-	s := h.shard(room)
-	refuse := func(t stanza.ErrorType, c stanza.Condition, text string) {
-		v.Enqueue(route.Serialise(stanza.Err(t, c, text).Reply(q.Stanza)))
-	}
-	ok := h.post(room, softMost, func() {
-		r := s.rooms[room]
-		if r == nil || r.devices[q.From] == nil {
-			refuse(stanza.Modify, stanza.NotAcceptable, "you are not in the room")
-			return
-		}
-		from, to := r.devices[q.From].is, r.occupants[q.To.Resource()]
+	h.withOccupant(v, q, func(r *live, by *visit, to *occupant) *stanza.Error {
+		room, from := r.jid.String(), by.is
 		switch {
-		case to == nil:
-			refuse(stanza.Cancel, stanza.ItemNotFound, "nobody is in the room under this nick")
-			return
 		case !mayWhisper(r.config, from, to):
-			refuse(stanza.Auth, stanza.Forbidden, "the room does not allow you private messages")
-			return
+			return stanza.Err(stanza.Auth, stanza.Forbidden, "the room does not allow you private messages")
 		case to != from && !h.heard(room+"/"+from.nick)(to.visits[0]): // XEP-0191 §block @1.3
-			refuse(stanza.Cancel, stanza.ServiceUnavailable, "nobody is there to answer")
-			return
+			return stanza.Err(stanza.Cancel, stanza.ServiceUnavailable, "nobody is there to answer")
 		}
 		st := q.Stanza.Clone().Set("from", room+"/"+from.nick)
 		st.Add(xmlstream.New(stanza.NSMUCUser, "x"),
@@ -185,10 +182,8 @@ func (h *Hub) whisper(v route.Visitor, q *route.Request) {
 		for _, v := range to.visits {
 			v.device.Enqueue(route.Serialise(st.Set("to", v.to)))
 		}
+		return nil
 	})
-	if !ok {
-		refuse(stanza.Wait, stanza.ResourceConstraint, "the room is overloaded: try again in a while")
-	}
 }
 
 func mayWhisper(c *command.RoomConfig, from, to *occupant) bool {

@@ -43,10 +43,9 @@ type IDs interface {
 
 // Options of rooms.
 type Options struct {
-	// Domain of the rooms; Host is that of the accounts.
-	Domain, Host string
-	View         Reader
-	IDs          IDs
+	Domain string // of the rooms
+	View   Reader
+	IDs    IDs
 	// Do has a command decided upon.
 	Do func(context.Context, *command.Command) (command.Outcome, error)
 	// OccupantKey makes occupant-ids: 16 bytes or more, the same for ever.
@@ -152,7 +151,7 @@ func (f *rooms) enter(ctx context.Context, r *route.Request) []route.Effect {
 		q.created = true
 	case m.Nick() != q.nick:
 		holder := f.hub.Occupant(r.To.Bare(), q.nick)
-		if st.Config.GetPassword() == "" || m.Affiliation == command.Affiliation_AFFILIATION_OWNER || q.x.Child(stanza.NSMUC, "password").Text() == st.Config.GetPassword() {
+		if q.knows(st.Config, &m) {
 			c = &command.Command{Request: &command.Command_RoomNick{RoomNick: &command.RoomNick{
 				Room: q.room, Jid: r.From.Bare().String(), Nick: q.nick, Free: holder.IsZero(),
 			}}}

@@ -157,7 +157,7 @@ func (h *Hub) heard(from string) func(*visit) bool {
 
 // Message renders a message of a room but for whom it is to, as it is said or,
 // with a time, as it was said then (XEP-0203 §protocol @2.0).
-func (h *Hub) Message(c *command.RoomConfig, e state.Entry, at *time.Time) route.Out {
+func (h *Hub) Message(e state.Entry, at *time.Time) route.Out {
 	m := e.Room
 	b := make([]byte, 0, 384+len(m.Payload))
 	b = h.AppendMessage(b, e)
@@ -203,23 +203,28 @@ func (h *Hub) AppendMessage(b []byte, e state.Entry) []byte {
 	return b
 }
 
-// AppendArchived appends what AppendMessage does, and where who reads it may
-// see real addresses, that of who said it (XEP-0313 §archives_muc @1.1.3).
-func (h *Hub) AppendArchived(b []byte, reader jid.JID, e state.Entry) []byte {
-	b = h.AppendMessage(b, e)
-	if e.Room.From == "" {
-		return b
+// Archived gives how messages of a room's archive are shown to a reader: as
+// AppendMessage does, and where they may see real addresses, with that of who
+// said it (XEP-0313 §archives_muc @1.1.3).
+func (h *Hub) Archived(room string, reader jid.JID) func(b []byte, e state.Entry) []byte {
+	shown := h.maySeeAddresses(room, reader)
+	return func(b []byte, e state.Entry) []byte {
+		b = h.AppendMessage(b, e)
+		if !shown || e.Room.From == "" {
+			return b
+		}
+		who, _, _ := splitNick(e.Room.From)
+		return xmlstream.AppendElement(b, xmlstream.New(stanza.NSMUCUser, "x").Add(xmlstream.New(stanza.NSMUCUser, "item", "jid", who)), stanza.NSClient)
 	}
-	st, err := h.o.View.Room(e.Room.Room)
+}
+
+func (h *Hub) maySeeAddresses(room string, reader jid.JID) bool {
+	st, err := h.o.View.Room(room)
 	if err != nil {
-		return b
+		return false
 	}
-	m, err := h.o.View.RoomMember(e.Room.Room, reader.Bare().String())
-	if err != nil || !st.Config.GetNonAnonymous() && m.Affiliation < command.Affiliation_AFFILIATION_ADMIN {
-		return b
-	}
-	who, _, _ := splitNick(e.Room.From)
-	return xmlstream.AppendElement(b, xmlstream.New(stanza.NSMUCUser, "x").Add(xmlstream.New(stanza.NSMUCUser, "item", "jid", who)), stanza.NSClient)
+	m, err := h.o.View.RoomMember(room, reader.Bare().String())
+	return err == nil && (st.Config.GetNonAnonymous() || m.Affiliation >= command.Affiliation_AFFILIATION_ADMIN)
 }
 
 // moderation says that a moderator has taken a message back (XEP-0425
@@ -268,7 +273,7 @@ func (h *Hub) subject(st *state.Room, v *visit) {
 	e := state.Entry{Position: st.Subject.Position, Time: st.Subject.Time, Room: &command.RoomMessage{
 		Room: st.JID, From: st.Subject.From, Nick: st.Subject.Nick, Id: st.Subject.ID, Payload: st.Subject.Payload,
 	}}
-	out := h.Message(st.Config, e, &e.Time)
+	out := h.Message(e, &e.Time)
 	out.To = v.to
 	v.device.Enqueue(out)
 }
@@ -301,7 +306,7 @@ func (h *Hub) said(r *live, e *state.Event) {
 	if repeat {
 		entry.Position = e.Room.Duplicate
 	}
-	out, heard := h.Message(r.config, entry, nil), h.heard(m.Room+"/"+m.Nick)
+	out, heard := h.Message(entry, nil), h.heard(m.Room+"/"+m.Nick)
 	for _, v := range r.visits {
 		if repeat && v.to != m.From || !repeat && !v.floor.Before(e.Position) || v.to != m.From && !heard(v) {
 			continue

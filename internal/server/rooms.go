@@ -9,20 +9,17 @@ import (
 	"bavard/internal/archive"
 	"bavard/internal/room"
 	"bavard/internal/route"
-	"bavard/internal/state"
 )
 
 // makeRooms puts the rooms together: who is in them, what is read of them, and
 // what they answer.
 func (s *server) makeRooms(key []byte, ids *archive.IDs) route.Feature {
 	o := room.Options{
-		Domain: "rooms." + s.cfg.Domain, Host: s.cfg.Domain, View: s.cell, IDs: ids, Do: refusing{s.cell}.Do,
+		Domain: "rooms." + s.cfg.Domain, View: s.cell, IDs: ids, Do: refusing{s.cell}.Do,
 		OccupantKey: derived(key, "occupant-id"), NoDedupe: s.o.UnsafeNoDedupe, Logger: s.log,
 	}
 	s.rooms = room.NewHub(o)
-	o.Archive = archive.Rooms(s.cell, ids, func(b []byte, r *route.Request, e state.Entry) []byte {
-		return s.rooms.AppendArchived(b, r.From, e)
-	})
+	o.Archive = archive.Rooms(s.cell, ids, func(r *route.Request) archive.Said { return s.rooms.Archived(r.To.String(), r.From) })
 	return room.Feature(o, s.rooms)
 }
 

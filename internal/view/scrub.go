@@ -186,15 +186,11 @@ func checkRecord(key, value []byte) error {
 	case tablePrivate:
 		if len(key) == 1+idSize {
 			_, err = parsePrivateOf(value)
-			break
+		} else {
+			err = checkText(value)
 		}
-		r := read(value)
-		r.take(len(r.b))
-		err = r.end()
 	case tableVCard:
-		r := read(value)
-		r.take(len(r.b))
-		err = r.end()
+		err = checkText(value)
 	case tableAvatar:
 		_, err = parseAvatar(value)
 	case tableFormat:
@@ -230,6 +226,13 @@ func checkRecord(key, value []byte) error {
 		return checkNodeOrRoom(key, value)
 	}
 	return err
+}
+
+// checkText checks a record that is a version and text of a client's.
+func checkText(value []byte) error {
+	r := read(value)
+	r.take(len(r.b))
+	return r.end()
 }
 
 // checkNodeOrRoom does that for the tables of nodes and of rooms.
