@@ -108,7 +108,7 @@ type Server struct {
 	stopped   chan struct{} // closed by Stop
 	listeners map[net.Listener]struct{}
 	streams   map[*Stream]struct{}
-	idle      chan struct{} // closed when the last stream has gone after Stop
+	idle      chan struct{} // closed after Stop when the last stream has gone and nothing is being accepted
 }
 
 // New makes a Server; it errs when the configuration cannot work.
@@ -160,10 +160,11 @@ func (s *Server) serve(l net.Listener, direct bool) error {
 		return ErrStopped
 	}
 	defer func() {
+		_ = l.Close()
 		s.mu.Lock()
 		delete(s.listeners, l)
+		s.checkIdle()
 		s.mu.Unlock()
-		_ = l.Close()
 	}()
 	var wait time.Duration
 	for {
@@ -308,7 +309,7 @@ func (s *Server) checkIdle() {
 	default:
 		return
 	}
-	if len(s.streams) > 0 {
+	if len(s.streams) > 0 || len(s.listeners) > 0 {
 		return
 	}
 	select {
