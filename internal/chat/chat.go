@@ -136,8 +136,9 @@ type content struct{ archive, body bool }
 
 // classify decides what is archived: what has a body, and the bodyless
 // messages that change what people see (receipts, markers, reactions,
-// corrections, retractions, calls, invitations), but no chat states; hints overrule
-// (XEP-0334 §hints @1.0.0).
+// corrections, retractions, calls, invitations) or are all that there is to see (a
+// file, XEP-0447 §body @0.3.1; an address, XEP-0066 §x-oob @1.5), but no chat states;
+// hints overrule (XEP-0334 §hints @1.0.0).
 func classify(m *xmlstream.Element) content {
 	var c content
 	var store, noStore bool
@@ -166,7 +167,10 @@ func classify(m *xmlstream.Element) content {
 			c.archive = c.archive || e.Name.Local == "received"
 		case stanza.NSMarkers:
 			c.archive = c.archive || e.Name.Local != "markable"
-		case stanza.NSReactions, stanza.NSCorrect, stanza.NSRetract, stanza.NSOmemoLegacy, stanza.NSOmemo, stanza.NSJMI:
+		case stanza.NSReference:
+			c.archive = c.archive || e.Get("type") == "data"
+		case stanza.NSReactions, stanza.NSCorrect, stanza.NSRetract, stanza.NSOmemoLegacy, stanza.NSOmemo, stanza.NSJMI,
+			stanza.NSFile, stanza.NSOOB:
 			c.archive = true
 		}
 	}

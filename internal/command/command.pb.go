@@ -435,6 +435,59 @@ func (RoomWhispers) EnumDescriptor() ([]byte, []int) {
 	return file_internal_command_command_proto_rawDescGZIP(), []int{7}
 }
 
+// UploadPurpose says what a file is for, and so how long it is kept (XEP-0363).
+type UploadPurpose int32
+
+const (
+	UploadPurpose_UPLOAD_PURPOSE_MESSAGE   UploadPurpose = 0
+	UploadPurpose_UPLOAD_PURPOSE_PROFILE   UploadPurpose = 1
+	UploadPurpose_UPLOAD_PURPOSE_EPHEMERAL UploadPurpose = 2
+	UploadPurpose_UPLOAD_PURPOSE_PERMANENT UploadPurpose = 3
+)
+
+// Enum value maps for UploadPurpose.
+var (
+	UploadPurpose_name = map[int32]string{
+		0: "UPLOAD_PURPOSE_MESSAGE",
+		1: "UPLOAD_PURPOSE_PROFILE",
+		2: "UPLOAD_PURPOSE_EPHEMERAL",
+		3: "UPLOAD_PURPOSE_PERMANENT",
+	}
+	UploadPurpose_value = map[string]int32{
+		"UPLOAD_PURPOSE_MESSAGE":   0,
+		"UPLOAD_PURPOSE_PROFILE":   1,
+		"UPLOAD_PURPOSE_EPHEMERAL": 2,
+		"UPLOAD_PURPOSE_PERMANENT": 3,
+	}
+)
+
+func (x UploadPurpose) Enum() *UploadPurpose {
+	p := new(UploadPurpose)
+	*p = x
+	return p
+}
+
+func (x UploadPurpose) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UploadPurpose) Descriptor() protoreflect.EnumDescriptor {
+	return file_internal_command_command_proto_enumTypes[8].Descriptor()
+}
+
+func (UploadPurpose) Type() protoreflect.EnumType {
+	return &file_internal_command_command_proto_enumTypes[8]
+}
+
+func (x UploadPurpose) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UploadPurpose.Descriptor instead.
+func (UploadPurpose) EnumDescriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{8}
+}
+
 // Command is one request, decided upon when it is applied.
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -482,6 +535,8 @@ type Command struct {
 	//	*Command_RoomNick
 	//	*Command_RoomMessage
 	//	*Command_RoomModerate
+	//	*Command_UploadStore
+	//	*Command_UploadSweep
 	Request       isCommand_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -860,6 +915,24 @@ func (x *Command) GetRoomModerate() *RoomModerate {
 	return nil
 }
 
+func (x *Command) GetUploadStore() *UploadStore {
+	if x != nil {
+		if x, ok := x.Request.(*Command_UploadStore); ok {
+			return x.UploadStore
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUploadSweep() *UploadSweep {
+	if x != nil {
+		if x, ok := x.Request.(*Command_UploadSweep); ok {
+			return x.UploadSweep
+		}
+	}
+	return nil
+}
+
 type isCommand_Request interface {
 	isCommand_Request()
 }
@@ -1005,6 +1078,14 @@ type Command_RoomModerate struct {
 	RoomModerate *RoomModerate `protobuf:"bytes,76,opt,name=room_moderate,json=roomModerate,proto3,oneof"`
 }
 
+type Command_UploadStore struct {
+	UploadStore *UploadStore `protobuf:"bytes,90,opt,name=upload_store,json=uploadStore,proto3,oneof"`
+}
+
+type Command_UploadSweep struct {
+	UploadSweep *UploadSweep `protobuf:"bytes,91,opt,name=upload_sweep,json=uploadSweep,proto3,oneof"`
+}
+
 func (*Command_Message) isCommand_Request() {}
 
 func (*Command_AccountCreate) isCommand_Request() {}
@@ -1074,6 +1155,10 @@ func (*Command_RoomNick) isCommand_Request() {}
 func (*Command_RoomMessage) isCommand_Request() {}
 
 func (*Command_RoomModerate) isCommand_Request() {}
+
+func (*Command_UploadStore) isCommand_Request() {}
+
+func (*Command_UploadSweep) isCommand_Request() {}
 
 type Stream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4335,11 +4420,210 @@ func (x *RoomModerate) GetReason() string {
 	return ""
 }
 
+// UploadStore records a file whose content is on the holders' disks. The same
+// id once more is a duplicate when owner and content are the same, and refused with conflict
+// when they are not.
+type UploadStore struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 random bytes.
+	Id []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Bare JID of the owner, and the account's id: an account that was made anew
+	// under the name is another.
+	Account   string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	AccountId uint64 `protobuf:"varint,3,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Name and content type, as the owner gave them.
+	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	Type string `protobuf:"bytes,5,opt,name=type,proto3" json:"type,omitempty"`
+	Size uint64 `protobuf:"varint,6,opt,name=size,proto3" json:"size,omitempty"`
+	// SHA-256 of the content.
+	Sha256  []byte        `protobuf:"bytes,7,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Purpose UploadPurpose `protobuf:"varint,8,opt,name=purpose,proto3,enum=bavard.command.v1.UploadPurpose" json:"purpose,omitempty"`
+	// Of an ephemeral one: Unix milliseconds, after which nobody gets it.
+	ExpiresMs int64 `protobuf:"varint,9,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"`
+	// Names of the nodes whose disks have it.
+	Holders []string `protobuf:"bytes,10,rep,name=holders,proto3" json:"holders,omitempty"`
+	// What the account, and all together, may have with it; 0 is no limit.
+	AccountBytes  uint64 `protobuf:"varint,11,opt,name=account_bytes,json=accountBytes,proto3" json:"account_bytes,omitempty"`
+	AccountFiles  uint64 `protobuf:"varint,12,opt,name=account_files,json=accountFiles,proto3" json:"account_files,omitempty"`
+	TotalBytes    uint64 `protobuf:"varint,13,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UploadStore) Reset() {
+	*x = UploadStore{}
+	mi := &file_internal_command_command_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UploadStore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UploadStore) ProtoMessage() {}
+
+func (x *UploadStore) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UploadStore.ProtoReflect.Descriptor instead.
+func (*UploadStore) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *UploadStore) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *UploadStore) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *UploadStore) GetAccountId() uint64 {
+	if x != nil {
+		return x.AccountId
+	}
+	return 0
+}
+
+func (x *UploadStore) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UploadStore) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *UploadStore) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *UploadStore) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+func (x *UploadStore) GetPurpose() UploadPurpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return UploadPurpose_UPLOAD_PURPOSE_MESSAGE
+}
+
+func (x *UploadStore) GetExpiresMs() int64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
+}
+
+func (x *UploadStore) GetHolders() []string {
+	if x != nil {
+		return x.Holders
+	}
+	return nil
+}
+
+func (x *UploadStore) GetAccountBytes() uint64 {
+	if x != nil {
+		return x.AccountBytes
+	}
+	return 0
+}
+
+func (x *UploadStore) GetAccountFiles() uint64 {
+	if x != nil {
+		return x.AccountFiles
+	}
+	return 0
+}
+
+func (x *UploadStore) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+// UploadSweep removes a bounded number of uploads: of deleted accounts,
+// ephemeral ones whose time is over, and those for messages that are older. With nothing to
+// remove it does nothing.
+type UploadSweep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unix milliseconds: files for messages that were uploaded before; 0 for none.
+	MessageBeforeMs int64 `protobuf:"varint,1,opt,name=message_before_ms,json=messageBeforeMs,proto3" json:"message_before_ms,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *UploadSweep) Reset() {
+	*x = UploadSweep{}
+	mi := &file_internal_command_command_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UploadSweep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UploadSweep) ProtoMessage() {}
+
+func (x *UploadSweep) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UploadSweep.ProtoReflect.Descriptor instead.
+func (*UploadSweep) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *UploadSweep) GetMessageBeforeMs() int64 {
+	if x != nil {
+		return x.MessageBeforeMs
+	}
+	return 0
+}
+
 var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xca\x13\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xd4\x14\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -4382,7 +4666,9 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x0eroom_affiliate\x18I \x01(\v2 .bavard.command.v1.RoomAffiliateH\x00R\rroomAffiliate\x12:\n" +
 	"\troom_nick\x18J \x01(\v2\x1b.bavard.command.v1.RoomNickH\x00R\broomNick\x12C\n" +
 	"\froom_message\x18K \x01(\v2\x1e.bavard.command.v1.RoomMessageH\x00R\vroomMessage\x12F\n" +
-	"\rroom_moderate\x18L \x01(\v2\x1f.bavard.command.v1.RoomModerateH\x00R\froomModerateB\t\n" +
+	"\rroom_moderate\x18L \x01(\v2\x1f.bavard.command.v1.RoomModerateH\x00R\froomModerate\x12C\n" +
+	"\fupload_store\x18Z \x01(\v2\x1e.bavard.command.v1.UploadStoreH\x00R\vuploadStore\x12C\n" +
+	"\fupload_sweep\x18[ \x01(\v2\x1e.bavard.command.v1.UploadSweepH\x00R\vuploadSweepB\t\n" +
 	"\arequest\"@\n" +
 	"\x06Stream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\f\n" +
@@ -4672,7 +4958,27 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x04nick\x18\x03 \x01(\tR\x04nick\x12/\n" +
 	"\x04role\x18\x04 \x01(\x0e2\x1b.bavard.command.v1.RoomRoleR\x04role\x12\x16\n" +
 	"\x06target\x18\x05 \x01(\fR\x06target\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason*=\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\x8a\x03\n" +
+	"\vUploadStore\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x03 \x01(\x04R\taccountId\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x05 \x01(\tR\x04type\x12\x12\n" +
+	"\x04size\x18\x06 \x01(\x04R\x04size\x12\x16\n" +
+	"\x06sha256\x18\a \x01(\fR\x06sha256\x12:\n" +
+	"\apurpose\x18\b \x01(\x0e2 .bavard.command.v1.UploadPurposeR\apurpose\x12\x1d\n" +
+	"\n" +
+	"expires_ms\x18\t \x01(\x03R\texpiresMs\x12\x18\n" +
+	"\aholders\x18\n" +
+	" \x03(\tR\aholders\x12#\n" +
+	"\raccount_bytes\x18\v \x01(\x04R\faccountBytes\x12#\n" +
+	"\raccount_files\x18\f \x01(\x04R\faccountFiles\x12\x1f\n" +
+	"\vtotal_bytes\x18\r \x01(\x04R\n" +
+	"totalBytes\"9\n" +
+	"\vUploadSweep\x12*\n" +
+	"\x11message_before_ms\x18\x01 \x01(\x03R\x0fmessageBeforeMs*=\n" +
 	"\vMessageType\x12\x17\n" +
 	"\x13MESSAGE_TYPE_NORMAL\x10\x00\x12\x15\n" +
 	"\x11MESSAGE_TYPE_CHAT\x10\x01*\x9c\x01\n" +
@@ -4708,7 +5014,12 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x14ROOM_WHISPERS_ANYONE\x10\x00\x12\x1e\n" +
 	"\x1aROOM_WHISPERS_PARTICIPANTS\x10\x01\x12\x1c\n" +
 	"\x18ROOM_WHISPERS_MODERATORS\x10\x02\x12\x16\n" +
-	"\x12ROOM_WHISPERS_NONE\x10\x03B\x19Z\x17bavard/internal/commandb\x06proto3"
+	"\x12ROOM_WHISPERS_NONE\x10\x03*\x83\x01\n" +
+	"\rUploadPurpose\x12\x1a\n" +
+	"\x16UPLOAD_PURPOSE_MESSAGE\x10\x00\x12\x1a\n" +
+	"\x16UPLOAD_PURPOSE_PROFILE\x10\x01\x12\x1c\n" +
+	"\x18UPLOAD_PURPOSE_EPHEMERAL\x10\x02\x12\x1c\n" +
+	"\x18UPLOAD_PURPOSE_PERMANENT\x10\x03B\x19Z\x17bavard/internal/commandb\x06proto3"
 
 var (
 	file_internal_command_command_proto_rawDescOnce sync.Once
@@ -4722,8 +5033,8 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 	return file_internal_command_command_proto_rawDescData
 }
 
-var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),        // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),   // 1: bavard.command.v1.SubscriptionType
@@ -4733,122 +5044,128 @@ var file_internal_command_command_proto_goTypes = []any{
 	(Affiliation)(0),        // 5: bavard.command.v1.Affiliation
 	(RoomRole)(0),           // 6: bavard.command.v1.RoomRole
 	(RoomWhispers)(0),       // 7: bavard.command.v1.RoomWhispers
-	(*Command)(nil),         // 8: bavard.command.v1.Command
-	(*Stream)(nil),          // 9: bavard.command.v1.Stream
-	(*Noop)(nil),            // 10: bavard.command.v1.Noop
-	(*CellInit)(nil),        // 11: bavard.command.v1.CellInit
-	(*CellJournal)(nil),     // 12: bavard.command.v1.CellJournal
-	(*ArchiveSweep)(nil),    // 13: bavard.command.v1.ArchiveSweep
-	(*Message)(nil),         // 14: bavard.command.v1.Message
-	(*ScramKeys)(nil),       // 15: bavard.command.v1.ScramKeys
-	(*Credentials)(nil),     // 16: bavard.command.v1.Credentials
-	(*AccountCreate)(nil),   // 17: bavard.command.v1.AccountCreate
-	(*CredentialsSet)(nil),  // 18: bavard.command.v1.CredentialsSet
-	(*InviteCreate)(nil),    // 19: bavard.command.v1.InviteCreate
-	(*RosterSet)(nil),       // 20: bavard.command.v1.RosterSet
-	(*RosterRemove)(nil),    // 21: bavard.command.v1.RosterRemove
-	(*Subscription)(nil),    // 22: bavard.command.v1.Subscription
-	(*OfflineCursor)(nil),   // 23: bavard.command.v1.OfflineCursor
-	(*Block)(nil),           // 24: bavard.command.v1.Block
-	(*Unblock)(nil),         // 25: bavard.command.v1.Unblock
-	(*PubsubConfig)(nil),    // 26: bavard.command.v1.PubsubConfig
-	(*PubsubGroups)(nil),    // 27: bavard.command.v1.PubsubGroups
-	(*PubsubPublish)(nil),   // 28: bavard.command.v1.PubsubPublish
-	(*PubsubRetract)(nil),   // 29: bavard.command.v1.PubsubRetract
-	(*PubsubCreate)(nil),    // 30: bavard.command.v1.PubsubCreate
-	(*PubsubConfigure)(nil), // 31: bavard.command.v1.PubsubConfigure
-	(*PubsubDelete)(nil),    // 32: bavard.command.v1.PubsubDelete
-	(*PubsubPurge)(nil),     // 33: bavard.command.v1.PubsubPurge
-	(*PubsubRelate)(nil),    // 34: bavard.command.v1.PubsubRelate
-	(*PubsubRelation)(nil),  // 35: bavard.command.v1.PubsubRelation
-	(*PrivateSet)(nil),      // 36: bavard.command.v1.PrivateSet
-	(*PrivateXML)(nil),      // 37: bavard.command.v1.PrivateXML
-	(*BookmarkSet)(nil),     // 38: bavard.command.v1.BookmarkSet
-	(*BookmarksKeep)(nil),   // 39: bavard.command.v1.BookmarksKeep
-	(*VCardSet)(nil),        // 40: bavard.command.v1.VCardSet
-	(*Picture)(nil),         // 41: bavard.command.v1.Picture
-	(*Left)(nil),            // 42: bavard.command.v1.Left
-	(*AccountDisable)(nil),  // 43: bavard.command.v1.AccountDisable
-	(*AccountDelete)(nil),   // 44: bavard.command.v1.AccountDelete
-	(*RoomConfig)(nil),      // 45: bavard.command.v1.RoomConfig
-	(*RoomCreate)(nil),      // 46: bavard.command.v1.RoomCreate
-	(*RoomConfigure)(nil),   // 47: bavard.command.v1.RoomConfigure
-	(*RoomDestroy)(nil),     // 48: bavard.command.v1.RoomDestroy
-	(*RoomAffiliation)(nil), // 49: bavard.command.v1.RoomAffiliation
-	(*RoomAffiliate)(nil),   // 50: bavard.command.v1.RoomAffiliate
-	(*RoomNick)(nil),        // 51: bavard.command.v1.RoomNick
-	(*RoomMessage)(nil),     // 52: bavard.command.v1.RoomMessage
-	(*RoomTombstone)(nil),   // 53: bavard.command.v1.RoomTombstone
-	(*RoomModerate)(nil),    // 54: bavard.command.v1.RoomModerate
+	(UploadPurpose)(0),      // 8: bavard.command.v1.UploadPurpose
+	(*Command)(nil),         // 9: bavard.command.v1.Command
+	(*Stream)(nil),          // 10: bavard.command.v1.Stream
+	(*Noop)(nil),            // 11: bavard.command.v1.Noop
+	(*CellInit)(nil),        // 12: bavard.command.v1.CellInit
+	(*CellJournal)(nil),     // 13: bavard.command.v1.CellJournal
+	(*ArchiveSweep)(nil),    // 14: bavard.command.v1.ArchiveSweep
+	(*Message)(nil),         // 15: bavard.command.v1.Message
+	(*ScramKeys)(nil),       // 16: bavard.command.v1.ScramKeys
+	(*Credentials)(nil),     // 17: bavard.command.v1.Credentials
+	(*AccountCreate)(nil),   // 18: bavard.command.v1.AccountCreate
+	(*CredentialsSet)(nil),  // 19: bavard.command.v1.CredentialsSet
+	(*InviteCreate)(nil),    // 20: bavard.command.v1.InviteCreate
+	(*RosterSet)(nil),       // 21: bavard.command.v1.RosterSet
+	(*RosterRemove)(nil),    // 22: bavard.command.v1.RosterRemove
+	(*Subscription)(nil),    // 23: bavard.command.v1.Subscription
+	(*OfflineCursor)(nil),   // 24: bavard.command.v1.OfflineCursor
+	(*Block)(nil),           // 25: bavard.command.v1.Block
+	(*Unblock)(nil),         // 26: bavard.command.v1.Unblock
+	(*PubsubConfig)(nil),    // 27: bavard.command.v1.PubsubConfig
+	(*PubsubGroups)(nil),    // 28: bavard.command.v1.PubsubGroups
+	(*PubsubPublish)(nil),   // 29: bavard.command.v1.PubsubPublish
+	(*PubsubRetract)(nil),   // 30: bavard.command.v1.PubsubRetract
+	(*PubsubCreate)(nil),    // 31: bavard.command.v1.PubsubCreate
+	(*PubsubConfigure)(nil), // 32: bavard.command.v1.PubsubConfigure
+	(*PubsubDelete)(nil),    // 33: bavard.command.v1.PubsubDelete
+	(*PubsubPurge)(nil),     // 34: bavard.command.v1.PubsubPurge
+	(*PubsubRelate)(nil),    // 35: bavard.command.v1.PubsubRelate
+	(*PubsubRelation)(nil),  // 36: bavard.command.v1.PubsubRelation
+	(*PrivateSet)(nil),      // 37: bavard.command.v1.PrivateSet
+	(*PrivateXML)(nil),      // 38: bavard.command.v1.PrivateXML
+	(*BookmarkSet)(nil),     // 39: bavard.command.v1.BookmarkSet
+	(*BookmarksKeep)(nil),   // 40: bavard.command.v1.BookmarksKeep
+	(*VCardSet)(nil),        // 41: bavard.command.v1.VCardSet
+	(*Picture)(nil),         // 42: bavard.command.v1.Picture
+	(*Left)(nil),            // 43: bavard.command.v1.Left
+	(*AccountDisable)(nil),  // 44: bavard.command.v1.AccountDisable
+	(*AccountDelete)(nil),   // 45: bavard.command.v1.AccountDelete
+	(*RoomConfig)(nil),      // 46: bavard.command.v1.RoomConfig
+	(*RoomCreate)(nil),      // 47: bavard.command.v1.RoomCreate
+	(*RoomConfigure)(nil),   // 48: bavard.command.v1.RoomConfigure
+	(*RoomDestroy)(nil),     // 49: bavard.command.v1.RoomDestroy
+	(*RoomAffiliation)(nil), // 50: bavard.command.v1.RoomAffiliation
+	(*RoomAffiliate)(nil),   // 51: bavard.command.v1.RoomAffiliate
+	(*RoomNick)(nil),        // 52: bavard.command.v1.RoomNick
+	(*RoomMessage)(nil),     // 53: bavard.command.v1.RoomMessage
+	(*RoomTombstone)(nil),   // 54: bavard.command.v1.RoomTombstone
+	(*RoomModerate)(nil),    // 55: bavard.command.v1.RoomModerate
+	(*UploadStore)(nil),     // 56: bavard.command.v1.UploadStore
+	(*UploadSweep)(nil),     // 57: bavard.command.v1.UploadSweep
 }
 var file_internal_command_command_proto_depIdxs = []int32{
-	9,  // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
-	14, // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
-	17, // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
-	18, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
-	19, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
-	20, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
-	21, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
-	22, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
-	23, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
-	10, // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
-	11, // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
-	24, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
-	25, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
-	40, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
-	42, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
-	43, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
-	44, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
-	28, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
-	29, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
-	30, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
-	31, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
-	32, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
-	33, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
-	36, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
-	38, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
-	39, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
-	12, // 26: bavard.command.v1.Command.cell_journal:type_name -> bavard.command.v1.CellJournal
-	13, // 27: bavard.command.v1.Command.archive_sweep:type_name -> bavard.command.v1.ArchiveSweep
-	34, // 28: bavard.command.v1.Command.pubsub_relate:type_name -> bavard.command.v1.PubsubRelate
-	46, // 29: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
-	47, // 30: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
-	48, // 31: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
-	50, // 32: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
-	51, // 33: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
-	52, // 34: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
-	54, // 35: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
-	0,  // 36: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	15, // 37: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	15, // 38: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	16, // 39: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	16, // 40: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 41: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 42: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 43: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	27, // 44: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	26, // 45: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	26, // 46: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
-	26, // 47: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	26, // 48: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	35, // 49: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
-	4,  // 50: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
-	37, // 51: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	41, // 52: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	7,  // 53: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
-	45, // 54: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
-	45, // 55: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
-	5,  // 56: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
-	49, // 57: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
-	6,  // 58: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
-	53, // 59: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
-	54, // 60: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
-	6,  // 61: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
-	62, // [62:62] is the sub-list for method output_type
-	62, // [62:62] is the sub-list for method input_type
-	62, // [62:62] is the sub-list for extension type_name
-	62, // [62:62] is the sub-list for extension extendee
-	0,  // [0:62] is the sub-list for field type_name
+	10, // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
+	15, // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
+	18, // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
+	19, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
+	20, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
+	21, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
+	22, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
+	23, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
+	24, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
+	11, // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
+	12, // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
+	25, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
+	26, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
+	41, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
+	43, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
+	44, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
+	45, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
+	29, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
+	30, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
+	31, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
+	32, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
+	33, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
+	34, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
+	37, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
+	39, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
+	40, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
+	13, // 26: bavard.command.v1.Command.cell_journal:type_name -> bavard.command.v1.CellJournal
+	14, // 27: bavard.command.v1.Command.archive_sweep:type_name -> bavard.command.v1.ArchiveSweep
+	35, // 28: bavard.command.v1.Command.pubsub_relate:type_name -> bavard.command.v1.PubsubRelate
+	47, // 29: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
+	48, // 30: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
+	49, // 31: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
+	51, // 32: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
+	52, // 33: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
+	53, // 34: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
+	55, // 35: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
+	56, // 36: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
+	57, // 37: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
+	0,  // 38: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	16, // 39: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	16, // 40: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	17, // 41: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	17, // 42: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 43: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 44: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 45: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	28, // 46: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	27, // 47: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	27, // 48: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
+	27, // 49: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	27, // 50: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	36, // 51: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
+	4,  // 52: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
+	38, // 53: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	42, // 54: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	7,  // 55: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	46, // 56: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	46, // 57: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	5,  // 58: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	50, // 59: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	6,  // 60: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	54, // 61: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	55, // 62: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	6,  // 63: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	8,  // 64: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
+	65, // [65:65] is the sub-list for method output_type
+	65, // [65:65] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -4892,6 +5209,8 @@ func file_internal_command_command_proto_init() {
 		(*Command_RoomNick)(nil),
 		(*Command_RoomMessage)(nil),
 		(*Command_RoomModerate)(nil),
+		(*Command_UploadStore)(nil),
+		(*Command_UploadSweep)(nil),
 	}
 	file_internal_command_command_proto_msgTypes[18].OneofWrappers = []any{}
 	file_internal_command_command_proto_msgTypes[27].OneofWrappers = []any{}
@@ -4901,8 +5220,8 @@ func file_internal_command_command_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
-			NumEnums:      8,
-			NumMessages:   47,
+			NumEnums:      9,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -69,4 +69,9 @@ const (
 	NSModerate    = "urn:xmpp:message-moderate:1"            // XEP-0425
 	NSModerate0   = "urn:xmpp:message-moderate:0"            // XEP-0425, 0.2
 	NSFasten      = "urn:xmpp:fasten:0"                      // XEP-0425, 0.2
+	NSUpload      = "urn:xmpp:http:upload:0"                 // XEP-0363
+	NSPurpose     = "urn:xmpp:http:upload:purpose:0"         // XEP-0363
+	NSOOB         = "jabber:x:oob"                           // XEP-0066
+	NSFile        = "urn:xmpp:sfs:0"                         // XEP-0447
+	NSReference   = "urn:xmpp:reference:0"                   // XEP-0372, XEP-0385
 )

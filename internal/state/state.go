@@ -56,6 +56,7 @@ type Event struct {
 	Blocks   *Blocks          // EventBlocks
 	By       string           // EventCredentials
 	Room     *RoomEvent       // EventRoom
+	Upload   UploadID         // EventUploadRemoved
 }
 
 // Blocks is a change of a blocklist (XEP-0191): addresses that were added, or

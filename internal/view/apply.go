@@ -180,6 +180,9 @@ func known(c *command.Command) bool {
 	case *command.Command_Subscription:
 		_, ok := command.SubscriptionType_name[int32(r.Subscription.GetType())]
 		return ok
+	case *command.Command_UploadStore:
+		_, ok := command.UploadPurpose_name[int32(r.UploadStore.GetPurpose())]
+		return ok
 	}
 	return true
 }
@@ -289,6 +292,9 @@ func (t *txn) command(r *request) (command.Outcome, error) {
 		return accept(), nil
 	}
 	if o, err := t.roomCommand(r); !errors.Is(err, ErrUnknownCommand) {
+		return o, err
+	}
+	if o, err := t.uploadCommand(r.c); !errors.Is(err, ErrUnknownCommand) {
 		return o, err
 	}
 	return t.privateCommand(r.c)

@@ -27,6 +27,7 @@ func FuzzRecord(f *testing.F) {
 	c.accept(vcardWith("ann", red))
 	c.accept(relate("ann", "node", "ann", joined("bob")))
 	c.accept(privateSet("ann", "ns", "name", "<name xmlns='ns'/>"))
+	c.accept(c.upload("ann", 1, 100, command.UploadPurpose_UPLOAD_PURPOSE_EPHEMERAL))
 	if err := c.v.each(func(key, value []byte) error {
 		f.Add(bytes.Clone(key), bytes.Clone(value))
 		return nil
@@ -94,6 +95,9 @@ func reencoded(key, value []byte) []byte {
 	case tableAvatar:
 		a, _ := parseAvatar(value)
 		return a.append(nil)
+	case tableUpload:
+		u, _ := parseUpload(value)
+		return u.append(nil)
 	case tableOrder:
 		id, _ := parseOrder(value)
 		return appendOrder(nil, id)
@@ -112,6 +116,8 @@ func FuzzApply(f *testing.F) {
 		purge("ann", "node"), deleteNode("ann", "node"), createNode("ann", "node", nil),
 		configure("ann", "node", &command.PubsubConfig{RosterGroups: &command.PubsubGroups{Groups: []string{"g"}}}),
 		{Request: &command.Command_Noop{}},
+		{Request: &command.Command_UploadSweep{UploadSweep: &command.UploadSweep{MessageBeforeMs: start.UnixMilli()}}},
+		upload("ann", 1, 1, 100, command.UploadPurpose_UPLOAD_PURPOSE_MESSAGE),
 		{Request: &command.Command_OfflineCursor{OfflineCursor: &command.OfflineCursor{Account: at("ann"), Position: make([]byte, 12)}}},
 		{Request: &command.Command_CredentialsSet{CredentialsSet: &command.CredentialsSet{Jid: at("ann")}}},
 	} {
@@ -140,6 +146,7 @@ func FuzzApply(f *testing.F) {
 		}
 		checkRosters(t, v)
 		checkNodes(t, v)
+		checkUploads(t, v)
 		if _, err := v.Archive(t.Context(), state.Query{Account: at("ann")}); err != nil {
 			t.Fatal(err)
 		}

@@ -44,7 +44,7 @@ func randomHistory(r *rapid.T) []*command.Command {
 func randomCommand(r *rapid.T, i int) *command.Command {
 	who := func(label string) string { return rapid.SampledFrom(people).Draw(r, label) }
 	some := func() string { return fmt.Sprint(rapid.IntRange(0, 4).Draw(r, "n")) }
-	switch rapid.IntRange(0, 27).Draw(r, "kind") {
+	switch rapid.IntRange(0, 30).Draw(r, "kind") {
 	case 0, 1, 2:
 		return message(who("from")+"/x", who("to"), "m"+some())
 	case 3:
@@ -89,6 +89,8 @@ func randomCommand(r *rapid.T, i int) *command.Command {
 		return randomPrivate(r, who("account"))
 	case 23, 24, 25, 26:
 		return randomRoom(r, i)
+	case 27, 28, 29:
+		return randomUpload(r, who("account"))
 	}
 	return &command.Command{Request: &command.Command_Noop{}}
 }
@@ -129,7 +131,7 @@ func (h *history) add(r Result) {
 		h.log = append(h.log, fmt.Sprintf("%s verdict %d of %s at %d: %v", h.ord(o.Position), o.Verdict, h.ord(o.Original), o.Time.UnixMilli(), o.Err))
 	}
 	for _, e := range r.Events {
-		h.events = append(h.events, fmt.Sprintf("%s %d %s %v %s %+v %v %s", h.ord(e.Position), e.Kind, e.Account, e.Incoming, e.Message.GetId(), e.Item, e.Presence, published(e.Pubsub)+fmt.Sprint(relationsOf(e.Pubsub), e.Blocks, e.By)+h.room(e.Room)))
+		h.events = append(h.events, fmt.Sprintf("%s %d %s %v %s %+v %v %s", h.ord(e.Position), e.Kind, e.Account, e.Incoming, e.Message.GetId(), e.Item, e.Presence, published(e.Pubsub)+fmt.Sprint(relationsOf(e.Pubsub), e.Blocks, e.By, e.Upload)+h.room(e.Room)))
 	}
 }
 

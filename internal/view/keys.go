@@ -46,6 +46,10 @@ const (
 	tableGuestNick = 'O' // room id, nick → JID of who has none
 	tableRoom      = 'R' // room's JID → room
 
+	tableUpload    = 'F' // upload id → upload
+	tableUploadOf  = 'I' // account id → counts; account id, time, upload id → what retention needs
+	tableRetention = 'K' // → counts of all; purpose, time, upload id → nothing; 0, account id → its uploads go
+
 	tableJournal = 'Y' // → the journal that the view is folded from
 )
 

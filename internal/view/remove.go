@@ -62,6 +62,9 @@ func (t *txn) accountDelete(c *command.AccountDelete) (command.Outcome, error) {
 	if err := t.forgetRelations(c.Jid); err != nil {
 		return command.Outcome{}, err
 	}
+	if err := t.deleteUploads(id); err != nil {
+		return command.Outcome{}, err
+	}
 	t.accounts[c.Jid] = 0
 	t.removeArchive(id)
 	for _, table := range ownTables() {

@@ -254,6 +254,8 @@ func checkNodeOrRoom(key, value []byte) (err error) {
 		_, err = parseMember(value)
 	case tableNick, tableGuestNick:
 		_, err = parseHolder(value)
+	case tableUpload, tableUploadOf, tableRetention:
+		err = checkUpload(key, value)
 	default:
 		err = corruptf("table %q", key[0])
 	}
