@@ -73,5 +73,5 @@ const (
 	NSPurpose     = "urn:xmpp:http:upload:purpose:0"         // XEP-0363
 	NSOOB         = "jabber:x:oob"                           // XEP-0066
 	NSFile        = "urn:xmpp:sfs:0"                         // XEP-0447
-	NSReference   = "urn:xmpp:reference:0"                   // XEP-0372, XEP-0385
+	NSReference   = "urn:xmpp:reference:0"                   // XEP-0385
 )
