@@ -256,7 +256,8 @@ func (n *negotiation) featuresAfter() *xmlstream.Element {
 	f := xmlstream.New(stanza.NSStream, "features").Add(
 		xmlstream.New(stanza.NSBind, "bind"),
 		xmlstream.New(stanza.NSSession, "session").Add(xmlstream.New(stanza.NSSession, "optional")),
-		xmlstream.New(stanza.NSSM, "sm"))
+		xmlstream.New(stanza.NSSM, "sm"),
+		xmlstream.New(stanza.NSCSI, "csi")) // XEP-0352 §discovery @1.0.0
 	if n.deps.Features != nil {
 		f.Add(n.deps.Features()...)
 	}

@@ -107,7 +107,7 @@ func (o *outbound) trim(s *Session, h uint32) (*stanza.StreamError, command.Posi
 		if u.putOff {
 			s.putOff.Add(-1)
 		}
-		o.held -= u.size()
+		o.weight -= u.size()
 	}
 	o.unacked = append(o.unacked[:0], o.unacked[n:]...)
 	clear(o.unacked[len(o.unacked):cap(o.unacked)])
@@ -167,7 +167,7 @@ func (r *Resumed) attach(stream Stream) bool {
 		o.expiry.Stop()
 	}
 	again := o.unacked
-	o.unacked, o.held = nil, 0
+	o.unacked, o.weight = nil, 0
 	o.sent = o.acked
 	queue := make([]item, 0, 1+len(again)+len(o.queue))
 	queue = append(queue, item{raw: xmlstream.New(stanza.NSSM, "resumed",
@@ -182,6 +182,8 @@ func (r *Resumed) attach(stream Stream) bool {
 		}
 	}
 	o.queue = queue
+	o.inactive = false // XEP-0352 §stream-resumption @1.0.0
+	o.release()
 	o.stream = stream
 	o.requested, o.ackDue = false, false
 	o.kick(s)

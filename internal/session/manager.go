@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bavard/internal/command"
@@ -57,6 +58,7 @@ type Manager struct {
 	cancel context.CancelFunc
 	crew   *crew
 	wg     sync.WaitGroup // the idle watch
+	spared atomic.Uint64
 
 	mu       sync.Mutex
 	sessions map[string]*Session // by resumption id
@@ -283,16 +285,26 @@ func (s *Session) probe(now time.Time) {
 }
 
 // Stats of a manager.
-type Stats struct{ Sessions, Detached int }
+type Stats struct {
+	Sessions int
+	Detached int // of these: without a stream, waiting for their devices
+	Inactive int // of these: whose devices say that nobody looks at them
+	// Spared counts the stanzas that inactive devices never got because newer ones
+	// took their place.
+	Spared uint64
+}
 
 // Stats counts sessions.
 func (m *Manager) Stats() Stats {
-	st := Stats{}
+	st := Stats{Spared: m.spared.Load()}
 	for _, s := range m.all() {
 		st.Sessions++
 		s.out.mu.Lock()
 		if s.out.stream == nil {
 			st.Detached++
+		}
+		if s.out.inactive {
+			st.Inactive++
 		}
 		s.out.mu.Unlock()
 	}

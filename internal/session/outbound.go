@@ -34,7 +34,7 @@ type outbound struct {
 	sent      uint32 // stanzas written since
 	acked     uint32 // of these
 	unacked   []item
-	held      int  // bytes of these
+	weight    int  // bytes of these
 	requested bool // an <r/> is unanswered
 
 	// Without it a ping stands in for the ack (design: the offline cursor).
@@ -43,6 +43,11 @@ type outbound struct {
 	pings        uint64
 
 	expiry *time.Timer // of a detached session
+
+	// What an inactive device need not have yet; in the order in which it is to go.
+	inactive  bool
+	held      []holding
+	heldBytes int
 }
 
 // item is a stanza, or a nonza when raw is set.
@@ -68,8 +73,11 @@ func (s *Session) Enqueue(o route.Out) {
 func (o *outbound) put(s *Session, i item) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ended || o.overrun {
+	if o.ended || o.overrun || o.hold(s, &i) {
 		return
+	}
+	if i.raw == nil {
+		o.release()
 	}
 	o.queue = append(o.queue, i)
 	o.bytes += i.size()
@@ -130,7 +138,7 @@ func (o *outbound) write(s *Session, p *page) {
 		// handled, so the ack never overtakes the error; and a stanza counts before
 		// its ack is due, so the ack that is written covers it.
 		o.take(s, p, stream.WebSocket(), s.in.handled.Load())
-		overdue := len(o.unacked) > unackedMost || o.held > unackedBytes
+		overdue := len(o.unacked) > unackedMost || o.weight > unackedBytes
 		o.mu.Unlock()
 		if err := stream.Write(p.all()...); err != nil {
 			// What was counted is sent again when the device resumes, which it
@@ -173,7 +181,7 @@ func (o *outbound) take(s *Session, p *page, webSocket bool, handled uint32) {
 		case o.managed:
 			o.sent++
 			o.unacked = append(o.unacked, *i)
-			o.held += i.size()
+			o.weight += i.size()
 			counted = true
 		case i.putOff:
 			s.putOff.Add(-1) // nothing will acknowledge it
@@ -316,7 +324,7 @@ func (o *outbound) finish(s *Session, err *stanza.StreamError) {
 	}
 	o.mu.Lock()
 	o.stream = nil
-	o.queue, o.unacked = nil, nil
+	o.queue, o.unacked, o.held = nil, nil, nil
 	o.mu.Unlock()
 	if stream != nil {
 		stream.Close(err) // the peer may be gone already

@@ -113,6 +113,12 @@ func (s *Session) receive(stream Stream, el *xmlstream.Element, err error) bool 
 			s.end(bad)
 		}
 		return bad == nil
+	case stanza.NSCSI:
+		if bad := s.Indicate(el); bad != nil {
+			s.end(bad)
+			return false
+		}
+		return true
 	case stanza.NSClient:
 		return s.stanza(el)
 	}

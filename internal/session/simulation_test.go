@@ -434,6 +434,9 @@ func (c *client) drained(w *wire, done chan struct{}) bool {
 
 func (c *client) say(w *wire) {
 	to := bare((c.n + 1 + c.rng.IntN(accounts-1)) % accounts)
+	if c.rng.IntN(6) == 0 { // presence is held back and let go meanwhile
+		w.send(xmlstream.New(stanza.NSCSI, []string{"active", "inactive"}[c.rng.IntN(2)]))
+	}
 	c.mu.Lock()
 	if !c.ready {
 		c.mu.Unlock()

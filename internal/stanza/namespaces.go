@@ -68,6 +68,7 @@ const (
 	NSOccupantID  = "urn:xmpp:occupant-id:0"                 // XEP-0421
 	NSModerate    = "urn:xmpp:message-moderate:1"            // XEP-0425
 	NSModerate0   = "urn:xmpp:message-moderate:0"            // XEP-0425, 0.2
+	NSCSI         = "urn:xmpp:csi:0"                         // XEP-0352
 	NSFasten      = "urn:xmpp:fasten:0"                      // XEP-0425, 0.2
 	NSUpload      = "urn:xmpp:http:upload:0"                 // XEP-0363
 	NSPurpose     = "urn:xmpp:http:upload:purpose:0"         // XEP-0363
