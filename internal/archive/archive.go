@@ -147,7 +147,11 @@ func (a *archive) answer(r *route.Request, q request, page state.Page) []route.E
 		if q.flip {
 			e = &page.Entries[len(page.Entries)-1-i]
 		}
-		out = append(out, route.Send{Out: a.result(r, q.queryID, e, said)})
+		send := route.Send{Out: a.result(r, q.queryID, e, said)}
+		if said == nil && q.contiguous() && e.Incoming(a.owner(r)) {
+			send.Out.Position = e.Position
+		}
+		out = append(out, send)
 	}
 	set := xmlstream.New(stanza.NSRSM, "set")
 	if n := len(page.Entries); n > 0 {
@@ -188,11 +192,15 @@ func (a *archive) result(r *route.Request, queryID string, e *state.Entry, said 
 		b = route.AppendForwarded(b, e.Message, e.Time, route.AppendStanzaID(nil, owner, id))
 	}
 	b = append(b, "</result></message>"...)
-	out := route.Out{Name: "message", Rest: b}
-	if said == nil && e.Incoming(owner) {
-		out.Position = e.Position
-	}
-	return out
+	return route.Out{Name: "message", Rest: b}
+}
+
+// contiguous: the results are all that the account got from some point on that
+// the client knows. Only then its ack of one says that it has what is older,
+// and may move the offline cursor; a page of one conversation, or the newest
+// page, says nothing of what waits besides.
+func (q *request) contiguous() bool {
+	return q.With == "" && len(q.IDs) == 0 && !q.Backward && !q.flip
 }
 
 // metadata answers which ends the archive has (XEP-0313 §archive-metadata @1.1.3).

@@ -242,6 +242,51 @@ func TestFlushOfLargeMessages(t *testing.T) {
 	})
 }
 
+// What a device has got beyond the flush, by asking the archive, moves the
+// cursor past nothing that still waits: be the flush due or under way.
+func TestAckedBeyondTheFlush(t *testing.T) {
+	run(t, func(x *fixture) {
+		const waiting = 1100
+		for i := range waiting {
+			x.say("alice@localhost/a", "bob@localhost", fmt.Sprint(i))
+		}
+		newest := x.cell.Applied()
+		p, r := x.connect("bob@localhost/b")
+		x.hub.Available(r, 0, presence("bob@localhost/b"))
+		x.hub.Acked(r, newest)
+		synctest.Wait()
+		got, _ := p.bodies()
+		same(t, got, 0, 1000)
+		x.hub.Acked(r, newest) // of the first part, and of the newest page of the archive
+		x.hub.Unregister(r)
+		p, r = x.connect("bob@localhost/b")
+		x.hub.Available(r, 0, presence("bob@localhost/b"))
+		synctest.Wait()
+		got, _ = p.bodies()
+		same(t, got, 1000, waiting)
+		x.hub.Unregister(r)
+	})
+}
+
+// A device that leaves before its flush has begun is handed what waits when it
+// comes again.
+func TestFlushAfterLeavingAtOnce(t *testing.T) {
+	run(t, func(x *fixture) {
+		x.say("alice@localhost/a", "bob@localhost", "0")
+		p, r := x.connect("bob@localhost/b")
+		x.hub.Available(r, 0, presence("bob@localhost/b"))
+		x.hub.Update(r, func(r *dispatch.Resource) { r.SetUnavailable() })
+		synctest.Wait()
+		x.hub.Available(r, 0, presence("bob@localhost/b"))
+		synctest.Wait()
+		x.say("alice@localhost/a", "bob@localhost", "1")
+		synctest.Wait()
+		got, _ := p.bodies()
+		same(t, got, 0, 2)
+		x.hub.Unregister(r)
+	})
+}
+
 // What is said to another device while a flush is under way comes with the
 // flush, and not as a carbon as well.
 func TestFlushAndCarbons(t *testing.T) {

@@ -48,16 +48,19 @@ func (h *Hub) Available(r *Resource, priority int8, presence *xmlstream.Element)
 	if priority >= 0 {
 		r.flushed = true
 	}
+	r.flushing = r.flushing || flush
 	s.mu.Unlock()
 	ok := h.post(account, func(s *shard) {
 		s.mu.Lock()
 		if r.gone || r.presence == nil {
+			if flush { // it has left meanwhile; the next presence decides anew
+				r.flushed, r.flushing = false, false
+			}
 			s.mu.Unlock()
 			return
 		}
 		r.available = true
 		h.watch(r, r.presence)
-		r.flushing = r.flushing || flush
 		s.mu.Unlock()
 		if flush {
 			h.flush(s, r, account)
@@ -129,7 +132,9 @@ func (h *Hub) failed(r *Resource, err error) {
 }
 
 // Acked notes that a device of non-negative priority has got a message: the
-// offline cursor moves, and a flush goes on.
+// offline cursor moves, and a flush goes on. While a flush is due or under way
+// the cursor moves no further than that has come: what the device has got beyond,
+// by asking the archive, says nothing of what still waits.
 func (h *Hub) Acked(r *Resource, p command.Position) {
 	bare := r.JID.Bare().String()
 	s := h.shard(bare)
@@ -139,8 +144,12 @@ func (h *Hub) Acked(r *Resource, p command.Position) {
 		s.mu.Unlock()
 		return
 	}
-	if a.acked.Before(p) {
-		a.acked = p
+	to := p
+	if r.flushing && r.flushedTo.Before(to) {
+		to = r.flushedTo
+	}
+	if a.acked.Before(to) {
+		a.acked = to
 	}
 	more := r.flushing && !r.flushedTo.IsZero() && !p.Before(r.awaited)
 	s.mu.Unlock()
