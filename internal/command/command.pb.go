@@ -537,6 +537,10 @@ type Command struct {
 	//	*Command_RoomModerate
 	//	*Command_UploadStore
 	//	*Command_UploadSweep
+	//	*Command_PushRegister
+	//	*Command_PushEnable
+	//	*Command_PushDisable
+	//	*Command_PushForget
 	Request       isCommand_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -933,6 +937,42 @@ func (x *Command) GetUploadSweep() *UploadSweep {
 	return nil
 }
 
+func (x *Command) GetPushRegister() *PushRegister {
+	if x != nil {
+		if x, ok := x.Request.(*Command_PushRegister); ok {
+			return x.PushRegister
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPushEnable() *PushEnable {
+	if x != nil {
+		if x, ok := x.Request.(*Command_PushEnable); ok {
+			return x.PushEnable
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPushDisable() *PushDisable {
+	if x != nil {
+		if x, ok := x.Request.(*Command_PushDisable); ok {
+			return x.PushDisable
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPushForget() *PushForget {
+	if x != nil {
+		if x, ok := x.Request.(*Command_PushForget); ok {
+			return x.PushForget
+		}
+	}
+	return nil
+}
+
 type isCommand_Request interface {
 	isCommand_Request()
 }
@@ -1086,6 +1126,22 @@ type Command_UploadSweep struct {
 	UploadSweep *UploadSweep `protobuf:"bytes,91,opt,name=upload_sweep,json=uploadSweep,proto3,oneof"`
 }
 
+type Command_PushRegister struct {
+	PushRegister *PushRegister `protobuf:"bytes,110,opt,name=push_register,json=pushRegister,proto3,oneof"`
+}
+
+type Command_PushEnable struct {
+	PushEnable *PushEnable `protobuf:"bytes,111,opt,name=push_enable,json=pushEnable,proto3,oneof"`
+}
+
+type Command_PushDisable struct {
+	PushDisable *PushDisable `protobuf:"bytes,112,opt,name=push_disable,json=pushDisable,proto3,oneof"`
+}
+
+type Command_PushForget struct {
+	PushForget *PushForget `protobuf:"bytes,113,opt,name=push_forget,json=pushForget,proto3,oneof"`
+}
+
 func (*Command_Message) isCommand_Request() {}
 
 func (*Command_AccountCreate) isCommand_Request() {}
@@ -1159,6 +1215,14 @@ func (*Command_RoomModerate) isCommand_Request() {}
 func (*Command_UploadStore) isCommand_Request() {}
 
 func (*Command_UploadSweep) isCommand_Request() {}
+
+func (*Command_PushRegister) isCommand_Request() {}
+
+func (*Command_PushEnable) isCommand_Request() {}
+
+func (*Command_PushDisable) isCommand_Request() {}
+
+func (*Command_PushForget) isCommand_Request() {}
 
 type Stream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4619,11 +4683,321 @@ func (x *UploadSweep) GetMessageBeforeMs() int64 {
 	return 0
 }
 
+// PushRegister makes an address of Web Push (RFC 8030) known to the cell's own push
+// component. It takes the place of one with the same endpoint; one too many, that of
+// the oldest.
+type PushRegister struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bare JID, and the resource of the device.
+	Account  string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Resource string `protobuf:"bytes,2,opt,name=resource,proto3" json:"resource,omitempty"`
+	// Random; the node is what notifications are published to, the secret is shown to enable it.
+	Node     string `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	Secret   string `protobuf:"bytes,4,opt,name=secret,proto3" json:"secret,omitempty"`
+	Endpoint string `protobuf:"bytes,5,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	// Uncompressed point of P-256, and 16 bytes (RFC 8291).
+	P256Dh        []byte `protobuf:"bytes,6,opt,name=p256dh,proto3" json:"p256dh,omitempty"`
+	Auth          []byte `protobuf:"bytes,7,opt,name=auth,proto3" json:"auth,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PushRegister) Reset() {
+	*x = PushRegister{}
+	mi := &file_internal_command_command_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PushRegister) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PushRegister) ProtoMessage() {}
+
+func (x *PushRegister) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PushRegister.ProtoReflect.Descriptor instead.
+func (*PushRegister) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *PushRegister) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PushRegister) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *PushRegister) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *PushRegister) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+func (x *PushRegister) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *PushRegister) GetP256Dh() []byte {
+	if x != nil {
+		return x.P256Dh
+	}
+	return nil
+}
+
+func (x *PushRegister) GetAuth() []byte {
+	if x != nil {
+		return x.Auth
+	}
+	return nil
+}
+
+// PushEnable has notifications of an account published to a node of a push
+// service (XEP-0357).
+type PushEnable struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Account  string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Resource string                 `protobuf:"bytes,2,opt,name=resource,proto3" json:"resource,omitempty"`
+	Jid      string                 `protobuf:"bytes,3,opt,name=jid,proto3" json:"jid,omitempty"`
+	Node     string                 `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
+	// Of the publish-options; and these, one XML element, or nothing.
+	Secret        string `protobuf:"bytes,5,opt,name=secret,proto3" json:"secret,omitempty"`
+	Options       []byte `protobuf:"bytes,6,opt,name=options,proto3" json:"options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PushEnable) Reset() {
+	*x = PushEnable{}
+	mi := &file_internal_command_command_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PushEnable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PushEnable) ProtoMessage() {}
+
+func (x *PushEnable) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PushEnable.ProtoReflect.Descriptor instead.
+func (*PushEnable) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *PushEnable) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PushEnable) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *PushEnable) GetJid() string {
+	if x != nil {
+		return x.Jid
+	}
+	return ""
+}
+
+func (x *PushEnable) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *PushEnable) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+func (x *PushEnable) GetOptions() []byte {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+// PushDisable ends that, for all nodes when there is none here. What is
+// registered under the cell's own nodes is forgotten.
+type PushDisable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Jid           string                 `protobuf:"bytes,2,opt,name=jid,proto3" json:"jid,omitempty"`
+	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PushDisable) Reset() {
+	*x = PushDisable{}
+	mi := &file_internal_command_command_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PushDisable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PushDisable) ProtoMessage() {}
+
+func (x *PushDisable) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PushDisable.ProtoReflect.Descriptor instead.
+func (*PushDisable) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *PushDisable) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PushDisable) GetJid() string {
+	if x != nil {
+		return x.Jid
+	}
+	return ""
+}
+
+func (x *PushDisable) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+// PushForget ends all pushes of a device, or those to an endpoint that is no
+// more.
+type PushForget struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Exactly one of both.
+	Resource      string `protobuf:"bytes,2,opt,name=resource,proto3" json:"resource,omitempty"`
+	Endpoint      string `protobuf:"bytes,3,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PushForget) Reset() {
+	*x = PushForget{}
+	mi := &file_internal_command_command_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PushForget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PushForget) ProtoMessage() {}
+
+func (x *PushForget) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PushForget.ProtoReflect.Descriptor instead.
+func (*PushForget) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *PushForget) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PushForget) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *PushForget) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
 var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xd4\x14\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xe5\x16\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -4668,7 +5042,13 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\froom_message\x18K \x01(\v2\x1e.bavard.command.v1.RoomMessageH\x00R\vroomMessage\x12F\n" +
 	"\rroom_moderate\x18L \x01(\v2\x1f.bavard.command.v1.RoomModerateH\x00R\froomModerate\x12C\n" +
 	"\fupload_store\x18Z \x01(\v2\x1e.bavard.command.v1.UploadStoreH\x00R\vuploadStore\x12C\n" +
-	"\fupload_sweep\x18[ \x01(\v2\x1e.bavard.command.v1.UploadSweepH\x00R\vuploadSweepB\t\n" +
+	"\fupload_sweep\x18[ \x01(\v2\x1e.bavard.command.v1.UploadSweepH\x00R\vuploadSweep\x12F\n" +
+	"\rpush_register\x18n \x01(\v2\x1f.bavard.command.v1.PushRegisterH\x00R\fpushRegister\x12@\n" +
+	"\vpush_enable\x18o \x01(\v2\x1d.bavard.command.v1.PushEnableH\x00R\n" +
+	"pushEnable\x12C\n" +
+	"\fpush_disable\x18p \x01(\v2\x1e.bavard.command.v1.PushDisableH\x00R\vpushDisable\x12@\n" +
+	"\vpush_forget\x18q \x01(\v2\x1d.bavard.command.v1.PushForgetH\x00R\n" +
+	"pushForgetB\t\n" +
 	"\arequest\"@\n" +
 	"\x06Stream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\f\n" +
@@ -4978,7 +5358,32 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\vtotal_bytes\x18\r \x01(\x04R\n" +
 	"totalBytes\"9\n" +
 	"\vUploadSweep\x12*\n" +
-	"\x11message_before_ms\x18\x01 \x01(\x03R\x0fmessageBeforeMs*=\n" +
+	"\x11message_before_ms\x18\x01 \x01(\x03R\x0fmessageBeforeMs\"\xb8\x01\n" +
+	"\fPushRegister\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1a\n" +
+	"\bresource\x18\x02 \x01(\tR\bresource\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12\x16\n" +
+	"\x06secret\x18\x04 \x01(\tR\x06secret\x12\x1a\n" +
+	"\bendpoint\x18\x05 \x01(\tR\bendpoint\x12\x16\n" +
+	"\x06p256dh\x18\x06 \x01(\fR\x06p256dh\x12\x12\n" +
+	"\x04auth\x18\a \x01(\fR\x04auth\"\x9a\x01\n" +
+	"\n" +
+	"PushEnable\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1a\n" +
+	"\bresource\x18\x02 \x01(\tR\bresource\x12\x10\n" +
+	"\x03jid\x18\x03 \x01(\tR\x03jid\x12\x12\n" +
+	"\x04node\x18\x04 \x01(\tR\x04node\x12\x16\n" +
+	"\x06secret\x18\x05 \x01(\tR\x06secret\x12\x18\n" +
+	"\aoptions\x18\x06 \x01(\fR\aoptions\"M\n" +
+	"\vPushDisable\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x10\n" +
+	"\x03jid\x18\x02 \x01(\tR\x03jid\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\"^\n" +
+	"\n" +
+	"PushForget\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1a\n" +
+	"\bresource\x18\x02 \x01(\tR\bresource\x12\x1a\n" +
+	"\bendpoint\x18\x03 \x01(\tR\bendpoint*=\n" +
 	"\vMessageType\x12\x17\n" +
 	"\x13MESSAGE_TYPE_NORMAL\x10\x00\x12\x15\n" +
 	"\x11MESSAGE_TYPE_CHAT\x10\x01*\x9c\x01\n" +
@@ -5034,7 +5439,7 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),        // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),   // 1: bavard.command.v1.SubscriptionType
@@ -5094,6 +5499,10 @@ var file_internal_command_command_proto_goTypes = []any{
 	(*RoomModerate)(nil),    // 55: bavard.command.v1.RoomModerate
 	(*UploadStore)(nil),     // 56: bavard.command.v1.UploadStore
 	(*UploadSweep)(nil),     // 57: bavard.command.v1.UploadSweep
+	(*PushRegister)(nil),    // 58: bavard.command.v1.PushRegister
+	(*PushEnable)(nil),      // 59: bavard.command.v1.PushEnable
+	(*PushDisable)(nil),     // 60: bavard.command.v1.PushDisable
+	(*PushForget)(nil),      // 61: bavard.command.v1.PushForget
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	10, // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
@@ -5134,38 +5543,42 @@ var file_internal_command_command_proto_depIdxs = []int32{
 	55, // 35: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
 	56, // 36: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
 	57, // 37: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
-	0,  // 38: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	16, // 39: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	16, // 40: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	17, // 41: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	17, // 42: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 43: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 44: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 45: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	28, // 46: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	27, // 47: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	27, // 48: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
-	27, // 49: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	27, // 50: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	36, // 51: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
-	4,  // 52: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
-	38, // 53: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	42, // 54: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	7,  // 55: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
-	46, // 56: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
-	46, // 57: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
-	5,  // 58: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
-	50, // 59: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
-	6,  // 60: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
-	54, // 61: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
-	55, // 62: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
-	6,  // 63: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
-	8,  // 64: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
-	65, // [65:65] is the sub-list for method output_type
-	65, // [65:65] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	58, // 38: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
+	59, // 39: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
+	60, // 40: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
+	61, // 41: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
+	0,  // 42: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	16, // 43: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	16, // 44: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	17, // 45: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	17, // 46: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 47: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 48: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 49: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	28, // 50: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	27, // 51: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	27, // 52: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
+	27, // 53: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	27, // 54: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	36, // 55: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
+	4,  // 56: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
+	38, // 57: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	42, // 58: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	7,  // 59: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	46, // 60: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	46, // 61: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	5,  // 62: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	50, // 63: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	6,  // 64: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	54, // 65: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	55, // 66: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	6,  // 67: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	8,  // 68: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
+	69, // [69:69] is the sub-list for method output_type
+	69, // [69:69] is the sub-list for method input_type
+	69, // [69:69] is the sub-list for extension type_name
+	69, // [69:69] is the sub-list for extension extendee
+	0,  // [0:69] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -5211,6 +5624,10 @@ func file_internal_command_command_proto_init() {
 		(*Command_RoomModerate)(nil),
 		(*Command_UploadStore)(nil),
 		(*Command_UploadSweep)(nil),
+		(*Command_PushRegister)(nil),
+		(*Command_PushEnable)(nil),
+		(*Command_PushDisable)(nil),
+		(*Command_PushForget)(nil),
 	}
 	file_internal_command_command_proto_msgTypes[18].OneofWrappers = []any{}
 	file_internal_command_command_proto_msgTypes[27].OneofWrappers = []any{}
@@ -5221,7 +5638,7 @@ func file_internal_command_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   49,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -297,6 +297,9 @@ func (t *txn) command(r *request) (command.Outcome, error) {
 	if o, err := t.uploadCommand(r.c); !errors.Is(err, ErrUnknownCommand) {
 		return o, err
 	}
+	if o, err := t.pushCommand(r.c); !errors.Is(err, ErrUnknownCommand) {
+		return o, err
+	}
 	return t.privateCommand(r.c)
 }
 

@@ -28,6 +28,8 @@ func FuzzRecord(f *testing.F) {
 	c.accept(relate("ann", "node", "ann", joined("bob")))
 	c.accept(privateSet("ann", "ns", "name", "<name xmlns='ns'/>"))
 	c.accept(c.upload("ann", 1, 100, command.UploadPurpose_UPLOAD_PURPOSE_EPHEMERAL))
+	c.accept(pushRegister("ann", "n", "https://push.example/1", "phone"))
+	c.accept(pushEnable("ann", pushJID, "n", "secret", "phone"))
 	if err := c.v.each(func(key, value []byte) error {
 		f.Add(bytes.Clone(key), bytes.Clone(value))
 		return nil
@@ -95,6 +97,12 @@ func reencoded(key, value []byte) []byte {
 	case tableAvatar:
 		a, _ := parseAvatar(value)
 		return a.append(nil)
+	case tablePush:
+		p, _ := parsePush(value)
+		return appendPush(nil, &p)
+	case tablePushService:
+		p, _ := parsePushService(value)
+		return appendPushService(nil, &p)
 	case tableUpload:
 		u, _ := parseUpload(value)
 		return u.append(nil)

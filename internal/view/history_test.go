@@ -44,7 +44,7 @@ func randomHistory(r *rapid.T) []*command.Command {
 func randomCommand(r *rapid.T, i int) *command.Command {
 	who := func(label string) string { return rapid.SampledFrom(people).Draw(r, label) }
 	some := func() string { return fmt.Sprint(rapid.IntRange(0, 4).Draw(r, "n")) }
-	switch rapid.IntRange(0, 30).Draw(r, "kind") {
+	switch rapid.IntRange(0, 33).Draw(r, "kind") {
 	case 0, 1, 2:
 		return message(who("from")+"/x", who("to"), "m"+some())
 	case 3:
@@ -91,6 +91,8 @@ func randomCommand(r *rapid.T, i int) *command.Command {
 		return randomRoom(r, i)
 	case 27, 28, 29:
 		return randomUpload(r, who("account"))
+	case 30, 31, 32:
+		return randomPush(r, who("account"))
 	}
 	return &command.Command{Request: &command.Command_Noop{}}
 }

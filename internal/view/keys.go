@@ -50,6 +50,9 @@ const (
 	tableUploadOf  = 'I' // account id → counts; account id, time, upload id → what retention needs
 	tableRetention = 'K' // → counts of all; purpose, time, upload id → nothing; 0, account id → its uploads go
 
+	tablePush        = 'S' // account id, JID of a push service, 0, node → what to publish there
+	tablePushService = 'T' // account id, node → address of Web Push
+
 	tableJournal = 'Y' // → the journal that the view is folded from
 )
 

@@ -42,6 +42,7 @@ func (t *txn) accountDisable(c *command.AccountDisable) (command.Outcome, error)
 func ownTables() []byte {
 	return []byte{
 		tableBlock, tableVCard, tableAvatar, tableItem, tablePrivate, tableRelation, tableBlocksOf, tableCursor, tableNode, tableOrder, tableRoster, tableRosterOf, tablePubsubOf, tableLeft,
+		tablePush, tablePushService,
 	}
 }
 

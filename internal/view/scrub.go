@@ -256,6 +256,10 @@ func checkNodeOrRoom(key, value []byte) (err error) {
 		_, err = parseHolder(value)
 	case tableUpload, tableUploadOf, tableRetention:
 		err = checkUpload(key, value)
+	case tablePush:
+		_, err = parsePush(value)
+	case tablePushService:
+		_, err = parsePushService(value)
 	default:
 		err = corruptf("table %q", key[0])
 	}
