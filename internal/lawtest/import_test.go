@@ -51,7 +51,7 @@ var onlyIn = []struct{ prefix, packages, why string }{
 	{"github.com/spf13/", "internal/cli", "only the commands know cobra"},
 	{"github.com/pelletier/", "internal/config", "only the configuration knows TOML"},
 	{"encoding/xml", "", "its tokens do not round-trip safely: use internal/xmlstream"},
-	{"math/rand", "drill bench internal/session internal/cert", "chance is for keys (crypto/rand); math/rand for jitter and drills"},
+	{"math/rand", "drill bench internal/session internal/cert internal/webpush", "chance is for keys (crypto/rand); math/rand for jitter and drills"},
 	{"log", "", "log/slog, through a logger that is handed on"},
 	{"unsafe", "", "there is no need"},
 }
