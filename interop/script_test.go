@@ -28,6 +28,7 @@ type script struct {
 	stdin  io.WriteCloser
 	log    node.Tail
 	number int
+	jid    string // bound, where the test is told
 
 	mu     sync.Mutex
 	lines  []map[string]any // not yet consumed

@@ -203,16 +203,28 @@ func (q *request) contiguous() bool {
 	return q.With == "" && len(q.IDs) == 0 && !q.Backward && !q.flip
 }
 
+// Ends makes the element that tells which ends the archive of an account has,
+// for a device that logs in (XEP-0386 §bind-request @1.1.0).
+func Ends(view Reader, ids *IDs, account string) (*xmlstream.Element, error) {
+	a := &archive{view: view, ids: ids}
+	return a.ends(state.Query{Account: account})
+}
+
+func (a *archive) ends(q state.Query) (*xmlstream.Element, error) {
+	m := xmlstream.New(stanza.NSMAM, "metadata")
+	oldest, newest, err := a.view.ArchiveEnds(q)
+	if oldest != nil && err == nil {
+		m.Add(a.end("start", oldest), a.end("end", newest))
+	}
+	return m, err
+}
+
 // metadata answers which ends the archive has (XEP-0313 §archive-metadata @1.1.3).
 func (a *archive) metadata(r *route.Request) []route.Effect {
 	return []route.Effect{r.Read(func(context.Context) []route.Effect {
-		oldest, newest, err := a.view.ArchiveEnds(a.queried(r))
-		m := xmlstream.New(stanza.NSMAM, "metadata")
-		switch {
-		case err != nil:
+		m, err := a.ends(a.queried(r))
+		if err != nil {
 			return r.Err(stanza.Wait, stanza.InternalServerError, "the archive could not be read; try again")
-		case oldest != nil:
-			m.Add(a.end("start", oldest), a.end("end", newest))
 		}
 		return r.Result(m)
 	})}

@@ -136,7 +136,7 @@ func (x *fixture) connect(full string) (*phone, *dispatch.Resource) {
 	x.t.Helper()
 	p := &phone{}
 	j := mustJID(x.t, full)
-	r, _ := x.hub.Register(j, p)
+	r, _ := x.hub.Register(j, "", p)
 	if r == nil {
 		x.t.Fatalf("%s was not registered", full)
 	}
@@ -432,12 +432,12 @@ func resourcesAreBounded(x *fixture, full func(int) jid.JID) {
 		phones[i] = &phone{}
 	}
 	for i := range dispatch.ResourcesMost {
-		if r, old := x.hub.Register(full(i), phones[i]); r == nil || old != nil {
+		if r, old := x.hub.Register(full(i), "", phones[i]); r == nil || old != nil {
 			t.Fatalf("the %d. was not taken, or took a place: %v", i, old)
 		}
 	}
 	over := dispatch.ResourcesMost
-	if r, _ := x.hub.Register(full(over), phones[over]); r != nil || x.hub.Room(full(over)) {
+	if r, _ := x.hub.Register(full(over), "", phones[over]); r != nil || x.hub.Room(full(over)) {
 		t.Error("one too many was taken")
 	}
 	if !x.hub.Room(full(3)) {
@@ -446,11 +446,11 @@ func resourcesAreBounded(x *fixture, full func(int) jid.JID) {
 	phones[7].mu.Lock()
 	phones[7].away = true
 	phones[7].mu.Unlock()
-	r, old := x.hub.Register(full(over), phones[over])
-	if r == nil || old == nil || old.JID != full(7) || !phones[7].replaced {
+	r, old := x.hub.Register(full(over), "", phones[over])
+	if r == nil || len(old) == 0 || old[0].JID != full(7) || !phones[7].replaced {
 		t.Errorf("the one that is away did not make room: %v", old)
 	}
-	if r, old := x.hub.Register(full(over), phones[over+1]); r == nil || old == nil || old.JID != full(over) || !phones[over].replaced {
+	if r, old := x.hub.Register(full(over), "", phones[over+1]); r == nil || old == nil || old[0].JID != full(over) || !phones[over].replaced {
 		t.Errorf("the same resource was not replaced: %v", old)
 	}
 	if n := x.hub.Stats().Resources; n != dispatch.ResourcesMost {

@@ -105,6 +105,7 @@ type Hub struct {
 type Resource struct {
 	JID    jid.JID
 	device Device
+	client string // names the software on the device; "" when that is not known
 	// ---
 	available  bool
 	priority   int8
@@ -234,11 +235,12 @@ type Displaced struct {
 	Directed  []jid.JID // who got its directed presence
 }
 
-// Register binds a device to its full JID. A device that holds it already is
-// replaced (RFC 6120 §7.7.2.2). When the account has as many resources as it
+// Register binds a device to its full JID. One that holds it already is
+// replaced (RFC 6120 §7.7.2.2), and one of the same client, unless that is ""
+// (XEP-0386 §bind-request @1.1.0). When the account has as many resources as it
 // may have, one that is away makes room; r is nil when there is none.
-func (h *Hub) Register(full jid.JID, d Device) (r *Resource, old *Displaced) {
-	r = &Resource{JID: full, device: d}
+func (h *Hub) Register(full jid.JID, client string, d Device) (r *Resource, displaced []*Displaced) {
+	r = &Resource{JID: full, device: d, client: client}
 	bare := full.Bare().String()
 	s := h.shard(bare)
 	s.mu.Lock()
@@ -247,26 +249,28 @@ func (h *Hub) Register(full jid.JID, d Device) (r *Resource, old *Displaced) {
 		a = &account{}
 		s.accounts[bare] = a
 	}
-	out := a.remove(func(other *Resource) bool { return other.JID == full })
-	if out == nil && len(a.resources) >= ResourcesMost {
-		if out = a.remove(func(other *Resource) bool { return other.device.Away() }); out == nil {
+	outs := a.remove(func(other *Resource) bool { return other.JID == full || client != "" && other.client == client })
+	if len(outs) == 0 && len(a.resources) >= ResourcesMost {
+		away := slices.IndexFunc(a.resources, func(other *Resource) bool { return other.device.Away() })
+		if away < 0 {
 			s.mu.Unlock()
 			return nil, nil
 		}
+		leaves := a.resources[away]
+		outs = a.remove(func(other *Resource) bool { return other == leaves })
 	}
-	if out != nil {
-		old = &Displaced{JID: out.JID, Available: out.available, Directed: out.directedTo()}
+	for _, out := range outs {
+		displaced = append(displaced, &Displaced{JID: out.JID, Available: out.available, Directed: out.directedTo()})
 		out.gone, out.available, out.directed = true, false, nil
 		h.watch(out, nil)
 	}
 	a.resources = append(a.resources[:len(a.resources):len(a.resources)], r)
 	s.mu.Unlock()
-	if out != nil {
+	h.count.Add(int64(1 - len(outs)))
+	for _, out := range outs {
 		out.device.Replaced()
-	} else {
-		h.count.Add(1)
 	}
-	return r, old
+	return r, displaced
 }
 
 // Room reports whether Register would give a device its resource now.
@@ -282,16 +286,22 @@ func (h *Hub) Room(full jid.JID) bool {
 	return slices.ContainsFunc(list, func(r *Resource) bool { return r.JID == full || r.device.Away() })
 }
 
-// remove takes out the first resource that matches, nil when none does. It
-// makes a new slice: dispatchers may hold the old one.
-func (a *account) remove(match func(*Resource) bool) *Resource {
-	for i, r := range a.resources {
+// remove takes out the resources that match. It makes a new slice: dispatchers
+// may hold the old one.
+func (a *account) remove(match func(*Resource) bool) (out []*Resource) {
+	if !slices.ContainsFunc(a.resources, match) {
+		return nil
+	}
+	kept := make([]*Resource, 0, len(a.resources))
+	for _, r := range a.resources {
 		if match(r) {
-			a.resources = append(a.resources[:i:i], a.resources[i+1:]...)
-			return r
+			out = append(out, r)
+		} else {
+			kept = append(kept, r)
 		}
 	}
-	return nil
+	a.resources = kept
+	return out
 }
 
 // Unregister removes a device; it reports whether it held its resource still

@@ -10,7 +10,6 @@ import (
 
 	"bavard/internal/jid"
 	"bavard/internal/stanza"
-	"bavard/internal/state"
 	"bavard/internal/xmlstream"
 )
 
@@ -18,13 +17,10 @@ import (
 const maxResource = 1023
 
 // establish goes on until a resource is bound (RFC 6120 §7) or a session
-// resumed.
-func (n *negotiation) establish(ctx context.Context, acc state.Account, bare jid.JID) (Login, error) {
+// resumed; tried: that failed already.
+func (n *negotiation) establish(ctx context.Context, bare jid.JID, login Login, tried bool) (Login, error) {
 	ctx, cancel := n.within(ctx)
 	defer cancel()
-	acc.Credentials = nil
-	login := Login{Account: acc, StreamID: n.header.ID, Mechanism: n.mechanism}
-	tried := false
 	for {
 		e, err := n.read()
 		if err != nil {
@@ -63,7 +59,7 @@ func (n *negotiation) bind(ctx context.Context, iq *xmlstream.Element, bare jid.
 		}
 	}
 	if err == nil && n.deps.Room != nil && !n.deps.Room(full) { // RFC 6120 §7.6.2.1
-		err = stanza.Err(stanza.Wait, stanza.ResourceConstraint, "This account has too many devices connected; log one of them out.")
+		err = stanza.Err(stanza.Wait, stanza.ResourceConstraint, tooManyDevices)
 	}
 	var refused *stanza.Error
 	if errors.As(err, &refused) {
@@ -95,28 +91,39 @@ func chooseResource(iq *xmlstream.Element, bare jid.JID) (jid.JID, error) {
 	return full, nil
 }
 
+const tooManyDevices = "This account has too many devices connected; log one of them out."
+
 // resume asks for an earlier session; false when the client is to bind.
 func (n *negotiation) resume(ctx context.Context, e *xmlstream.Element, login *Login) (bool, error) {
-	previd := e.Get("previd")
-	h, err := strconv.ParseUint(e.Get("h"), 10, 32)
-	if err != nil || previd == "" {
-		return false, n.stream.WriteElement(failed(stanza.BadRequest))
-	}
 	if n.deps.Current != nil {
 		if err := n.deps.Current(ctx); err != nil {
 			return false, n.internal(err)
 		}
 	}
+	if failed := n.takeUp(ctx, e, login); failed != nil {
+		return false, n.stream.WriteElement(failed)
+	}
+	return true, nil
+}
+
+// takeUp takes up the session that <resume/> names; what it gives tells the
+// client why it could not.
+func (n *negotiation) takeUp(ctx context.Context, e *xmlstream.Element, login *Login) *xmlstream.Element {
+	previd := e.Get("previd")
+	h, err := strconv.ParseUint(e.Get("h"), 10, 32)
+	if err != nil || previd == "" {
+		return failed(stanza.BadRequest)
+	}
 	r := n.deps.Resume(ctx, login.Account, previd, uint32(h))
 	if r.Session != nil {
 		login.JID, login.Resumed, login.H = r.JID, r.Session, uint32(h)
-		return true, nil
+		return nil
 	}
 	f := failed(stanza.ItemNotFound)
 	if r.Known {
 		f.Set("h", strconv.FormatUint(uint64(r.H), 10))
 	}
-	return false, n.stream.WriteElement(f)
+	return f
 }
 
 // failed makes <failed/> (XEP-0198 §errors @1.6.3).

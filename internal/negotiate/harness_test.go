@@ -98,7 +98,7 @@ func prepare(t testing.TB, o options) *node {
 	}})
 	n.invite(t, token, 2)
 	deps := Deps{
-		Domain: "localhost", Accounts: n.accounts, AllowPlaintext: !o.noPlain, Resume: resume, Current: o.current, Log: o.log,
+		Domain: "localhost", Accounts: n.accounts, AllowPlaintext: !o.noPlain, Resume: resume, Inline: []string{stanza.NSCarbons, stanza.NSSM}, Current: o.current, Log: o.log,
 		Features: func() []*xmlstream.Element {
 			return []*xmlstream.Element{xmlstream.New(stanza.NSCaps, "c", "hash", "sha-1", "node", "n", "ver", "v")}
 		},
@@ -170,6 +170,16 @@ func handle(s *listen.Stream, deps Deps) error {
 	login, err := Run(context.Background(), s, deps)
 	if err != nil {
 		return err
+	}
+	if in := login.Inline; in != nil {
+		if err := s.WriteElement(in.Success()); err != nil {
+			return err
+		}
+		if in.Features != nil {
+			if err := s.WriteElement(in.Features); err != nil {
+				return err
+			}
+		}
 	}
 	m := xmlstream.New(stanza.NSClient, "message", "to", login.JID.String())
 	m.Add(xmlstream.NewText(stanza.NSClient, "body", login.Account.JID+" by "+login.Mechanism))

@@ -3,7 +3,8 @@
 // Package negotiate turns an anonymous stream into an authenticated, bound
 // session or a refusal: stream headers, STARTTLS, registration by invite,
 // SASL, resource binding or resumption (RFC 6120 §4 to §7, RFC 7395,
-// XEP-0077, XEP-0445, XEP-0198). It is one linear script with a bound on its
+// XEP-0077, XEP-0445, XEP-0198), the last three in one request where the client
+// knows SASL2 (XEP-0388, XEP-0386). It is one linear script with a bound on its
 // time, its elements and its failures.
 package negotiate
 
@@ -62,6 +63,10 @@ type Deps struct {
 	// Current waits until what is read of accounts and sessions is no older
 	// than the call; may be nil.
 	Current func(ctx context.Context) error
+	// Inline names what can be switched on together with binding a resource
+	// (XEP-0386 §usecases @1.1.0), such as carbons: by its feature in service
+	// discovery.
+	Inline []string
 	// Limits on what an authenticated client sends; xmlstream.AfterAuth when
 	// zero.
 	Limits xmlstream.Limits
@@ -99,6 +104,27 @@ type Login struct {
 	Resumed any
 	// H is the h of the client's <resume/>.
 	H uint32
+	// Client names the client software on its device, the same at each login;
+	// "" when it did not say what it is.
+	Client string
+	// Inline is what is still to be done and to be answered, nil where nothing is.
+	Inline *Inline
+}
+
+// Inline is a request that asks for all at once (XEP-0388). It is answered by
+// what Success gives, and, unless a session was resumed, by Features after that.
+type Inline struct {
+	// Bind asks for what is switched on with the resource (XEP-0386
+	// §bind-request @1.1.0); nil where a session is resumed.
+	Bind *xmlstream.Element
+	// Features are those of the stream from now on.
+	Features *xmlstream.Element
+	success  func(results ...*xmlstream.Element) *xmlstream.Element
+}
+
+// Success makes the answer, with what came of each part of the request.
+func (i *Inline) Success(results ...*xmlstream.Element) *xmlstream.Element {
+	return i.success(results...)
 }
 
 // Run negotiates. When it errs it has closed the stream and said why to the
@@ -131,7 +157,9 @@ type negotiation struct {
 	end    time.Time
 
 	header    listen.Header // ours, of the current stream
+	from      jid.JID       // bare, as the client's header says; zero when it does not
 	offer     account.Offer // of the current stream; zero when it offers no login
+	offer2    account.Offer // that of SASL2
 	elements  int
 	failures  int
 	signups   int
@@ -148,7 +176,7 @@ func (n *negotiation) run(ctx context.Context) (Login, error) {
 	if err := n.open(ctx, jid.JID{}, n.featuresBefore); err != nil {
 		return Login{}, err
 	}
-	acc, err := n.authenticate(ctx)
+	who, err := n.authenticate(ctx)
 	if err != nil {
 		return Login{}, err
 	}
@@ -156,15 +184,21 @@ func (n *negotiation) run(ctx context.Context) (Login, error) {
 	n.begun = time.Now()
 	n.until(n.deps.Timeout)
 	n.stream.SetLimits(n.deps.Limits)
-	n.stream.Restart()
-	bare, err := jid.ParseBare(acc.JID)
+	bare, err := jid.ParseBare(who.account.JID)
 	if err != nil {
 		return Login{}, fmt.Errorf("stored account: %w", err)
 	}
+	login := Login{Account: who.account, StreamID: n.header.ID, Mechanism: n.mechanism}
+	login.Account.Credentials = nil
+	if who.request != nil {
+		return n.together(ctx, who, bare, login)
+	}
+	n.stream.Restart()
 	if err := n.open(ctx, bare, n.featuresAfter); err != nil {
 		return Login{}, err
 	}
-	return n.establish(ctx, acc, bare)
+	login.StreamID = n.header.ID
+	return n.establish(ctx, bare, login, false)
 }
 
 // within gives a context that ends with the stage.
@@ -187,9 +221,11 @@ func (n *negotiation) open(_ context.Context, known jid.JID, features func() *xm
 		return err
 	}
 	n.header = listen.Header{From: n.deps.Domain, ID: listen.NewID(), Version: "1.0", Lang: "en"}
+	n.from = jid.JID{}
 	from, fromErr := jid.Parse(theirs.From)
 	if fromErr == nil && theirs.From != "" {
-		n.header.To = from.Bare().String() // RFC 6120 §4.7.2
+		n.from = from.Bare()
+		n.header.To = n.from.String() // RFC 6120 §4.7.2
 	}
 	refused := n.checkHeader(theirs)
 	switch {
@@ -244,6 +280,7 @@ func (n *negotiation) featuresBefore() *xmlstream.Element {
 	if types := n.offer.Types(); len(types) > 0 {
 		f.Add(bindingTypes(types))
 	}
+	f.Add(n.authentication())
 	// Both always: there may be an invite, and clients that have one look for
 	// either. Whether one is needed the form tells.
 	return f.Add(mechs,
@@ -253,11 +290,16 @@ func (n *negotiation) featuresBefore() *xmlstream.Element {
 
 // featuresAfter are those of a stream that has.
 func (n *negotiation) featuresAfter() *xmlstream.Element {
-	f := xmlstream.New(stanza.NSStream, "features").Add(
+	return n.featuresOf(
 		xmlstream.New(stanza.NSBind, "bind"),
 		xmlstream.New(stanza.NSSession, "session").Add(xmlstream.New(stanza.NSSession, "optional")),
-		xmlstream.New(stanza.NSSM, "sm"),
-		xmlstream.New(stanza.NSCSI, "csi")) // XEP-0352 §discovery @1.0.0
+		xmlstream.New(stanza.NSSM, "sm"))
+}
+
+// featuresOf adds the features that every device gets.
+func (n *negotiation) featuresOf(own ...*xmlstream.Element) *xmlstream.Element {
+	f := xmlstream.New(stanza.NSStream, "features").Add(own...)
+	f.Add(xmlstream.New(stanza.NSCSI, "csi")) // XEP-0352 §discovery @1.0.0
 	if n.deps.Features != nil {
 		f.Add(n.deps.Features()...)
 	}
@@ -273,7 +315,7 @@ func (n *negotiation) read() (*xmlstream.Element, error) {
 }
 
 // authenticate goes on until the client has authenticated.
-func (n *negotiation) authenticate(ctx context.Context) (state.Account, error) {
+func (n *negotiation) authenticate(ctx context.Context) (proven, error) {
 	e, err := n.read()
 	for err == nil {
 		switch {
@@ -281,12 +323,16 @@ func (n *negotiation) authenticate(ctx context.Context) (state.Account, error) {
 			err = n.startTLS(ctx)
 		case !n.mayLogin():
 			err = n.insecure(e)
-		case e.Is(stanza.NSSASL, "auth"):
-			var acc state.Account
+		case e.Is(stanza.NSSASL, "auth"), e.Is(stanza.NSSASL2, "authenticate"):
+			do := n.sasl
+			if e.Name.Space == stanza.NSSASL2 {
+				do = n.sasl2
+			}
+			var who proven
 			// It returns the element that interrupted the exchange, if any.
-			acc, e, err = n.sasl(ctx, e)
-			if err != nil || acc.JID != "" {
-				return acc, err
+			who, e, err = do(ctx, e)
+			if err != nil || who.account.JID != "" {
+				return who, err
 			}
 			if e != nil {
 				continue
@@ -298,7 +344,7 @@ func (n *negotiation) authenticate(ctx context.Context) (state.Account, error) {
 			e, err = n.read()
 		}
 	}
-	return state.Account{}, err
+	return proven{}, err
 }
 
 func (n *negotiation) startTLS(ctx context.Context) error {
@@ -323,8 +369,10 @@ func (n *negotiation) startTLS(ctx context.Context) error {
 
 // insecure answers what must wait for TLS.
 func (n *negotiation) insecure(e *xmlstream.Element) error {
-	if e.Is(stanza.NSSASL, "auth") {
-		return n.fail(&account.Failure{Condition: account.EncryptionRequired})
+	for _, in := range []profile{sasl1, sasl2} {
+		if e.Is(in.space, in.begin) {
+			return n.fail(in, &account.Failure{Condition: account.EncryptionRequired})
+		}
 	}
 	return stanza.StreamErr(stanza.StreamPolicyViolation, "TLS is required here")
 }

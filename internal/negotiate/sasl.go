@@ -14,57 +14,93 @@ import (
 	"bavard/internal/xmlstream"
 )
 
+// profile is a way of carrying SASL over XMPP: of RFC 6120, or SASL2.
+type profile struct {
+	space string
+	begin string // element that begins an exchange
+}
+
+// The profiles; immutable.
+var (
+	sasl1 = profile{stanza.NSSASL, "auth"}
+	sasl2 = profile{stanza.NSSASL2, "authenticate"}
+)
+
+// proven is who a client has shown to be.
+type proven struct {
+	account state.Account
+	data    []byte   // additional data with success
+	request *request // of SASL2, nil for SASL
+}
+
 // sasl runs the exchange that <auth/> begins (RFC 6120 §6.4). It gives the
 // account when it succeeded; neither account nor error when the client may try
 // again; and an <auth/> that came before the exchange was over, which replaces
 // it (§6.4.2).
-func (n *negotiation) sasl(ctx context.Context, auth *xmlstream.Element) (state.Account, *xmlstream.Element, error) {
-	var none state.Account
-	name := auth.Get("mechanism")
-	x, ok := n.deps.Accounts.Begin(name, n.offer)
+func (n *negotiation) sasl(ctx context.Context, auth *xmlstream.Element) (proven, *xmlstream.Element, error) {
+	initial, err := decode(auth.Text())
+	if err != nil {
+		return proven{}, nil, n.fail(sasl1, err)
+	}
+	// Without an initial response the first challenge is empty: each of our
+	// mechanisms lets the client speak first (RFC 4422 §5.1).
+	p, next, err := n.exchange(ctx, sasl1, n.offer, attempt{mechanism: auth.Get("mechanism"), initial: initial, silent: auth.Text() == ""})
+	if err != nil || p.account.JID == "" {
+		return p, next, err
+	}
+	return p, nil, n.stream.WriteElement(message(sasl1.space, "success", p.data))
+}
+
+// attempt is the beginning of an exchange.
+type attempt struct {
+	mechanism string
+	initial   []byte
+	silent    bool // there is no initial response
+}
+
+// exchange has the client prove who it is. Nothing is said of the success. The
+// element is one that began another exchange instead.
+func (n *negotiation) exchange(ctx context.Context, in profile, offer account.Offer, a attempt) (proven, *xmlstream.Element, error) {
+	x, ok := n.deps.Accounts.Begin(a.mechanism, offer)
 	if !ok {
-		return none, nil, n.fail(&account.Failure{Condition: account.InvalidMechanism})
+		return proven{}, nil, n.fail(in, &account.Failure{Condition: account.InvalidMechanism})
 	}
 	ctx, cancel := n.within(ctx)
 	defer cancel()
 	if n.deps.Current != nil {
 		if err := n.deps.Current(ctx); err != nil {
-			return none, nil, n.fail(&account.Failure{Condition: account.TemporaryAuthFailure, Cause: err})
+			return proven{}, nil, n.fail(in, &account.Failure{Condition: account.TemporaryAuthFailure, Cause: err})
 		}
 	}
-	// Without an initial response the first challenge is empty: each of our
-	// mechanisms lets the client speak first (RFC 4422 §5.1).
 	var challenge []byte
-	e, waiting := auth, auth.Text() == ""
+	data, waiting := a.initial, a.silent
 	for {
 		if waiting {
-			if err := n.stream.WriteElement(message("challenge", challenge)); err != nil {
-				return none, nil, err
+			if err := n.stream.WriteElement(message(in.space, "challenge", challenge)); err != nil {
+				return proven{}, nil, err
 			}
-			var err error
-			if e, err = n.read(); err != nil {
-				return none, nil, err
-			}
+			e, err := n.read()
 			switch {
-			case e.Is(stanza.NSSASL, "auth"):
-				return none, e, nil
-			case e.Is(stanza.NSSASL, "abort"):
-				return none, nil, n.fail(&account.Failure{Condition: account.Aborted})
-			case !e.Is(stanza.NSSASL, "response"):
-				return none, nil, stanza.StreamErr(stanza.StreamNotAuthorized, "")
+			case err != nil:
+				return proven{}, nil, err
+			case in == sasl1 && e.Is(in.space, in.begin):
+				return proven{}, e, nil
+			case e.Is(in.space, "abort"):
+				return proven{}, nil, n.fail(in, &account.Failure{Condition: account.Aborted})
+			case !e.Is(in.space, "response"):
+				return proven{}, nil, stanza.StreamErr(stanza.StreamNotAuthorized, "")
+			}
+			if data, err = decode(e.Text()); err != nil {
+				return proven{}, nil, n.fail(in, err)
 			}
 		}
-		in, err := decode(e.Text())
+		out, done, err := x.Next(ctx, data)
 		if err != nil {
-			return none, nil, n.fail(err)
-		}
-		out, done, err := x.Next(ctx, in)
-		if err != nil {
-			return none, nil, n.fail(err)
+			return proven{}, nil, n.fail(in, err)
 		}
 		if done {
-			n.mechanism = name
-			return x.Account(), nil, n.stream.WriteElement(message("success", out))
+			n.mechanism = a.mechanism
+			return proven{account: x.Account(), data: out}, nil, nil
 		}
 		challenge, waiting = out, true
 	}
@@ -96,9 +132,9 @@ func bindingTypes(types []string) *xmlstream.Element {
 	return f
 }
 
-// fail tells the client that authentication failed (RFC 6120 §6.4.5), and ends
-// the stream when it did so too often.
-func (n *negotiation) fail(err error) error {
+// fail tells the client that authentication failed (RFC 6120 §6.4.5, XEP-0388
+// §failure @1.0.4), and ends the stream when it did so too often.
+func (n *negotiation) fail(in profile, err error) error {
 	f := &account.Failure{Condition: account.TemporaryAuthFailure, Cause: err}
 	_ = errors.As(err, &f)
 	n.log.Info("authentication failed", "conn", n.stream, "condition", string(f.Condition))
@@ -110,9 +146,9 @@ func (n *negotiation) fail(err error) error {
 	default:
 		n.log.Error("cannot authenticate", "conn", n.stream, "err", f.Cause)
 	}
-	e := xmlstream.New(stanza.NSSASL, "failure").Add(xmlstream.New(stanza.NSSASL, string(f.Condition)))
+	e := xmlstream.New(in.space, "failure").Add(xmlstream.New(stanza.NSSASL, string(f.Condition)))
 	if f.Text != "" {
-		text := xmlstream.NewText(stanza.NSSASL, "text", f.Text)
+		text := xmlstream.NewText(in.space, "text", f.Text)
 		text.Attr = append(text.Attr, xmlstream.Attr{Name: xmlstream.Name{Space: xmlstream.XMLNamespace, Local: "lang"}, Value: "en"})
 		e.Add(text)
 	}
@@ -126,8 +162,8 @@ func (n *negotiation) fail(err error) error {
 }
 
 // message makes a SASL element that carries data.
-func message(local string, data []byte) *xmlstream.Element {
-	return xmlstream.NewText(stanza.NSSASL, local, base64.StdEncoding.EncodeToString(data))
+func message(space, local string, data []byte) *xmlstream.Element {
+	return xmlstream.NewText(space, local, base64.StdEncoding.EncodeToString(data))
 }
 
 // decode reads the content of <auth/> and <response/>: base64, where "=" alone

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"bavard/internal/archive"
 	"bavard/internal/cert"
 	"bavard/internal/health"
 	"bavard/internal/jid"
@@ -50,7 +51,7 @@ func (s *server) serve(ctx context.Context, st *listen.Stream) {
 	login, err := negotiate.Run(ctx, st, negotiate.Deps{
 		Domain: s.cfg.Domain, Accounts: s.accounts, TLS: s.certs.TLS(), AllowPlaintext: s.cfg.InsecureLoopback,
 		Features: s.table.StreamFeatures, Current: s.cell.Current, Limits: limits, Log: log, Timeout: s.cfg.Limits.LoginTime.Std(),
-		Room: s.hub.Room,
+		Room: s.hub.Room, Inline: inline(),
 		Resume: func(_ context.Context, acc state.Account, previd string, h uint32) negotiate.Resumption {
 			bare, err := jid.Parse(acc.JID)
 			if err != nil {
@@ -69,14 +70,53 @@ func (s *server) serve(ctx context.Context, st *listen.Stream) {
 	}
 	log.Debug("logged in", "mechanism", login.Mechanism)
 	st.SetIdleTimeout(idleMost)
+	s.begin(login, stream{st})
+}
+
+// begin begins the session that was negotiated, or goes on with one.
+func (s *server) begin(login negotiate.Login, st stream) {
 	if r, ok := login.Resumed.(*session.Resumed); ok {
-		s.sessions.ServeResumed(r, stream{st})
-	} else {
-		s.sessions.ServeAdmitted(login.JID, stream{st}, func() bool {
+		var answer func(...*xmlstream.Element) *xmlstream.Element
+		if login.Inline != nil {
+			answer = login.Inline.Success
+		}
+		s.sessions.ServeResumed(r, st, answer)
+		return
+	}
+	start := session.Start{
+		JID: login.JID, Client: login.Client,
+		Admitted: func() bool {
 			acc, err := s.cell.Account(login.Account.JID)
 			return err == nil && !acc.Disabled && acc.ID == login.Account.ID && acc.Keys == login.Account.Keys
-		})
+		},
 	}
+	if inline := login.Inline; inline != nil {
+		start.Enable, start.Synced = inline.Bind.Child(stanza.NSSM, "enable"), true
+		start.Carbons = inline.Bind.Child(stanza.NSCarbons, "enable") != nil
+		start.Inactive = inline.Bind.Child(stanza.NSCSI, "inactive") != nil
+		start.Greet = func(enabled *xmlstream.Element) []*xmlstream.Element {
+			return []*xmlstream.Element{inline.Success(s.bound(login.Account.JID, enabled)), inline.Features}
+		}
+	}
+	s.sessions.Start(start, st)
+}
+
+// inline is what can be switched on with binding a resource.
+func inline() []string { return []string{stanza.NSCarbons, stanza.NSCSI, stanza.NSSM} }
+
+// bound tells a device what came of binding (XEP-0386 §bind-request @1.1.0).
+func (s *server) bound(account string, enabled *xmlstream.Element) *xmlstream.Element {
+	b := xmlstream.New(stanza.NSBind2, "bound")
+	ends, err := archive.Ends(s.cell, s.ids, account)
+	if err != nil {
+		s.log.Error("the ends of an archive could not be read", "err", err)
+	} else {
+		b.Add(ends)
+	}
+	if enabled != nil {
+		b.Add(enabled)
+	}
+	return b
 }
 
 // listen opens every configured listener.

@@ -90,6 +90,7 @@ type server struct {
 	notifier *pubsub.Notifier
 	rooms    *room.Hub
 	table    *route.Table
+	ids      *archive.IDs
 	sessions *session.Manager
 	front    *listen.Server
 	checks   []health.Check
@@ -150,6 +151,7 @@ func (s *server) build() error {
 	if err != nil {
 		return err
 	}
+	s.ids = ids
 	s.certs, err = cert.Open(cert.Options{
 		Domain: s.cfg.Domain, Dir: s.dir.TLS(), Certificate: s.cfg.TLS.Certificate, Key: s.cfg.TLS.Key,
 		ACME: s.acme(), Warnings: s.warnings, Logger: s.log,

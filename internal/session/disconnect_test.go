@@ -121,7 +121,7 @@ func TestDisconnect(t *testing.T) {
 		}
 		resumes.wire = newWire()
 		defer resumes.wire.hangUp()
-		serving.Go(func() { n.sessions.ServeResumed(r, resumes.wire) })
+		serving.Go(func() { n.sessions.ServeResumed(r, resumes.wire, nil) })
 		soon()
 		ids, rest := messages(resumes.wire.taken())
 		if fmt.Sprint(ids) != fmt.Sprint(want) {
@@ -180,7 +180,7 @@ func TestDisconnectUnderWay(t *testing.T) {
 		}
 		from.wire = newWire()
 		defer from.wire.hangUp()
-		serving.Go(func() { n.sessions.ServeResumed(r, from.wire) })
+		serving.Go(func() { n.sessions.ServeResumed(r, from.wire, nil) })
 		soon()
 		_, rest := messages(from.wire.taken())
 		if len(rest) == 0 || !rest[0].Is(stanza.NSSM, "resumed") || rest[0].Get("h") != "51" {

@@ -47,15 +47,24 @@ func (s *Session) enable(el *xmlstream.Element) *stanza.StreamError {
 		return nil
 	}
 	s.in.managed = true
-	answer := xmlstream.New(stanza.NSSM, "enabled")
-	if r := el.Get("resume"); r == "true" || r == "1" {
+	answer, resumable := s.enabled(el)
+	if resumable {
 		s.out.mu.Lock()
 		s.out.resumable = true
 		s.out.mu.Unlock()
-		answer.Set("id", s.ID()).Set("resume", "true").Set("max", strconv.Itoa(int(s.m.o.ResumeTime/time.Second)))
 	}
 	s.out.put(s, item{raw: answer, enables: true})
 	return nil
+}
+
+// enabled answers <enable/>, and tells whether the session can be resumed.
+func (s *Session) enabled(el *xmlstream.Element) (answer *xmlstream.Element, resumable bool) {
+	answer = xmlstream.New(stanza.NSSM, "enabled")
+	if r := el.Get("resume"); r == "true" || r == "1" {
+		resumable = true
+		answer.Set("id", s.ID()).Set("resume", "true").Set("max", strconv.Itoa(int(s.m.o.ResumeTime/time.Second)))
+	}
+	return answer, resumable
 }
 
 // handledTooHigh is the error for an ack of what was never sent (XEP-0198
@@ -149,7 +158,7 @@ type Resumed struct {
 // attach puts the session on its new stream: tells what was handled, and sends
 // again what the device has not got (XEP-0198 §resumption @1.6.3). It reports
 // whether the session still lives.
-func (r *Resumed) attach(stream Stream) bool {
+func (r *Resumed) attach(stream Stream, answer func(...*xmlstream.Element) *xmlstream.Element) bool {
 	s, o := r.s, &r.s.out
 	o.mu.Lock()
 	if o.ended || o.stream != nil {
@@ -169,9 +178,12 @@ func (r *Resumed) attach(stream Stream) bool {
 	again := o.unacked
 	o.unacked, o.weight = nil, 0
 	o.sent = o.acked
+	resumed := xmlstream.New(stanza.NSSM, "resumed", "previd", s.ID(), "h", strconv.FormatUint(uint64(s.in.handled.Load()), 10))
+	if answer != nil {
+		resumed = answer(resumed)
+	}
 	queue := make([]item, 0, 1+len(again)+len(o.queue))
-	queue = append(queue, item{raw: xmlstream.New(stanza.NSSM, "resumed",
-		"previd", s.ID(), "h", strconv.FormatUint(uint64(s.in.handled.Load()), 10))})
+	queue = append(queue, item{raw: resumed})
 	for _, u := range again {
 		queue = append(queue, u)
 		o.bytes += len(u.Name) + len(u.Rest)
@@ -185,6 +197,7 @@ func (r *Resumed) attach(stream Stream) bool {
 	o.inactive = false // XEP-0352 §stream-resumption @1.0.0
 	o.release()
 	o.stream = stream
+	s.running = make(chan struct{})
 	o.requested, o.ackDue = false, false
 	o.kick(s)
 	o.mu.Unlock()

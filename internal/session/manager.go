@@ -91,29 +91,55 @@ func (m *Manager) refusal(err error) *stanza.Error {
 
 // Serve runs a session for a device that has bound full. It returns as soon as
 // the stream's Receive does.
-func (m *Manager) Serve(full jid.JID, stream Stream) { m.ServeAdmitted(full, stream, nil) }
+func (m *Manager) Serve(full jid.JID, stream Stream) { m.Start(Start{JID: full}, stream) }
 
-// ServeAdmitted is Serve for a device that admitted, asked once the device
-// hears of events of its account, does not turn away: what became of the
-// account since it logged in is not missed.
-func (m *Manager) ServeAdmitted(full jid.JID, stream Stream, admitted func() bool) {
-	s := &Session{m: m, jid: full, over: make(chan struct{})}
+// Start says how a session begins.
+type Start struct {
+	// JID that the device has bound.
+	JID jid.JID
+	// Client names the software on its device, the same at each login; a session
+	// that it had before ends. "" when that is not known.
+	Client string
+	// Admitted is asked once the device hears of events of its account, so that
+	// what became of that since it logged in is not missed; nil lets it in.
+	Admitted func() bool
+	// Enable asks for stream management (XEP-0198 §inline-enable @1.6.3), nil does
+	// not.
+	Enable *xmlstream.Element
+	// Carbons switches them on (XEP-0280).
+	Carbons bool
+	// Inactive: nobody looks at the device (XEP-0352).
+	Inactive bool
+	// Synced: the device is told where its archive ends and reads it from there,
+	// so that nothing waits for it.
+	Synced bool
+	// Greet gives what is written before all else; it is called once the device
+	// hears of events. enabled answers Enable. nil writes nothing.
+	Greet func(enabled *xmlstream.Element) []*xmlstream.Element
+}
+
+// Start runs a session. It returns as soon as the stream's Receive does.
+func (m *Manager) Start(o Start, stream Stream) {
+	s := &Session{m: m, jid: o.JID, over: make(chan struct{}), running: make(chan struct{})}
 	s.in.init()
 	if _, err := rand.Read(s.id[:]); err != nil {
 		stream.Close(stanza.StreamErr(stanza.StreamInternalServerError, ""))
 		return
 	}
-	s.out.stream = stream
+	if o.Greet == nil {
+		s.out.stream = stream
+	}
 	s.seen.Store(m.now().UnixNano())
-	var old *dispatch.Displaced
-	if s.res, old = m.o.Hub.Register(full, s); old != nil {
+	var displaced []*dispatch.Displaced
+	s.res, displaced = m.o.Hub.Register(o.JID, o.Client, s)
+	for _, old := range displaced {
 		m.farewell(old.JID, old.Available, old.Directed)
 	}
 	if s.res == nil {
 		stream.Close(stanza.StreamErr(stanza.StreamPolicyViolation, "this account has too many devices connected"))
 		return
 	}
-	if admitted != nil && !admitted() {
+	if o.Admitted != nil && !o.Admitted() {
 		m.o.Hub.Unregister(s.res)
 		stream.Close(stanza.StreamErr(stanza.StreamNotAuthorized, "log in again"))
 		return
@@ -127,12 +153,53 @@ func (m *Manager) ServeAdmitted(full jid.JID, stream Stream, admitted func() boo
 	}
 	m.sessions[s.ID()] = s
 	m.mu.Unlock()
+	if o.Greet != nil && !s.greet(o, stream) {
+		return
+	}
 	s.run(stream)
 }
 
-// ServeResumed continues a resumed session on its new stream.
-func (m *Manager) ServeResumed(r *Resumed, stream Stream) {
-	if r.attach(stream) {
+// greet begins a session with what its device asked for when it logged in. It
+// reports whether the session goes on.
+func (s *Session) greet(o Start, stream Stream) bool {
+	s.m.o.Hub.Update(s.res, func(r *dispatch.Resource) {
+		r.SetCarbons(o.Carbons)
+		if o.Synced {
+			r.SetQueried()
+		}
+	})
+	var enabled *xmlstream.Element
+	resumable := false
+	if o.Enable != nil {
+		s.in.mu.Lock()
+		s.in.managed = true
+		s.in.mu.Unlock()
+		enabled, resumable = s.enabled(o.Enable)
+	}
+	var first []item
+	for _, e := range o.Greet(enabled) {
+		first = append(first, item{raw: e})
+	}
+	out := &s.out
+	out.mu.Lock()
+	if out.ended {
+		out.mu.Unlock()
+		stream.Close(nil)
+		return false
+	}
+	// What has come for the device meanwhile follows, and counts.
+	out.queue = append(first, out.queue...)
+	out.managed, out.resumable, out.inactive = o.Enable != nil, resumable, o.Inactive
+	out.stream = stream
+	out.kick(s)
+	out.mu.Unlock()
+	return true
+}
+
+// ServeResumed continues a resumed session on its new stream. answer puts what
+// tells the device of that into what it expects; nil leaves it as it is.
+func (m *Manager) ServeResumed(r *Resumed, stream Stream, answer func(...*xmlstream.Element) *xmlstream.Element) {
+	if r.attach(stream, answer) {
 		r.s.run(stream)
 	}
 }

@@ -86,9 +86,8 @@ func (s *Session) ID() string { return base64.RawURLEncoding.EncodeToString(s.id
 // run has the stream received until the session has ended or is detached from
 // it.
 func (s *Session) run(stream Stream) {
-	running := make(chan struct{})
 	s.out.mu.Lock()
-	s.running = running
+	running := s.running
 	s.out.mu.Unlock()
 	stream.Receive(func(el *xmlstream.Element, err error) bool {
 		more := s.receive(stream, el, err)

@@ -347,7 +347,7 @@ func (c *client) connect(n *node, stream int, stop chan struct{}) bool {
 	defer wg.Wait()
 	if previd != "" {
 		if r, _, _ := n.sessions.Resume(full.Bare(), previd, got); r != nil {
-			wg.Go(func() { n.sessions.ServeResumed(r, w) })
+			wg.Go(func() { n.sessions.ServeResumed(r, w, nil) })
 			return c.converse(w, stop)
 		}
 	}

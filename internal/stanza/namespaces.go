@@ -13,6 +13,10 @@ const (
 	NSTLS         = "urn:ietf:params:xml:ns:xmpp-tls"        // RFC 6120 §5
 	NSSASL        = "urn:ietf:params:xml:ns:xmpp-sasl"       // RFC 6120 §6
 	NSSASLCB      = "urn:xmpp:sasl-cb:0"                     // XEP-0440
+	NSSASL2       = "urn:xmpp:sasl:2"                        // XEP-0388
+	NSBind2       = "urn:xmpp:bind:0"                        // XEP-0386
+	NSFAST        = "urn:xmpp:fast:0"                        // XEP-0484
+	NSCAM         = "urn:xmpp:cam:0"                         // XEP-0494
 	NSBind        = "urn:ietf:params:xml:ns:xmpp-bind"       // RFC 6120 §7
 	NSSession     = "urn:ietf:params:xml:ns:xmpp-session"    // RFC 3921 §3
 	NSFraming     = "urn:ietf:params:xml:ns:xmpp-framing"    // RFC 7395
