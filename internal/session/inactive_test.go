@@ -177,7 +177,7 @@ func TestInactiveOrder(t *testing.T) {
 		}
 		phone.wire = newWire()
 		defer phone.wire.hangUp()
-		serving.Go(func() { n.sessions.ServeResumed(r, phone.wire) })
+		serving.Go(func() { n.sessions.ServeResumed(r, phone.wire, nil) })
 		step("chat gone", func() {})
 		step("dnd", func() { two.shows(0, "dnd") })
 	})
