@@ -38,7 +38,7 @@ func NewAgent(id, software, device string) (Agent, bool) {
 	return Agent{ID: id, Software: line(software), Device: line(device)}, true
 }
 
-// uuid reports whether s is one, in lower case (RFC 9562 §4).
+// uuid reports whether s is one, in lower case.
 func uuid(s string) bool {
 	parts := strings.Split(s, "-")
 	if len(s) != 36 || len(parts) != 5 {
