@@ -4333,8 +4333,10 @@ type RoomTombstone struct {
 	// Nick of the moderator, "" when it was the author.
 	ByNick string `protobuf:"bytes,2,opt,name=by_nick,json=byNick,proto3" json:"by_nick,omitempty"`
 	// Full JID of whom it was.
-	By            string `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
-	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	By     string `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Their account, 0 where it is not known: a name may be given again.
+	ByAccount     uint64 `protobuf:"varint,5,opt,name=by_account,json=byAccount,proto3" json:"by_account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4397,6 +4399,13 @@ func (x *RoomTombstone) GetReason() string {
 	return ""
 }
 
+func (x *RoomTombstone) GetByAccount() uint64 {
+	if x != nil {
+		return x.ByAccount
+	}
+	return 0
+}
+
 // RoomModerate takes back a message of somebody else (XEP-0425).
 type RoomModerate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4406,8 +4415,10 @@ type RoomModerate struct {
 	Nick string   `protobuf:"bytes,3,opt,name=nick,proto3" json:"nick,omitempty"`
 	Role RoomRole `protobuf:"varint,4,opt,name=role,proto3,enum=bavard.command.v1.RoomRole" json:"role,omitempty"`
 	// Encoded position of the message.
-	Target        []byte `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`
-	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Target []byte `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The moderator's account, as in RoomTombstone. Set by applying.
+	ByAccount     uint64 `protobuf:"varint,7,opt,name=by_account,json=byAccount,proto3" json:"by_account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4482,6 +4493,13 @@ func (x *RoomModerate) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *RoomModerate) GetByAccount() uint64 {
+	if x != nil {
+		return x.ByAccount
+	}
+	return 0
 }
 
 // UploadStore records a file whose content is on the holders' disks. The same
@@ -5326,19 +5344,23 @@ const file_internal_command_command_proto_rawDesc = "" +
 	" \x01(\rR\x05flags\x12\x1a\n" +
 	"\bretracts\x18\v \x01(\fR\bretracts\x12>\n" +
 	"\ttombstone\x18\f \x01(\v2 .bavard.command.v1.RoomTombstoneR\ttombstone\x12=\n" +
-	"\tmoderates\x18\r \x01(\v2\x1f.bavard.command.v1.RoomModerateR\tmoderates\"i\n" +
+	"\tmoderates\x18\r \x01(\v2\x1f.bavard.command.v1.RoomModerateR\tmoderates\"\x88\x01\n" +
 	"\rRoomTombstone\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x17\n" +
 	"\aby_nick\x18\x02 \x01(\tR\x06byNick\x12\x0e\n" +
 	"\x02by\x18\x03 \x01(\tR\x02by\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xa7\x01\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"by_account\x18\x05 \x01(\x04R\tbyAccount\"\xc6\x01\n" +
 	"\fRoomModerate\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x0e\n" +
 	"\x02by\x18\x02 \x01(\tR\x02by\x12\x12\n" +
 	"\x04nick\x18\x03 \x01(\tR\x04nick\x12/\n" +
 	"\x04role\x18\x04 \x01(\x0e2\x1b.bavard.command.v1.RoomRoleR\x04role\x12\x16\n" +
 	"\x06target\x18\x05 \x01(\fR\x06target\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\"\x8a\x03\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"by_account\x18\a \x01(\x04R\tbyAccount\"\x8a\x03\n" +
 	"\vUploadStore\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x1d\n" +

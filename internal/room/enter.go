@@ -26,6 +26,7 @@ type entering struct {
 	nick    string
 	created bool
 	x       *xmlstream.Element // <x xmlns='…muc'/>, nil when it is not there
+	account uint64             // of who enters
 }
 
 func (q *entering) refuse(v route.Visitor, t stanza.ErrorType, c stanza.Condition, text string) {
@@ -69,6 +70,9 @@ func (h *Hub) entered(s *shard, v route.Visitor, q *entering) {
 	}
 	who := q.From.Bare()
 	m, err := h.o.View.RoomMember(q.room, who.String())
+	if err == nil {
+		q.account, err = h.o.View.AccountID(who.String())
+	}
 	if err != nil {
 		h.unentered(s, v, q)
 		q.refuse(v, stanza.Wait, stanza.InternalServerError, "the room could not be read; try again")
@@ -162,7 +166,7 @@ func (h *Hub) arrive(s *shard, r *live, v route.Visitor, q *entering, st *state.
 	s.mu.Lock()
 	o := r.occupants[q.nick]
 	if o == nil {
-		o = &occupant{nick: q.nick, who: q.From.Bare(), affiliation: a, role: defaultRole(r.config, a)}
+		o = &occupant{nick: q.nick, who: q.From.Bare(), id: h.occupantID(q.room, q.From.Bare().String(), q.account), affiliation: a, role: defaultRole(r.config, a)}
 		r.occupants[q.nick] = o
 	}
 	visit := &visit{device: v, full: q.From, to: q.From.String(), is: o}
@@ -378,7 +382,7 @@ func (h *Hub) rename(s *shard, r *live, v *visit, q *entering) {
 	}
 	to := r.occupants[q.nick]
 	if to == nil {
-		to = &occupant{nick: q.nick, who: o.who, affiliation: o.affiliation, role: o.role}
+		to = &occupant{nick: q.nick, who: o.who, id: o.id, affiliation: o.affiliation, role: o.role}
 		r.occupants[q.nick] = to
 	}
 	to.presence = stripped(q.Stanza)

@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"hash/maphash"
 	"log/slog"
 	"sync"
@@ -73,6 +74,7 @@ type live struct {
 type occupant struct {
 	nick        string
 	who         jid.JID // real, bare
+	id          string  // occupant-id
 	affiliation command.Affiliation
 	role        command.RoomRole
 	visits      []*visit
@@ -313,11 +315,15 @@ func (h *Hub) Stats() Stats {
 }
 
 // occupantID is the same for one person in one room, and tells nothing else
-// (XEP-0421 §id-generation @1.0.1).
-func (h *Hub) occupantID(room, who string) string {
+// (XEP-0421 §id-generation @1.0.1). account tells the person from others who had
+// the name before; 0 where it is not known.
+func (h *Hub) occupantID(room, who string, account uint64) string {
 	mac := hmac.New(sha256.New, h.o.OccupantKey)
 	mac.Write([]byte(room))
 	mac.Write([]byte{0})
 	mac.Write([]byte(who))
+	if account != 0 {
+		mac.Write(binary.BigEndian.AppendUint64([]byte{0}, account))
+	}
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18])
 }

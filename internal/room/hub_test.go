@@ -42,6 +42,7 @@ func (open) Rooms(string, int) ([]state.Room, error)                  { return n
 func (open) Archive(context.Context, state.Query) (state.Page, error) { return state.Page{}, nil }
 func (open) Applied() command.Position                                { return command.Position{} }
 func (open) VCard(string) ([]byte, error)                             { return nil, state.ErrNotFound }
+func (open) AccountID(string) (uint64, error)                          { return 1, nil }
 func (open) Blocked(string, string) (bool, error)                     { return false, nil }
 func (open) ID(p command.Position) string                             { return p.String() }
 func (open) Position(string) (command.Position, bool)                 { return command.Position{}, false }

@@ -178,7 +178,7 @@ func (h *Hub) whisper(v route.Visitor, q *route.Request) {
 		}
 		st := q.Stanza.Clone().Set("from", room+"/"+from.nick)
 		st.Add(xmlstream.New(stanza.NSMUCUser, "x"),
-			xmlstream.New(stanza.NSOccupantID, "occupant-id", "id", h.occupantID(room, from.who.String())))
+			xmlstream.New(stanza.NSOccupantID, "occupant-id", "id", from.id))
 		for _, v := range to.visits {
 			v.device.Enqueue(route.Serialise(st.Set("to", v.to)))
 		}

@@ -135,7 +135,7 @@ func (h *Hub) render(r *live, p *shown, address, self bool) []byte {
 		b = xmlstream.AppendElement(b, c, stanza.NSClient)
 	}
 	b = append(b, "<occupant-id xmlns='"+stanza.NSOccupantID+"'"...)
-	b = xmlstream.AppendAttr(b, "id", h.occupantID(r.jid.String(), p.of.who.String()))
+	b = xmlstream.AppendAttr(b, "id", p.of.id)
 	b = append(b, "/>"...)
 	return append(xmlstream.AppendElement(b, h.userElement(p, address, self), stanza.NSClient), "</presence>"...)
 }

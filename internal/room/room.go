@@ -31,6 +31,8 @@ type Reader interface {
 	Archive(ctx context.Context, q state.Query) (state.Page, error)
 	Applied() command.Position
 	VCard(account string) ([]byte, error)
+	// AccountID tells an account from others that had its name; 0 for none.
+	AccountID(jid string) (uint64, error)
 	// Blocked reports whether an account's blocklist holds an address.
 	Blocked(account, address string) (bool, error)
 }
@@ -78,6 +80,9 @@ func Feature(o Options, hub *Hub) route.Feature {
 // rooms.
 func (f *rooms) handle(r *route.Request) []route.Effect {
 	typ := r.Stanza.Get("type")
+	if f.barred(r, typ) {
+		return []route.Effect{route.Reply{Stanza: stanza.Blocked().Reply(r.Stanza)}}
+	}
 	switch r.Stanza.Name.Local {
 	case "iq":
 		switch {
@@ -103,6 +108,18 @@ func (f *rooms) handle(r *route.Request) []route.Effect {
 		return f.groupchat(r)
 	}
 	return f.mediated(r)
+}
+
+// barred reports whether the sender blocks the room, or the occupant, that it
+// writes to (XEP-0191 §block @1.3). Who is in a room can always leave it. It costs
+// a read only for who blocks somebody.
+func (f *rooms) barred(r *route.Request, typ string) bool {
+	switch typ {
+	case "error", "result", "unavailable":
+		return false
+	}
+	blocked, err := f.o.View.Blocked(r.From.Bare().String(), r.To.String())
+	return blocked || err != nil
 }
 
 // splitNick cuts an address at its resource.

@@ -133,7 +133,7 @@ func (h *Hub) soft(v route.Visitor, q *route.Request) {
 		from := r.devices[q.From].is
 		st := xmlstream.New(stanza.NSClient, "message", "from", room+"/"+from.nick, "type", "groupchat", "id", q.Stanza.Get("id"))
 		st.Children = q.Stanza.Children
-		st.Add(xmlstream.New(stanza.NSOccupantID, "occupant-id", "id", h.occupantID(room, from.who.String())))
+		st.Add(xmlstream.New(stanza.NSOccupantID, "occupant-id", "id", from.id))
 		out, heard := route.Serialise(st), h.heard(st.Get("from"))
 		for _, v := range r.visits {
 			if v.is != from && !heard(v) {
@@ -190,14 +190,16 @@ func (h *Hub) AppendMessage(b []byte, e state.Entry) []byte {
 	b = append(b, m.Payload...)
 	switch {
 	case m.Moderates != nil:
-		b = xmlstream.AppendElement(b, h.moderation(m), stanza.NSClient)
+		for _, e := range h.moderation(m) {
+			b = xmlstream.AppendElement(b, e, stanza.NSClient)
+		}
 	case m.Tombstone != nil:
 		b = xmlstream.AppendElement(b, h.tombstone(m), stanza.NSClient)
 	}
 	if m.From != "" {
 		who, _, _ := splitNick(m.From)
 		b = append(b, "<occupant-id xmlns='"+stanza.NSOccupantID+"'"...)
-		b = xmlstream.AppendAttr(b, "id", h.occupantID(m.Room, who))
+		b = xmlstream.AppendAttr(b, "id", h.occupantID(m.Room, who, e.Sender))
 		b = append(b, "/>"...)
 	}
 	return b
@@ -228,20 +230,26 @@ func (h *Hub) maySeeAddresses(room string, reader jid.JID) bool {
 }
 
 // moderation says that a moderator has taken a message back (XEP-0425
-// §usecase-success @0.3.0).
-func (h *Hub) moderation(m *command.RoomMessage) *xmlstream.Element {
+// §usecase-success @0.3.0), and besides in the shape of its version 0.2, which
+// some clients know alone.
+func (h *Hub) moderation(m *command.RoomMessage) []*xmlstream.Element {
 	d := m.Moderates
 	target := ""
 	if p, err := command.ParsePosition(d.Target); err == nil {
 		target = h.o.IDs.ID(p)
 	}
-	return xmlstream.New(stanza.NSRetract, "retract", "id", target).Add(h.moderated(m.Room, d.By, d.Nick), reason(stanza.NSRetract, d.Reason))
+	return []*xmlstream.Element{
+		xmlstream.New(stanza.NSRetract, "retract", "id", target).Add(h.moderated(m.Room, d.By, d.Nick, d.ByAccount), reason(stanza.NSRetract, d.Reason)),
+		xmlstream.New(stanza.NSFasten, "apply-to", "id", target).Add(
+			xmlstream.New(stanza.NSModerate0, "moderated", "by", m.Room+"/"+d.Nick).Add(
+				xmlstream.New(retract0, "retract"), reason(stanza.NSModerate0, d.Reason))),
+	}
 }
 
-func (h *Hub) moderated(room, by, nick string) *xmlstream.Element {
+func (h *Hub) moderated(room, by, nick string, account uint64) *xmlstream.Element {
 	who, _, _ := splitNick(by)
 	return xmlstream.New(stanza.NSModerate, "moderated", "by", room+"/"+nick).
-		Add(xmlstream.New(stanza.NSOccupantID, "occupant-id", "id", h.occupantID(room, who)))
+		Add(xmlstream.New(stanza.NSOccupantID, "occupant-id", "id", h.occupantID(room, who, account)))
 }
 
 func reason(space, text string) *xmlstream.Element {
@@ -257,7 +265,7 @@ func (h *Hub) tombstone(m *command.RoomMessage) *xmlstream.Element {
 	t := m.Tombstone
 	e := xmlstream.New(stanza.NSRetract, "retracted", "stamp", time.UnixMilli(t.TimeMs).UTC().Format(route.TimeLayout))
 	if t.ByNick != "" {
-		e.Add(h.moderated(m.Room, t.By, t.ByNick), reason(stanza.NSRetract, t.Reason))
+		e.Add(h.moderated(m.Room, t.By, t.ByNick, t.ByAccount), reason(stanza.NSRetract, t.Reason))
 	}
 	return e
 }
@@ -270,7 +278,7 @@ func (h *Hub) subject(st *state.Room, v *visit) {
 			xmlstream.AppendAttr(nil, "from", st.JID), " type='groupchat'><subject></subject></message>"...)})
 		return
 	}
-	e := state.Entry{Position: st.Subject.Position, Time: st.Subject.Time, Room: &command.RoomMessage{
+	e := state.Entry{Position: st.Subject.Position, Time: st.Subject.Time, Sender: st.Subject.Sender, Room: &command.RoomMessage{
 		Room: st.JID, From: st.Subject.From, Nick: st.Subject.Nick, Id: st.Subject.ID, Payload: st.Subject.Payload,
 	}}
 	out := h.Message(e, &e.Time)
@@ -301,7 +309,7 @@ func (h *Hub) event(s *shard, e *state.Event) {
 // said hands a message to everybody in the room; a repeat to its sender alone.
 func (h *Hub) said(r *live, e *state.Event) {
 	m := e.Room.Message
-	entry := state.Entry{Position: e.Position, Time: e.Time, Room: m}
+	entry := state.Entry{Position: e.Position, Time: e.Time, Room: m, Sender: e.Room.Sender}
 	repeat := !e.Room.Duplicate.IsZero()
 	if repeat {
 		entry.Position = e.Room.Duplicate

@@ -37,7 +37,7 @@ var update = flag.Bool("update", false, "rewrite what the server says in testdat
 //	alice/phone bye          the client closes its stream
 //	alice/phone ended        the server closes the stream
 //	alice/phone refused why  cannot log in: the SASL error condition
-//	admin disable alice      the operator: also enable, delete, passwd (the new
+//	admin disable alice      the operator: also enable, delete, add, passwd (the new
 //	                         password is "another password")
 //	restart                  the server is stopped and started again
 //
@@ -284,7 +284,8 @@ func (c *conversation) maskIDs(e *xmlstream.Element) {
 	switch {
 	case e.Is(stanza.NSSID, "stanza-id"), e.Is(stanza.NSMAM, "result"), e.Is(stanza.NSMAM, "start"), e.Is(stanza.NSMAM, "end"):
 		e.Set("id", c.name(e.Get("id")))
-	case e.Is(stanza.NSOccupantID, "occupant-id"), e.Is(stanza.NSRetract, "retract") && e.Child(stanza.NSModerate, "moderated") != nil:
+	case e.Is(stanza.NSOccupantID, "occupant-id"), e.Is(stanza.NSRetract, "retract") && e.Child(stanza.NSModerate, "moderated") != nil,
+		e.Is(stanza.NSFasten, "apply-to") && e.Child(stanza.NSModerate0, "moderated") != nil:
 		e.Set("id", c.name(e.Get("id")))
 	case e.Is(stanza.NSRSM, "first"), e.Is(stanza.NSRSM, "last"):
 		e.Children = []xmlstream.Node{{Text: c.name(e.Text())}}
@@ -331,6 +332,8 @@ func (s *testServer) admin(args []string) {
 		_, err = b.SetEnabled(ctx, who, what == "enable")
 	case "delete":
 		_, err = b.DeleteUser(ctx, who)
+	case "add":
+		_, err = b.AddUser(ctx, userNamed(who))
 	case "passwd":
 		_, err = b.SetPassword(ctx, who, "another password")
 	default:

@@ -67,7 +67,7 @@ func (s shown) lacks() string {
 }
 
 // TestEveryFeatureIsShown holds that what is advertised, by the domain, by an
-// account and by the stream, has conversations for success, error and restart.
+// account, by the service of rooms and a room, and by the stream, has conversations for success, error and restart.
 func TestEveryFeatureIsShown(t *testing.T) {
 	all := conversations(t)
 	for _, s := range all {
@@ -124,7 +124,7 @@ func blocks(t *testing.T, file string, lines []string) []shown {
 }
 
 // advertised gives what a client finds: in the stream features, and by asking
-// the domain and its own account.
+// the domain, its own account, the service of rooms and a room.
 func advertised(t *testing.T) []string {
 	s := startServer(t)
 	s.account("alice")
@@ -135,7 +135,10 @@ func advertised(t *testing.T) []string {
 		found[f.Name.Space] = true
 	}
 	d.bind()
-	for _, to := range []string{"localhost", "alice@localhost"} {
+	d.send("<presence to='r@rooms.localhost/alice'><x xmlns='" + stanza.NSMUC + "'/></presence>")
+	d.must() // she is in
+	d.must() // the subject
+	for _, to := range []string{"localhost", "alice@localhost", "rooms.localhost", "r@rooms.localhost"} {
 		d.send("<iq type='get' id='d' to='" + to + "'><query xmlns='" + stanza.NSDiscoInfo + "'/></iq>")
 		for _, f := range d.must().First().Elements() {
 			if f.Is(stanza.NSDiscoInfo, "feature") {

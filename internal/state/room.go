@@ -25,6 +25,7 @@ type RoomSubject struct {
 	Position command.Position // zero: there is none
 	Time     time.Time
 	From     string // full JID
+	Sender   uint64 // as in Entry
 	Nick     string
 	ID       string // of the message
 	Payload  []byte // its children
@@ -55,6 +56,7 @@ type RoomEvent struct {
 	// nowhere: its sender alone is to see it.
 	Duplicate command.Position
 	Number    uint64 // as in Entry
+	Sender    uint64 // as in Entry
 	Created   bool
 	// Configured: the room was configured, or unlocked.
 	Configured bool

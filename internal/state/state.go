@@ -118,6 +118,8 @@ type Entry struct {
 	Message  *command.Message
 	// Room is the message of a room's archive, in place of Message.
 	Room *command.RoomMessage
+	// Sender is the account that said it in the room; 0 where it is not known.
+	Sender uint64
 	// Number of the messages with a body that the room had when it was said,
 	// this one included.
 	Number uint64

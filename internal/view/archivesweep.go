@@ -3,6 +3,7 @@
 package view
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -10,10 +11,10 @@ import (
 	"bavard/internal/command"
 )
 
-// An account's archive is removed in slices: an archive of years has millions of
-// entries, and whoever waits for the applier would wait for all of them. Deleting
-// the account leaves a note; each command.ArchiveSweep removes a slice of one
-// noted archive, until none is left. It belongs to applying, so that nodes do the
+// An archive, of an account or of a room, is removed in slices: one of years has
+// millions of entries, and whoever waits for the applier would wait for all of
+// them. Deleting the account, or removing the room, leaves a note; each
+// command.ArchiveSweep removes a slice of one noted archive, until none is left. It belongs to applying, so that nodes do the
 // same at the same position, and count and sum of the archive stay exact. Nobody
 // can tell the difference: the id is never given again.
 
@@ -23,9 +24,12 @@ const (
 	// well below 1 ms when the data is in memory.
 	sweepWork    = 500
 	sweepMessage = 20
+	// sweepSaid is the cost of a message of a room: it is read in one go with
+	// its neighbours.
+	sweepSaid = 2
 )
 
-// sweepRecord notes an archive that is being removed.
+// sweepRecord notes an archive that is being removed, of an account or a room.
 type sweepRecord struct {
 	after command.Position // entries up to here are removed
 }
@@ -40,9 +44,10 @@ func parseSweep(b []byte) (sweepRecord, error) {
 	return s, r.end()
 }
 
-// removeArchive notes that the archive of an account is to be removed.
-func (t *txn) removeArchive(id uint64) {
-	t.put(idKey(tableSweep, id), (&sweepRecord{}).append(nil))
+// removeArchive notes that the archive of an account, or, with tableRoomSweep, of
+// a room is to be removed.
+func (t *txn) removeArchive(table byte, id uint64) {
+	t.put(idKey(table, id), (&sweepRecord{}).append(nil))
 	t.noted[id] = true
 }
 
@@ -53,21 +58,30 @@ func (v *View) Sweeping() (sweeping bool, err error) {
 		return false, err
 	}
 	defer v.leave()
-	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableSweep}, UpperBound: []byte{tableSweep + 1}})
-	if err != nil {
-		return false, v.damaged(err)
+	for _, table := range []byte{tableSweep, tableRoomSweep} {
+		err = v.rangeOver([]byte{table}, nil, func(_, _ []byte) (bool, error) {
+			sweeping = true
+			return false, nil
+		})
+		if sweeping || err != nil {
+			break
+		}
 	}
-	sweeping = it.First()
-	return sweeping, v.damaged(errors.Join(it.Error(), it.Close()))
+	return sweeping, err
 }
 
-// archiveSweep removes a slice of the archive of the first noted account.
+// archiveSweep removes a slice of the archive of the first noted account, or,
+// when there is none, of the first noted room.
 func (t *txn) archiveSweep() (command.Outcome, error) {
 	notes, err := t.under([]byte{tableSweep})
 	if err != nil {
 		return command.Outcome{}, err
 	}
-	for _, key := range notes {
+	rooms, err := t.under([]byte{tableRoomSweep})
+	if err != nil {
+		return command.Outcome{}, err
+	}
+	for _, key := range append(notes, rooms...) {
 		id, err := idOf([]byte(key))
 		if err != nil {
 			return command.Outcome{}, t.a.v.damaged(err)
@@ -83,18 +97,20 @@ func (t *txn) archiveSweep() (command.Outcome, error) {
 		if err != nil {
 			return command.Outcome{}, t.a.v.damaged(err)
 		}
-		return accept(), t.slice([]byte(key), id, &s)
+		if key[0] == tableRoomSweep {
+			return accept(), t.slice([]byte(key), saidPrefix(id), &s, t.sweepSaid)
+		}
+		return accept(), t.slice([]byte(key), appendArchivePrefix(nil, id), &s, func(key, value []byte) (int, error) { return t.sweepEntry(id, key, value) })
 	}
 	return accept(), nil
 }
 
-// slice removes the next entries of one archive, and the messages that nobody
-// else has: those to itself and those of deleted peers.
-func (t *txn) slice(note []byte, id uint64, s *sweepRecord) (err error) {
-	prefix := appendArchivePrefix(nil, id)
+// slice removes the next entries of one archive, whose keys begin with prefix
+// and end with a position; remove takes one away and says what that cost.
+func (t *txn) slice(note, prefix []byte, s *sweepRecord, remove func(key, value []byte) (int, error)) (err error) {
 	start := prefix
 	if !s.after.IsZero() {
-		start = append(archiveKey(id, s.after), 0)
+		start = append(s.after.AppendTo(bytes.Clone(prefix)), 0)
 	}
 	it, err := t.a.v.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: prefixEnd(prefix)})
 	if err != nil {
@@ -109,7 +125,7 @@ func (t *txn) slice(note []byte, id uint64, s *sweepRecord) (err error) {
 		if err != nil {
 			return t.a.v.damaged(err)
 		}
-		cost, err := t.sweepEntry(id, it.Key(), value)
+		cost, err := remove(it.Key(), value)
 		if err != nil {
 			return err
 		}
@@ -130,7 +146,7 @@ func (t *txn) slice(note []byte, id uint64, s *sweepRecord) (err error) {
 }
 
 // sweepEntry removes an entry of the index, and its message as well when nobody
-// else has it. Entries are deleted one by one: thousands of deleted ranges in
+// else has it: those to itself and those of deleted peers. Entries are deleted one by one: thousands of deleted ranges in
 // memory would make each look-up slow.
 func (t *txn) sweepEntry(id uint64, key, value []byte) (cost int, err error) {
 	peer, _, err := parseArchiveRecord(value)
@@ -155,6 +171,14 @@ func (t *txn) sweepEntry(id uint64, key, value []byte) (cost int, err error) {
 	t.forget(talk, message)
 	t.delete(talk)
 	return sweepMessage, nil
+}
+
+// sweepSaid removes a message of a room that is no more.
+func (t *txn) sweepSaid(key, value []byte) (cost int, err error) {
+	t.forget(key, value)
+	_ = t.b.Delete(key, nil) // errs on an indexed batch only
+	t.chainWrite(opDelete, key, nil)
+	return sweepSaid, nil
 }
 
 func (t *txn) forget(key, value []byte) { t.unarchived(recordHash(&t.digest, opSet, key, value)) }

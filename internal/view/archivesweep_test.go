@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bavard/internal/command"
+	"bavard/internal/state"
 )
 
 // TestSweep: whatever the batches, a large archive goes in slices, each of bounded
@@ -74,6 +75,70 @@ func TestSweep(t *testing.T) {
 	c.scrub()
 	if n := c.v.Stats().Records; n != 0 {
 		t.Errorf("%d records are left in the end", n)
+	}
+}
+
+// A removed room's archive goes in slices as well; one that was removed and made
+// anew in the same batch as messages were said keeps what is the new one's.
+func TestSweepOfARoom(t *testing.T) {
+	c := newCell(t, "ann", "bob")
+	c.accept(makeRoom("choir", "ann", open()))
+	const messages = 3000
+	for n := 0; n < messages; {
+		var batch []*command.Command
+		for range 200 {
+			batch = append(batch, says("choir", "ann", fmt.Sprint("m", n), moderator))
+			n++
+		}
+		c.apply(batch...)
+	}
+	c.accept(remove("bob"))
+	for i, o := range c.apply(says("choir", "ann", "last", moderator), destroyRoom("choir", "ann"), makeRoom("choir", "ann", open()), says("choir", "ann", "first", moderator),
+		&command.Command{Request: &command.Command_ArchiveSweep{ArchiveSweep: &command.ArchiveSweep{}}}).Outcomes {
+		if o.Verdict != command.Accepted {
+			t.Fatalf("%d: %+v", i, o)
+		}
+	}
+	c.scrub()
+	if n := c.v.Stats().Records; n < messages {
+		t.Errorf("%d records are left at once", n)
+	}
+	if slices := c.sweep(); slices < messages*sweepSaid/sweepWork {
+		t.Errorf("%d messages went in %d slices", messages, slices)
+	}
+	c.scrub()
+	if n := c.v.Stats().Records; n != 1 {
+		t.Errorf("%d records are left", n)
+	}
+	if got := c.said(state.Query{Room: in("choir")}); got != "first" {
+		t.Errorf("archive %q", got)
+	}
+}
+
+// Whose account said something stays known when the name is given again: the
+// newcomer cannot take back what is not theirs.
+func TestSenderOfTheSameName(t *testing.T) {
+	c := newCell(t, "ann", "bob")
+	c.accept(makeRoom("choir", "ann", open()))
+	at0 := c.apply(says("choir", "bob", "m1", speaker)).Outcomes[0].Position
+	old, err := c.v.AccountID(at("bob"))
+	if err != nil || old == 0 {
+		t.Fatal(old, err)
+	}
+	c.accept(remove("bob"))
+	if id, err := c.v.AccountID(at("bob")); id != 0 || err != nil {
+		t.Fatal(id, err)
+	}
+	c.accept(create("bob"))
+	back := says("choir", "bob", "m2", speaker)
+	back.GetRoomMessage().Retracts = at0.AppendTo(nil)
+	c.accept(back)
+	if got := c.said(state.Query{Room: in("choir")}); got != "m1 m2" {
+		t.Errorf("archive %q", got)
+	}
+	p := c.archive(state.Query{Room: in("choir")}).Entries
+	if p[0].Sender != old || p[1].Sender == old || p[1].Sender == 0 {
+		t.Errorf("senders %d and %d, the first was %d", p[0].Sender, p[1].Sender, old)
 	}
 }
 

@@ -49,6 +49,8 @@ const (
 	tableUpload    = 'F' // upload id → upload
 	tableUploadOf  = 'I' // account id → counts; account id, time, upload id → what retention needs
 	tableRetention = 'K' // → counts of all; purpose, time, upload id → nothing; 0, account id → its uploads go
+	tableRoomSweep = 'U' // id of a removed room → how far its archive is removed
+	tableRoomLink  = 'V' // room id, token hash → nothing: an invite makes members of it
 
 	tablePush        = 'S' // account id, JID of a push service, 0, node → what to publish there
 	tablePushService = 'T' // account id, node → address of Web Push

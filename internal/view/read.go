@@ -195,6 +195,20 @@ func (v *View) StreamH(id []byte) (uint32, bool) {
 	return 0, false
 }
 
+// AccountID gives what tells an account from others that had its name, by its
+// bare JID; 0 when there is none.
+func (v *View) AccountID(jid string) (uint64, error) {
+	if err := v.enter(); err != nil {
+		return 0, err
+	}
+	defer v.leave()
+	id, err := v.accountID(v.db, jid)
+	if errors.Is(err, state.ErrNotFound) {
+		return 0, nil
+	}
+	return id, v.readError(err)
+}
+
 // Invite reads an invite by the SHA-256 of its token; state.ErrNotFound when
 // there is none. One that has no uses left or has expired is returned as it is.
 func (v *View) Invite(tokenHash []byte) (state.Invite, error) {

@@ -24,14 +24,18 @@ func corruptf(format string, args ...any) error {
 
 // reader consumes a record; the first error sticks.
 type reader struct {
-	b   []byte
-	err error
+	b       []byte
+	version byte
+	err     error
 }
 
-func read(b []byte) *reader {
+func read(b []byte) *reader { return readSince(b, recordVersion) }
+
+// readSince reads a record of a table whose records have versions up to newest.
+func readSince(b []byte, newest byte) *reader {
 	r := &reader{b: b}
-	if v := r.byte(); r.err == nil && v != recordVersion {
-		r.fail("record of version %d", v)
+	if r.version = r.byte(); r.err == nil && (r.version < recordVersion || r.version > newest) {
+		r.fail("record of version %d", r.version)
 	}
 	return r
 }

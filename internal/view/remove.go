@@ -67,7 +67,7 @@ func (t *txn) accountDelete(c *command.AccountDelete) (command.Outcome, error) {
 		return command.Outcome{}, err
 	}
 	t.accounts[c.Jid] = 0
-	t.removeArchive(id)
+	t.removeArchive(tableSweep, id)
 	for _, table := range ownTables() {
 		prefix := idKey(table, id)
 		t.deleteRange(prefix, prefixEnd(prefix))

@@ -210,7 +210,8 @@ func (t *txn) roomConfigure(c *command.RoomConfigure) (command.Outcome, error) {
 	return accept(), nil
 }
 
-// roomDestroy removes a room and its archive (XEP-0045 §destroyroom @1.35.5).
+// roomDestroy removes a room; its archive, which nobody finds any more, goes in
+// slices (XEP-0045 §destroyroom @1.35.5).
 func (t *txn) roomDestroy(c *command.RoomDestroy) (command.Outcome, error) {
 	r, err := t.room(c.Room)
 	if err != nil {
@@ -242,9 +243,7 @@ func (t *txn) removeRoom(r *room, c *command.RoomDestroy) error {
 			t.delete(joinedKey(account, r.jid))
 		}
 	}
-	if err := t.forgetSaid(r); err != nil {
-		return err
-	}
+	t.removeArchive(tableRoomSweep, r.id)
 	for _, table := range []byte{tableMember, tableGuest, tableNick, tableGuestNick} {
 		prefix := idKey(table, r.id)
 		t.deleteRange(prefix, prefixEnd(prefix))
@@ -368,7 +367,7 @@ func (v *View) said(db pebble.Reader, id uint64) (number uint64, err error) {
 	if err != nil {
 		return 0, v.damaged(err)
 	}
-	r := read(value)
+	r := readSince(value, saidVersion)
 	r.uvarint()
 	number = r.uvarint()
 	return number, v.damaged(r.err)

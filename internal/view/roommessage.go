@@ -4,7 +4,6 @@ package view
 
 import (
 	"bytes"
-	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/protobuf/proto"
@@ -24,7 +23,8 @@ func (t *txn) roomMessage(q *request, m *command.RoomMessage) (command.Outcome, 
 	if r == nil {
 		return noRoom(), nil
 	}
-	if t.account(bare(m.From)) == 0 {
+	sender := t.account(bare(m.From))
+	if sender == 0 {
 		return refuse(stanza.Auth, stanza.NotAuthorized, "the sender's account does not exist"), nil
 	}
 	original, repeated, err := t.repeated(q.c.GetStream(), m.Dedupe)
@@ -32,7 +32,7 @@ func (t *txn) roomMessage(q *request, m *command.RoomMessage) (command.Outcome, 
 		return command.Outcome{}, err
 	}
 	if repeated {
-		t.roomEvent(m.Room, &state.RoomEvent{Message: m, Duplicate: original})
+		t.roomEvent(m.Room, &state.RoomEvent{Message: m, Sender: sender, Duplicate: original})
 		return duplicate(original), nil
 	}
 	if o, err := t.maySpeak(r, m); err != nil || o != nil {
@@ -40,11 +40,11 @@ func (t *txn) roomMessage(q *request, m *command.RoomMessage) (command.Outcome, 
 	}
 	r = t.change(r)
 	if m.Flags&command.FlagSubject != 0 {
-		r.subject = subjectRecord{position: t.pos, time: t.meta.time, from: m.From, nick: m.Nick, id: m.Id, payload: m.Payload}
+		r.subject = subjectRecord{position: t.pos, time: t.meta.time, from: m.From, sender: sender, nick: m.Nick, id: m.Id, payload: m.Payload}
 		t.saveRoom(r)
 	}
 	if len(m.Retracts) > 0 {
-		if err := t.takeBack(r, m); err != nil {
+		if err := t.takeBack(r, sender, m); err != nil {
 			return command.Outcome{}, err
 		}
 	}
@@ -53,12 +53,12 @@ func (t *txn) roomMessage(q *request, m *command.RoomMessage) (command.Outcome, 
 		if m.Flags&command.FlagBody != 0 {
 			r.number++
 		}
-		t.say(r, q.raw)
+		t.say(r, sender, q.raw)
 	}
 	if len(m.Dedupe) == dedupeSize {
 		t.remember([dedupeSize]byte(m.Dedupe))
 	}
-	t.roomEvent(m.Room, &state.RoomEvent{Message: m, Number: r.number})
+	t.roomEvent(m.Room, &state.RoomEvent{Message: m, Sender: sender, Number: r.number})
 	return accept(), nil
 }
 
@@ -97,24 +97,24 @@ func (t *txn) maySpeak(r *room, m *command.RoomMessage) (*command.Outcome, error
 }
 
 // say writes one encoded message to the room's archive.
-func (t *txn) say(r *room, raw []byte) {
-	value := append(appendSaidHead(make([]byte, 0, 24+len(raw)), t.meta.time, r.number), raw...)
+func (t *txn) say(r *room, sender uint64, raw []byte) {
+	value := append(appendSaidHead(make([]byte, 0, 32+len(raw)), t.meta.time, r.number, sender), raw...)
 	t.archived(t.set(saidKey(r.id, t.pos), value))
 }
 
 // takeBack leaves a tombstone of the sender's own message; of any other, and
 // of what is not there, nothing changes, and the message is one like others
 // (XEP-0424 §tombstones @0.4.2).
-func (t *txn) takeBack(r *room, m *command.RoomMessage) error {
+func (t *txn) takeBack(r *room, sender uint64, m *command.RoomMessage) error {
 	p, err := command.ParsePosition(m.Retracts)
 	if err != nil {
 		return nil //nolint:nilerr // a made-up id means nothing
 	}
 	e, value, err := t.saidAt(r, p)
-	if err != nil || e == nil || e.Room.Tombstone != nil || bare(e.Room.From) != bare(m.From) {
+	if err != nil || e == nil || e.Room.Tombstone != nil || bare(e.Room.From) != bare(m.From) || e.Sender != 0 && e.Sender != sender {
 		return err
 	}
-	t.bury(r, e, value, &command.RoomTombstone{TimeMs: t.meta.time, By: m.From})
+	t.bury(r, e, value, &command.RoomTombstone{TimeMs: t.meta.time, By: m.From, ByAccount: sender})
 	return nil
 }
 
@@ -154,10 +154,13 @@ func (t *txn) roomModerate(c *command.RoomModerate) (command.Outcome, error) {
 	case e.Room.Tombstone != nil:
 		return duplicate(p), nil
 	}
-	t.bury(r, e, value, &command.RoomTombstone{TimeMs: t.meta.time, By: c.By, ByNick: c.Nick, Reason: c.Reason})
+	by := t.account(bare(c.By))
+	t.bury(r, e, value, &command.RoomTombstone{TimeMs: t.meta.time, By: c.By, ByNick: c.Nick, Reason: c.Reason, ByAccount: by})
+	c = proto.CloneOf(c)
+	c.ByAccount = by
 	notice := &command.RoomMessage{Room: c.Room, Moderates: c}
 	r = t.change(r)
-	t.say(r, encodeRoomMessage(notice))
+	t.say(r, 0, encodeRoomMessage(notice))
 	t.roomEvent(c.Room, &state.RoomEvent{Message: notice, Number: r.number})
 	return accept(), nil
 }
@@ -176,7 +179,7 @@ func (t *txn) bury(r *room, e *state.Entry, old []byte, stone *command.RoomTombs
 	key := saidKey(r.id, e.Position)
 	t.meta.sum -= recordHash(&t.digest, opSet, key, old)
 	left := &command.RoomMessage{Room: e.Room.Room, From: e.Room.From, Nick: e.Room.Nick, Role: e.Room.Role, Id: e.Room.Id, Tombstone: stone}
-	value := append(appendSaidHead(nil, e.Time.UnixMilli(), e.Number), encodeRoomMessage(left)...)
+	value := append(appendSaidHead(nil, e.Time.UnixMilli(), e.Number, e.Sender), encodeRoomMessage(left)...)
 	t.put(key, value)
 	t.meta.sum += recordHash(&t.digest, opSet, key, value)
 	t.removed = true // a scrub that is under way sees two states
@@ -216,48 +219,6 @@ func (t *txn) written(key []byte) ([]byte, error) {
 			found = bytes.Clone(value)
 		}
 	}
-}
-
-// forgetSaid deletes a room's archive and takes it out of the count and the
-// sum that are kept of all archives.
-func (t *txn) forgetSaid(r *room) (err error) {
-	prefix := saidPrefix(r.id)
-	latest := map[string][]byte{} // what this batch has written
-	for b := t.b.Reader(); ; {
-		kind, key, value, ok, err := b.Next()
-		if err != nil {
-			return t.a.v.damaged(err)
-		}
-		if !ok {
-			break
-		}
-		if kind == pebble.InternalKeyKindSet && bytes.HasPrefix(key, prefix) {
-			latest[string(key)] = bytes.Clone(value)
-		}
-	}
-	it, err := t.a.v.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
-	if err != nil {
-		return t.a.v.damaged(err)
-	}
-	defer func() { err = errors.Join(err, t.a.v.damaged(it.Close())) }()
-	for ok := it.First(); ok; ok = it.Next() {
-		value, err := it.ValueAndErr()
-		if err != nil {
-			return t.a.v.damaged(err)
-		}
-		if _, changed := latest[string(it.Key())]; !changed {
-			t.unarchived(recordHash(&t.digest, opSet, it.Key(), value))
-		}
-	}
-	if err := it.Error(); err != nil {
-		return t.a.v.damaged(err)
-	}
-	for key, value := range latest { // in any order: it is a sum
-		t.unarchived(recordHash(&t.digest, opSet, []byte(key), value))
-	}
-	t.removed = true
-	t.deleteRange(prefix, prefixEnd(prefix))
-	return nil
 }
 
 func (t *txn) unarchived(hash uint64) {

@@ -34,6 +34,7 @@ type subjectRecord struct {
 	position command.Position
 	time     int64
 	from     string
+	sender   uint64 // account; 0 where it is not known
 	nick     string
 	id       string
 	payload  []byte
@@ -60,7 +61,11 @@ func (r *room) append(dst []byte) []byte {
 	dst = r.subject.position.AppendTo(dst)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(r.subject.time))
 	dst = appendString(appendString(appendString(dst, r.subject.from), r.subject.nick), r.subject.id)
-	return appendString(dst, r.subject.payload)
+	dst = appendString(dst, r.subject.payload)
+	if r.subject.sender != 0 {
+		dst = binary.BigEndian.AppendUint64(dst, r.subject.sender)
+	}
+	return dst
 }
 
 func parseRoom(jid string, b []byte) (*room, error) {
@@ -71,6 +76,11 @@ func parseRoom(jid string, b []byte) (*room, error) {
 	s := &out.subject
 	s.position, s.time = r.position(), int64(r.uint64())
 	s.from, s.nick, s.id, s.payload = r.string(), r.string(), r.string(), r.bytes()
+	if r.err == nil && len(r.b) > 0 {
+		if s.sender = r.uint64(); s.sender == 0 {
+			r.fail("subject of no account")
+		}
+	}
 	if err := r.end(); err != nil {
 		return nil, err
 	}
@@ -89,7 +99,7 @@ func (r *room) state() state.Room {
 	}
 	if s := &r.subject; !s.position.IsZero() {
 		out.Subject = state.RoomSubject{
-			Position: s.position, Time: time.UnixMilli(s.time).UTC(), From: s.from, Nick: s.nick, ID: s.id, Payload: s.payload,
+			Position: s.position, Time: time.UnixMilli(s.time).UTC(), From: s.from, Sender: s.sender, Nick: s.nick, ID: s.id, Payload: s.payload,
 		}
 	}
 	return out
@@ -131,15 +141,21 @@ func parseMember(b []byte) (member, error) {
 	return m, r.end()
 }
 
+// saidVersion is that of a record that says whose account the sender is.
+const saidVersion = 2
+
 // appendSaidHead begins a record of a room's archive; the message follows.
-func appendSaidHead(dst []byte, ms int64, number uint64) []byte {
-	dst = binary.AppendUvarint(append(dst, recordVersion), uint64(ms))
-	return binary.AppendUvarint(dst, number)
+func appendSaidHead(dst []byte, ms int64, number, sender uint64) []byte {
+	dst = binary.AppendUvarint(append(dst, saidVersion), uint64(ms))
+	return binary.AppendUvarint(binary.AppendUvarint(dst, number), sender)
 }
 
 func parseSaid(p command.Position, b []byte) (state.Entry, error) {
-	r := read(b)
-	ms, number := r.uvarint(), r.uvarint()
+	r := readSince(b, saidVersion)
+	ms, number, sender := r.uvarint(), r.uvarint(), uint64(0)
+	if r.version >= saidVersion {
+		sender = r.uvarint()
+	}
 	if r.err != nil {
 		return state.Entry{}, r.err
 	}
@@ -147,7 +163,7 @@ func parseSaid(p command.Position, b []byte) (state.Entry, error) {
 	if err := proto.Unmarshal(r.b, m); err != nil {
 		return state.Entry{}, corruptf("message at %v: %v", p, err)
 	}
-	return state.Entry{Position: p, Time: time.UnixMilli(int64(ms)).UTC(), Room: m, Number: number}, nil
+	return state.Entry{Position: p, Time: time.UnixMilli(int64(ms)).UTC(), Room: m, Number: number, Sender: sender}, nil
 }
 
 func roomKey(jid string) []byte { return append([]byte{tableRoom}, jid...) }

@@ -220,7 +220,7 @@ func checkRecord(key, value []byte) error {
 		_, err = parseCell(value)
 	case tableJournal:
 		_, err = parseJournal(value)
-	case tableSweep:
+	case tableSweep, tableRoomSweep:
 		_, err = parseSweep(value)
 	default:
 		return checkNodeOrRoom(key, value)

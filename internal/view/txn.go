@@ -34,7 +34,7 @@ type txn struct {
 
 	overlay  map[string][]byte        // written and read again; nil is deleted
 	accounts map[string]uint64        // created; 0 for deleted
-	noted    map[uint64]bool          // deleted accounts whose archive is to be removed
+	noted    map[uint64]bool          // deleted accounts and rooms whose archive is to be removed
 	removed  bool                     // records of the archive are taken away
 	blockers map[string]uint64        // changed: the account's id, 0 when it blocks nobody any more
 	avatars  map[string]*avatarRecord // changed; nil when the account is gone
