@@ -47,7 +47,13 @@ func (p *phone) Enqueue(o route.Out) {
 
 func (p *phone) Replaced()  { p.mu.Lock(); defer p.mu.Unlock(); p.replaced = true }
 func (p *phone) Away() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.away }
-func (p *phone) Behind()    { p.mu.Lock(); defer p.mu.Unlock(); p.behind = true }
+
+func (p *phone) Attention() dispatch.Attention {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return dispatch.Attention{Here: !p.away}
+}
+func (p *phone) Behind() { p.mu.Lock(); defer p.mu.Unlock(); p.behind = true }
 
 func (p *phone) Dismissed(why string) { p.mu.Lock(); defer p.mu.Unlock(); p.gone = why }
 

@@ -49,12 +49,23 @@ type Device interface {
 	Replaced()
 	// Away reports whether it has no stream and waits to resume.
 	Away() bool
+	// Attention says whether it has what is queued for it, and whether somebody
+	// will see it there.
+	Attention() Attention
 	// Behind: events for it were dropped; it must end so that its client reads
 	// the archive.
 	Behind()
 	// Dismissed: its account may no longer be used by who logged in; text says
 	// why.
 	Dismissed(text string)
+}
+
+// Attention is what is known of who looks at a device.
+type Attention struct {
+	// Here: it has a stream that answers, and has not said that nobody looks.
+	Here bool
+	// Looking: and there is reason to think that somebody does.
+	Looking bool
 }
 
 // Reader is what dispatch reads from the view.

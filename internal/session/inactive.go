@@ -39,7 +39,7 @@ func (s *Session) Indicate(el *xmlstream.Element) *stanza.StreamError {
 	if o.ended {
 		return nil
 	}
-	o.inactive = el.Name.Local == "inactive"
+	o.inactive, o.indicates = el.Name.Local == "inactive", true
 	if !o.inactive && len(o.held) > 0 {
 		o.release()
 		o.kick(s)

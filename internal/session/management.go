@@ -86,10 +86,10 @@ func (o *outbound) acknowledged(s *Session, h uint32) *stanza.StreamError {
 	}
 	bad, newest := o.trim(s, h)
 	if bad == nil {
-		o.requested = false
+		o.requested, o.stalled = false, false
 		if len(o.unacked) > 0 && len(o.queue) == 0 && !newest.IsZero() && o.stream != nil {
 			// More was written meanwhile; ask on, as long as it answers.
-			o.requested = true
+			o.requested, o.requestedAt = true, s.m.now()
 			o.queue = append(o.queue, item{raw: xmlstream.New(stanza.NSSM, "r")})
 			o.kick(s)
 		}
@@ -142,10 +142,12 @@ func (s *Session) detach(stream Stream, err *stanza.StreamError) bool {
 		return false
 	}
 	s.out.stream = nil
-	s.out.requested = false
+	s.out.requested, s.out.stalled = false, false
+	missed := s.out.missed()
 	s.out.expiry = time.AfterFunc(s.m.o.ResumeTime, func() { s.end(nil) })
 	s.out.mu.Unlock()
 	go stream.Close(err) // it may be broken, and take its time
+	s.tellMissed(missed)
 	return true
 }
 

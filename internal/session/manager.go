@@ -47,6 +47,10 @@ type Options struct {
 	// Gone is told that a session has ended or is unavailable, so that it leaves its rooms. It
 	// must not block. nil ignores.
 	Gone func(route.Visitor)
+	// Missed is told of messages that a device was thought to be getting, and that it has
+	// not acknowledged: its stream is broken, or it is silent. It may have read them, and
+	// gets what it has not when it resumes. It must not block. nil ignores.
+	Missed func(full jid.JID, messages []route.Out)
 	// NoDedupe is for the drills' negative control; see chat.Options.
 	NoDedupe bool
 }
@@ -337,7 +341,9 @@ func (s *Session) probe(now time.Time) {
 	o := &s.out
 	o.mu.Lock()
 	stream, managed := o.stream, o.managed
+	missed := o.stall(now)
 	o.mu.Unlock()
+	s.tellMissed(missed)
 	switch {
 	case stream == nil || silent < probeAfter:
 	case silent >= deadAfter && managed:

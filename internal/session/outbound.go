@@ -36,6 +36,9 @@ type outbound struct {
 	unacked   []item
 	weight    int  // bytes of these
 	requested bool // an <r/> is unanswered
+	// requestedAt is since when; stalled: for so long that nobody may be there.
+	requestedAt time.Time
+	stalled     bool
 
 	// Without it a ping stands in for the ack (design: the offline cursor).
 	lastPosition command.Position // of the newest archived message written
@@ -46,6 +49,7 @@ type outbound struct {
 
 	// What an inactive device need not have yet; in the order in which it is to go.
 	inactive  bool
+	indicates bool // it has said whether it is
 	held      []holding
 	heldBytes int
 }
@@ -60,6 +64,7 @@ type item struct {
 	refuses bool
 	before  uint32
 	putOff  bool // and it counts in Session.putOff
+	told    bool // that it was missed, or it was queued while nobody was there
 }
 
 func (i *item) size() int { return len(i.Name) + len(i.To) + len(i.Rest) }
@@ -78,6 +83,7 @@ func (o *outbound) put(s *Session, i item) {
 	}
 	if i.raw == nil {
 		o.release()
+		i.told = !o.here()
 	}
 	o.queue = append(o.queue, i)
 	o.bytes += i.size()
@@ -197,7 +203,7 @@ func (o *outbound) take(s *Session, p *page, webSocket bool, handled uint32) {
 		o.queue = nil // an idle session keeps none
 	}
 	if counted && !o.requested {
-		o.requested = true
+		o.requested, o.requestedAt = true, s.m.now()
 		p.buf = append(p.buf, "<r xmlns='"+stanza.NSSM+"'/>"...)
 		flush()
 	}

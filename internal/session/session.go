@@ -73,6 +73,7 @@ type Session struct {
 	// sends all of them again in its order.
 	putOff atomic.Int32
 	seen   atomic.Int64  // when something was last read, Unix nanoseconds
+	wrote  atomic.Int64  // when a message of it was
 	over   chan struct{} // closed when the session has ended
 	ends   atomic.Bool   // it is ending
 	// running is closed when nothing more is received from the current stream;
@@ -147,6 +148,9 @@ func (s *Session) lost(stream Stream, err error) {
 func (s *Session) stanza(el *xmlstream.Element) bool {
 	effects := s.m.o.Table.Decide(s.jid, el)
 	e := &entry{stanza: el}
+	if e.message() {
+		s.wrote.Store(s.seen.Load())
+	}
 	var appends []route.Append
 	for _, f := range effects {
 		switch f := f.(type) {
@@ -362,6 +366,7 @@ func (s *Session) end(err *stanza.StreamError) {
 	// When the node stops, all that are here end, and come back in a moment.
 	if !s.m.stopping() {
 		s.m.farewell(s.jid, wasAvailable, directed)
+		s.tellMissed(s.out.takeMissed())
 	}
 	s.out.finish(s, err)
 	s.in.close()

@@ -35,6 +35,13 @@ const (
 	NSBookmarksCompat = "urn:xmpp:bookmarks:1#compat" // XEP-0402
 )
 
+// Namespaces of pushes.
+const (
+	NSPush        = "urn:xmpp:push:0"             // XEP-0357
+	NSPublishOpts = NSPubsub + "#publish-options" // XEP-0060
+	NSWebPush     = "urn:bavard:push:0"           // docs/push.md
+)
+
 // PubsubErr makes an error with a condition of XEP-0060 §errors @1.30.0.
 func PubsubErr(t ErrorType, c Condition, app, text string) *Error {
 	e := Err(t, c, text)

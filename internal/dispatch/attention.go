@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dispatch
+
+import "bavard/internal/jid"
+
+// Attending is a device of an account that is bound here.
+type Attending struct {
+	JID jid.JID
+	Attention
+	// Messages: those to the account reach it, or copies of them.
+	Messages bool
+}
+
+// Attending gives the devices of an account, those that wait to resume included.
+func (h *Hub) Attending(account string) []Attending {
+	s := h.shard(account)
+	s.mu.Lock()
+	list := s.resources(account)
+	out := make([]Attending, len(list))
+	for i, r := range list {
+		out[i] = Attending{JID: r.JID, Messages: r.available && r.priority >= 0 || r.carbons}
+	}
+	s.mu.Unlock()
+	for i, r := range list {
+		out[i].Attention = r.device.Attention()
+	}
+	return out
+}

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package push
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bavard/internal/command"
+	"bavard/internal/jid"
+	"bavard/internal/route"
+	"bavard/internal/stanza"
+	"bavard/internal/state"
+	"bavard/internal/xmlstream"
+)
+
+// Reader is what a Pusher reads from.
+type Reader interface {
+	Pushes(account string) ([]state.Push, error)
+	// Pushing gives the accounts that have any.
+	Pushing() ([]string, error)
+	RoomMembers(room string) ([]state.RoomMember, error)
+	// Blocked reports whether an account's blocklist holds an address.
+	Blocked(account, address string) (bool, error)
+}
+
+// Device is one that an account is connected with, or that may resume.
+type Device struct {
+	JID jid.JID
+	// Here: what is sent to it arrives, and it has not said that nobody looks.
+	Here bool
+	// Looking: and there is reason to think that somebody does.
+	Looking bool
+	// Messages to the account reach it.
+	Messages bool
+}
+
+// Note is one notification.
+type Note struct {
+	Account string
+	To      state.Push
+	Call    bool // somebody waits
+	// Tag is the same for the notifications of one conversation of one
+	// subscription, and tells nothing else.
+	Tag string
+}
+
+// PusherOptions of a Pusher.
+type PusherOptions struct {
+	Domain string
+	View   Reader
+	// Devices gives an account's.
+	Devices func(account string) []Device
+	// InRoom reports whether a device has entered a room.
+	InRoom func(room, device jid.JID) bool
+	// Muted reports whether an account wants no notifications of a conversation, given
+	// by its bare JID; nil is no.
+	Muted func(account, with string) bool
+	// Send hands a note on. It must not block.
+	Send func(Note)
+	// TagKey makes tags.
+	TagKey []byte
+	Logger *slog.Logger
+}
+
+// Bounds of a Pusher.
+const (
+	// jobsMost bounds what waits to be looked at; what comes above it is not
+	// pushed: the next message of the account will be.
+	jobsMost = 1 << 14
+	// resumesWithin is how long a device that was cut off has to come back before its
+	// account is told elsewhere of what it may have missed.
+	resumesWithin = 10 * time.Second
+	// latersMost bounds the devices that are waited for.
+	latersMost = 1 << 14
+	// membersMost bounds the members of rooms that are remembered.
+	membersMost = 200000
+)
+
+// Pusher decides who is to be notified of what.
+type Pusher struct {
+	o       PusherOptions
+	wg      sync.WaitGroup
+	wake    chan struct{}
+	dropped atomic.Uint64
+	laters  atomic.Int64
+
+	mu      sync.Mutex // guards all below; a leaf
+	queue   []job
+	pushing map[string]bool // accounts that may have pushes
+	closed  bool
+
+	// Of its goroutine alone.
+	rooms   map[string][]string // members of rooms, by bare JID
+	members int
+}
+
+// job is something to look at.
+type job struct {
+	event  state.Event
+	missed []route.Out // or what a device did not get
+	device jid.JID
+}
+
+// NewPusher starts a pusher; Close ends it.
+func NewPusher(o PusherOptions) (*Pusher, error) {
+	p := &Pusher{o: o, wake: make(chan struct{}, 1), pushing: map[string]bool{}, rooms: map[string][]string{}}
+	all, err := o.View.Pushing()
+	if err != nil {
+		return nil, err
+	}
+	for _, account := range all {
+		p.pushing[account] = true
+	}
+	p.wg.Go(p.run)
+	return p, nil
+}
+
+// Close ends it; what waits is dropped.
+func (p *Pusher) Close() {
+	p.mu.Lock()
+	p.closed, p.queue = true, nil
+	p.mu.Unlock()
+	p.poke()
+	p.wg.Wait()
+}
+
+// Dropped counts what was not looked at because too much waited.
+func (p *Pusher) Dropped() uint64 { return p.dropped.Load() }
+
+func (p *Pusher) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Offer takes the events of an applied batch. It never blocks.
+func (p *Pusher) Offer(events []state.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range events {
+		e := &events[i]
+		switch e.Kind {
+		case state.EventPush:
+			p.pushing[e.Account] = true // at most
+		case state.EventMessage:
+			if !e.Incoming || !p.pushing[e.Account] {
+				continue
+			}
+		case state.EventRoom:
+			if len(p.pushing) == 0 && len(p.rooms) == 0 || e.Room.Message != nil && !e.Room.Duplicate.IsZero() {
+				continue
+			}
+		default:
+			continue
+		}
+		p.put(job{event: *e})
+	}
+}
+
+// put queues a job; mu is held.
+func (p *Pusher) put(j job) {
+	if p.closed {
+		return
+	}
+	if len(p.queue) >= jobsMost {
+		p.dropped.Add(1)
+		return
+	}
+	p.queue = append(p.queue, j)
+	p.poke()
+}
+
+// Missed is told of messages that a device of an account was thought to get, and
+// has not acknowledged. If it does not come back soon, the account is told
+// elsewhere. It does not block.
+func (p *Pusher) Missed(device jid.JID, messages []route.Out) {
+	p.mu.Lock()
+	pushing := p.pushing[device.Bare().String()]
+	p.mu.Unlock()
+	if !pushing {
+		return
+	}
+	if p.laters.Add(1) > latersMost {
+		p.laters.Add(-1)
+		p.dropped.Add(1)
+		return
+	}
+	time.AfterFunc(resumesWithin, func() {
+		p.laters.Add(-1)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.put(job{missed: messages, device: device})
+	})
+}
+
+func (p *Pusher) run() {
+	var batch []job
+	for range p.wake {
+		for {
+			p.mu.Lock()
+			if p.closed {
+				p.mu.Unlock()
+				return
+			}
+			batch, p.queue = p.queue, batch[:0]
+			p.mu.Unlock()
+			if len(batch) == 0 {
+				break
+			}
+			for i := range batch {
+				p.look(&batch[i])
+				batch[i] = job{}
+			}
+		}
+	}
+}
+
+func (p *Pusher) look(j *job) {
+	e := &j.event
+	switch {
+	case j.missed != nil:
+		p.missed(j.device, j.missed)
+	case e.Kind == state.EventPush:
+		p.refresh(e.Account)
+	case e.Kind == state.EventMessage:
+		from, to := bare(e.Message.From), e.Message.To
+		if k := worthOf(e.Message.Payload); k != nothing && from != e.Account {
+			p.notify(e.Account, from, e.Message.From, k, func(d *Device) bool { return d.Messages || d.JID.String() == to })
+		}
+	case e.Room.Message != nil:
+		p.said(e.Account, e.Room.Message)
+	default:
+		p.forgetRoom(e.Account)
+	}
+}
+
+// refresh learns whether an account has pushes.
+func (p *Pusher) refresh(account string) {
+	all, err := p.o.View.Pushes(account)
+	if err != nil || len(all) > 0 {
+		return // not known: at most
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.pushing, account)
+}
+
+func bare(j string) string {
+	b, _, _ := strings.Cut(j, "/")
+	return b
+}
+
+// said notifies the members of a room, present or not, of what was said there.
+func (p *Pusher) said(room string, m *command.RoomMessage) {
+	if m.From == "" || m.Moderates != nil {
+		return
+	}
+	k := worthOf(m.Payload)
+	at, err := jid.Parse(room)
+	if k == nothing || err != nil {
+		return
+	}
+	from := bare(m.From)
+	for _, account := range p.membersOf(room) {
+		p.mu.Lock()
+		pushing := p.pushing[account]
+		p.mu.Unlock()
+		if pushing && account != from {
+			p.notify(account, room, room+"/"+m.Nick, message, func(d *Device) bool { return p.o.InRoom(at, d.JID) })
+		}
+	}
+}
+
+// membersOf gives who is told of what is said in a room.
+func (p *Pusher) membersOf(room string) []string {
+	if all, ok := p.rooms[room]; ok {
+		return all
+	}
+	members, err := p.o.View.RoomMembers(room)
+	if err != nil {
+		return nil // it is gone
+	}
+	all := make([]string, 0, len(members))
+	for i := range members {
+		if members[i].Affiliation >= command.Affiliation_AFFILIATION_MEMBER && strings.HasSuffix(members[i].JID, "@"+p.o.Domain) {
+			all = append(all, members[i].JID)
+		}
+	}
+	if p.members += len(all) + 1; p.members > membersMost {
+		clear(p.rooms)
+		p.members = len(all) + 1
+	}
+	p.rooms[room] = all
+	return all
+}
+
+func (p *Pusher) forgetRoom(room string) {
+	if all, ok := p.rooms[room]; ok {
+		p.members -= len(all) + 1
+		delete(p.rooms, room)
+	}
+}
+
+// missed looks at what a device did not acknowledge.
+func (p *Pusher) missed(device jid.JID, messages []route.Out) {
+	account := device.Bare().String()
+	done := map[string]kind{} // one notification for a conversation is enough
+	for i := range messages {
+		m := parse(&messages[i])
+		if copied := m.Child(stanza.NSCarbons, "received"); copied != nil {
+			m = copied.Child(stanza.NSForward, "forwarded").Child(stanza.NSClient, "message")
+		}
+		if m == nil || m.Child(stanza.NSCarbons, "sent") != nil {
+			continue
+		}
+		sender := m.Get("from")
+		with, k := bare(sender), worth(m)
+		if k == nothing || with == account || done[with] >= k || k == call && done[with] != nothing {
+			continue
+		}
+		done[with] = message // whoever called has hung up by now
+		takes := func(d *Device) bool { return d.Messages }
+		if m.Get("type") == "groupchat" {
+			at, err := jid.Parse(with)
+			if err != nil || p.own(account, at, sender) {
+				continue
+			}
+			takes = func(d *Device) bool { return p.o.InRoom(at, d.JID) }
+		}
+		p.notify(account, with, sender, message, takes)
+	}
+}
+
+// own reports whether an account itself said something in a room: what it says
+// comes back to it.
+func (p *Pusher) own(account string, room jid.JID, occupant string) bool {
+	_, nick, _ := strings.Cut(occupant, "/")
+	members, err := p.o.View.RoomMembers(room.String())
+	if err != nil {
+		return true
+	}
+	for i := range members {
+		if members[i].JID == account {
+			return members[i].Nick() == nick
+		}
+	}
+	return false
+}
+
+func parse(o *route.Out) *xmlstream.Element {
+	b := append(make([]byte, 0, 64+len(o.Rest)), "<"+o.Name+" xmlns='"+stanza.NSClient+"'"...)
+	if o.To != "" {
+		b = xmlstream.AppendAttr(b, "to", o.To)
+	}
+	m, err := xmlstream.ParseElement(append(b, o.Rest...), xmlstream.AfterAuth)
+	if err != nil {
+		return nil
+	}
+	return m
+}
+
+// notify sends an account's notifications of something in a conversation, but not to where it is
+// seen anyway: nobody is told what another device shows them, and no device what it shows itself.
+func (p *Pusher) notify(account, with, sender string, k kind, takes func(*Device) bool) {
+	if blocked, err := p.o.View.Blocked(account, sender); blocked || err != nil {
+		return
+	}
+	if k != call && p.o.Muted != nil && p.o.Muted(account, with) {
+		return
+	}
+	all, err := p.o.View.Pushes(account)
+	if err != nil || len(all) == 0 {
+		return
+	}
+	here := map[string]bool{}
+	for _, d := range p.o.Devices(account) {
+		if !d.Here || !takes(&d) {
+			continue
+		}
+		if d.Looking {
+			return
+		}
+		here[d.JID.Resource()] = true
+	}
+	for i := range all {
+		if to := &all[i]; to.Service != nil && !here[to.Resource] {
+			p.o.Send(Note{Account: account, To: *to, Call: k == call, Tag: p.tag(to.Node, with)})
+		}
+	}
+}
+
+// tag makes a Note's.
+func (p *Pusher) tag(node, with string) string {
+	mac := hmac.New(sha256.New, p.o.TagKey)
+	mac.Write([]byte(node + "\x00" + with))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:12])
+}
