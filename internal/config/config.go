@@ -32,6 +32,7 @@ type Config struct {
 	Limits       Limits       `toml:"limits"`
 	Registration Registration `toml:"registration"`
 	Contact      Contact      `toml:"contact"`
+	Push         Push         `toml:"push"`
 	Log          Log          `toml:"log"`
 	Journal      Journal      `toml:"journal"`
 }
@@ -102,6 +103,15 @@ type Contact struct {
 	ExternalStatus []string `toml:"external_status"`
 }
 
+// Push says how people are notified while the app is closed.
+type Push struct {
+	Enabled bool `toml:"enabled"`
+	// Allow are the networks besides the public one that push services may be in;
+	// see AllowPrefixes.
+	Allow []string `toml:"allow"`
+	Roots string   `toml:"roots"` // PEM file; "" takes the system's
+}
+
 // Log says what is logged to standard error and how.
 type Log struct {
 	Level  string `toml:"level"`  // debug, info, warn, error
@@ -151,6 +161,7 @@ func Default() Config {
 			Abuse: []string{}, Admin: []string{}, Feedback: []string{}, Sales: []string{}, Security: []string{},
 			Status: []string{}, Support: []string{}, ExternalStatus: []string{},
 		},
+		Push:    Push{Enabled: true, Allow: []string{}},
 		Log:     Log{Level: "info", Format: "text"},
 		Journal: Journal{MinFreeMiB: 512, Endpoints: []string{}},
 	}

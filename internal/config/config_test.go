@@ -198,6 +198,8 @@ func TestValidate(t *testing.T) {
 		{"public url with a path", func(c *config.Config) { c.PublicURL = "https://example.org/chat" }, "public_url"},
 		{"public url in clear", func(c *config.Config) { c.PublicURL = "http://chat.example.org" }, "public_url"},
 		{"proxies", func(c *config.Config) { c.Listen.Proxies = []string{"10.0.0.0/8", "2001:db8::1"} }, ""},
+		{"push.allow", func(c *config.Config) { c.Push.Allow = []string{"10.0.0.0/8", "::1"} }, ""},
+		{"push.allow by name", func(c *config.Config) { c.Push.Allow = []string{"push.example.org"} }, "push.allow"},
 		{"proxy by name", func(c *config.Config) { c.Listen.Proxies = []string{"proxy.example.org"} }, "listen.proxies"},
 		{"no connections", func(c *config.Config) { c.Limits.Connections = 0 }, "limits.connections"},
 		{"endless login", func(c *config.Config) { c.Limits.LoginTime = 0 }, "limits.login_time"},

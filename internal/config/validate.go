@@ -40,6 +40,9 @@ func (c *Config) Validate() error {
 	v.limits(&c.Limits)
 	v.registration(&c.Registration)
 	v.contact(&c.Contact)
+	if _, err := prefixesOf(c.Push.Allow); err != nil {
+		v.add("push.allow", err.Error(), "write addresses and ranges, like \"192.0.2.1\" and \"10.0.0.0/8\"")
+	}
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "text", "json")
 	v.journal(&c.Journal)
@@ -294,9 +297,17 @@ func (l *Listen) ProxyPrefixes() []netip.Prefix {
 	return all
 }
 
-func (l *Listen) proxyPrefixes() ([]netip.Prefix, error) {
-	all := make([]netip.Prefix, 0, len(l.Proxies))
-	for _, text := range l.Proxies {
+func (l *Listen) proxyPrefixes() ([]netip.Prefix, error) { return prefixesOf(l.Proxies) }
+
+// AllowPrefixes gives the networks of Allow.
+func (p *Push) AllowPrefixes() []netip.Prefix {
+	all, _ := prefixesOf(p.Allow) // Validate has seen them
+	return all
+}
+
+func prefixesOf(texts []string) ([]netip.Prefix, error) {
+	all := make([]netip.Prefix, 0, len(texts))
+	for _, text := range texts {
 		if ip, err := netip.ParseAddr(text); err == nil {
 			all = append(all, netip.PrefixFrom(ip, ip.BitLen()))
 			continue

@@ -41,6 +41,7 @@ const (
 	CertificateExpired
 	CertificatePending
 	CertificateNotRenewed
+	PushUnreachable
 	numKinds = iota
 )
 
@@ -100,6 +101,10 @@ var kinds = [numKinds + 1]kindInfo{
 	CertificateNotRenewed: {
 		"certificate-not-renewed", Warning, "the authority did not renew the certificate; the present one is still served",
 		"if it lasts: do the names lead here, and can the authority reach the port of tls.acme.challenge? The detail is its answer",
+	},
+	PushUnreachable: {
+		"push-unreachable", Warning, "no push service can be reached: people are not notified while the app is closed",
+		"let this machine open https connections to the Internet, or set push.enabled = false; the detail says what hinders it",
 	},
 	CertificateUnusable: {
 		"certificate-unusable", Error, "the certificate on disk cannot be used; the last good one is kept",

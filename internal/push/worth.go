@@ -17,7 +17,7 @@ const (
 )
 
 // worth says whether a message is worth a notification: something new to read,
-// an invitation, or a call (XEP-0353 §intro @0.8.0). Receipts, markers, typing,
+// an invitation, or a call (XEP-0353 §intent @0.8.0). Receipts, markers, typing,
 // reactions, corrections and what takes messages back are not.
 func worth(m *xmlstream.Element) kind {
 	found := nothing
@@ -31,7 +31,7 @@ func worth(m *xmlstream.Element) kind {
 				found = max(found, message)
 			}
 		case stanza.NSOmemo, stanza.NSOmemoLegacy:
-			// Without a payload it only renews keys (XEP-0384 §acc-keyex @0.9.1).
+			// Without a payload it only renews keys (XEP-0384 §usecases-messagesend @0.9.1).
 			if c.Name.Local == "encrypted" && c.Child(c.Name.Space, "payload") != nil {
 				found = max(found, message)
 			}

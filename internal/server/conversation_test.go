@@ -287,7 +287,10 @@ func (c *conversation) maskIDs(e *xmlstream.Element) {
 	case e.Is(stanza.NSOccupantID, "occupant-id"), e.Is(stanza.NSRetract, "retract") && e.Child(stanza.NSModerate, "moderated") != nil,
 		e.Is(stanza.NSFasten, "apply-to") && e.Child(stanza.NSModerate0, "moderated") != nil:
 		e.Set("id", c.name(e.Get("id")))
-	case e.Is(stanza.NSRSM, "first"), e.Is(stanza.NSRSM, "last"):
+	case e.Is(stanza.NSWebPush, "registered"):
+		e.Set("node", c.name(e.Get("node")))
+		e.Set("secret", c.name(e.Get("secret")))
+	case e.Is(stanza.NSRSM, "first"), e.Is(stanza.NSWebPush, "key"), e.Is(stanza.NSRSM, "last"):
 		e.Children = []xmlstream.Node{{Text: c.name(e.Text())}}
 	case e.Is(stanza.NSRoster, "query") && e.Get("ver") != "":
 		c.values["{ver}"] = e.Get("ver")

@@ -26,6 +26,7 @@ import (
 	"bavard/internal/health"
 	"bavard/internal/journal"
 	"bavard/internal/pubsub"
+	"bavard/internal/push"
 	"bavard/internal/room"
 	"bavard/internal/state"
 	"bavard/internal/view"
@@ -46,6 +47,7 @@ type node struct {
 	hub      atomic.Pointer[dispatch.Hub] // nil until the server has one
 	notifier atomic.Pointer[pubsub.Notifier]
 	rooms    atomic.Pointer[room.Hub]
+	pusher   atomic.Pointer[push.Pusher]
 }
 
 func openNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, error) {
@@ -91,6 +93,9 @@ func (n *node) open(ctx context.Context) error {
 				n.Offer(events)
 			}
 			if n := n.rooms.Load(); n != nil {
+				n.Offer(events)
+			}
+			if n := n.pusher.Load(); n != nil {
 				n.Offer(events)
 			}
 		},

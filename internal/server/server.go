@@ -89,6 +89,7 @@ type server struct {
 	hub      *dispatch.Hub
 	notifier *pubsub.Notifier
 	rooms    *room.Hub
+	pushes   *pushes // nil while they are off
 	table    *route.Table
 	ids      *archive.IDs
 	sessions *session.Manager
@@ -105,6 +106,7 @@ func (s *server) run(ctx context.Context) error {
 	defer s.notifier.Close()
 	defer s.hub.Close()
 	defer s.rooms.Close()
+	defer s.pushes.close()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		select {
@@ -171,6 +173,12 @@ func (s *server) build() error {
 		Watch: s.notifier.Watch,
 	})
 	rooms := s.makeRooms(key, ids)
+	pushes, err := s.makePushes(key)
+	if err != nil {
+		s.hub.Close()
+		s.notifier.Close()
+		return err
+	}
 	s.table, err = route.NewTable(s.cfg.Domain,
 		rooms,
 		host.Feature(s.o.Version, time.Now),
@@ -183,6 +191,7 @@ func (s *server) build() error {
 		vcard.Feature(s.cell, rand.Text),
 		private.Feature(s.cell),
 		lastactivity.Feature(s.cell, s.hub, time.Now),
+		pushes,
 		administration.Feature(administration.Options{
 			Admins: s.cfg.Admins, Accounts: s.accounts, List: s.cell.Accounts, Online: s.hub.Online,
 			Count: func() int { return int(s.cell.Stats().Accounts) },
@@ -195,17 +204,21 @@ func (s *server) build() error {
 		}),
 	)
 	if err != nil {
+		s.pushes.close()
 		s.hub.Close()
 		s.notifier.Close()
 		return err
 	}
 	s.sessions = session.NewManager(session.Options{
 		Cell: s.cell, Hub: s.hub, Table: s.table, Logger: s.log, ResumeTime: s.cfg.Limits.ResumeTime.Std(),
-		Refusal: refusal, Answered: s.notifier.Answered, Gone: s.rooms.Gone, NoDedupe: s.o.UnsafeNoDedupe,
+		Refusal: refusal, Answered: s.notifier.Answered, Gone: s.rooms.Gone, Missed: s.pushes.missed(), NoDedupe: s.o.UnsafeNoDedupe,
 	})
 	s.node.hub.Store(s.hub)
 	s.node.notifier.Store(s.notifier)
 	s.node.rooms.Store(s.rooms)
+	if s.pushes != nil {
+		s.node.pusher.Store(s.pushes.pusher)
+	}
 	return nil
 }
 

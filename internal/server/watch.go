@@ -69,6 +69,8 @@ func (s *server) watch(ctx context.Context) {
 			stuck := s.cell.Stats().Stuck
 			s.warn(health.ViewUnwritable, stuck != "", stuck)
 			s.warn(health.Overloaded, s.cell.InFlight() >= cell.MaxInFlight, "")
+			trouble = s.pushes.trouble()
+			s.warn(health.PushUnreachable, trouble != "", trouble)
 			s.warnOfDisk()
 		}
 	}
@@ -99,6 +101,7 @@ func (s *server) warn(k health.Kind, on bool, detail string) {
 // collect registers the node's figures.
 func (s *server) collect(r prometheus.Registerer) {
 	s.registrations(r)
+	s.pushes.collect(r)
 	gauge := func(name, help string, read func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "bavard", Name: name, Help: help}, read))
 	}
