@@ -214,6 +214,7 @@ export class World {
 
   async person(name, options = {}) {
     const context = await this.browser.newContext({ viewport: { width: 1180, height: 760 }, locale: 'en-GB', ...options })
+    if (process.env.BAVARD_E2E_TIMEOUT) context.setDefaultTimeout(Number(process.env.BAVARD_E2E_TIMEOUT))
     const person = new Person(this.origin ?? this.server.origin, name, context)
     this.people.push(person)
     return person
@@ -250,7 +251,7 @@ export const shown = (page) =>
     all.map((b) => {
       const body = b.querySelector('.body').cloneNode(true)
       body.querySelector('.meta')?.remove()
-      return (b.classList.contains('out') ? '> ' : '') + body.textContent
+      return (b.parentElement.classList.contains('out') ? '> ' : '') + body.textContent
     }),
   )
 

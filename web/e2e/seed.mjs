@@ -5,7 +5,7 @@
 
 /** Runs in the page. */
 async function put({ account, chats, messages, drafts }) {
-  const open = indexedDB.open('bavard', 1)
+  const open = indexedDB.open('bavard')
   const db = await new Promise((resolve, reject) => {
     open.onsuccess = () => resolve(open.result)
     open.onerror = () => reject(open.error)

@@ -4,11 +4,12 @@ import { SvelteMap } from 'svelte/reactivity'
 import type { Engine, Soft } from './engine'
 import type { OnboardOptions } from './onboard'
 import { Conversation } from './store/conversation.svelte'
-import { getMeta, openStore, type Account, type Change, type Chat, type Db, type Message } from './store/schema'
-import { compose, composeAgain, discard, editChat, markRead } from './store/write'
+import { getMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message } from './store/schema'
+import { act, compose, composeAgain, discard, editChat, editMessage, markRead, type Act } from './store/write'
 import { Tabs } from './tabs'
 import { ownAddress } from './wire/discover'
-import { buildChat, buildDisplayed, type ChatState } from './wire/message'
+import { buildChat, buildDisplayed, buildReactions, buildRetract, type Say } from './wire/compose'
+import type { ChatState, Mention } from './wire/message'
 import { token } from './wire/random'
 import { clean } from './wire/xml'
 
@@ -17,6 +18,19 @@ export const MAX_BODY_BYTES = 64 * 1024
 
 /** When its files could not be had, the engine is fetched again after so long. */
 const ENGINE_AGAIN_MS = 3_000
+
+/** So much of a message is quoted in an answer. */
+const QUOTED = 300
+/** So many pages of history are looked through for a quoted message. */
+const MOST_SOUGHT = 20
+/** For clients that know nothing of deletion; they show it as it is. */
+const RETRACTED = 'This message was deleted, but your app does not support that.'
+
+/** What comes with a text. */
+export interface Saying {
+  reply?: Message | undefined
+  mentions?: Mention[] | undefined
+}
 
 const NO_SOFT: Soft = { link: { kind: 'idle' }, lastContact: 0, online: [], typing: [] }
 
@@ -63,6 +77,11 @@ export class App {
     for (const c of chats) this.chats.set(c.peer, c)
     for (const d of drafts) this.drafts.set(d.peer, d.text)
     this.domain = account ? account.jid.slice(account.jid.indexOf('@') + 1) : ''
+  }
+
+  /** Our own bare address. */
+  get me(): string {
+    return this.account?.jid ?? ''
   }
 
   /** The name to show for somebody. */
@@ -154,17 +173,122 @@ export class App {
   }
 
   /** Puts a message on its way; once this has settled it outlives everything but the device. */
-  async send(peer: string, text: string): Promise<void> {
+  async send(peer: string, text: string, more: Saying = {}): Promise<void> {
     const body = clean(text).trim()
     if (body === '') return
     const chat = this.chats.get(peer)
     const id = token()
+    const group = chat?.group
     // Whoever writes to somebody knows them.
-    if (chat?.asks) void this.accept(peer).catch(() => undefined)
+    if (group) {
+      if (group.state !== 'in') return
+    } else if (chat?.asks) void this.accept(peer).catch(() => undefined)
     else await this.addPerson(peer)
-    this.changed(await compose(this.db, peer, body, { id, frame: buildChat(peer, id, body) }, Date.now()))
+    const answered = more.reply && this.quote(more.reply)
+    const frame = buildChat(peer, id, { body, group: group !== undefined, reply: answered?.say, mentions: more.mentions })
+    const draft = { body, reply: answered?.kept, mentions: more.mentions, from: group && { who: this.me, nick: group.nick } }
+    this.changed(await compose(this.db, peer, draft, { id, frame }, Date.now()))
     this.poke()
     this.keepStore()
+  }
+
+  /** A message that is answered: as the wire has it, and as the conversation keeps it. */
+  private quote(message: Message): { say: NonNullable<Say['reply']>; kept: NonNullable<Message['reply']> } | undefined {
+    const id = this.nameToOthers(message)
+    if (id === undefined) return undefined
+    const text = message.body.slice(0, QUOTED)
+    const group = this.chats.get(message.peer)?.group
+    const to = group ? `${message.peer}/${message.from?.nick ?? ''}` : message.out ? this.me : message.peer
+    return { say: { id, to, text }, kept: { id, text, out: message.out, nick: message.from?.nick ?? '' } }
+  }
+
+  /** What others know a message by (XEP-0444, XEP-0424, XEP-0461: in groups the group's name for it, else its sender's). */
+  private nameToOthers(message: Message): string | undefined {
+    return this.chats.get(message.peer)?.group ? message.archiveId : (message.originId ?? message.id)
+  }
+
+  /** Whether one may write there at all. */
+  canWrite(peer: string): boolean {
+    const group = this.chats.get(peer)?.group
+    return !group || (group.state === 'in' && (!group.announcements || group.role === 'owner' || group.role === 'admin'))
+  }
+
+  canRetract(message: Message): boolean {
+    const role = this.chats.get(message.peer)?.group?.role
+    return message.out || role === 'owner' || role === 'admin'
+  }
+
+  /** The name of who said something in a conversation. */
+  memberName(peer: string, from: { who: string; nick: string }): string {
+    if (from.who === this.me && this.me !== '') return this.account?.name ?? ''
+    const known = this.chats.get(from.who)?.name
+    if (known) return known
+    const group = this.chats.get(peer)?.group
+    if (!group) return this.nameOf(peer)
+    const member = group.members.find((m) => (from.who ? m.jid === from.who : m.nick === from.nick))
+    return (member && this.chats.get(member.jid)?.name) || member?.nick || from.nick || from.who
+  }
+
+  /** Whether others can know which message we mean: in a group, once the group has it. */
+  canRefer(message: Message): boolean {
+    return message.tick !== Tick.refused && !message.deleted && this.nameToOthers(message) !== undefined
+  }
+
+  /** Adds a reaction of ours to a message, or takes it back: one each. */
+  async react(message: Message, emoji: string): Promise<void> {
+    const id = this.nameToOthers(message)
+    if (id === undefined) return
+    const all = message.reactions?.[ME]?.includes(emoji) ? [] : [emoji]
+    await this.act(message, { kind: 'react', emoji: all }, (frame, group) => buildReactions(message.peer, frame, group, id, all))
+  }
+
+  /** Gives a message of ours other words. */
+  async correct(message: Message, text: string, mentions?: Mention[]): Promise<void> {
+    const body = clean(text).trim()
+    if (body === '' || body === message.body || message.id === undefined) return
+    const { reply } = message
+    const group = this.chats.get(message.peer)?.group
+    const to = group ? `${message.peer}/${reply?.nick ?? ''}` : reply?.out ? this.me : message.peer
+    const say: Say = { body, replaces: message.id, mentions, reply: reply && { id: reply.id, to, text: reply.text } }
+    await this.act(message, { kind: 'correct', body, mentions }, (frame, group) => buildChat(message.peer, frame, { ...say, group }))
+  }
+
+  /** Takes a message of ours back, for everyone. */
+  async retract(message: Message): Promise<void> {
+    const id = this.nameToOthers(message)
+    if (id === undefined) return
+    if (!message.out) {
+      await this.ask('group', 'moderate', message.peer, id)
+      return
+    }
+    await this.act(message, { kind: 'retract' }, (frame, group) => buildRetract(message.peer, frame, group, id, RETRACTED))
+  }
+
+  private async act(message: Message, what: Act, frameOf: (id: string, group: boolean) => string): Promise<void> {
+    const id = token()
+    const group = this.chats.get(message.peer)?.group !== undefined
+    this.changed(await act(this.db, message.key, what, { id, frame: frameOf(id, group) }))
+    this.poke()
+  }
+
+  /** Marks a message to be found again, on this device. */
+  async star(message: Message): Promise<void> {
+    this.changed(await editMessage(this.db, message.key, (m) => (m.starred = m.starred ? undefined : 1)))
+  }
+
+  async starred(): Promise<Message[]> {
+    return (await this.db.getAllFromIndex('messages', 'starred', 1)).sort((a, b) => b.time - a.time)
+  }
+
+  /** The message that others know by that id; sought on the server too when the device does not have it. */
+  async findMessage(conversation: Conversation, id: string): Promise<Message | undefined> {
+    const { peer } = conversation
+    for (let tries = 0; ; tries++) {
+      const found = await this.db.getFromIndex('messages', 'names', named(peer, id))
+      if (found || tries === MOST_SOUGHT || this.chats.get(peer)?.complete) return found
+      await this.tabs?.call('history', peer)
+      conversation.refill()
+    }
   }
 
   private keepStore = (): void => {
@@ -175,7 +299,11 @@ export class App {
   /** Sends a refused message anew, as another. */
   async retry(message: Message): Promise<void> {
     const id = token()
-    const frame = { id, frame: buildChat(message.peer, id, message.body) }
+    const { peer, body, reply, mentions } = message
+    const group = this.chats.get(peer)?.group !== undefined
+    const to = group ? `${peer}/${reply?.nick ?? ''}` : reply?.out ? this.me : peer
+    const say: Say = { body, mentions, group, reply: reply && { id: reply.id, to, text: reply.text } }
+    const frame = { id, frame: buildChat(peer, id, say) }
     this.changed(await composeAgain(this.db, message.key, frame, Date.now()))
     this.poke()
   }
@@ -188,7 +316,7 @@ export class App {
   async markRead(peer: string): Promise<void> {
     const change = await markRead(this.db, peer, (to, messageId) => {
       const id = token()
-      return { id, frame: buildDisplayed(to, id, messageId) }
+      return { id, frame: buildDisplayed(to, id, messageId, this.chats.get(to)?.group !== undefined) }
     })
     this.changed(change)
     if (change.queued) this.poke()
@@ -243,6 +371,47 @@ export class App {
 
   async ignoreRequest(peer: string): Promise<void> {
     this.changed(await editChat(this.db, peer, (c) => (c.asks = false)))
+  }
+
+  // --- groups
+
+  async createGroup(name: string, people: string[]): Promise<string> {
+    return (await this.ask('group', 'create', clean(name).trim(), people)) as string
+  }
+
+  async inviteToGroup(room: string, people: string[]): Promise<void> {
+    await this.ask('group', 'invite', room, people)
+  }
+
+  async configureGroup(room: string, settings: { name?: string; description?: string; announcements?: boolean; invites?: boolean }): Promise<void> {
+    await this.ask('group', 'configure', room, settings)
+  }
+
+  async setMember(room: string, jid: string, role: 'owner' | 'admin' | 'member' | 'none'): Promise<void> {
+    await this.ask('group', 'affiliate', room, jid, role)
+  }
+
+  async leaveGroup(room: string): Promise<void> {
+    await this.ask('group', 'leave', room)
+  }
+
+  async acceptGroup(room: string): Promise<void> {
+    await this.ask('group', 'accept', room)
+  }
+
+  /** Not that group, thank you; or it is over and need not be seen. */
+  async forgetGroup(room: string): Promise<void> {
+    this.changed(await editChat(this.db, room, (c) => c.group && (c.group.state = 'forgotten')))
+  }
+
+  private ask(method: string, ...args: unknown[]): Promise<unknown> {
+    return this.tabs ? this.tabs.call(method, ...args) : Promise.reject(new Error('not connected'))
+  }
+
+  /** Whether a conversation is on the list. */
+  isListed(chat: Chat): boolean {
+    if (chat.group) return chat.group.state !== 'forgotten'
+    return chat.contact || chat.wanted || chat.asks || chat.last !== undefined
   }
 
   // --- the connection
@@ -350,6 +519,8 @@ export class App {
         return engine.announce()
       case 'chatState':
         return engine.chatState(peer, args[1] as ChatState)
+      case 'group':
+        return engine.group(peer, args.slice(1))
       case 'retry':
         return engine.retry()
       case 'nudge':

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { getMeta, type Account, type Db } from './store/schema'
-import { queryArchive, type ArchivePage, type ArchiveQuery } from './wire/archive'
+import type { ArchivePage, ArchiveQuery } from './wire/archive'
 import { StanzaError } from './wire/errors'
 import type { Incoming } from './wire/message'
 import type { Session } from './wire/session'
@@ -14,13 +13,17 @@ const MOST_HELD = 2_000
 const RETRY_MS = 5_000
 
 export interface CatchUpOptions {
-  db: Db
-  account: Account
+  /** The archive up to here is in the store. */
+  lastId: () => Promise<string | undefined>
+  /** The device knows everything from the archive's beginning. */
+  bornHere: boolean
+  query: (session: Session, query: ArchiveQuery) => Promise<ArchivePage>
   take: (batch: Incoming[], lastId: string | undefined) => Promise<void>
 }
 
 /**
- * After each new session the archive tells what was missed. What comes in live
+ * After each new session an archive tells what was missed: ours, and that of
+ * each group. What comes in live
  * meanwhile is held back, so that the store gets everything in the archive's
  * order.
  */
@@ -81,9 +84,8 @@ export class CatchUp {
   }
 
   private async fetch(session: Session): Promise<void> {
-    const { db, account } = this.options
-    const lastId = (await getMeta(db, 'sync'))?.lastId
-    if (lastId === undefined && !account.bornHere) return this.fromEnd(session)
+    const lastId = await this.options.lastId()
+    if (lastId === undefined && !this.options.bornHere) return this.fromEnd(session)
     try {
       await this.forward(session, lastId)
     } catch (e) {
@@ -104,7 +106,7 @@ export class CatchUp {
   }
 
   private ask(session: Session, query: ArchiveQuery): Promise<ArchivePage> {
-    const page = queryArchive(session, query)
+    const page = this.options.query(session, query)
     this.asked?.()
     this.asked = undefined
     return page

@@ -3,13 +3,19 @@
 import { Outbox } from './outbox/outbox'
 import { CatchUp } from './catchup'
 import { People } from './people'
+import { Rooms } from './rooms'
 import { getMeta, putMeta, type Account, type Change, type Db } from './store/schema'
-import { applyContact, editChat, take, takeHistory } from './store/write'
-import { queryArchive } from './wire/archive'
+import { applyContact, take, takeHistory } from './store/receive'
+import { editChat } from './store/write'
+import { queryArchive, type ArchivePage } from './wire/archive'
 import { enableCarbons, readItems, readPresence } from './wire/contacts'
 import { readHostMeta } from './wire/discover'
 import { Link, type LinkState } from './wire/link'
-import { buildChatState, buildReceipt, readMessage, type ChatState, type Incoming } from './wire/message'
+import { buildChatState, buildReceipt } from './wire/compose'
+import { readMessage, type ChatState, type Incoming } from './wire/message'
+import { bare } from './wire/jid'
+import { NS } from './wire/ns'
+import { readPublished } from './wire/pep'
 import { token } from './wire/random'
 import type { Session } from './wire/session'
 import type { Dial } from './wire/transport'
@@ -47,15 +53,36 @@ export class Engine {
   private readonly outbox: Outbox
   private readonly people: People
   private readonly catchUp: CatchUp
+  readonly rooms: Rooms
+  /** Groups that we are in and whose archive we have. */
+  private open = new Set<string>()
   private addresses: string[]
   private histories = new Map<string, Promise<void>>()
 
   constructor(private readonly options: EngineOptions) {
     const { db, account } = options
     this.addresses = [options.address]
-    this.outbox = new Outbox({ db, changed: options.changed })
+    this.outbox = new Outbox({ db, changed: options.changed, ready: (group) => this.ready(group), lost: (group) => this.rooms.lost(group) })
     this.people = new People({ db, account, changed: options.changed, soft: () => this.tellSoft() })
-    this.catchUp = new CatchUp({ db, account, take: (batch, lastId) => this.take(batch, lastId) })
+    this.catchUp = new CatchUp({
+      lastId: async () => (await getMeta(db, 'sync'))?.lastId,
+      bornHere: account.bornHere,
+      query: queryArchive,
+      take: (batch, lastId) => this.take(batch, lastId),
+    })
+    this.rooms = new Rooms({
+      db,
+      account,
+      changed: options.changed,
+      take: (room, batch, lastId) => this.take(batch, lastId, room),
+      open: (room) => {
+        this.open.add(room)
+        this.outbox.open()
+      },
+      closed: (room) => this.outbox.refuseAll(room),
+      poke: () => this.outbox.pump(),
+      picture: () => undefined,
+    })
     this.link = new Link({
       credentials: account,
       resource: account.resource,
@@ -81,6 +108,7 @@ export class Engine {
 
   stop(): void {
     this.outbox.close()
+    this.rooms.close()
     this.link.stop()
   }
 
@@ -113,7 +141,8 @@ export class Engine {
 
   /** Tells the other side that the person types, if they are there to see it. */
   chatState(peer: string, state: ChatState): void {
-    if (this.people.isOnline(peer)) this.link.live?.send(buildChatState(peer, state))
+    const group = this.rooms.isIn(peer)
+    if (group || this.people.isOnline(peer)) this.link.live?.send(buildChatState(peer, state, group))
   }
 
   /** Lets somebody who asked see when we are online. */
@@ -130,6 +159,33 @@ export class Engine {
     return work
   }
 
+  /** What a person does with groups; the names are those of Rooms. */
+  group(what: string, args: unknown[]): Promise<unknown> {
+    const [room, ...rest] = args as [string, ...never[]]
+    switch (what) {
+      case 'create':
+        return this.rooms.create(room, rest[0]!)
+      case 'invite':
+        return this.rooms.invite(room, rest[0]!)
+      case 'configure':
+        return this.rooms.configure(room, rest[0]!)
+      case 'affiliate':
+        return this.rooms.affiliate(room, rest[0]!, rest[1]!)
+      case 'moderate':
+        return this.rooms.moderate(room, rest[0]!)
+      case 'leave':
+        return this.rooms.leave(room)
+      case 'accept':
+        return this.rooms.accept(room)
+      default:
+        throw new Error(what)
+    }
+  }
+
+  private ready(group: string): boolean {
+    return this.open.has(group) && this.rooms.isIn(group)
+  }
+
   private need(): Session {
     const session = this.link.live
     if (!session) throw new Error('not connected')
@@ -139,24 +195,29 @@ export class Engine {
   private begin(session: Session, resumed: boolean): void {
     if (!resumed) {
       this.people.forgetPresence()
+      this.open.clear()
       this.outbox.catchingUp()
       void enableCarbons(session).catch(() => undefined)
       // The archive is asked before presence is sent: then the server need not send twice what waits.
       const appear = (): void => void this.people.begin(session).catch(() => undefined)
       void this.catchUp.run(session, appear).then((done) => done && this.caughtUp(session))
-    }
+    } else this.rooms.resumed(session)
     this.outbox.begin(session, resumed)
   }
 
   private caughtUp(session: Session): void {
     this.outbox.caughtUp()
+    void this.rooms.begin(session).catch((e: unknown) => console.warn('groups:', e))
     void this.people.announceWanted(session)
     void this.learnAddresses()
   }
 
   private linkChanged(): void {
     const { kind } = this.link.state
-    if (kind !== 'live') this.outbox.pause()
+    if (kind !== 'live') {
+      this.outbox.pause()
+      this.rooms.pause()
+    }
     if (kind !== 'connecting') void putMeta(this.options.db, 'lastContact', this.link.lastContact)
     this.tellSoft()
   }
@@ -174,12 +235,13 @@ export class Engine {
     }
     for (const el of batch) {
       if (el.name === 'message') {
-        const m = el.attr('type') === 'error' ? undefined : readMessage(el, account.jid)
+        const m = await this.read(el)
         if (m) messages.push(m)
         continue
       }
       await flush()
-      if (el.name === 'presence') {
+      if (el.name === 'presence' && this.rooms.has(bare(el.attr('from') ?? ''))) await this.rooms.presence(el)
+      else if (el.name === 'presence') {
         const presence = readPresence(el)
         if (presence) await this.people.presence(presence, this.link.live)
       } else {
@@ -194,11 +256,27 @@ export class Engine {
 
   private async messages(batch: Incoming[]): Promise<void> {
     for (const m of batch) this.people.heard(m)
-    if (this.catchUp.hold(batch)) return
-    await this.take(batch, batch.findLast((m) => m.archiveId !== undefined)?.archiveId)
+    for (const [room, said] of Map.groupBy(batch, (m) => (m.sender ? m.peer : ''))) {
+      if (room === '' ? this.catchUp.hold(said) : this.rooms.hold(room, said)) continue
+      await this.take(said, said.findLast((m) => m.archiveId !== undefined)?.archiveId, room || undefined)
+    }
   }
 
-  private async take(batch: Incoming[], lastId: string | undefined): Promise<void> {
+  /** Reads a message; what is none for the person is dealt with here. */
+  private async read(el: XmlElement): Promise<Incoming | undefined> {
+    const { account } = this.options
+    const type = el.attr('type')
+    if (type === 'error') return undefined
+    if (type === 'groupchat') return this.rooms.read(el)
+    const published = readPublished(el, account.jid)
+    const session = this.link.live
+    if (!published || !session) return readMessage(el, account.jid)
+    // Threat: forged bookmarks. XEP-0402 §security @1.2.0: only our own.
+    if (published.node === NS.bookmarks && published.from === account.jid) await this.rooms.published(session, published)
+    return undefined
+  }
+
+  private async take(batch: Incoming[], lastId: string | undefined, group?: string): Promise<void> {
     const { db, account } = this.options
     const taken = await take(db, batch, {
       lastId,
@@ -208,7 +286,9 @@ export class Engine {
         return { id, frame: buildReceipt(peer, id, messageId) }
       },
       now: Date.now(),
+      group,
     })
+    for (const m of batch) if (m.invitation) await this.rooms.invited(m)
     this.outbox.settle(taken.settled)
     this.options.changed(taken)
     if (taken.queued) this.outbox.pump()
@@ -226,13 +306,15 @@ export class Engine {
       before = c.value.archiveId
       break
     }
-    let page = await queryArchive(session, { with: peer, before, max: HISTORY_PAGE })
+    const ask = (before: string): Promise<ArchivePage> =>
+      chat?.group ? this.rooms.history(session, peer, before, HISTORY_PAGE) : queryArchive(session, { with: peer, before, max: HISTORY_PAGE })
+    let page = await ask(before)
     for (let tries = 0; tries < 20; tries++) {
       const done = page.complete || page.first === undefined
       this.options.changed(await takeHistory(db, peer, page.entries, done))
       // A page may hold nothing to show, only receipts and markers: go on to one that does.
       if (done || page.entries.some((m) => m.body)) return
-      page = await queryArchive(session, { with: peer, before: page.first!, max: HISTORY_PAGE })
+      page = await ask(page.first!)
     }
   }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Account, Change, Db } from './store/schema'
-import { editChat, takeContacts } from './store/write'
+import { takeContacts } from './store/receive'
+import { editChat } from './store/write'
+import { buildCaps, capsHash } from './wire/caps'
 import { buildPresence, fetchContacts, saveContact, type Presence } from './wire/contacts'
 import { local, resource } from './wire/jid'
 import type { Incoming } from './wire/message'
@@ -35,7 +37,7 @@ export class People {
   /** Fetches the contacts and shows ourselves (RFC 6121 §2.2, §4.2). */
   async begin(session: Session): Promise<void> {
     const fetched = fetchContacts(session)
-    session.send(buildPresence())
+    session.send(buildPresence('available', undefined, undefined, buildCaps(await capsHash())))
     const { db, account, changed } = this.options
     changed(await takeContacts(db, await fetched, account.bornHere))
   }

@@ -30,7 +30,7 @@ class Wire {
   } as unknown as Session
 }
 
-const write = (id: string) => compose(db, bob, `body ${id}`, { id, frame: id }, 1)
+const write = (id: string) => compose(db, bob, { body: `body ${id}` }, { id, frame: id }, 1)
 const make = () => new Outbox({ db, changed: () => undefined, random: () => 0 })
 const ticks = async (): Promise<[string, Tick][]> =>
   (await db.getAll('messages')).sort((a: Message, b: Message) => a.pos - b.pos).map((m) => [m.originId!, m.tick])

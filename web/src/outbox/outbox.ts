@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { acknowledge, place, refuse } from '../store/write'
+import { acknowledge, place, refuse, refuseAll } from '../store/receive'
 import type { Change, Db, Outgoing } from '../store/schema'
 import type { StanzaError } from '../wire/errors'
 import type { Session } from '../wire/session'
@@ -13,6 +13,10 @@ const PUT_OFF_MS = [2_000, 5_000, 15_000, 30_000] as const
 export interface OutboxOptions {
   db: Db
   changed: (change: Change) => void
+  /** Whether we are in that group, so that it takes what we send. */
+  ready?: (group: string) => boolean
+  /** A group says that we are not in it. */
+  lost?: (group: string) => void
   random?: () => number
 }
 
@@ -24,11 +28,17 @@ export interface OutboxOptions {
  * came before that, or when it is refused for good. After a connection that
  * could not be resumed all that is left is sent again: the server knows a
  * repeat by its origin-id.
+ *
+ * What goes to a group waits until we are in it, and holds up nothing else. It
+ * leaves the outbox when it comes back from the group (see Fold): that, and no
+ * acknowledgement, says that it was said there, and where.
  */
 export class Outbox {
   private session: Session | undefined
   /** Sent and not yet answered for, by id. */
-  private onWay = new Map<string, { refusal: StanzaError | undefined }>()
+  private onWay = new Map<string, { refusal: StanzaError | undefined; group: string | undefined }>()
+  /** Acknowledged, and not yet back from the group. */
+  private returning = new Set<string>()
   /** All up to this record was sent on the present session. */
   private sentTo = 0
   private pumping = false
@@ -82,7 +92,9 @@ export class Outbox {
     for (const id of ids) {
       const entry = this.onWay.get(id)
       this.onWay.delete(id)
-      if (!entry?.refusal) this.accept(id)
+      if (entry?.group !== undefined && entry.refusal?.condition === 'not-acceptable') this.options.lost?.(entry.group)
+      else if (entry?.group !== undefined && !entry.refusal) this.returning.add(id)
+      else if (!entry?.refusal) this.accept(id)
       else if (entry.refusal.type === 'wait') this.holding = true
       else this.refuse(id, entry.refusal)
     }
@@ -111,7 +123,22 @@ export class Outbox {
 
   /** These arrived: the archive has them, though no acknowledgement came. */
   settle(ids: string[]): void {
-    for (const id of ids) this.onWay.delete(id)
+    for (const id of ids) {
+      this.onWay.delete(id)
+      this.returning.delete(id)
+    }
+  }
+
+  /** We are in a group now: what was passed over goes. */
+  open(): void {
+    this.sentTo = 0
+    this.pump()
+  }
+
+  /** Nothing that waits for that group will be taken. */
+  refuseAll(group: string): void {
+    this.accepted = undefined
+    this.write(() => refuseAll(this.options.db, group, { condition: 'forbidden', text: '' }, Date.now()))
   }
 
   /** The archive is being caught up with: what came before an acknowledged message may not be here yet. */
@@ -139,21 +166,29 @@ export class Outbox {
       const next = await this.options.db.getAll('outbox', IDBKeyRange.lowerBound(from, true), room)
       if (session !== this.session || from !== this.sentTo) this.again = true
       else if (this.send(session, next)) session.askAck()
+      if (next.length === room) this.again = true // some may have been passed over
     } while (this.again)
   }
 
   private send(session: Session, records: Outgoing[]): boolean {
+    let sent = false
     for (const record of records) {
-      if (!session.send(record.frame, record.id)) return false
-      this.onWay.set(record.id, { refusal: undefined })
+      const group = record.group ? record.peer : undefined
+      const wait = group !== undefined && !(this.options.ready?.(group) ?? true)
+      if (!wait && !this.onWay.has(record.id) && !this.returning.has(record.id)) {
+        if (!session.send(record.frame, record.id)) return false
+        this.onWay.set(record.id, { refusal: undefined, group })
+        sent = true
+      }
       this.sentTo = record.n
     }
-    return records.length > 0
+    return sent
   }
 
   private restart(): void {
     clearTimeout(this.timer)
     this.onWay.clear()
+    this.returning.clear()
     this.sentTo = 0
     this.holding = false
   }

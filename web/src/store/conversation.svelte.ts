@@ -4,6 +4,8 @@ import { PENDING, type Change, type Db, type Message } from './schema'
 
 const FIRST = 50
 const PAGE = 80
+/** What is jumped to is shown with so many before it. */
+const BEFORE = 25
 const MOST_UNREAD = 1_000
 
 /**
@@ -46,6 +48,16 @@ export class Conversation {
     if (this.exhausted) return Promise.resolve(0)
     this.loading ??= this.loadOlder().finally(() => (this.loading = undefined))
     return this.loading
+  }
+
+  /** Loads everything from that position on. */
+  async reach(pos: number): Promise<void> {
+    const first = this.messages[0]
+    if (this.exhausted || (first && first.pos <= pos)) return
+    const index = this.db.transaction('messages').store.index('pos')
+    const rows = await index.getAll(IDBKeyRange.bound([this.peer, pos - BEFORE], [this.peer, Infinity]))
+    this.prepended = true
+    this.take(rows, rows.length === 0)
   }
 
   /** There may be older ones in the store again: history came in. */

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Incoming } from '../wire/message'
-import { named, newChat, PENDING, putChat, Tick, type Change, type Chat, type Message, type WriteTx } from './schema'
+import { resource } from '../wire/jid'
+import { blank, preview } from './preview'
+import { ME, named, newChat, PENDING, putChat, Tick, type Change, type Chat, type Loose, type Message, type WriteTx } from './schema'
 
 /**
  * Folds what came in into the store, within one transaction: each message at
@@ -15,7 +17,7 @@ export class Fold {
   private byArchive = new Map<string, Message | undefined>()
   private records = new Map<number, Message>()
   private changed = new Set<Message>()
-  private loose = new Map<string, Tick>()
+  private loose = new Map<string, Loose>()
   /** Messages whose sender waits for a receipt: the peer's address by the message's id. */
   readonly owed = new Map<string, string>()
   /** Ids of own messages that turned out to have arrived. */
@@ -32,7 +34,7 @@ export class Fold {
     const reads: Promise<unknown>[] = []
     for (const m of batch) {
       if (m.archiveId && m.body !== undefined) reads.push(this.findArchived(m.archiveId))
-      for (const id of [m.originId, m.received, m.displayed]) if (id) reads.push(this.findNamed(m.peer, id))
+      for (const id of [m.originId, m.received, m.displayed, m.reactions?.id, m.replaces, m.retracts, m.reply?.id]) if (id) reads.push(this.findNamed(m.peer, id))
     }
     for (const peer of new Set(batch.map((m) => m.peer))) reads.push(this.chat(peer))
     await Promise.all(reads)
@@ -40,22 +42,27 @@ export class Fold {
 
   /** Takes what is newer than all before it. */
   async forward(m: Incoming, now: number): Promise<void> {
-    if (m.body !== undefined && m.body !== '') await this.message(m, now)
+    if (m.sender && m.mine && m.originId) await this.arrived(m.originId)
+    if (!(await this.change(m, true)) && says(m)) await this.message(m, now)
     if (m.received !== undefined) {
       if (m.mine) this.owed.delete(named(m.peer, m.received))
       else await this.raise(m.peer, m.received, Tick.delivered)
     }
     if (m.displayed !== undefined) {
       if (m.mine) await this.readElsewhere(m.peer, m.displayed)
+      else if (m.sender) await this.readBy(m.peer, m.displayed, m.sender.who)
       else await this.raise(m.peer, m.displayed, Tick.read)
     }
   }
 
   /** Takes what is older than all before it: a page of history, newest first. */
   async backward(m: Incoming): Promise<void> {
-    if (!m.mine && m.displayed !== undefined) await this.raise(m.peer, m.displayed, Tick.read)
+    if (!m.mine && m.displayed !== undefined) {
+      if (m.sender) await this.readBy(m.peer, m.displayed, m.sender.who)
+      else await this.raise(m.peer, m.displayed, Tick.read)
+    }
     if (!m.mine && m.received !== undefined) await this.raise(m.peer, m.received, Tick.delivered)
-    if (m.body === undefined || m.body === '') return
+    if ((await this.change(m, false)) || !says(m)) return
     const known = await this.find(m)
     if (known) {
       this.identify(known, m)
@@ -63,8 +70,8 @@ export class Fold {
     }
     const chat = await this.chat(m.peer)
     chat.head -= 1
-    const record = this.record(m, chat.head, m.stamp ?? 0)
-    if (m.mine) record.tick = await this.tickOf(chat, record)
+    const record = await this.record(m, chat.head, m.stamp ?? 0)
+    await this.recall(chat, record)
     await this.add(chat, record)
   }
 
@@ -113,7 +120,7 @@ export class Fold {
     }
     const chats = [...this.touched].map((peer) => this.chats.get(peer)!)
     for (const c of chats) putChat(tx, c)
-    for (const [name, tick] of this.loose) void tx.objectStore('loose').put({ name, tick })
+    for (const loose of this.loose.values()) void tx.objectStore('loose').put(loose)
     await tx.done
     return { messages, removed: [], chats }
   }
@@ -126,25 +133,29 @@ export class Fold {
         await this.settle(known, Tick.sent, m.stamp ?? now)
         await this.drop(known)
       }
+      if (m.retracted && !known.deleted) this.blank(await this.chat(m.peer), known)
       return
     }
     const chat = await this.chat(m.peer)
     chat.tail += 1
-    const record = this.record(m, chat.tail, m.stamp ?? now)
+    const record = await this.record(m, chat.tail, m.stamp ?? now)
+    await this.recall(chat, record)
     if (m.mine) {
-      record.tick = await this.tickOf(chat, record)
       chat.readPos = record.pos // who answers has read
       chat.unread = 0
+      if (chat.group) chat.group.mentioned = false
     } else {
       chat.unread += 1
-      chat.lastIn = { pos: record.pos, id: m.id, markable: m.markable }
-      if (m.asksReceipt && m.id) this.owed.set(named(m.peer, m.id), m.peer)
+      chat.lastIn = { pos: record.pos, id: m.sender ? m.archiveId : m.id, markable: m.markable }
+      if (chat.group && m.callsMe) chat.group.mentioned = true
+      if (m.asksReceipt && m.id && !m.sender) this.owed.set(named(m.peer, m.id), m.peer)
     }
     await this.add(chat, record)
   }
 
-  private record(m: Incoming, pos: number, time: number): Message {
-    const names = new Set([m.id, m.originId].flatMap((id) => (id ? named(m.peer, id) : [])))
+  private async record(m: Incoming, pos: number, time: number): Promise<Message> {
+    const ids = [m.id, m.originId, m.sender ? m.archiveId : undefined]
+    const names = new Set(ids.flatMap((id) => (id ? named(m.peer, id) : [])))
     return {
       key: 0,
       peer: m.peer,
@@ -156,9 +167,103 @@ export class Fold {
       id: m.id,
       originId: m.originId,
       ...(m.archiveId !== undefined && { archiveId: m.archiveId }),
+      ...(m.sender && { from: m.sender }),
+      ...(m.reply && { reply: await this.quote(m) }),
+      ...(m.mentions && { mentions: m.mentions }),
+      ...(m.encrypted !== undefined && { encrypted: m.encrypted }),
+      ...(m.retracted && { deleted: true }),
       names: [...names],
       rev: 0,
     }
+  }
+
+  /** What a message answers: as we know it, or as the sender quotes it. */
+  private async quote(m: Incoming): Promise<NonNullable<Message['reply']>> {
+    const { id, to, text } = m.reply!
+    const known = await this.findNamed(m.peer, id)
+    if (known) return { id, text: known.body.slice(0, QUOTED), out: known.out, nick: known.from?.nick ?? '' }
+    const group = m.sender && (await this.chat(m.peer)).group
+    const out = group ? resource(to) === group.nick : !to.startsWith(m.peer)
+    return { id, text, out, nick: group ? resource(to) : '' }
+  }
+
+  /** A message that changes another, or says something about it; whether it was one. Only its author may, and an admin of the group. */
+  private async change(m: Incoming, newest: boolean): Promise<boolean> {
+    const id = m.retracts ?? m.reactions?.id ?? m.replaces
+    if (id === undefined) return false
+    const who = m.mine ? ME : (m.sender?.who ?? m.peer)
+    const target = await this.findNamed(m.peer, id)
+    if (!target) {
+      await this.keepLoose(m, id, who, newest)
+      return true
+    }
+    // What we did since and is still on its way counts, not what we did before.
+    if (m.mine && (target.acts?.length ?? 0) > 0) return true
+    const chat = await this.chat(m.peer)
+    if (m.retracts !== undefined) {
+      if ((m.moderated || author(target) === who) && !target.deleted) this.blank(chat, target)
+    } else if (m.reactions) {
+      if (target.deleted || (!newest && target.reactions?.[who])) return true
+      target.reactions = { ...target.reactions, [who]: m.reactions.emoji }
+      this.update(chat, target)
+    } else if (m.body && author(target) === who && !target.deleted && (newest || !target.edited)) {
+      target.body = m.body
+      target.mentions = m.mentions
+      target.edited = m.id ?? id
+      this.update(chat, target)
+    }
+    return true
+  }
+
+  private async keepLoose(m: Incoming, id: string, who: string, newest: boolean): Promise<void> {
+    const loose = await this.looseOf(named(m.peer, id))
+    if (m.retracts !== undefined) loose.deleted = { who: m.moderated ? '' : who }
+    else if (m.reactions) {
+      if (newest || !loose.reactions?.[who]) loose.reactions = { ...loose.reactions, [who]: m.reactions.emoji }
+    } else if (m.body && (newest || !loose.edit)) {
+      loose.edit = { who, id: m.id ?? id, body: m.body, mentions: m.mentions }
+    }
+  }
+
+  private async looseOf(name: string): Promise<Loose> {
+    const held = this.loose.get(name)
+    if (held) return held
+    const loose = (await this.tx.objectStore('loose').get(name)) ?? { name }
+    this.loose.set(name, loose)
+    return loose
+  }
+
+  private blank(chat: Chat, message: Message): void {
+    blank(message)
+    this.update(chat, message)
+  }
+
+  /** What we sent to a group came back: it need not be sent any more. */
+  private async arrived(id: string): Promise<void> {
+    const outbox = this.tx.objectStore('outbox')
+    const record = await outbox.index('id').get(id)
+    if (!record || record.message !== undefined) return // a message is found by itself
+    void outbox.delete(record.n)
+    this.settled.push(id)
+    if (record.act) await this.acted(record.act.key, id)
+  }
+
+  /** A change of a message was refused: it is as before. */
+  async undo(key: number, id: string, undo: Partial<Message>, error: { condition: string; text: string }): Promise<void> {
+    await this.acted(key, id)
+    const message = this.records.get(key)
+    if (!message) return
+    if ((message.acts?.length ?? 0) === 0) Object.assign(message, undo)
+    message.undone = error
+    this.update(await this.chat(message.peer), message)
+  }
+
+  /** A change of a message has arrived. */
+  async acted(key: number, id: string): Promise<void> {
+    const message = this.one(this.records.get(key) ?? (await this.tx.objectStore('messages').get(key)))
+    if (!message) return
+    message.acts = message.acts?.filter((a) => a !== id)
+    this.update(await this.chat(message.peer), message)
   }
 
   private async add(chat: Chat, record: Message): Promise<void> {
@@ -182,6 +287,10 @@ export class Fold {
   private identify(message: Message, m: Incoming): void {
     if (m.archiveId === undefined || message.archiveId === m.archiveId) return
     message.archiveId = m.archiveId
+    if (m.sender) {
+      message.names = [...new Set([...message.names, named(m.peer, m.archiveId)])]
+      this.byName.set(named(m.peer, m.archiveId), message)
+    }
     this.changed.add(message)
   }
 
@@ -229,9 +338,8 @@ export class Fold {
   private async raise(peer: string, id: string, tick: Tick): Promise<void> {
     const message = await this.findNamed(peer, id)
     if (!message?.out) {
-      const name = named(peer, id)
-      const stored = this.loose.get(name) ?? (await this.tx.objectStore('loose').get(name))?.tick ?? 0
-      this.loose.set(name, Math.max(stored, tick) as Tick)
+      const loose = await this.looseOf(named(peer, id))
+      loose.tick = Math.max(loose.tick ?? 0, tick) as Tick
       return
     }
     const chat = await this.chat(peer)
@@ -264,22 +372,44 @@ export class Fold {
     }
   }
 
-  /** What is known about a message of ours that we see for the first time. */
-  private async tickOf(chat: Chat, record: Message): Promise<Tick> {
-    let tick: Tick = Tick.sent
+  /** Takes over what came for a message before itself. */
+  private async recall(chat: Chat, record: Message): Promise<void> {
     const store = this.tx.objectStore('loose')
+    let tick: Tick = Tick.sent
     for (const name of record.names) {
-      const loose = this.loose.get(name) ?? (await store.get(name))?.tick
-      if (loose === undefined) continue
-      if (loose > tick) tick = loose
+      const loose = this.loose.get(name) ?? (await store.get(name))
+      if (!loose) continue
+      if (loose.tick !== undefined && loose.tick > tick) tick = loose.tick
+      if (loose.reactions) record.reactions = { ...record.reactions, ...loose.reactions }
+      if (loose.edit && loose.edit.who === author(record)) {
+        const { body, id, mentions } = loose.edit
+        Object.assign(record, { body, edited: id, mentions })
+      }
+      if (loose.deleted && ['', author(record)].includes(loose.deleted.who)) blank(record)
       this.loose.delete(name)
       void store.delete(name)
     }
-    if (record.pos <= chat.peerRead) return Tick.read
-    if (record.pos <= chat.peerGot && tick < Tick.delivered) tick = Tick.delivered
+    if (!record.out) return
+    if (record.pos <= chat.peerRead) tick = Tick.read
+    else if (record.pos <= chat.peerGot && tick < Tick.delivered) tick = Tick.delivered
     if (tick >= Tick.delivered) chat.peerGot = Math.max(chat.peerGot, record.pos)
     if (tick === Tick.read) chat.peerRead = Math.max(chat.peerRead, record.pos)
-    return tick
+    record.tick = tick
+  }
+
+  /** A member of a group has read it up to that message. What all have read is read. */
+  private async readBy(peer: string, id: string, who: string): Promise<void> {
+    const message = await this.findNamed(peer, id)
+    const chat = await this.chat(peer)
+    const group = chat.group
+    if (!message || !group || message.pos >= PENDING || message.pos <= (group.read[who] ?? -Infinity)) return
+    group.read = { ...group.read, [who]: message.pos }
+    this.touch(chat)
+    const others = group.members.filter((m) => m.nick !== group.nick)
+    const least = Math.min(...others.map((m) => group.read[m.jid] ?? -Infinity))
+    if (others.length === 0 || least <= chat.peerRead) return
+    await this.raiseEarlier(chat, least + 1)
+    chat.peerRead = Math.max(chat.peerRead, least)
   }
 
   /** Another device of ours showed the conversation up to that message. */
@@ -289,14 +419,23 @@ export class Fold {
     const chat = await this.chat(peer)
     chat.marked = id
     if (message.pos <= chat.readPos) return
+    if (chat.group) chat.group.mentioned = false
     chat.readPos = message.pos
     const range = IDBKeyRange.bound([peer, message.pos], [peer, PENDING], true, true)
     const later = await this.tx.objectStore('messages').index('pos').getAll(range)
-    chat.unread = later.filter((m) => !m.out).length
+    chat.unread = later.filter((m) => !m.out && !m.event).length
     this.touch(chat)
   }
 }
 
-export function preview(m: Message): NonNullable<Chat['last']> {
-  return { key: m.key, pos: m.pos, out: m.out, tick: m.tick, body: m.body.slice(0, 200) }
+const QUOTED = 300
+
+/** Whether it is something to show. */
+function says(m: Incoming): boolean {
+  return (m.body !== undefined && m.body !== '') || m.encrypted !== undefined || m.retracted === true
+}
+
+/** Who said it, as reactions and changes name people. */
+export function author(m: Message): string {
+  return m.out ? ME : (m.from?.who ?? m.peer)
 }

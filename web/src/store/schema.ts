@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction, type StoreNames } from 'idb'
+import type { Mention } from '../wire/message'
+
+export type { Mention }
 
 /** How far a message of ours has come. The numbers are stored: they never change their meaning. */
 export const Tick = {
@@ -39,8 +42,40 @@ export interface Message {
   error?: { condition: string; text: string } | undefined
   /** What it can be found by (see `named`); for the index. */
   names: string[]
+  /** Who said it, in a group: their address where it may be seen, and what they were called. */
+  from?: { who: string; nick: string } | undefined
+  /** What it answers: named by its id, with the words as far as they are known, and who said them. */
+  reply?: { id: string; text: string; out: boolean; nick: string } | undefined
+  /** By who feels so: ME, or their address; an empty list for who no longer does. */
+  reactions?: Record<string, string[]> | undefined
+  /** The id of what it was last corrected by. */
+  edited?: string | undefined
+  /** Taken back; the body is gone. */
+  deleted?: boolean | undefined
+  /** Encrypted in that way, which we cannot read. */
+  encrypted?: string | undefined
+  mentions?: Mention[] | undefined
+  /** 1 when the person wants to find it again; for the index. */
+  starred?: 1 | undefined
+  /** What happened in a group, instead of words. */
+  event?: GroupEvent | undefined
+  /** Ids of changes of it that are in the outbox. */
+  acts?: string[] | undefined
+  /** The last change of it was refused, and undone. */
+  undone?: { condition: string; text: string } | undefined
   /** Counts its writes. */
   rev: number
+}
+
+/** Whose reaction it is: ours. */
+export const ME = 'me'
+
+export interface GroupEvent {
+  kind: 'joined' | 'left' | 'removed' | 'admin' | 'member' | 'named' | 'created' | 'gone'
+  /** Whom it is about; their address, "" for nobody. */
+  who: string
+  /** A name: theirs, or the group's new one. */
+  name: string
 }
 
 export const PENDING = 2 ** 50
@@ -73,11 +108,47 @@ export interface Chat {
   /** Highest positions of ours known to be delivered and read. */
   peerGot: number
   peerRead: number
-  last: { key: number; pos: number; out: boolean; tick: Tick; body: string } | undefined
+  last: { key: number; pos: number; out: boolean; tick: Tick; body: string; kind?: Kind | undefined; by?: string | undefined } | undefined
+  /** Not with a person but with a group. */
+  group?: Group | undefined
   /** When something last happened; 0 for never. */
   time: number
   /** Counts its writes. */
   rev: number
+}
+
+/** What stands in the list of chats instead of words. */
+export type Kind = 'deleted' | 'encrypted'
+
+/** What we know of a group (XEP-0045). */
+export interface Group {
+  description: string
+  /** What we are called in it. */
+  nick: string
+  /** Our name in it (XEP-0421), once we have been there. */
+  occupant: string
+  role: 'owner' | 'admin' | 'member' | 'none'
+  members: Member[]
+  /** Only admins write. */
+  announcements: boolean
+  /** Members may invite. */
+  invites: boolean
+  /** In it or not: invited and not yet decided, left, removed, or gone itself; forgotten when it is not to be listed either. */
+  state: 'in' | 'invited' | 'left' | 'removed' | 'gone' | 'forgotten'
+  /** Who invited us. */
+  by: string
+  /** The group's archive up to here is in the store. */
+  lastId: string | undefined
+  /** We were named in what was not read yet. */
+  mentioned: boolean
+  /** Up to which position each member has read, by address. */
+  read: Record<string, number>
+}
+
+export interface Member {
+  jid: string
+  nick: string
+  role: 'owner' | 'admin' | 'member'
 }
 
 /** One stanza that must arrive, kept as the octets that are sent each time. */
@@ -86,8 +157,21 @@ export interface Outgoing {
   id: string
   peer: string
   frame: string
-  /** The key of the message that it carries; none for receipts and markers. */
+  /** The key of the message that it carries; none for receipts, markers and changes. */
   message?: number | undefined
+  /** It goes to a group: it waits until we are in it, and is there when it comes back. */
+  group?: boolean | undefined
+  /** It changes the message with that key; how to undo that when it is refused. */
+  act?: { key: number; undo: Partial<Message> } | undefined
+}
+
+/** What came for a message that the store does not have yet, which is older. */
+export interface Loose {
+  name: string
+  tick?: Tick | undefined
+  edit?: { who: string; id: string; body: string; mentions: Mention[] | undefined } | undefined
+  deleted?: { who: string } | undefined
+  reactions?: Record<string, string[]> | undefined
 }
 
 export interface Account {
@@ -99,6 +183,14 @@ export interface Account {
   /** Registered on this device, so that it knows everything from the beginning. */
   bornHere: boolean
   created: number
+}
+
+/** How somebody, or a group, looks. */
+export interface Picture {
+  jid: string
+  /** SHA-1 of what it shows, or "" for none. */
+  hash: string
+  data: Blob | undefined
 }
 
 /** A registration under way, kept so that a lost answer does not lose the account. */
@@ -129,11 +221,12 @@ interface Schema extends DBSchema {
   messages: {
     key: number
     value: Message
-    indexes: { pos: [string, number]; names: string; archive: string }
+    indexes: { pos: [string, number]; names: string; archive: string; starred: number }
   }
-  outbox: { key: number; value: Outgoing; indexes: { message: number } }
-  loose: { key: string; value: { name: string; tick: Tick } }
+  outbox: { key: number; value: Outgoing; indexes: { message: number; id: string } }
+  loose: { key: string; value: Loose }
   drafts: { key: string; value: { peer: string; text: string } }
+  pictures: { key: string; value: Picture }
 }
 
 export type Db = IDBPDatabase<Schema>
@@ -141,18 +234,25 @@ export type WriteTx = IDBPTransaction<Schema, StoreNames<Schema>[], 'readwrite'>
 
 /** What the stores hold is documented by the types above; a change of them is a new version and a migration here. */
 export function openStore(name = 'bavard'): Promise<Db> {
-  return openDB<Schema>(name, 1, {
-    upgrade(db) {
-      db.createObjectStore('meta')
-      db.createObjectStore('chats', { keyPath: 'peer' })
-      const messages = db.createObjectStore('messages', { keyPath: 'key', autoIncrement: true })
-      messages.createIndex('pos', ['peer', 'pos'])
-      messages.createIndex('names', 'names', { multiEntry: true })
-      messages.createIndex('archive', 'archiveId')
-      const outbox = db.createObjectStore('outbox', { keyPath: 'n', autoIncrement: true })
-      outbox.createIndex('message', 'message')
-      db.createObjectStore('loose', { keyPath: 'name' })
-      db.createObjectStore('drafts', { keyPath: 'peer' })
+  return openDB<Schema>(name, 2, {
+    upgrade(db, from, _to, tx) {
+      if (from < 1) {
+        db.createObjectStore('meta')
+        db.createObjectStore('chats', { keyPath: 'peer' })
+        const messages = db.createObjectStore('messages', { keyPath: 'key', autoIncrement: true })
+        messages.createIndex('pos', ['peer', 'pos'])
+        messages.createIndex('names', 'names', { multiEntry: true })
+        messages.createIndex('archive', 'archiveId')
+        const outbox = db.createObjectStore('outbox', { keyPath: 'n', autoIncrement: true })
+        outbox.createIndex('message', 'message')
+        db.createObjectStore('loose', { keyPath: 'name' })
+        db.createObjectStore('drafts', { keyPath: 'peer' })
+      }
+      if (from < 2) {
+        tx.objectStore('messages').createIndex('starred', 'starred')
+        tx.objectStore('outbox').createIndex('id', 'id')
+        db.createObjectStore('pictures', { keyPath: 'jid' })
+      }
     },
     blocking(_current, _blocked, event) {
       ;(event.target as IDBDatabase).close() // a newer version of the app, in another tab, wants in

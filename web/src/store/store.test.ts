@@ -5,8 +5,9 @@ import { IDBFactory } from 'fake-indexeddb'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Incoming } from '../wire/message'
 import { Conversation } from './conversation.svelte'
-import { openStore, PENDING, Tick, type Db, type Message } from './schema'
-import { acknowledge, compose, composeAgain, discard, markRead, place, refuse, take, takeContacts, takeHistory } from './write'
+import { ME, openStore, PENDING, Tick, type Db, type Message } from './schema'
+import { acknowledge, place, refuse, take, takeContacts, takeHistory } from './receive'
+import { act, compose, composeAgain, discard, markRead } from './write'
 
 const bob = 'bob@localhost'
 let db: Db
@@ -50,7 +51,7 @@ const frame = (kind: string) => (peer: string, id: string) => {
 const takeAll = (batch: Incoming[], lastId?: string) =>
   take(db, batch, { lastId, complete: true, receipt: frame('receipt'), now: 9_999_000 })
 
-const send = (id: string, body = `body ${id}`) => compose(db, bob, body, { id, frame: `<f id='${id}'/>` }, 5_000)
+const send = (id: string, body = `body ${id}`) => compose(db, bob, { body }, { id, frame: `<f id='${id}'/>` }, 5_000)
 
 async function rows(): Promise<Message[]> {
   return db.getAllFromIndex('messages', 'pos', IDBKeyRange.bound([bob, -Infinity], [bob, Infinity]))
@@ -190,6 +191,81 @@ describe('history', () => {
     await takeHistory(db, bob, [said(5)], true)
     expect((await chat()).complete).toBe(true)
     expect((await texts())[0]).toBe('text 5')
+  })
+})
+
+describe('what is said about a message', () => {
+  const about = (n: number, more: Partial<Incoming>): Incoming => said(2000 + n, { body: undefined, markable: false, ...more })
+
+  it('changes it, when its author says so', async () => {
+    await takeAll([said(1), said(2), about(1, { replaces: 'm1', body: 'better' }), mine(9, { replaces: 'm2', body: 'forged' })])
+    expect(await texts()).toEqual(['better', 'text 2'])
+    expect((await rows()).map((m) => m.edited)).toEqual(['m2001', undefined])
+    await takeAll([about(2, { retracts: 'm2' }), about(3, { retracts: 'm1', mine: true })])
+    expect((await rows()).map((m) => [m.body, m.deleted])).toEqual([['better', undefined], ['', true]])
+    await takeAll([about(4, { replaces: 'm2', body: 'again' })])
+    expect((await rows())[1]).toMatchObject({ body: '', deleted: true })
+    expect((await chat()).last).toMatchObject({ kind: 'deleted', body: '' })
+    expect((await chat()).unread).toBe(2)
+  })
+
+  it('is what each feels, the newest', async () => {
+    await takeAll([said(1), about(1, { reactions: { id: 'm1', emoji: ['👍'] } }), about(2, { reactions: { id: 'm1', emoji: ['❤️'] } })])
+    await takeAll([about(3, { mine: true, reactions: { id: 'm1', emoji: ['🎉'] } })])
+    expect((await rows())[0]!.reactions).toEqual({ [bob]: ['❤️'], [ME]: ['🎉'] })
+    await takeAll([about(4, { reactions: { id: 'm1', emoji: [] } })])
+    expect((await rows())[0]!.reactions).toEqual({ [bob]: [], [ME]: ['🎉'] })
+  })
+
+  it('waits for a message that is not here yet, whichever way it comes', async () => {
+    await takeAll([
+      about(1, { replaces: 'm1', body: 'older words' }),
+      about(2, { replaces: 'm1', body: 'newer words' }),
+      about(3, { reactions: { id: 'm1', emoji: ['👍'] } }),
+      about(4, { retracts: 'm2' }),
+      about(5, { mine: true, retracts: 'm3' }),
+      said(9),
+    ])
+    await takeHistory(db, bob, [said(1), said(2), said(3), about(6, { reactions: { id: 'm1', emoji: ['😮'] } })], true)
+    expect((await rows()).map((m) => [m.body, m.deleted ?? false])).toEqual([['newer words', false], ['', true], ['text 3', false], ['text 9', false]])
+    expect((await rows())[0]!.reactions).toEqual({ [bob]: ['👍'] })
+  })
+
+  it('quotes what it answers as we know it', async () => {
+    const reply = { id: 'm1', to: bob, text: 'not what was said' }
+    await takeAll([said(1), said(2, { reply }), said(3, { reply: { ...reply, id: 'unknown' } })])
+    expect((await rows()).map((m) => m.reply?.text)).toEqual([undefined, 'text 1', 'not what was said'])
+  })
+
+  it('goes out with a clock, arrives, or is undone when it is refused', async () => {
+    await takeAll([said(1)])
+    const key = (await rows())[0]!.key
+    await send('m1')
+    const own = (await rows())[1]!.key
+    await act(db, key, { kind: 'react', emoji: ['👍'] }, { id: 'r1', frame: '<r/>' })
+    await act(db, own, { kind: 'correct', body: 'other words', mentions: undefined }, { id: 'c1', frame: '<c/>' })
+    expect((await rows()).map((m) => [m.acts, m.body])).toEqual([[['r1'], 'text 1'], [['c1'], 'other words']])
+    expect((await chat()).last!.body).toBe('other words')
+    // What another device of ours did earlier does not win over what is on its way.
+    await takeAll([mine(8, { body: undefined, reactions: { id: 'm1', emoji: ['😮'] } })])
+    await acknowledge(db, ['m1', 'r1'], true, 1)
+    await refuse(db, 'c1', { condition: 'forbidden', text: '' }, 1)
+    expect(await db.count('outbox')).toBe(0)
+    expect((await rows()).map((m) => [m.acts, m.body, m.undone?.condition])).toEqual([[[], 'text 1', undefined], [[], 'body m1', 'forbidden']])
+    expect((await rows())[0]!.reactions).toEqual({ [ME]: ['👍'] })
+    expect((await chat()).last!.body).toBe('body m1')
+    await act(db, own, { kind: 'retract' }, { id: 'd1', frame: '<d/>' })
+    expect((await rows())[1]).toMatchObject({ body: '', deleted: true })
+    await refuse(db, 'd1', { condition: 'forbidden', text: '' }, 1)
+    expect((await rows())[1]).toMatchObject({ body: 'body m1' })
+    expect((await rows())[1]!.deleted).toBeUndefined()
+  })
+
+  it('is not garbage when it is encrypted', async () => {
+    await takeAll([said(1, { body: undefined, encrypted: 'OMEMO' })])
+    expect((await rows())[0]).toMatchObject({ body: '', encrypted: 'OMEMO' })
+    expect((await chat()).last).toMatchObject({ kind: 'encrypted' })
+    expect((await chat()).unread).toBe(1)
   })
 })
 

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { Contact } from '../wire/contacts'
-import type { Incoming } from '../wire/message'
-import { Fold, preview } from './fold'
-import { named, newChat, PENDING, putChat, Tick, type Change, type Chat, type Db, type Message, type Sync, type WriteTx } from './schema'
+import { blank, preview } from './preview'
+import { ME, named, newChat, PENDING, putChat, Tick, type Change, type Chat, type Db, type Message, type WriteTx } from './schema'
 
 /**
- * Every write to the store: each function is one transaction, so that tabs
- * that write at the same time never see half of it. All give what changed.
+ * Every write to the store is here or, of what comes in, in `receive.ts`: each
+ * function is one transaction, so that tabs that write at the same time never
+ * see half of it. All give what changed.
  */
 
 /** What goes into the outbox: made by the caller, who knows the wire. */
@@ -18,17 +17,20 @@ export interface Frame {
 
 export type FrameFor = (peer: string, messageId: string) => Frame
 
-function begin(db: Db, strict = false): WriteTx {
+export function begin(db: Db, strict = false): WriteTx {
   const stores = ['chats', 'messages', 'outbox', 'loose', 'meta'] as const
   return db.transaction(stores, 'readwrite', strict ? { durability: 'strict' } : {}) as unknown as WriteTx
 }
+
+/** What is said, as the conversation keeps it. */
+export type Draft = Pick<Message, 'body' | 'reply' | 'mentions' | 'from'>
 
 /**
  * Puts a message into the conversation and the outbox. Once this has settled
  * the message is on the device's disk.
  */
-export async function compose(db: Db, peer: string, body: string, frame: Frame, now: number): Promise<Change> {
-  return enqueue(begin(db, true), peer, body, frame, now)
+export async function compose(db: Db, peer: string, draft: Draft, frame: Frame, now: number): Promise<Change> {
+  return enqueue(begin(db, true), peer, draft, frame, now)
 }
 
 /** Puts a refused message into the outbox anew, as another message: in one step, so that it cannot get lost between. */
@@ -37,11 +39,11 @@ export async function composeAgain(db: Db, key: number, frame: Frame, now: numbe
   const message = await tx.objectStore('messages').get(key)
   if (!message) return { messages: [], removed: [], chats: [] }
   void tx.objectStore('messages').delete(key)
-  const change = await enqueue(tx, message.peer, message.body, frame, now)
+  const change = await enqueue(tx, message.peer, message, frame, now)
   return { ...change, removed: [key] }
 }
 
-async function enqueue(tx: WriteTx, peer: string, body: string, frame: Frame, now: number): Promise<Change> {
+async function enqueue(tx: WriteTx, peer: string, draft: Draft, frame: Frame, now: number): Promise<Change> {
   const chats = tx.objectStore('chats')
   const chat = (await chats.get(peer)) ?? newChat(peer, false)
   chat.composed += 1
@@ -49,11 +51,14 @@ async function enqueue(tx: WriteTx, peer: string, body: string, frame: Frame, no
     peer,
     pos: PENDING + chat.composed,
     out: true,
-    body,
+    body: draft.body,
     time: now,
     tick: Tick.waiting,
     id: frame.id,
     originId: frame.id,
+    ...(draft.from && { from: draft.from }),
+    ...(draft.reply && { reply: draft.reply }),
+    ...(draft.mentions && { mentions: draft.mentions }),
     names: [named(peer, frame.id)],
     rev: 1,
   }
@@ -63,112 +68,55 @@ async function enqueue(tx: WriteTx, peer: string, body: string, frame: Frame, no
   chat.time = Math.max(chat.time, now)
   chat.unread = 0
   chat.readPos = chat.tail
+  if (chat.group) chat.group.mentioned = false
   putChat(tx, chat)
-  void tx.objectStore('outbox').add({ ...frame, peer, message: key } as never)
+  void tx.objectStore('outbox').add({ ...frame, peer, message: key, ...(chat.group && { group: true }) } as never)
   await tx.done
   return { messages: [message], removed: [], chats: [chat] }
 }
 
-export interface Taken extends Change {
-  /** Ids in the outbox that need not be sent any more. */
-  settled: string[]
-  /** Receipts were put into the outbox. */
-  queued: boolean
-}
-
-export interface TakeOptions {
-  /** The archive up to here is now in the store. */
-  lastId: string | undefined
-  /** New conversations begin with this message: nothing older is in the archive. */
-  complete: boolean
-  receipt: FrameFor
-  now: number
-}
-
-/** Takes messages that are newer than what is in the store: live, or while catching up. */
-export async function take(db: Db, batch: Incoming[], options: TakeOptions): Promise<Taken> {
-  const tx = begin(db)
-  const fold = new Fold(tx, options.complete)
-  await fold.prefetch(batch)
-  for (const m of batch) await fold.forward(m, options.now)
-  for (const [name, peer] of fold.owed) {
-    const frame = options.receipt(peer, name.slice(peer.length + 1))
-    void tx.objectStore('outbox').add({ ...frame, peer } as never)
-  }
-  if (options.lastId !== undefined) void tx.objectStore('meta').put({ lastId: options.lastId } satisfies Sync, 'sync')
-  const change = await fold.flush()
-  return { ...change, settled: fold.settled, queued: fold.owed.size > 0 }
-}
-
-/** Takes a page of history of one conversation, given oldest first, that ends where the store begins. */
-export async function takeHistory(db: Db, peer: string, page: Incoming[], complete: boolean): Promise<Change> {
-  const tx = begin(db)
-  const fold = new Fold(tx, false)
-  await fold.prefetch(page)
-  for (const m of page.toReversed()) if (m.peer === peer) await fold.backward(m)
-  if (complete) {
-    const chat = await fold.chat(peer)
-    chat.complete = true
-    fold.touch(chat)
-  }
-  return fold.flush()
-}
+/** What can be done to a message. */
+export type Act = { kind: 'correct'; body: string; mentions: Message['mentions'] } | { kind: 'react'; emoji: string[] } | { kind: 'retract' }
 
 /**
- * The server has these. While the archive is being caught up with, the place
- * of a message among those missed is not yet known: it stays last (place is
- * false) until the archive tells it.
+ * Changes a message, and puts what tells it into the outbox, in one step. The
+ * change shows at once, with a clock until it has arrived; it is undone when it
+ * is refused.
  */
-export async function acknowledge(db: Db, ids: string[], place: boolean, now: number): Promise<Change> {
-  const tx = begin(db)
-  const fold = new Fold(tx, false)
-  const outbox = tx.objectStore('outbox')
-  const wanted = new Set(ids)
-  // What is acknowledged is what was sent first.
-  for (let c = await outbox.openCursor(); c && wanted.size > 0; c = await c.continue()) {
-    if (!wanted.delete(c.value.id)) continue
-    const key = c.value.message
-    void c.delete()
-    const message = key === undefined ? undefined : await tx.objectStore('messages').get(key)
-    if (!message) continue
-    if (place) await fold.settle(message, Tick.sent, now)
-    else await fold.tick(message, Math.max(message.tick, Tick.sent) as Tick)
+export async function act(db: Db, key: number, what: Act, frame: Frame): Promise<Change> {
+  const tx = begin(db, true)
+  const message = await tx.objectStore('messages').get(key)
+  const chat = message && (await tx.objectStore('chats').get(message.peer))
+  if (!message || !chat || message.deleted) return { messages: [], removed: [], chats: [] }
+  const { body, mentions, edited, reactions, reply, starred } = message
+  const undo: Partial<Message> = { body, mentions, edited, reactions, reply, starred, deleted: undefined }
+  if (what.kind === 'correct') Object.assign(message, { body: what.body, mentions: what.mentions, edited: frame.id })
+  else if (what.kind === 'react') message.reactions = { ...reactions, [ME]: what.emoji }
+  else blank(message)
+  message.acts = [...(message.acts ?? []), frame.id]
+  message.undone = undefined
+  message.rev += 1
+  void tx.objectStore('messages').put(message)
+  void tx.objectStore('outbox').add({ ...frame, peer: message.peer, act: { key, undo }, ...(chat.group && { group: true }) } as never)
+  const shown = chat.last?.key === key
+  if (shown) {
+    chat.last = preview(message)
+    putChat(tx, chat)
   }
-  return fold.flush()
+  await tx.done
+  return { messages: [message], removed: [], chats: shown ? [chat] : [] }
 }
 
-/** Gives messages that were acknowledged while catching up their place, in the order in which they were written. */
-export async function place(db: Db, now: number): Promise<Change> {
+/** Changes what is known of a message on this device only. */
+export async function editMessage(db: Db, key: number, edit: (message: Message) => void): Promise<Change> {
   const tx = begin(db)
-  const fold = new Fold(tx, false)
-  for (const chat of await tx.objectStore('chats').getAll()) {
-    if (chat.composed === 0 || !chat.last) continue
-    const range = IDBKeyRange.bound([chat.peer, PENDING], [chat.peer, Infinity])
-    for (const message of await tx.objectStore('messages').index('pos').getAll(range)) {
-      if (message.tick !== Tick.waiting) await fold.settle(message, message.tick, now)
-    }
-  }
-  return fold.flush()
-}
-
-/** The server will not take it. */
-export async function refuse(db: Db, id: string, error: { condition: string; text: string }, now: number): Promise<Change> {
-  const tx = begin(db)
-  const fold = new Fold(tx, false)
-  const outbox = tx.objectStore('outbox')
-  for (let c = await outbox.openCursor(); c; c = await c.continue()) {
-    if (c.value.id !== id) continue
-    const key = c.value.message
-    void c.delete()
-    const message = key === undefined ? undefined : await tx.objectStore('messages').get(key)
-    if (message) {
-      message.error = error
-      await fold.settle(message, Tick.waiting, now)
-      await fold.tick(message, Tick.refused)
-    }
-    break
-  }
-  return fold.flush()
+  const message = await tx.objectStore('messages').get(key)
+  if (!message) return { messages: [], removed: [], chats: [] }
+  edit(message)
+  message.rev += 1
+  void tx.objectStore('messages').put(message)
+  await tx.done
+  return { messages: [message], removed: [], chats: [] }
 }
 
 /** Takes a message off this device, and out of the outbox. */
@@ -190,20 +138,25 @@ export async function discard(db: Db, key: number): Promise<Change> {
   return { messages: [], removed: [key], chats: chat ? [chat] : [] }
 }
 
+const MOST_MARKING = 50
+
 /** The person has seen the conversation to its end. Tells the other side when it asked. */
 export async function markRead(db: Db, peer: string, displayed: FrameFor): Promise<Change & { queued: boolean }> {
   const tx = begin(db)
   const chat = await tx.objectStore('chats').get(peer)
   const id = chat?.lastIn?.markable ? chat.lastIn.id : undefined
-  const tell = id !== undefined && chat?.marked !== id && (chat?.lastIn?.pos ?? 0) > 0
+  // In a large group nobody asks who of all has read.
+  const few = !chat?.group || (chat.group.state === 'in' && chat.group.members.length <= MOST_MARKING)
+  const tell = few && id !== undefined && chat?.marked !== id && (chat?.lastIn?.pos ?? 0) > 0
   if (!chat || (chat.unread === 0 && chat.readPos >= chat.tail && !tell)) {
     return { messages: [], removed: [], chats: [], queued: false }
   }
   chat.unread = 0
   chat.readPos = chat.tail
+  if (chat.group) chat.group.mentioned = false
   if (tell) {
     chat.marked = id
-    void tx.objectStore('outbox').add({ ...displayed(peer, id), peer } as never)
+    void tx.objectStore('outbox').add({ ...displayed(peer, id), peer, ...(chat.group && { group: true }) } as never)
   }
   putChat(tx, chat)
   await tx.done
@@ -218,42 +171,4 @@ export async function editChat(db: Db, peer: string, edit: (chat: Chat) => void,
   putChat(tx, chat)
   await tx.done
   return { messages: [], removed: [], chats: [chat] }
-}
-
-/** Takes the roster as the server has it. Conversations with people who left it stay. */
-export async function takeContacts(db: Db, contacts: Contact[], complete: boolean): Promise<Change> {
-  const tx = begin(db)
-  const store = tx.objectStore('chats')
-  const known = new Map((await store.getAll()).map((c) => [c.peer, c]))
-  const listed = new Map(contacts.map((c) => [c.jid, c]))
-  const changed: Chat[] = []
-  for (const [peer, chat] of known) {
-    if (applyContact(chat, listed.get(peer))) changed.push(chat)
-  }
-  for (const contact of contacts) {
-    if (known.has(contact.jid)) continue
-    const chat = newChat(contact.jid, complete)
-    applyContact(chat, contact)
-    changed.push(chat)
-  }
-  for (const chat of changed) putChat(tx, chat)
-  await tx.done
-  return { messages: [], removed: [], chats: changed }
-}
-
-/** Takes over what the roster says; gives whether that changed anything. */
-export function applyContact(chat: Chat, contact: Contact | undefined): boolean {
-  const name = contact?.name || chat.name
-  const subscription = contact?.subscription ?? 'none'
-  const asks = chat.asks && subscription !== 'from' && subscription !== 'both'
-  const wanted = chat.wanted && contact === undefined
-  const same =
-    chat.wanted === wanted &&
-    chat.contact === (contact !== undefined) &&
-    chat.name === name &&
-    chat.subscription === subscription &&
-    chat.asks === asks
-  if (same) return false
-  Object.assign(chat, { contact: contact !== undefined, name, subscription, wanted, asks })
-  return true
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import type { Message } from '../store/schema'
 import { t } from './strings'
 
 /** How times and texts are written out. */
@@ -49,6 +50,11 @@ export function initials(name: string): string {
   return (first + last).toUpperCase()
 }
 
+/** For comparing what people type: without case and accents. */
+export function folded(s: string): string {
+  return s.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase()
+}
+
 /** One of so many, always the same for the same text. */
 export function pick(text: string, of: number): number {
   let h = 7
@@ -59,12 +65,27 @@ export function pick(text: string, of: number): number {
 export interface Part {
   text: string
   href?: string
+  /** It names somebody. */
+  mention?: boolean
 }
 
 const LINK = /\bhttps?:\/\/[^\s<>"]+/giu
 
-/** Cuts a text into plain parts and links: http and https only, without the punctuation that follows them. */
-export function parts(text: string): Part[] {
+/** Cuts a text into plain parts, mentions and links: http and https only, without the punctuation that follows them. */
+export function parts(text: string, mentions: Message['mentions'] = undefined): Part[] {
+  if (!mentions || mentions.length === 0) return linked(text)
+  const points = [...text]
+  const found: Part[] = []
+  let at = 0
+  for (const m of mentions) {
+    if (m.begin < at || m.end > points.length) continue
+    found.push(...linked(points.slice(at, m.begin).join('')), { text: points.slice(m.begin, m.end).join(''), mention: true })
+    at = m.end
+  }
+  return [...found, ...linked(points.slice(at).join(''))]
+}
+
+function linked(text: string): Part[] {
   const found: Part[] = []
   let at = 0
   for (const match of text.matchAll(LINK)) {
@@ -76,6 +97,13 @@ export function parts(text: string): Part[] {
   }
   if (at < text.length) found.push({ text: text.slice(at) })
   return found
+}
+
+/** What is read in a message's place: its words, or why there are none. */
+export function wordsOf(m: { body: string; out: boolean; deleted?: boolean | undefined; encrypted?: string | undefined }): string {
+  if (m.deleted) return m.out ? t.youDeleted : t.deleted
+  if (m.encrypted !== undefined) return t.encrypted(m.encrypted)
+  return m.body
 }
 
 function trimLink(link: string): string {

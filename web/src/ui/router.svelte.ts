@@ -8,6 +8,8 @@ export type Route =
   | { at: 'chat'; peer: string }
   | { at: 'new' }
   | { at: 'me' }
+  | { at: 'starred' }
+  | { at: 'group' } // a new one
   | { at: 'invite'; token: string }
   | { at: 'join' } // without an invite
 
@@ -20,6 +22,8 @@ function read(): Route {
   if (peer) return { at: 'chat', peer }
   if (search === '?new') return { at: 'new' }
   if (search === '?me') return { at: 'me' }
+  if (search === '?starred') return { at: 'starred' }
+  if (search === '?group') return { at: 'group' }
   if (search === '?join') return { at: 'join' }
   return { at: 'list' }
 }

@@ -24,7 +24,7 @@ const RUN_MS = 5 * 60_000
  * @param readPos up to where it was read, when there is to be a divider
  */
 export function makeRows(messages: Message[], before: Message | undefined, begin: boolean, readPos: number | undefined): Row[] {
-  const divider = readPos === undefined ? -1 : messages.findIndex((m) => !m.out && m.pos > readPos)
+  const divider = readPos === undefined ? -1 : messages.findIndex((m) => !m.out && !m.event && m.pos > readPos)
   return messages.map((message, i) => {
     const previous = messages[i - 1] ?? before
     const next = messages[i + 1]
@@ -32,7 +32,7 @@ export function makeRows(messages: Message[], before: Message | undefined, begin
     return {
       message,
       day: newDay ? dayLabel(message.time) : undefined,
-      unread: i === divider ? messages.slice(i).filter((m) => !m.out).length : undefined,
+      unread: i === divider ? messages.slice(i).filter((m) => !m.out && !m.event).length : undefined,
       first: newDay || i === divider || !previous || !together(previous, message),
       last: !next || i + 1 === divider || dayOf(next.time) !== dayOf(message.time) || !together(message, next),
     }
@@ -40,5 +40,5 @@ export function makeRows(messages: Message[], before: Message | undefined, begin
 }
 
 function together(a: Message, b: Message): boolean {
-  return a.out === b.out && Math.abs(b.time - a.time) < RUN_MS
+  return a.out === b.out && a.from?.who === b.from?.who && a.event === b.event && Math.abs(b.time - a.time) < RUN_MS
 }

@@ -56,6 +56,44 @@ export const t = {
   notKept: 'This device could not keep the message. Is its storage full?',
   saidBy: (name: string) => `${name}:`,
 
+  reply: 'Reply',
+  react: 'React',
+  more: 'More',
+  menuOf: 'What to do with this message',
+  reactWith: (emoji: string) => `React with ${emoji}`,
+  reactedBy: (emoji: string, names: string) => `${emoji} by ${names}`,
+  otherEmoji: 'Another emoji',
+  emoji: 'Emoji',
+  copyText: 'Copy text',
+  forward: 'Forward',
+  forwardTo: 'Forward to',
+  nobodyToChoose: 'There is nobody yet.',
+  edit: 'Edit',
+  edited: 'edited',
+  editing: 'Edit message',
+  save: 'Save',
+  star: 'Star',
+  unstar: 'Remove star',
+  starredMark: 'Starred',
+  starred: 'Starred messages',
+  noStars: 'Star a message to find it here again. Stars are kept on this device.',
+  info: 'Message info',
+  readBy: 'Read by',
+  notYetReadBy: 'Not read yet by',
+  deleteForAll: 'Delete for everyone',
+  deleteTitle: 'Delete this message for everyone?',
+  deleteHint: 'Everybody’s app is told to remove it. Whoever has read it knows it all the same.',
+  deleted: 'This message was deleted',
+  youDeleted: 'You deleted this message',
+  encrypted: (method: string) => `This message is encrypted${method ? ` (${method})` : ''}. bavard cannot read such messages yet; the app it was written for can.`,
+  encryptedShort: 'Encrypted message',
+  undone: 'This change was not made.',
+  toQuoted: (name: string) => `Go to the message by ${name} that this answers`,
+  quotedUnknown: 'A message',
+  notFoundQuoted: 'That message is not there any more.',
+  replyingTo: (name: string) => `Reply to ${name}`,
+  replyToSelf: 'Reply to yourself',
+
   tick: {
     refused: 'Not sent',
     waiting: 'Waiting to be sent',
@@ -63,6 +101,7 @@ export const t = {
     delivered: 'Delivered',
     read: 'Read',
   },
+  tickWords: (tick: number): string => ['Waiting to be sent', 'Sent', 'Delivered', 'Read'][tick] ?? 'Not sent',
   notSent: 'Not sent.',
   refusal: (condition: string, text: string): string => {
     switch (condition) {
@@ -90,6 +129,75 @@ export const t = {
   request: (name: string) => `${name} wants to see when you are online.`,
   allow: 'Allow',
   notNow: 'Not now',
+
+  newGroup: 'New group',
+  group: {
+    name: 'Name of the group',
+    description: 'Description',
+    people: 'Members',
+    make: 'Create group',
+    making: 'One moment…',
+    notNow: 'That needs a connection. Try again in a moment.',
+    failed: (why: string) => (why.includes('not connected') || why === '' ? 'That needs a connection. Try again in a moment.' : `The group says no: ${why}`),
+    privacy: 'Only members see a group, and who is in it.',
+    info: 'Group info',
+    open: (name: string) => `${name}: group info`,
+    members: (n: number) => (n === 1 ? '1 member' : `${n} members`),
+    onlyAdmins: 'Only admins write',
+    anyoneInvites: 'Members may add others',
+    onlyAdminsHint: 'Only admins can write here.',
+    add: 'Add members',
+    owner: 'Owner',
+    admin: 'Admin',
+    makeAdmin: 'Make admin',
+    unmakeAdmin: 'No longer admin',
+    remove: 'Remove',
+    write: (name: string) => `Message ${name}`,
+    leave: 'Leave group',
+    leaveTitle: (name: string) => `Leave ${name}?`,
+    leaveHint: 'You see no more of what is said there. What you have stays on this device.',
+    left: 'You left this group.',
+    removed: 'You are no longer in this group.',
+    gone: 'This group does not exist any more.',
+    invited: (by: string, name: string) => `${by} invites you to the group ${name}.`,
+    join: 'Join',
+    forget: 'Remove from list',
+    invitation: 'Invites you to a group',
+    event: (kind: string, who: string, name: string): string => {
+      switch (kind) {
+        case 'created':
+          return `${who} created the group`
+        case 'joined':
+          return `${who} joined`
+        case 'left':
+          return `${who} left`
+        case 'admin':
+          return `${who} is an admin now`
+        case 'member':
+          return `${who} is no longer an admin`
+        case 'named':
+          return `The group is called ${name} now`
+        default:
+          return who
+      }
+    },
+    youEvent: (kind: string): string => {
+      switch (kind) {
+        case 'created':
+          return 'You created the group'
+        case 'joined':
+          return 'You joined'
+        case 'left':
+          return 'You left'
+        case 'admin':
+          return 'You are an admin now'
+        default:
+          return 'You are no longer an admin'
+      }
+    },
+    mentioned: 'You were mentioned',
+    mention: 'Mention somebody',
+  },
 
   strip: {
     offline: 'You are offline',

@@ -4,7 +4,7 @@ import { readResult, type Incoming } from './message'
 import { NS } from './ns'
 import { token } from './random'
 import type { Session } from './session'
-import { xml } from './xml'
+import { xml, type XmlElement } from './xml'
 
 export interface ArchiveQuery {
   /** Only the conversation with this bare address. */
@@ -26,18 +26,24 @@ export interface ArchivePage {
   complete: boolean
 }
 
+export type ReadResult = (result: XmlElement, account: string) => Incoming | undefined
+
 /**
- * Asks our archive for a page (XEP-0313 §query @1.1.3, paging by XEP-0059).
+ * Asks our archive, or that of a room, for a page (XEP-0313 §query @1.1.3, paging by XEP-0059).
  * Rejects with StanzaError "item-not-found" when the id to start from is no
  * longer there.
  */
-export async function queryArchive(session: Session, query: ArchiveQuery): Promise<ArchivePage> {
+export async function queryArchive(session: Session, query: ArchiveQuery, read: ReadResult = readResult, room?: string): Promise<ArchivePage> {
   const queryid = token(8)
   const entries: Incoming[] = []
-  const stop = session.collect(queryid, (result) => {
-    const read = readResult(result, session.account)
-    if (read && entries.length < query.max) entries.push(read)
-  })
+  const stop = session.collect(
+    queryid,
+    (result) => {
+      const entry = read(result, session.account)
+      if (entry && entries.length < query.max) entries.push(entry)
+    },
+    room,
+  )
   const field = (name: string, value: string, type?: string) =>
     xml('field', { var: name, type }, xml('value', {}, value))
   const form =
@@ -51,7 +57,7 @@ export async function queryArchive(session: Session, query: ArchiveQuery): Promi
     query.before !== undefined && xml('before', {}, query.before),
   )
   try {
-    const answer = await session.ask('set', xml('query', { xmlns: NS.mam, queryid }, form, paging))
+    const answer = await session.ask('set', xml('query', { xmlns: NS.mam, queryid }, form, paging), room)
     const fin = answer.child('fin', NS.mam)
     const set = fin?.child('set', NS.rsm)
     return {

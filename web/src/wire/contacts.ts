@@ -67,11 +67,12 @@ export function readPresence(el: XmlElement): Presence | undefined {
 }
 
 /** Initial presence (RFC 6121 §4.2), or one about a subscription (RFC 6121 §3). */
-export function buildPresence(type?: PresenceType, to?: string, nick?: string): XmlElement {
+export function buildPresence(type?: PresenceType, to?: string, nick?: string, caps?: XmlElement): XmlElement {
   return xml(
     'presence',
     { xmlns: NS.client, type: type === 'available' ? undefined : type, to },
     nick !== undefined && nick !== '' && xml('nick', { xmlns: NS.nick }, nick),
+    caps,
   )
 }
 

@@ -15,15 +15,41 @@ export const NS = {
   register: 'jabber:iq:register', // XEP-0077
   chatStates: 'http://jabber.org/protocol/chatstates', // XEP-0085
   nick: 'http://jabber.org/protocol/nick', // XEP-0172
+  muc: 'http://jabber.org/protocol/muc', // XEP-0045
+  mucUser: 'http://jabber.org/protocol/muc#user', // XEP-0045
+  mucAdmin: 'http://jabber.org/protocol/muc#admin', // XEP-0045
+  mucOwner: 'http://jabber.org/protocol/muc#owner', // XEP-0045
+  info: 'http://jabber.org/protocol/disco#info', // XEP-0030
+  items: 'http://jabber.org/protocol/disco#items', // XEP-0030
+  vcard: 'vcard-temp', // XEP-0054
+  pubsub: 'http://jabber.org/protocol/pubsub', // XEP-0060
+  pubsubEvent: 'http://jabber.org/protocol/pubsub#event', // XEP-0060
+  avatarData: 'urn:xmpp:avatar:data', // XEP-0084
+  avatarMetadata: 'urn:xmpp:avatar:metadata', // XEP-0084
+  caps: 'http://jabber.org/protocol/caps', // XEP-0115
   receipts: 'urn:xmpp:receipts', // XEP-0184
+  blocking: 'urn:xmpp:blocking', // XEP-0191
+  pgp: 'jabber:x:encrypted', // OpenPGP, the old way
+  invitation: 'jabber:x:conference', // XEP-0249
   sm: 'urn:xmpp:sm:3', // XEP-0198
   ping: 'urn:xmpp:ping', // XEP-0199
   delay: 'urn:xmpp:delay', // XEP-0203
   carbons: 'urn:xmpp:carbons:2', // XEP-0280
   forward: 'urn:xmpp:forward:0', // XEP-0297
+  replace: 'urn:xmpp:message-correct:0', // XEP-0308
   mam: 'urn:xmpp:mam:2', // XEP-0313
   markers: 'urn:xmpp:chat-markers:0', // XEP-0333
   hints: 'urn:xmpp:hints', // XEP-0334
   sid: 'urn:xmpp:sid:0', // XEP-0359
+  reference: 'urn:xmpp:reference:0', // XEP-0372
   pars: 'urn:xmpp:pars:0', // XEP-0379, XEP-0445
+  encryption: 'urn:xmpp:eme:0', // XEP-0380
+  omemo: 'eu.siacs.conversations.axolotl', // XEP-0384
+  bookmarks: 'urn:xmpp:bookmarks:1', // XEP-0402
+  occupant: 'urn:xmpp:occupant-id:0', // XEP-0421
+  retract: 'urn:xmpp:message-retract:1', // XEP-0424
+  moderate: 'urn:xmpp:message-moderate:1', // XEP-0425
+  fallback: 'urn:xmpp:fallback:0', // XEP-0428
+  reactions: 'urn:xmpp:reactions:0', // XEP-0444
+  reply: 'urn:xmpp:reply:0', // XEP-0461
 } as const

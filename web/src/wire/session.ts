@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { buildInfo } from './caps'
 import { Counters } from './counters'
 import { StanzaError, StreamFailure } from './errors'
 import { bare } from './jid'
@@ -34,7 +35,7 @@ export class Session {
   private stream: Stream | undefined
   private counters = new Counters()
   private pending = new Map<string, Pending>()
-  private collectors = new Map<string, (result: XmlElement) => void>()
+  private collectors = new Map<string, { take: (result: XmlElement) => void; of: string }>()
   private inbound: XmlElement[] = []
   private working: Promise<void> | undefined
   private ackWanted = false
@@ -141,9 +142,9 @@ export class Session {
     })
   }
 
-  /** Hands the archive's results of one query to take, until the returned function is called. */
-  collect(queryId: string, take: (result: XmlElement) => void): () => void {
-    this.collectors.set(queryId, take)
+  /** Hands an archive's results of one query to take, until the returned function is called: ours, or that of a room. */
+  collect(queryId: string, take: (result: XmlElement) => void, of = this.account): () => void {
+    this.collectors.set(queryId, { take, of })
     return () => this.collectors.delete(queryId)
   }
 
@@ -192,9 +193,9 @@ export class Session {
     else if (el.name === 'message') {
       const result = el.child('result', NS.mam)
       if (result) {
-        // Threat: forged archive results. Only our own archive may answer.
-        const from = el.attr('from')
-        if (from === undefined || from === this.account) this.collectors.get(result.attr('queryid') ?? '')?.(result)
+        // Threat: forged archive results. Only the archive that was asked may answer.
+        const collector = this.collectors.get(result.attr('queryid') ?? '')
+        if (collector?.of === (el.attr('from') ?? this.account)) collector.take(result)
       } else if (el.attr('type') === 'error' && el.attr('id')) {
         this.events.refused(el.attr('id')!, StanzaError.of(el))
       }
@@ -240,7 +241,9 @@ export class Session {
     }
     const answer = { xmlns: NS.client, id, to: el.attr('from') }
     if (el.child('ping', NS.ping) || isRosterPush(el, this.account)) this.send(xml('iq', { ...answer, type: 'result' }))
-    else {
+    else if (type === 'get' && el.child('query', NS.info)) {
+      this.send(xml('iq', { ...answer, type: 'result' }, buildInfo(el.child('query', NS.info)!)))
+    } else {
       const error = xml('error', { type: 'cancel' }, xml('service-unavailable', { xmlns: NS.stanzaError }))
       this.send(xml('iq', { ...answer, type: 'error' }, error))
     }

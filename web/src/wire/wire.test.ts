@@ -6,7 +6,8 @@ import { encode64 } from './base64'
 import { Counters } from './counters'
 import { readHostMeta } from './discover'
 import { person, readAddress } from './jid'
-import { buildChat, buildReceipt, readMessage, readResult } from './message'
+import { buildChat, buildReactions, buildReceipt, buildRetract } from './compose'
+import { readMessage, readResult } from './message'
 import { Scram } from './scram'
 import { parseXml } from './xml'
 
@@ -105,7 +106,7 @@ describe('messages', () => {
   const me = 'me@localhost'
 
   it('that were built can be read', () => {
-    const m = readMessage(parseXml(buildChat('bob@localhost', 'id1', 'a < b\n😀')), me)
+    const m = readMessage(parseXml(buildChat('bob@localhost', 'id1', { body: 'a < b\n😀' })), me)
     expect(m).toMatchObject({
       peer: 'bob@localhost',
       mine: true,
@@ -117,6 +118,35 @@ describe('messages', () => {
       chatState: 'active',
     })
     expect(readMessage(parseXml(buildReceipt('bob@localhost', 'id2', 'id1')), me)).toMatchObject({ received: 'id1', body: undefined })
+  })
+
+  it('say what they answer, feel, change and take back', () => {
+    const read = (frame: string) => readMessage(parseXml(frame), me)
+    const reply = { id: 'm1', to: 'bob@localhost', text: 'first 😀\nsecond' }
+    const mentions = [{ begin: 3, end: 7, jid: 'ann@localhost' }]
+    const answer = buildChat('bob@localhost', 'a1', { body: '😀, @Ann!', reply, mentions })
+    expect(parseXml(answer).childText('body')).toBe('> first 😀\n> second\n😀, @Ann!')
+    expect(read(answer)).toMatchObject({ body: '😀, @Ann!', reply, mentions })
+    expect(read(buildChat('bob@localhost', 'c1', { body: 'right', replaces: 'm1' }))).toMatchObject({ body: 'right', replaces: 'm1', asksReceipt: false })
+    expect(read(buildReactions('bob@localhost', 'r1', false, 'm1', ['👍']))).toMatchObject({ reactions: { id: 'm1', emoji: ['👍'] }, body: undefined })
+    expect(read(buildRetract('bob@localhost', 'd1', false, 'm1', 'gone'))).toMatchObject({ retracts: 'm1', body: undefined })
+  })
+
+  it('of others may quote as they like', () => {
+    const said = (inner: string) => readMessage(parseXml(`<message xmlns='jabber:client' type='chat' from='bob@localhost/x' to='${me}'>${inner}</message>`), me)
+    const fallback = (start: string, end: string) =>
+      `<body>&gt; a\nb</body><reply xmlns='urn:xmpp:reply:0' id='m1'/><fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:reply:0'><body start='${start}' end='${end}'/></fallback>`
+    expect(said(fallback('0', '4'))).toMatchObject({ body: 'b', reply: { id: 'm1', to: '', text: 'a' } })
+    for (const [start, end] of [['0', '99'], ['2', '4'], ['x', ''], ['0', '-1']]) expect(said(fallback(start!, end!))).toMatchObject({ body: '> a\nb', reply: { text: '' } })
+    expect(said(`<reactions xmlns='urn:xmpp:reactions:0' id='m1'>${'<reaction>x</reaction>'.repeat(20)}<reaction> </reaction></reactions>`)).toMatchObject({ reactions: { emoji: ['x'] } })
+  })
+
+  it('that others encrypted are not shown as something else', () => {
+    const said = (inner: string) => readMessage(parseXml(`<message xmlns='jabber:client' type='chat' from='bob@localhost/x' to='${me}'>${inner}</message>`), me)
+    const omemo = `<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='1'/><payload>x</payload></encrypted>`
+    expect(said(`${omemo}<body>I sent you an OMEMO encrypted message</body>`)).toMatchObject({ encrypted: 'OMEMO', body: undefined })
+    expect(said(`<encryption xmlns='urn:xmpp:eme:0' namespace='urn:odd' name='Odd'/><body>garbage</body>`)).toMatchObject({ encrypted: 'Odd', body: undefined })
+    expect(said(omemo.replace(/<payload.*payload>/, ''))?.encrypted).toBeUndefined()
   })
 
   it('take their archive id only from our own archive', () => {

@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { CatchUp } from './catchup'
+import type { Account, Change, Chat, Db, Group } from './store/schema'
+import { note, queue } from './store/receive'
+import { editChat } from './store/write'
+import { queryArchive, type ArchivePage, type ArchiveQuery } from './wire/archive'
+import { StanzaError } from './wire/errors'
+import { local } from './wire/jid'
+import type { Incoming } from './wire/message'
+import { fetchBookmarks, readBookmark, removeBookmark, saveBookmark, type Published } from './wire/pep'
+import { token } from './wire/random'
+import * as wire from './wire/room'
+import type { Session } from './wire/session'
+import type { XmlElement } from './wire/xml'
+
+export interface RoomsOptions {
+  db: Db
+  account: Account
+  changed: (change: Change) => void
+  /** Takes what was said in a group, in the order of its archive. */
+  take: (room: string, batch: Incoming[], lastId: string | undefined) => Promise<void>
+  /** We are in that group now: what waits for it can go. */
+  open: (room: string) => void
+  /** We are no longer, and will not be: what waits is refused. */
+  closed: (room: string) => void
+  /** There is something new in the outbox. */
+  poke: () => void
+  picture: (room: string, hash: string) => void
+}
+
+interface Place {
+  nick: string
+  inside: boolean
+  catchUp: CatchUp
+  /** Addresses by what people are called there. */
+  people: Map<string, { jid: string | undefined; occupant: string | undefined }>
+  entered: { resolve: (codes: number[]) => void; reject: (e: Error) => void } | undefined
+  tries: number
+}
+
+const MOST_TRIES = 5
+const AGAIN_MS = 4_000
+/** Changes of membership that come together are looked at together. */
+const SETTLE_MS = 400
+/** Whom an admin adds at once, at most: the server takes no more (RoomChanges). */
+const MOST_ADDED = 100
+
+/** Groups: being in them, and what can be done with them. Runs in the leading tab. */
+export class Rooms {
+  private places = new Map<string, Place>()
+  private groups = new Map<string, Group>()
+  private timers = new Map<string, ReturnType<typeof setTimeout>>()
+  private session: Session | undefined
+  private service: string | undefined
+
+  constructor(private readonly options: RoomsOptions) {}
+
+  has(room: string): boolean {
+    return this.places.has(room)
+  }
+
+  isIn(room: string): boolean {
+    return this.places.get(room)?.inside ?? false
+  }
+
+  /** A new session: enters every group again, those of our other devices too. */
+  async begin(session: Session): Promise<void> {
+    this.session = session
+    this.places.clear()
+    for (const chat of await this.options.db.getAll('chats')) {
+      if (chat.group?.state === 'in') this.enter(session, chat.peer, chat.group.nick)
+    }
+    for (const b of await fetchBookmarks(session)) if (b.autojoin) await this.bookmarked(session, b.room, b.name, b.nick)
+  }
+
+  /** The session goes on: but is the room of the same mind (XEP-0410)? */
+  resumed(session: Session): void {
+    this.session = session
+    for (const [room, place] of this.places) {
+      if (!place.inside) continue
+      wire.pingRoom(session, room, place.nick).catch((e: unknown) => {
+        if (e instanceof StanzaError && e.condition !== 'remote-server-timeout' && this.session === session) this.lost(room)
+      })
+    }
+  }
+
+  pause(): void {
+    this.session = undefined
+  }
+
+  close(): void {
+    this.pause()
+    for (const timer of this.timers.values()) clearTimeout(timer)
+  }
+
+  /** The room says that we are not in it: enter again. */
+  lost(room: string): void {
+    const place = this.places.get(room)
+    if (place && this.session) this.enter(this.session, room, place.nick)
+  }
+
+  private enter(session: Session, room: string, nick: string, tries = 0): Promise<number[]> {
+    const former = this.places.get(room)
+    return new Promise((resolve, reject) => {
+      const catchUp = new CatchUp({
+        lastId: async () => (await this.options.db.get('chats', room))?.group?.lastId,
+        bornHere: false,
+        query: (s, query) => this.query(s, room, query),
+        take: (batch, lastId) => this.options.take(room, batch, lastId),
+      })
+      const entered = { resolve, reject: former?.entered?.reject ?? reject }
+      this.places.set(room, { nick, inside: false, catchUp, people: new Map(), entered: tries > 0 && former?.entered ? former.entered : entered, tries })
+      wire.enterRoom(session, room, nick)
+    })
+  }
+
+  private query(session: Session, room: string, query: ArchiveQuery): Promise<ArchivePage> {
+    const read = (result: XmlElement): Incoming | undefined => wire.readRoomResult(result, this.options.account.jid, this.whoIn(room))
+    return queryArchive(session, query, read, room)
+  }
+
+  /** An older page of what was said in a group. */
+  history(session: Session, room: string, before: string, max: number): Promise<ArchivePage> {
+    return this.query(session, room, { before, max })
+  }
+
+  private whoIn(room: string): (nick: string, occupant: string | undefined) => string {
+    return (nick, occupant) => {
+      const place = this.places.get(room)
+      const group = this.groups.get(room)
+      if (occupant !== undefined && occupant === group?.occupant) return this.options.account.jid
+      return place?.people.get(nick)?.jid ?? group?.members.find((m) => m.nick === nick)?.jid ?? occupant ?? nick
+    }
+  }
+
+  // --- what comes in
+
+  async presence(el: XmlElement): Promise<void> {
+    const p = wire.readRoomPresence(el)
+    const place = p && this.places.get(p.room)
+    if (!p || !place) return
+    if (p.error !== undefined) await this.refused(p.room, place, p.error)
+    else if (p.self && p.present) await this.inside(p, place)
+    else if (p.self) await this.outside(p, place)
+    else if (p.present) {
+      const before = place.people.get(p.nick)
+      place.people.set(p.nick, { jid: p.jid, occupant: p.occupant })
+      const member = this.groups.get(p.room)?.members.find((m) => m.jid === p.jid)
+      const changed = member && p.affiliation !== 'outcast' && p.affiliation !== 'none' ? member.role !== p.affiliation : p.jid !== undefined
+      if (changed && (before || place.inside)) this.soon(p.room)
+    } else if (p.affiliation === 'none' || p.affiliation === 'outcast') this.soon(p.room)
+  }
+
+  private async inside(p: wire.RoomPresence, place: Place): Promise<void> {
+    const session = this.session
+    if (!session) return
+    place.nick = p.nick
+    place.people.set(p.nick, { jid: this.options.account.jid, occupant: p.occupant })
+    await this.edit(p.room, (group) => {
+      group.nick = p.nick
+      group.occupant = p.occupant ?? group.occupant
+      group.role = p.affiliation === 'outcast' ? 'none' : p.affiliation
+      group.state = 'in'
+    })
+    if (place.inside) {
+      this.soon(p.room)
+      return
+    }
+    place.inside = true
+    place.tries = 0
+    const done = place.catchUp.run(session, () => undefined)
+    place.entered?.resolve(p.codes)
+    place.entered = undefined
+    void done.then((whole) => {
+      if (!whole || this.places.get(p.room) !== place) return
+      this.options.open(p.room)
+      this.soon(p.room)
+    })
+  }
+
+  private async outside(p: wire.RoomPresence, place: Place): Promise<void> {
+    place.inside = false
+    const state = p.destroyed ? 'gone' : p.codes.includes(301) || p.codes.includes(321) || p.codes.includes(322) ? 'removed' : undefined
+    if (state) await this.end(p.room, state)
+  }
+
+  private async refused(room: string, place: Place, condition: string): Promise<void> {
+    const session = this.session
+    if (!session || place.inside) return
+    const gone = { 'item-not-found': 'gone', gone: 'gone', 'registration-required': 'removed', forbidden: 'removed', 'not-allowed': 'gone' } as const
+    if (condition === 'conflict' && place.tries < MOST_TRIES) {
+      void this.enter(session, room, `${place.nick.replace(/ \d+$/, '')} ${place.tries + 2}`, place.tries + 1)
+    } else if (condition in gone) {
+      place.entered?.reject(new Error(condition))
+      await this.end(room, gone[condition as keyof typeof gone])
+    } else if (place.tries < MOST_TRIES) {
+      setTimeout(() => {
+        if (this.session === session && this.places.get(room) === place) void this.enter(session, room, place.nick, place.tries + 1)
+      }, AGAIN_MS)
+    } else place.entered?.reject(new Error(condition))
+  }
+
+  private async end(room: string, state: 'removed' | 'gone'): Promise<void> {
+    this.places.delete(room)
+    this.groups.delete(room)
+    const chat = await this.options.db.get('chats', room)
+    if (chat?.group?.state === 'in') await this.edit(room, (group) => (group.state = state))
+    this.options.closed(room)
+    if (this.session) void removeBookmark(this.session, room).catch(() => undefined)
+  }
+
+  /** Reads what a room says; undefined for what is no message. */
+  read(el: XmlElement): Incoming | undefined {
+    const room = (el.attr('from') ?? '').replace(/\/.*/s, '')
+    if (!this.has(room)) return undefined
+    if (wire.isRoomNews(el)) {
+      this.soon(room)
+      return undefined
+    }
+    return wire.readRoomMessage(el, this.options.account.jid, this.whoIn(room))
+  }
+
+  /** What is said while the archive is asked waits for its turn; true when it does. */
+  hold(room: string, batch: Incoming[]): boolean {
+    return this.places.get(room)?.catchUp.hold(batch) ?? false
+  }
+
+  /** Another device of ours came into a group, or left one. */
+  async published(session: Session, p: Published): Promise<void> {
+    for (const item of p.items) {
+      const b = readBookmark(item)
+      if (b?.autojoin) await this.bookmarked(session, b.room, b.name, b.nick)
+    }
+    for (const room of p.gone) {
+      const place = this.places.get(room)
+      if (!place) continue
+      wire.leaveRoom(session, room, place.nick)
+      this.places.delete(room)
+      await this.edit(room, (group) => (group.state = group.state === 'in' ? 'left' : group.state))
+      this.options.closed(room)
+    }
+  }
+
+  private async bookmarked(session: Session, room: string, name: string, nick: string): Promise<void> {
+    if (this.places.has(room)) return
+    await this.become(room, name, nick, 'in', '')
+    void this.enter(session, room, nick || this.nick).catch(() => undefined)
+  }
+
+  /** Somebody wants us in a group. Those we know may put us there; others ask. */
+  async invited(m: Incoming): Promise<void> {
+    const invitation = m.invitation
+    if (!invitation || m.mine) return
+    const { room, reason } = invitation
+    const { db } = this.options
+    const [known, by] = await Promise.all([db.get('chats', room), db.get('chats', m.peer)])
+    if (known?.group?.state === 'in') return
+    const welcome = by?.contact || by?.wanted
+    await this.become(room, reason, this.nick, welcome ? 'in' : 'invited', m.peer)
+    if (welcome && this.session) await this.join(this.session, room)
+  }
+
+  private async join(session: Session, room: string): Promise<void> {
+    const chat = await this.options.db.get('chats', room)
+    const nick = chat?.group?.nick || this.nick
+    await this.edit(room, (group) => (group.state = 'in'))
+    void this.enter(session, room, nick).then(
+      () => saveBookmark(session, { room, name: chat?.name ?? '', nick }),
+      () => undefined,
+    )
+  }
+
+  private get nick(): string {
+    return this.options.account.name.trim().slice(0, 60) || local(this.options.account.jid)
+  }
+
+  // --- what is known of them
+
+  private async become(room: string, name: string, nick: string, state: Group['state'], by: string, more: Partial<Group> = {}): Promise<void> {
+    const change = editChat(this.options.db, room, (chat) => {
+      if (name !== '' && chat.name === '') chat.name = name.slice(0, 100)
+      if (chat.time === 0) chat.time = Date.now()
+      chat.group = { ...newGroup(nick || this.nick, by), ...chat.group, ...more, state }
+    })
+    this.tell(await change)
+  }
+
+  private async edit(room: string, edit: (group: Group, chat: Chat) => void): Promise<void> {
+    this.tell(
+      await editChat(this.options.db, room, (chat) => {
+        chat.group ??= newGroup(this.nick, '')
+        edit(chat.group, chat)
+      }),
+    )
+  }
+
+  private tell(change: Change): void {
+    for (const c of change.chats) if (c.group) this.groups.set(c.peer, c.group)
+    this.options.changed(change)
+  }
+
+  /** Looks again at what a room is and who belongs to it, when all that happens has happened. */
+  private soon(room: string): void {
+    clearTimeout(this.timers.get(room))
+    this.timers.set(
+      room,
+      setTimeout(() => void this.refresh(room).catch(() => undefined), SETTLE_MS),
+    )
+  }
+
+  private async refresh(room: string): Promise<void> {
+    const session = this.session
+    if (!session || !this.isIn(room)) return
+    const [info, members] = await Promise.all([wire.fetchRoomInfo(session, room), wire.fetchMembers(session, room)])
+    const known = this.groups.get(room)
+    const before = new Map(known?.members.map((m) => [m.jid, m]))
+    const after = new Map(members.map((m) => [m.jid, m]))
+    const me = this.options.account.jid
+    const events: Parameters<typeof note>[2] = []
+    if (before.size > 0 && known) {
+      for (const m of members) {
+        const former = before.get(m.jid)
+        if (!former) events.push({ kind: 'joined', who: m.jid, name: m.nick })
+        else if (former.role === 'member' && m.role !== 'member') events.push({ kind: 'admin', who: m.jid, name: m.nick })
+        else if (former.role !== 'member' && m.role === 'member') events.push({ kind: 'member', who: m.jid, name: m.nick })
+      }
+      for (const m of before.values()) if (!after.has(m.jid)) events.push({ kind: 'left', who: m.jid, name: m.nick })
+    }
+    await this.edit(room, (group, chat) => {
+      if (info.name !== '') chat.name = info.name.slice(0, 100)
+      Object.assign(group, { description: info.description, announcements: info.announcements, invites: info.invites, members })
+      group.role = after.get(me)?.role ?? group.role
+    })
+    if (events.length > 0 && events.length <= 20) this.options.changed(await note(this.options.db, room, events, Date.now()))
+    this.options.picture(room, info.picture)
+  }
+
+  // --- what can be done
+
+  /** Makes a group with these people in it; gives its address. */
+  async create(name: string, people: string[]): Promise<string> {
+    const session = this.need()
+    this.service ??= await wire.findRooms(session, this.options.account.jid.replace(/^[^@]*@/, ''))
+    if (this.service === undefined) throw new Error('no rooms')
+    const room = `${token(16).toLowerCase().replace(/[^a-z0-9]/g, '0')}@${this.service}`
+    await this.enter(session, room, this.nick)
+    await wire.configureRoom(session, room, { name })
+    const place = this.places.get(room)
+    await this.become(room, name, place?.nick ?? this.nick, 'in', '', { role: 'owner' })
+    this.tell(await editChat(this.options.db, room, (c) => Object.assign(c, { name, complete: true, time: Date.now() })))
+    this.options.changed(await note(this.options.db, room, [{ kind: 'created', who: this.options.account.jid, name }], Date.now()))
+    await saveBookmark(session, { room, name, nick: place?.nick ?? this.nick })
+    await this.invite(room, people)
+    return room
+  }
+
+  async invite(room: string, people: string[]): Promise<void> {
+    const session = this.need()
+    const chat = await this.options.db.get('chats', room)
+    if (people.length === 0) return
+    if (chat?.group?.role === 'owner' || chat?.group?.role === 'admin') {
+      for (let i = 0; i < people.length; i += MOST_ADDED) {
+        await wire.setAffiliations(session, room, people.slice(i, i + MOST_ADDED).map((jid) => ({ jid, affiliation: 'member' })))
+      }
+      const frames = people.map((jid) => {
+        const id = token()
+        return { id, peer: jid, frame: wire.buildInvitation(jid, id, room, chat.name) }
+      })
+      await queue(this.options.db, frames)
+      this.options.poke()
+    } else for (const jid of people) wire.inviteThroughRoom(session, room, jid)
+    this.soon(room)
+  }
+
+  async configure(room: string, settings: wire.RoomSettings): Promise<void> {
+    await wire.configureRoom(this.need(), room, settings)
+    this.soon(room)
+  }
+
+  async affiliate(room: string, jid: string, affiliation: wire.Affiliation): Promise<void> {
+    await wire.setAffiliations(this.need(), room, [{ jid, affiliation }])
+    this.soon(room)
+  }
+
+  async moderate(room: string, id: string): Promise<void> {
+    await wire.moderate(this.need(), room, id)
+  }
+
+  /** Goes out of a group for good, on all devices. The last one puts out the light. */
+  async leave(room: string): Promise<void> {
+    const session = this.need()
+    const place = this.places.get(room)
+    const group = this.groups.get(room) ?? (await this.options.db.get('chats', room))?.group
+    const me = this.options.account.jid
+    if (group && group.members.every((m) => m.jid === me) && group.role === 'owner') await wire.destroyRoom(session, room).catch(() => undefined)
+    else await wire.setAffiliations(session, room, [{ jid: me, affiliation: 'none' }]).catch(() => undefined)
+    if (place) wire.leaveRoom(session, room, place.nick)
+    this.places.delete(room)
+    await this.edit(room, (g) => (g.state = 'left'))
+    this.options.closed(room)
+    await removeBookmark(session, room).catch(() => undefined)
+  }
+
+  /** Takes an invitation. */
+  async accept(room: string): Promise<void> {
+    await this.join(this.need(), room)
+  }
+
+  private need(): Session {
+    if (!this.session) throw new Error('not connected')
+    return this.session
+  }
+}
+
+function newGroup(nick: string, by: string): Group {
+  return {
+    description: '',
+    nick,
+    occupant: '',
+    role: 'none',
+    members: [],
+    announcements: false,
+    invites: true,
+    state: 'in',
+    by,
+    lastId: undefined,
+    mentioned: false,
+    read: {},
+  }
+}

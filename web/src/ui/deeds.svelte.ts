@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { createContext } from 'svelte'
+import type { Message } from '../store/schema'
+
+/** What is being done to messages of the conversation on screen. */
+export class Deeds {
+  /** The message whose menu is open, and where. */
+  menu = $state.raw<{ message: Message; at: DOMRect; more: boolean } | undefined>(undefined)
+  /** The message that is being answered, or given other words. */
+  reply = $state.raw<Message | undefined>(undefined)
+  correct = $state.raw<Message | undefined>(undefined)
+  forward = $state.raw<Message | undefined>(undefined)
+  remove = $state.raw<Message | undefined>(undefined)
+  info = $state.raw<Message | undefined>(undefined)
+  /** Shows the message that others know by that id. */
+  jump: (id: string) => void = () => undefined
+
+  /** Opens the menu of a message at an element, or at a point. */
+  open(message: Message, at: Element | { x: number; y: number }, more = false): void {
+    this.menu = { message, more, at: at instanceof Element ? at.getBoundingClientRect() : new DOMRect(at.x, at.y, 0, 0) }
+  }
+
+  answer(message: Message): void {
+    this.correct = undefined
+    this.reply = message
+  }
+
+  rewrite(message: Message): void {
+    this.reply = undefined
+    this.correct = message
+  }
+}
+
+export const [getDeeds, setDeeds] = createContext<Deeds>()
+
+/** A message to go to once its conversation is on screen, or at once when it is. */
+export const landing: { message: Message | undefined; go: (() => void) | undefined } = { message: undefined, go: undefined }

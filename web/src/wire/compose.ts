@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import type { ChatState, Mention } from './message'
+import { NS } from './ns'
+import { xml, type XmlElement } from './xml'
+
+/**
+ * Messages, ready to be kept and sent: the same octets however often. They are
+ * made once, before they enter the outbox.
+ */
+
+/** What is to be said. */
+export interface Say {
+  body: string
+  /** In a group. */
+  group?: boolean | undefined
+  /** What it answers: the id, who wrote that, and the words to quote. */
+  reply?: { id: string; to: string; text: string } | undefined
+  /** It takes the place of our message with this id. */
+  replaces?: string | undefined
+  mentions?: Mention[] | undefined
+}
+
+/** A message to somebody or to a group. */
+export function buildChat(to: string, id: string, say: Say): string {
+  const quote = say.reply ? quoted(say.reply.text) : ''
+  const shift = [...quote].length
+  const mentions = (say.mentions ?? []).map((m) =>
+    xml('reference', { xmlns: NS.reference, type: 'mention', begin: String(m.begin + shift), end: String(m.end + shift), uri: `xmpp:${encodeURI(m.jid)}` }),
+  )
+  const payload = [
+    xml('body', {}, quote + say.body),
+    ...(say.reply ? [xml('reply', { xmlns: NS.reply, id: say.reply.id, to: say.reply.to })] : []),
+    ...(shift > 0 ? [fallback(NS.reply, xml('body', { start: '0', end: String(shift) }))] : []),
+    ...mentions,
+    ...(say.replaces !== undefined ? [xml('replace', { xmlns: NS.replace, id: say.replaces })] : []),
+    xml('active', { xmlns: NS.chatStates }),
+  ]
+  // XEP-0184 §when-groupchat @1.4.0: no receipts from groups. A correction was delivered with what it corrects.
+  if (!say.group && say.replaces === undefined) payload.push(xml('request', { xmlns: NS.receipts }))
+  payload.push(xml('markable', { xmlns: NS.markers }))
+  return envelope(to, id, say.group, ...payload)
+}
+
+function quoted(text: string): string {
+  return text === '' ? '' : `> ${text.replace(/\n/g, '\n> ')}\n`
+}
+
+function fallback(of: string, body?: XmlElement): XmlElement {
+  return xml('fallback', { xmlns: NS.fallback, for: of }, body)
+}
+
+/** What we feel about a message: all of it, nothing to take it back (XEP-0444 §updating-reactions @0.2.1). */
+export function buildReactions(to: string, id: string, group: boolean, messageId: string, emoji: string[]): string {
+  const all = emoji.map((e) => xml('reaction', {}, e))
+  return envelope(to, id, group, xml('reactions', { xmlns: NS.reactions, id: messageId }, ...all), xml('store', { xmlns: NS.hints }))
+}
+
+/** Takes a message of ours back (XEP-0424 §usecase @0.4.2); text is for clients that do not know how. */
+export function buildRetract(to: string, id: string, group: boolean, messageId: string, text: string): string {
+  return envelope(
+    to,
+    id,
+    group,
+    xml('retract', { xmlns: NS.retract, id: messageId }),
+    fallback(NS.retract),
+    xml('body', {}, text),
+    xml('store', { xmlns: NS.hints }),
+  )
+}
+
+/** Tells the sender that its message was delivered. */
+export function buildReceipt(to: string, id: string, messageId: string): string {
+  return envelope(to, id, false, xml('received', { xmlns: NS.receipts, id: messageId }), xml('store', { xmlns: NS.hints }))
+}
+
+/** Tells the sender, or the group, that everything up to that message was read. */
+export function buildDisplayed(to: string, id: string, messageId: string, group = false): string {
+  return envelope(to, id, group, xml('displayed', { xmlns: NS.markers, id: messageId }), xml('store', { xmlns: NS.hints }))
+}
+
+function envelope(to: string, id: string, group: boolean | undefined, ...payload: XmlElement[]): string {
+  const type = group ? 'groupchat' : 'chat'
+  return xml('message', { xmlns: NS.client, type, to, id }, ...payload, xml('origin-id', { xmlns: NS.sid, id })).toString()
+}
+
+/** Says that the person types, or no longer does; never stored. */
+export function buildChatState(to: string, state: ChatState, group = false): string {
+  const type = group ? 'groupchat' : 'chat'
+  return xml('message', { xmlns: NS.client, type, to }, xml(state, { xmlns: NS.chatStates }), xml('no-store', { xmlns: NS.hints })).toString()
+}
