@@ -4714,8 +4714,10 @@ type PushRegister struct {
 	Secret   string `protobuf:"bytes,4,opt,name=secret,proto3" json:"secret,omitempty"`
 	Endpoint string `protobuf:"bytes,5,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
 	// Uncompressed point of P-256, and 16 bytes (RFC 8291).
-	P256Dh        []byte `protobuf:"bytes,6,opt,name=p256dh,proto3" json:"p256dh,omitempty"`
-	Auth          []byte `protobuf:"bytes,7,opt,name=auth,proto3" json:"auth,omitempty"`
+	P256Dh []byte `protobuf:"bytes,6,opt,name=p256dh,proto3" json:"p256dh,omitempty"`
+	Auth   []byte `protobuf:"bytes,7,opt,name=auth,proto3" json:"auth,omitempty"`
+	// Client that the device has logged in as, nothing when that is not known.
+	Client        []byte `protobuf:"bytes,8,opt,name=client,proto3" json:"client,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4799,6 +4801,13 @@ func (x *PushRegister) GetAuth() []byte {
 	return nil
 }
 
+func (x *PushRegister) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
 // PushEnable has notifications of an account published to a node of a push
 // service (XEP-0357).
 type PushEnable struct {
@@ -4808,8 +4817,10 @@ type PushEnable struct {
 	Jid      string                 `protobuf:"bytes,3,opt,name=jid,proto3" json:"jid,omitempty"`
 	Node     string                 `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
 	// Of the publish-options; and these, one XML element, or nothing.
-	Secret        string `protobuf:"bytes,5,opt,name=secret,proto3" json:"secret,omitempty"`
-	Options       []byte `protobuf:"bytes,6,opt,name=options,proto3" json:"options,omitempty"`
+	Secret  string `protobuf:"bytes,5,opt,name=secret,proto3" json:"secret,omitempty"`
+	Options []byte `protobuf:"bytes,6,opt,name=options,proto3" json:"options,omitempty"`
+	// As in PushRegister.
+	Client        []byte `protobuf:"bytes,7,opt,name=client,proto3" json:"client,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4886,6 +4897,13 @@ func (x *PushEnable) GetOptions() []byte {
 	return nil
 }
 
+func (x *PushEnable) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
 // PushDisable ends that, for all nodes when there is none here. What is
 // registered under the cell's own nodes is forgotten.
 type PushDisable struct {
@@ -4948,14 +4966,15 @@ func (x *PushDisable) GetNode() string {
 	return ""
 }
 
-// PushForget ends all pushes of a device, or those to an endpoint that is no
-// more.
+// PushForget ends all pushes of a device, by its resource or its client, or those
+// to an endpoint that is no more.
 type PushForget struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	// Exactly one of both.
+	// Exactly one of these.
 	Resource      string `protobuf:"bytes,2,opt,name=resource,proto3" json:"resource,omitempty"`
 	Endpoint      string `protobuf:"bytes,3,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	Client        []byte `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5009,6 +5028,13 @@ func (x *PushForget) GetEndpoint() string {
 		return x.Endpoint
 	}
 	return ""
+}
+
+func (x *PushForget) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
 }
 
 var File_internal_command_command_proto protoreflect.FileDescriptor
@@ -5380,7 +5406,7 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\vtotal_bytes\x18\r \x01(\x04R\n" +
 	"totalBytes\"9\n" +
 	"\vUploadSweep\x12*\n" +
-	"\x11message_before_ms\x18\x01 \x01(\x03R\x0fmessageBeforeMs\"\xb8\x01\n" +
+	"\x11message_before_ms\x18\x01 \x01(\x03R\x0fmessageBeforeMs\"\xd0\x01\n" +
 	"\fPushRegister\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x12\n" +
@@ -5388,7 +5414,8 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x06secret\x18\x04 \x01(\tR\x06secret\x12\x1a\n" +
 	"\bendpoint\x18\x05 \x01(\tR\bendpoint\x12\x16\n" +
 	"\x06p256dh\x18\x06 \x01(\fR\x06p256dh\x12\x12\n" +
-	"\x04auth\x18\a \x01(\fR\x04auth\"\x9a\x01\n" +
+	"\x04auth\x18\a \x01(\fR\x04auth\x12\x16\n" +
+	"\x06client\x18\b \x01(\fR\x06client\"\xb2\x01\n" +
 	"\n" +
 	"PushEnable\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1a\n" +
@@ -5396,16 +5423,18 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x03jid\x18\x03 \x01(\tR\x03jid\x12\x12\n" +
 	"\x04node\x18\x04 \x01(\tR\x04node\x12\x16\n" +
 	"\x06secret\x18\x05 \x01(\tR\x06secret\x12\x18\n" +
-	"\aoptions\x18\x06 \x01(\fR\aoptions\"M\n" +
+	"\aoptions\x18\x06 \x01(\fR\aoptions\x12\x16\n" +
+	"\x06client\x18\a \x01(\fR\x06client\"M\n" +
 	"\vPushDisable\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x10\n" +
 	"\x03jid\x18\x02 \x01(\tR\x03jid\x12\x12\n" +
-	"\x04node\x18\x03 \x01(\tR\x04node\"^\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\"v\n" +
 	"\n" +
 	"PushForget\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x1a\n" +
-	"\bendpoint\x18\x03 \x01(\tR\bendpoint*=\n" +
+	"\bendpoint\x18\x03 \x01(\tR\bendpoint\x12\x16\n" +
+	"\x06client\x18\x04 \x01(\fR\x06client*=\n" +
 	"\vMessageType\x12\x17\n" +
 	"\x13MESSAGE_TYPE_NORMAL\x10\x00\x12\x15\n" +
 	"\x11MESSAGE_TYPE_CHAT\x10\x01*\x9c\x01\n" +

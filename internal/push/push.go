@@ -26,6 +26,9 @@ type Options struct {
 	// something can be encrypted for a browser; nil is yes.
 	CheckEndpoint func(endpoint string) error
 	CheckKeys     func(p256dh, auth []byte) error
+	// Client names what a device has logged in as, "" when that is not known; nil
+	// knows none.
+	Client func(full jid.JID) string
 	// NewID makes an unpredictable name, at most 64 bytes.
 	NewID func() string
 }
@@ -81,7 +84,7 @@ func (f *push) enable(r *route.Request) []route.Effect {
 		return refused
 	}
 	c := &command.PushEnable{
-		Account: r.From.Bare().String(), Resource: r.From.Resource(), Jid: service, Node: r.Payload.Get("node"),
+		Account: r.From.Bare().String(), Resource: r.From.Resource(), Client: f.client(r.From), Jid: service, Node: r.Payload.Get("node"),
 	}
 	if x := r.Payload.Child(stanza.NSData, "x"); x != nil {
 		if field(x, "FORM_TYPE") != stanza.NSPublishOpts {
@@ -93,6 +96,13 @@ func (f *push) enable(r *route.Request) []route.Effect {
 		return r.Err(stanza.Modify, stanza.PolicyViolation, "the node or its options are too large")
 	}
 	return do(r, &command.Command{Request: &command.Command_PushEnable{PushEnable: c}})
+}
+
+func (f *push) client(full jid.JID) []byte {
+	if f.o.Client == nil {
+		return nil
+	}
+	return []byte(f.o.Client(full))
 }
 
 // field gives the value of a form's field, "" when there is none.
@@ -188,7 +198,7 @@ func (f *push) register(r *route.Request) []route.Effect {
 	}
 	c := &command.PushRegister{
 		Account: r.From.Bare().String(), Resource: r.From.Resource(), Node: f.o.NewID(), Secret: f.o.NewID(),
-		Endpoint: endpoint, P256Dh: p256dh, Auth: auth,
+		Client: f.client(r.From), Endpoint: endpoint, P256Dh: p256dh, Auth: auth,
 	}
 	return do(r, &command.Command{Request: &command.Command_PushRegister{PushRegister: c}},
 		xmlstream.New(stanza.NSWebPush, "registered", "node", c.Node, "secret", c.Secret))

@@ -80,9 +80,9 @@ func full(t testing.TB, text string) jid.JID {
 func inWorld(t *testing.T, do func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, view: &view{blocked: map[string]bool{}, pushes: map[string][]state.Push{ann: {
-			{JID: "push.example.org", Node: "n1", Resource: "phone", Service: &state.PushService{Endpoint: "https://a/1"}},
-			{JID: "push.example.org", Node: "n2", Resource: "tablet", Service: &state.PushService{Endpoint: "https://a/2"}},
-			{JID: "push.elsewhere", Node: "n3", Resource: "other"},
+			{JID: "push.example.org", Node: "n1", Device: state.PushDevice{Resource: "phone"}, Service: &state.PushService{Endpoint: "https://a/1"}},
+			{JID: "push.example.org", Node: "n2", Device: state.PushDevice{Resource: "tablet"}, Service: &state.PushService{Endpoint: "https://a/2"}},
+			{JID: "push.elsewhere", Node: "n3", Device: state.PushDevice{Resource: "other"}},
 		}}}}
 		var err error
 		w.pusher, err = push.NewPusher(push.PusherOptions{

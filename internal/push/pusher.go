@@ -391,7 +391,7 @@ func (p *Pusher) notify(account, with, sender string, k kind, takes func(*Device
 		here[d.JID.Resource()] = true
 	}
 	for i := range all {
-		if to := &all[i]; to.Service != nil && !here[to.Resource] {
+		if to := &all[i]; to.Service != nil && !here[to.Device.Resource] {
 			p.o.Send(Note{Account: account, To: *to, Call: k == call, Tag: p.tag(to.Node, with)})
 		}
 	}

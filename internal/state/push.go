@@ -26,8 +26,8 @@ type Push struct {
 	JID, Node string
 	// Options to publish with, one XML element or nothing.
 	Options []byte
-	// Resource of the device that enabled it.
-	Resource string
+	// Device that enabled it.
+	Device PushDevice
 	// Service is what the cell's own push component knows of the node; nil for
 	// another service's.
 	Service *PushService
@@ -39,6 +39,12 @@ type PushService struct {
 	P256dh   []byte // uncompressed point of P-256
 	Auth     []byte // 16 bytes
 	Secret   string
-	Resource string // of the device that registered it
+	Device   PushDevice // that registered it
 	Time     time.Time
+}
+
+// PushDevice is a device that notifications are for.
+type PushDevice struct {
+	Resource string
+	Client   string // that it has logged in as, "" when that is not known
 }

@@ -260,7 +260,8 @@ func (t *txn) credentialsSet(c *command.CredentialsSet) (command.Outcome, error)
 	}
 	t.put(accountKey(c.Jid), rec.append(nil))
 	t.event(state.Event{Kind: state.EventCredentials, Account: c.Jid, Position: t.pos, By: c.By})
-	return accept(), nil
+	// Who is logged out by it is notified of nothing any more.
+	return accept(), t.forgetPushes(c.Jid, rec.id, func(d state.PushDevice) bool { return c.By != c.Jid+"/"+d.Resource })
 }
 
 // accountRecord reads the record of an account that exists.

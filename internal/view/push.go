@@ -41,26 +41,42 @@ func pushServiceKey(account uint64, node string) []byte {
 	return append(idKey(tablePushService, account), node...)
 }
 
+// appendDevice writes the client behind the resource, which holds no byte 0.
+func appendDevice(dst []byte, d state.PushDevice) []byte {
+	if d.Client == "" {
+		return appendString(dst, d.Resource)
+	}
+	return appendString(dst, d.Resource+"\x00"+d.Client)
+}
+
+func (r *reader) device() state.PushDevice {
+	resource, client, some := strings.Cut(r.string(), "\x00")
+	if some && client == "" {
+		r.fail("a client without a name")
+	}
+	return state.PushDevice{Resource: resource, Client: client}
+}
+
 func appendPush(dst []byte, p *state.Push) []byte {
-	return append(appendString(append(dst, recordVersion), p.Resource), p.Options...)
+	return append(appendDevice(append(dst, recordVersion), p.Device), p.Options...)
 }
 
 func parsePush(b []byte) (state.Push, error) {
 	r := read(b)
-	p := state.Push{Resource: r.string()}
+	p := state.Push{Device: r.device()}
 	p.Options = r.take(len(r.b))
 	return p, r.end()
 }
 
 func appendPushService(dst []byte, p *state.PushService) []byte {
 	dst = binary.BigEndian.AppendUint64(append(dst, recordVersion), uint64(p.Time.UnixMilli()))
-	dst = appendString(appendString(appendString(dst, p.Resource), p.Secret), p.Endpoint)
+	dst = appendString(appendString(appendDevice(dst, p.Device), p.Secret), p.Endpoint)
 	return appendString(appendString(dst, p.P256dh), p.Auth)
 }
 
 func parsePushService(b []byte) (state.PushService, error) {
 	r := read(b)
-	p := state.PushService{Time: time.UnixMilli(int64(r.uint64())).UTC(), Resource: r.string(), Secret: r.string(), Endpoint: r.string(), P256dh: r.bytes(), Auth: r.bytes()}
+	p := state.PushService{Time: time.UnixMilli(int64(r.uint64())).UTC(), Device: r.device(), Secret: r.string(), Endpoint: r.string(), P256dh: r.bytes(), Auth: r.bytes()}
 	return p, r.end()
 }
 
@@ -111,7 +127,7 @@ func (t *txn) pushRegister(c *command.PushRegister) (command.Outcome, error) {
 	case c.Node == "" || c.Secret == "" || c.Endpoint == "" || len(c.P256Dh) == 0 || len(c.Auth) == 0:
 		return refuse(stanza.Modify, stanza.BadRequest, "the registration is not complete"), nil
 	case len(c.Node) > state.PushName || len(c.Secret) > state.PushName || len(c.Endpoint) > state.PushEndpoint ||
-		len(c.P256Dh) > state.PushName || len(c.Auth) > state.PushName || len(c.Resource) > maxJID:
+		len(c.P256Dh) > state.PushName || len(c.Auth) > state.PushName || len(c.Resource) > maxJID || len(c.Client) > state.PushName || strings.ContainsRune(c.Resource, 0):
 		return refuse(stanza.Modify, stanza.PolicyViolation, "the registration is too large"), nil
 	}
 	all, err := t.registered(id)
@@ -139,7 +155,7 @@ func (t *txn) pushRegister(c *command.PushRegister) (command.Outcome, error) {
 		t.unregister(id, kept[oldest].node)
 	}
 	t.put(pushServiceKey(id, c.Node), appendPushService(nil, &state.PushService{
-		Endpoint: c.Endpoint, P256dh: c.P256Dh, Auth: c.Auth, Secret: c.Secret, Resource: c.Resource, Time: t.time(),
+		Endpoint: c.Endpoint, P256dh: c.P256Dh, Auth: c.Auth, Secret: c.Secret, Device: state.PushDevice{Resource: c.Resource, Client: string(c.Client)}, Time: t.time(),
 	}))
 	return t.pushChanged(c.Account), nil
 }
@@ -153,7 +169,7 @@ func (t *txn) pushEnable(c *command.PushEnable) (command.Outcome, error) {
 		return refuse(stanza.Auth, stanza.NotAuthorized, "there is no such account"), nil
 	case c.Jid == "" || strings.ContainsRune(c.Jid, 0):
 		return refuse(stanza.Modify, stanza.BadRequest, "name the push service"), nil
-	case len(c.Jid) > state.PushName || len(c.Node) > state.PushName || len(c.Options) > state.PushOptions || len(c.Resource) > maxJID:
+	case len(c.Jid) > state.PushName || len(c.Node) > state.PushName || len(c.Options) > state.PushOptions || len(c.Resource) > maxJID || len(c.Client) > state.PushName || strings.ContainsRune(c.Resource, 0):
 		return refuse(stanza.Modify, stanza.PolicyViolation, "the push is too large"), nil
 	}
 	if c.Jid == state.PushComponent(t.cell.domain) {
@@ -186,7 +202,7 @@ func (t *txn) pushEnable(c *command.PushEnable) (command.Outcome, error) {
 			return refuse(stanza.Wait, stanza.ResourceConstraint, "too many pushes are enabled; disable one first"), nil
 		}
 	}
-	t.put(key, appendPush(nil, &state.Push{Resource: c.Resource, Options: c.Options}))
+	t.put(key, appendPush(nil, &state.Push{Device: state.PushDevice{Resource: c.Resource, Client: string(c.Client)}, Options: c.Options}))
 	return t.pushChanged(c.Account), nil
 }
 
@@ -227,39 +243,64 @@ func (t *txn) pushDisable(c *command.PushDisable) (command.Outcome, error) {
 // that is no more.
 func (t *txn) pushForget(c *command.PushForget) (command.Outcome, error) {
 	id := t.account(c.Account)
-	if id == 0 || (c.Resource == "") == (c.Endpoint == "") {
+	if id == 0 {
 		return accept(), nil // nothing is left of it
 	}
+	switch {
+	case c.Endpoint != "" && c.Resource == "" && len(c.Client) == 0:
+		all, err := t.registered(id)
+		if err != nil {
+			return command.Outcome{}, err
+		}
+		for _, r := range all {
+			if r.Endpoint == c.Endpoint {
+				t.unregister(id, r.node)
+			}
+		}
+		return t.pushChanged(c.Account), nil
+	case c.Endpoint == "" && (c.Resource == "") != (len(c.Client) == 0):
+		return accept(), t.forgetPushes(c.Account, id, func(d state.PushDevice) bool {
+			return c.Resource != "" && d.Resource == c.Resource || len(c.Client) > 0 && d.Client == string(c.Client)
+		})
+	}
+	return refuse(stanza.Modify, stanza.BadRequest, "say what is to be forgotten"), nil
+}
+
+// forgetPushes removes what some devices of an account have enabled and registered.
+func (t *txn) forgetPushes(account string, id uint64, of func(state.PushDevice) bool) error {
 	all, err := t.registered(id)
 	if err != nil {
-		return command.Outcome{}, err
+		return err
 	}
+	changed := false
 	for _, r := range all {
-		if c.Endpoint != "" && r.Endpoint == c.Endpoint || c.Resource != "" && r.Resource == c.Resource {
+		if of(r.Device) {
 			t.unregister(id, r.node)
+			changed = true
 		}
-	}
-	if c.Resource == "" {
-		return t.pushChanged(c.Account), nil
 	}
 	keys, err := t.under(idKey(tablePush, id))
 	if err != nil {
-		return command.Outcome{}, err
+		return err
 	}
 	for _, key := range keys {
 		b, err := t.get([]byte(key))
 		if err != nil {
-			return command.Outcome{}, err
+			return err
 		}
 		p, err := parsePush(b)
 		if err != nil {
-			return command.Outcome{}, t.a.v.damaged(err)
+			return t.a.v.damaged(err)
 		}
-		if p.Resource == c.Resource {
+		if of(p.Device) {
 			t.delete([]byte(key))
+			changed = true
 		}
 	}
-	return t.pushChanged(c.Account), nil
+	if changed {
+		t.pushChanged(account)
+	}
+	return nil
 }
 
 // Pushes gives where an account is notified, by JID and node: at most

@@ -63,7 +63,7 @@ func (c *cellOf) pushes(account string) string {
 	}
 	var words []string
 	for _, p := range all {
-		word := p.JID + " " + p.Node + " " + p.Resource
+		word := p.JID + " " + p.Node + " " + p.Device.Resource
 		if p.Service != nil {
 			word += " " + p.Service.Endpoint
 		}
@@ -122,6 +122,32 @@ func TestPushes(t *testing.T) {
 	if got := c.pushes("ann"); got != "" {
 		t.Fatal(got)
 	}
+	// A new password logs all out but who set it; being switched off, everybody.
+	for _, where := range []string{"phone", "desk"} {
+		c.accept(pushRegister("ann", where, "https://c/"+where, where))
+		c.accept(pushEnable("ann", pushJID, where, "secret", where))
+	}
+	c.accept(&command.Command{Request: &command.Command_CredentialsSet{CredentialsSet: &command.CredentialsSet{
+		Jid: at("ann"), Credentials: &command.Credentials{ScramSha1: &command.ScramKeys{Iterations: 2}}, By: at("ann") + "/desk",
+	}}})
+	if got, want := c.pushes("ann"), pushJID+" desk desk https://c/desk"; got != want {
+		t.Fatal(got)
+	}
+	c.accept(disable("ann", false))
+	if got := c.pushes("ann"); got != "" {
+		t.Fatal(got)
+	}
+	known := pushRegister("ann", "n6", "https://b/6", "phone")
+	known.GetPushRegister().Client = []byte("client\x00x")
+	c.accept(known)
+	enable := pushEnable("ann", pushJID, "n6", "secret", "phone")
+	enable.GetPushEnable().Client = []byte("client\x00x")
+	c.accept(enable)
+	c.accept(&command.Command{Request: &command.Command_PushForget{PushForget: &command.PushForget{Account: at("ann"), Client: []byte("client\x00x")}}})
+	if got := c.pushes("ann"); got != "" {
+		t.Fatal(got)
+	}
+	c.refused(pushForget("ann", "", ""), stanza.BadRequest)
 	c.accept(pushRegister("ann", "n5", "https://b/5", "phone"))
 	c.accept(pushEnable("ann", pushJID, "n5", "secret", "phone"))
 	c.accept(remove("ann"))

@@ -32,6 +32,9 @@ func (t *txn) accountDisable(c *command.AccountDisable) (command.Outcome, error)
 	} else {
 		rec.flags |= accountDisabled
 		t.event(state.Event{Kind: state.EventDisabled, Account: c.Jid, Position: t.pos})
+		if err := t.forgetPushes(c.Jid, rec.id, func(state.PushDevice) bool { return true }); err != nil {
+			return command.Outcome{}, err
+		}
 	}
 	t.put(accountKey(c.Jid), rec.append(nil))
 	return accept(), nil
