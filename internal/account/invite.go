@@ -27,6 +27,9 @@ type Invitation struct {
 	// Circle, unless "", makes those who come with invites of the same circle
 	// each other's contacts.
 	Circle string
+	// Room, unless "", is the bare JID of a room that those who come become members
+	// of, whether they make an account or have one; they become nobody's contacts.
+	Room string
 	// Uses is how many accounts may be made with it; 0 means one.
 	Uses uint32
 	// TTL is how long it is valid; 0 means for ever.
@@ -48,7 +51,7 @@ func (s *Service) NewInvite(ctx context.Context, inv Invitation) (token string, 
 	}
 	token = rand.Text()
 	create := &command.InviteCreate{
-		TokenHash: HashToken(token), Uses: inv.Uses, Inviter: inv.Inviter, Circle: inv.Circle,
+		TokenHash: HashToken(token), Uses: inv.Uses, Inviter: inv.Inviter, Circle: inv.Circle, Room: inv.Room,
 	}
 	if inv.TTL > 0 {
 		expires = time.Now().Add(inv.TTL).Truncate(time.Millisecond)

@@ -130,7 +130,7 @@ func (g *Signup) Handle(ctx context.Context, iq *xmlstream.Element) *xmlstream.E
 	case !g.service.addressed(iq.Get("to")):
 		err = stanza.Err(stanza.Auth, stanza.NotAuthorized, "Log in first.")
 	case preauth && typ == "set":
-		err = g.preauth(payload.Get("token"))
+		result, err = g.preauth(payload.Get("token"))
 	case query && typ == "get":
 		result, err = g.form()
 	case query && typ == "set":
@@ -163,13 +163,17 @@ func (g *Signup) fail(iq *xmlstream.Element, err error) *xmlstream.Element {
 }
 
 // preauth checks the token; using it up is left to the registration
-// (XEP-0445 §preauth-ibr @0.2.0).
-func (g *Signup) preauth(token string) error {
-	if _, err := g.service.CheckInvite(token); err != nil {
-		return err
+// (XEP-0445 §preauth-ibr @0.2.0). Of an invite to a room it also gives which.
+func (g *Signup) preauth(token string) (*xmlstream.Element, error) {
+	inv, err := g.service.CheckInvite(token)
+	if err != nil {
+		return nil, err
 	}
 	g.token = token
-	return nil
+	if inv.Room == "" {
+		return nil, nil
+	}
+	return xmlstream.New(stanza.NSRoomInvite, "invite").Add(xmlstream.New(stanza.NSRoomInvite, "room", "jid", inv.Room, "name", inv.RoomName)), nil
 }
 
 // form names the fields, bare and as a data form, which clients prefer

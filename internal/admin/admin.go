@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"bavard/internal/account"
@@ -53,6 +54,7 @@ type InviteOptions struct {
 	Count   int           `json:"count"`            // how many; 1 to MaxInvites
 	Uses    int           `json:"uses"`             // accounts per invite; 1 to MaxInviteUses
 	Expires time.Duration `json:"expires"`          // nanoseconds from now; 0: never
+	Room    string        `json:"room,omitempty"`   // who comes becomes a member of this room: its name or bare JID
 	Circle  string        `json:"circle,omitempty"` // who joins by invites of one circle become contacts
 }
 
@@ -198,10 +200,20 @@ func (b *backend) NewInvites(ctx context.Context, o InviteOptions) ([]Invite, er
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	if o.Room != "" && !strings.Contains(o.Room, "@") {
+		o.Room += "@rooms." + b.o.Domain
+	}
+	if o.Room != "" {
+		room, err := jid.ParseBare(o.Room)
+		if err != nil {
+			return nil, &Error{Code: CodeInvalid, Text: o.Room + " is no address of a room"}
+		}
+		o.Room = room.String()
+	}
 	all := make([]Invite, 0, o.Count)
 	for range o.Count {
 		token, expires, err := b.o.Accounts.NewInvite(ctx, account.Invitation{
-			Circle: o.Circle, Uses: uint32(o.Uses), TTL: o.Expires,
+			Circle: o.Circle, Room: o.Room, Uses: uint32(o.Uses), TTL: o.Expires,
 		})
 		if err != nil {
 			return nil, explain(err)

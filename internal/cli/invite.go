@@ -26,6 +26,7 @@ func (p *Program) invite() *cobra.Command {
 	flags.Int("uses", 1, "how many accounts can be made with each invite")
 	flags.String("expires", "7d", "how long it is valid: 30m, 12h, 7d, or never")
 	flags.Int("count", 1, "how many invites to make")
+	flags.String("group", "", "who comes becomes a member of the `ROOM`, a name or an address; who has an account can use the link, too")
 	flags.String("circle", "", "people who come with invites of the same `CIRCLE` become each other's contacts")
 	flags.Bool("json", false, "print an array of objects")
 	return cmd
@@ -42,6 +43,7 @@ func (p *Program) runInvite(cmd *cobra.Command, _ []string) error {
 	o.Uses, _ = flags.GetInt("uses")
 	o.Count, _ = flags.GetInt("count")
 	o.Circle, _ = flags.GetString("circle")
+	o.Room, _ = flags.GetString("group")
 	backend, running, done, err := p.backend(cmd)
 	if err != nil {
 		return err

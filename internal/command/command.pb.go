@@ -535,6 +535,8 @@ type Command struct {
 	//	*Command_RoomNick
 	//	*Command_RoomMessage
 	//	*Command_RoomModerate
+	//	*Command_InviteRevoke
+	//	*Command_InviteRedeem
 	//	*Command_UploadStore
 	//	*Command_UploadSweep
 	//	*Command_PushRegister
@@ -919,6 +921,24 @@ func (x *Command) GetRoomModerate() *RoomModerate {
 	return nil
 }
 
+func (x *Command) GetInviteRevoke() *InviteRevoke {
+	if x != nil {
+		if x, ok := x.Request.(*Command_InviteRevoke); ok {
+			return x.InviteRevoke
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetInviteRedeem() *InviteRedeem {
+	if x != nil {
+		if x, ok := x.Request.(*Command_InviteRedeem); ok {
+			return x.InviteRedeem
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetUploadStore() *UploadStore {
 	if x != nil {
 		if x, ok := x.Request.(*Command_UploadStore); ok {
@@ -1118,6 +1138,14 @@ type Command_RoomModerate struct {
 	RoomModerate *RoomModerate `protobuf:"bytes,76,opt,name=room_moderate,json=roomModerate,proto3,oneof"`
 }
 
+type Command_InviteRevoke struct {
+	InviteRevoke *InviteRevoke `protobuf:"bytes,120,opt,name=invite_revoke,json=inviteRevoke,proto3,oneof"`
+}
+
+type Command_InviteRedeem struct {
+	InviteRedeem *InviteRedeem `protobuf:"bytes,121,opt,name=invite_redeem,json=inviteRedeem,proto3,oneof"`
+}
+
 type Command_UploadStore struct {
 	UploadStore *UploadStore `protobuf:"bytes,90,opt,name=upload_store,json=uploadStore,proto3,oneof"`
 }
@@ -1211,6 +1239,10 @@ func (*Command_RoomNick) isCommand_Request() {}
 func (*Command_RoomMessage) isCommand_Request() {}
 
 func (*Command_RoomModerate) isCommand_Request() {}
+
+func (*Command_InviteRevoke) isCommand_Request() {}
+
+func (*Command_InviteRedeem) isCommand_Request() {}
 
 func (*Command_UploadStore) isCommand_Request() {}
 
@@ -1866,7 +1898,10 @@ type InviteCreate struct {
 	Inviter string `protobuf:"bytes,4,opt,name=inviter,proto3" json:"inviter,omitempty"`
 	// Invites with the same non-empty circle make their redeemers each other's
 	// mutual contacts (at most 16 of them).
-	Circle        string `protobuf:"bytes,5,opt,name=circle,proto3" json:"circle,omitempty"`
+	Circle string `protobuf:"bytes,5,opt,name=circle,proto3" json:"circle,omitempty"`
+	// Bare JID of a room: whoever redeems the invite becomes a member of it, and
+	// nobody's contact; accounts that exist redeem it, too.
+	Room          string `protobuf:"bytes,6,opt,name=room,proto3" json:"room,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1936,6 +1971,130 @@ func (x *InviteCreate) GetCircle() string {
 	return ""
 }
 
+func (x *InviteCreate) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+// InviteRevoke takes back an invite to a room.
+type InviteRevoke struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	TokenHash []byte                 `protobuf:"bytes,1,opt,name=token_hash,json=tokenHash,proto3" json:"token_hash,omitempty"`
+	Room      string                 `protobuf:"bytes,2,opt,name=room,proto3" json:"room,omitempty"`
+	// Bare JID of who made it or of an admin of the room, "" for the operator.
+	By            string `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InviteRevoke) Reset() {
+	*x = InviteRevoke{}
+	mi := &file_internal_command_command_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InviteRevoke) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InviteRevoke) ProtoMessage() {}
+
+func (x *InviteRevoke) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InviteRevoke.ProtoReflect.Descriptor instead.
+func (*InviteRevoke) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *InviteRevoke) GetTokenHash() []byte {
+	if x != nil {
+		return x.TokenHash
+	}
+	return nil
+}
+
+func (x *InviteRevoke) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *InviteRevoke) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+// InviteRedeem makes an account that exists a member of the room of an
+// invite. One that is a member already spends nothing.
+type InviteRedeem struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	TokenHash []byte                 `protobuf:"bytes,1,opt,name=token_hash,json=tokenHash,proto3" json:"token_hash,omitempty"`
+	// Bare JID.
+	Account       string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InviteRedeem) Reset() {
+	*x = InviteRedeem{}
+	mi := &file_internal_command_command_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InviteRedeem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InviteRedeem) ProtoMessage() {}
+
+func (x *InviteRedeem) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InviteRedeem.ProtoReflect.Descriptor instead.
+func (*InviteRedeem) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *InviteRedeem) GetTokenHash() []byte {
+	if x != nil {
+		return x.TokenHash
+	}
+	return nil
+}
+
+func (x *InviteRedeem) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
 // RosterSet adds or updates an item: name and groups only (RFC 6121 §2.3, §2.4).
 type RosterSet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1949,7 +2108,7 @@ type RosterSet struct {
 
 func (x *RosterSet) Reset() {
 	*x = RosterSet{}
-	mi := &file_internal_command_command_proto_msgTypes[12]
+	mi := &file_internal_command_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2120,7 @@ func (x *RosterSet) String() string {
 func (*RosterSet) ProtoMessage() {}
 
 func (x *RosterSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[12]
+	mi := &file_internal_command_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2133,7 @@ func (x *RosterSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterSet.ProtoReflect.Descriptor instead.
 func (*RosterSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{12}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RosterSet) GetAccount() string {
@@ -2015,7 +2174,7 @@ type RosterRemove struct {
 
 func (x *RosterRemove) Reset() {
 	*x = RosterRemove{}
-	mi := &file_internal_command_command_proto_msgTypes[13]
+	mi := &file_internal_command_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2027,7 +2186,7 @@ func (x *RosterRemove) String() string {
 func (*RosterRemove) ProtoMessage() {}
 
 func (x *RosterRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[13]
+	mi := &file_internal_command_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2040,7 +2199,7 @@ func (x *RosterRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterRemove.ProtoReflect.Descriptor instead.
 func (*RosterRemove) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{13}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RosterRemove) GetAccount() string {
@@ -2073,7 +2232,7 @@ type Subscription struct {
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_internal_command_command_proto_msgTypes[14]
+	mi := &file_internal_command_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +2244,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[14]
+	mi := &file_internal_command_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +2257,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{14}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Subscription) GetFrom() string {
@@ -2149,7 +2308,7 @@ type OfflineCursor struct {
 
 func (x *OfflineCursor) Reset() {
 	*x = OfflineCursor{}
-	mi := &file_internal_command_command_proto_msgTypes[15]
+	mi := &file_internal_command_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2161,7 +2320,7 @@ func (x *OfflineCursor) String() string {
 func (*OfflineCursor) ProtoMessage() {}
 
 func (x *OfflineCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[15]
+	mi := &file_internal_command_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2174,7 +2333,7 @@ func (x *OfflineCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfflineCursor.ProtoReflect.Descriptor instead.
 func (*OfflineCursor) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{15}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *OfflineCursor) GetAccount() string {
@@ -2203,7 +2362,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_internal_command_command_proto_msgTypes[16]
+	mi := &file_internal_command_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2215,7 +2374,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[16]
+	mi := &file_internal_command_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2228,7 +2387,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{16}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Block) GetAccount() string {
@@ -2256,7 +2415,7 @@ type Unblock struct {
 
 func (x *Unblock) Reset() {
 	*x = Unblock{}
-	mi := &file_internal_command_command_proto_msgTypes[17]
+	mi := &file_internal_command_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2268,7 +2427,7 @@ func (x *Unblock) String() string {
 func (*Unblock) ProtoMessage() {}
 
 func (x *Unblock) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[17]
+	mi := &file_internal_command_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2281,7 +2440,7 @@ func (x *Unblock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unblock.ProtoReflect.Descriptor instead.
 func (*Unblock) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{17}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Unblock) GetAccount() string {
@@ -2325,7 +2484,7 @@ type PubsubConfig struct {
 
 func (x *PubsubConfig) Reset() {
 	*x = PubsubConfig{}
-	mi := &file_internal_command_command_proto_msgTypes[18]
+	mi := &file_internal_command_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2337,7 +2496,7 @@ func (x *PubsubConfig) String() string {
 func (*PubsubConfig) ProtoMessage() {}
 
 func (x *PubsubConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[18]
+	mi := &file_internal_command_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2350,7 +2509,7 @@ func (x *PubsubConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubConfig.ProtoReflect.Descriptor instead.
 func (*PubsubConfig) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{18}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PubsubConfig) GetAccessModel() AccessModel {
@@ -2460,7 +2619,7 @@ type PubsubGroups struct {
 
 func (x *PubsubGroups) Reset() {
 	*x = PubsubGroups{}
-	mi := &file_internal_command_command_proto_msgTypes[19]
+	mi := &file_internal_command_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +2631,7 @@ func (x *PubsubGroups) String() string {
 func (*PubsubGroups) ProtoMessage() {}
 
 func (x *PubsubGroups) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[19]
+	mi := &file_internal_command_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +2644,7 @@ func (x *PubsubGroups) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubGroups.ProtoReflect.Descriptor instead.
 func (*PubsubGroups) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{19}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PubsubGroups) GetGroups() []string {
@@ -2518,7 +2677,7 @@ type PubsubPublish struct {
 
 func (x *PubsubPublish) Reset() {
 	*x = PubsubPublish{}
-	mi := &file_internal_command_command_proto_msgTypes[20]
+	mi := &file_internal_command_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2530,7 +2689,7 @@ func (x *PubsubPublish) String() string {
 func (*PubsubPublish) ProtoMessage() {}
 
 func (x *PubsubPublish) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[20]
+	mi := &file_internal_command_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2543,7 +2702,7 @@ func (x *PubsubPublish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubPublish.ProtoReflect.Descriptor instead.
 func (*PubsubPublish) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{20}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PubsubPublish) GetAccount() string {
@@ -2607,7 +2766,7 @@ type PubsubRetract struct {
 
 func (x *PubsubRetract) Reset() {
 	*x = PubsubRetract{}
-	mi := &file_internal_command_command_proto_msgTypes[21]
+	mi := &file_internal_command_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2619,7 +2778,7 @@ func (x *PubsubRetract) String() string {
 func (*PubsubRetract) ProtoMessage() {}
 
 func (x *PubsubRetract) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[21]
+	mi := &file_internal_command_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2632,7 +2791,7 @@ func (x *PubsubRetract) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubRetract.ProtoReflect.Descriptor instead.
 func (*PubsubRetract) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{21}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PubsubRetract) GetAccount() string {
@@ -2674,7 +2833,7 @@ type PubsubCreate struct {
 
 func (x *PubsubCreate) Reset() {
 	*x = PubsubCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[22]
+	mi := &file_internal_command_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2686,7 +2845,7 @@ func (x *PubsubCreate) String() string {
 func (*PubsubCreate) ProtoMessage() {}
 
 func (x *PubsubCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[22]
+	mi := &file_internal_command_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2699,7 +2858,7 @@ func (x *PubsubCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubCreate.ProtoReflect.Descriptor instead.
 func (*PubsubCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{22}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PubsubCreate) GetAccount() string {
@@ -2734,7 +2893,7 @@ type PubsubConfigure struct {
 
 func (x *PubsubConfigure) Reset() {
 	*x = PubsubConfigure{}
-	mi := &file_internal_command_command_proto_msgTypes[23]
+	mi := &file_internal_command_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2746,7 +2905,7 @@ func (x *PubsubConfigure) String() string {
 func (*PubsubConfigure) ProtoMessage() {}
 
 func (x *PubsubConfigure) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[23]
+	mi := &file_internal_command_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2759,7 +2918,7 @@ func (x *PubsubConfigure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubConfigure.ProtoReflect.Descriptor instead.
 func (*PubsubConfigure) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{23}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PubsubConfigure) GetAccount() string {
@@ -2793,7 +2952,7 @@ type PubsubDelete struct {
 
 func (x *PubsubDelete) Reset() {
 	*x = PubsubDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[24]
+	mi := &file_internal_command_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2805,7 +2964,7 @@ func (x *PubsubDelete) String() string {
 func (*PubsubDelete) ProtoMessage() {}
 
 func (x *PubsubDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[24]
+	mi := &file_internal_command_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2818,7 +2977,7 @@ func (x *PubsubDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubDelete.ProtoReflect.Descriptor instead.
 func (*PubsubDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{24}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PubsubDelete) GetAccount() string {
@@ -2845,7 +3004,7 @@ type PubsubPurge struct {
 
 func (x *PubsubPurge) Reset() {
 	*x = PubsubPurge{}
-	mi := &file_internal_command_command_proto_msgTypes[25]
+	mi := &file_internal_command_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2857,7 +3016,7 @@ func (x *PubsubPurge) String() string {
 func (*PubsubPurge) ProtoMessage() {}
 
 func (x *PubsubPurge) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[25]
+	mi := &file_internal_command_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2870,7 +3029,7 @@ func (x *PubsubPurge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubPurge.ProtoReflect.Descriptor instead.
 func (*PubsubPurge) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{25}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PubsubPurge) GetAccount() string {
@@ -2902,7 +3061,7 @@ type PubsubRelate struct {
 
 func (x *PubsubRelate) Reset() {
 	*x = PubsubRelate{}
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2914,7 +3073,7 @@ func (x *PubsubRelate) String() string {
 func (*PubsubRelate) ProtoMessage() {}
 
 func (x *PubsubRelate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2927,7 +3086,7 @@ func (x *PubsubRelate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubRelate.ProtoReflect.Descriptor instead.
 func (*PubsubRelate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PubsubRelate) GetAccount() string {
@@ -2970,7 +3129,7 @@ type PubsubRelation struct {
 
 func (x *PubsubRelation) Reset() {
 	*x = PubsubRelation{}
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2982,7 +3141,7 @@ func (x *PubsubRelation) String() string {
 func (*PubsubRelation) ProtoMessage() {}
 
 func (x *PubsubRelation) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2995,7 +3154,7 @@ func (x *PubsubRelation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubRelation.ProtoReflect.Descriptor instead.
 func (*PubsubRelation) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PubsubRelation) GetJid() string {
@@ -3030,7 +3189,7 @@ type PrivateSet struct {
 
 func (x *PrivateSet) Reset() {
 	*x = PrivateSet{}
-	mi := &file_internal_command_command_proto_msgTypes[28]
+	mi := &file_internal_command_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3042,7 +3201,7 @@ func (x *PrivateSet) String() string {
 func (*PrivateSet) ProtoMessage() {}
 
 func (x *PrivateSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[28]
+	mi := &file_internal_command_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3055,7 +3214,7 @@ func (x *PrivateSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivateSet.ProtoReflect.Descriptor instead.
 func (*PrivateSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{28}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PrivateSet) GetAccount() string {
@@ -3086,7 +3245,7 @@ type PrivateXML struct {
 
 func (x *PrivateXML) Reset() {
 	*x = PrivateXML{}
-	mi := &file_internal_command_command_proto_msgTypes[29]
+	mi := &file_internal_command_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3098,7 +3257,7 @@ func (x *PrivateXML) String() string {
 func (*PrivateXML) ProtoMessage() {}
 
 func (x *PrivateXML) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[29]
+	mi := &file_internal_command_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3111,7 +3270,7 @@ func (x *PrivateXML) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivateXML.ProtoReflect.Descriptor instead.
 func (*PrivateXML) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{29}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PrivateXML) GetSpace() string {
@@ -3153,7 +3312,7 @@ type BookmarkSet struct {
 
 func (x *BookmarkSet) Reset() {
 	*x = BookmarkSet{}
-	mi := &file_internal_command_command_proto_msgTypes[30]
+	mi := &file_internal_command_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3165,7 +3324,7 @@ func (x *BookmarkSet) String() string {
 func (*BookmarkSet) ProtoMessage() {}
 
 func (x *BookmarkSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[30]
+	mi := &file_internal_command_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3178,7 +3337,7 @@ func (x *BookmarkSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BookmarkSet.ProtoReflect.Descriptor instead.
 func (*BookmarkSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{30}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *BookmarkSet) GetAccount() string {
@@ -3220,7 +3379,7 @@ type BookmarksKeep struct {
 
 func (x *BookmarksKeep) Reset() {
 	*x = BookmarksKeep{}
-	mi := &file_internal_command_command_proto_msgTypes[31]
+	mi := &file_internal_command_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3232,7 +3391,7 @@ func (x *BookmarksKeep) String() string {
 func (*BookmarksKeep) ProtoMessage() {}
 
 func (x *BookmarksKeep) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[31]
+	mi := &file_internal_command_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3245,7 +3404,7 @@ func (x *BookmarksKeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BookmarksKeep.ProtoReflect.Descriptor instead.
 func (*BookmarksKeep) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{31}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *BookmarksKeep) GetAccount() string {
@@ -3281,7 +3440,7 @@ type VCardSet struct {
 
 func (x *VCardSet) Reset() {
 	*x = VCardSet{}
-	mi := &file_internal_command_command_proto_msgTypes[32]
+	mi := &file_internal_command_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3293,7 +3452,7 @@ func (x *VCardSet) String() string {
 func (*VCardSet) ProtoMessage() {}
 
 func (x *VCardSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[32]
+	mi := &file_internal_command_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3306,7 +3465,7 @@ func (x *VCardSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VCardSet.ProtoReflect.Descriptor instead.
 func (*VCardSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{32}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *VCardSet) GetAccount() string {
@@ -3358,7 +3517,7 @@ type Picture struct {
 
 func (x *Picture) Reset() {
 	*x = Picture{}
-	mi := &file_internal_command_command_proto_msgTypes[33]
+	mi := &file_internal_command_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3370,7 +3529,7 @@ func (x *Picture) String() string {
 func (*Picture) ProtoMessage() {}
 
 func (x *Picture) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[33]
+	mi := &file_internal_command_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3383,7 +3542,7 @@ func (x *Picture) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Picture.ProtoReflect.Descriptor instead.
 func (*Picture) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{33}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Picture) GetId() string {
@@ -3438,7 +3597,7 @@ type Left struct {
 
 func (x *Left) Reset() {
 	*x = Left{}
-	mi := &file_internal_command_command_proto_msgTypes[34]
+	mi := &file_internal_command_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3450,7 +3609,7 @@ func (x *Left) String() string {
 func (*Left) ProtoMessage() {}
 
 func (x *Left) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[34]
+	mi := &file_internal_command_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3463,7 +3622,7 @@ func (x *Left) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Left.ProtoReflect.Descriptor instead.
 func (*Left) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{34}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Left) GetAccount() string {
@@ -3484,7 +3643,7 @@ type AccountDisable struct {
 
 func (x *AccountDisable) Reset() {
 	*x = AccountDisable{}
-	mi := &file_internal_command_command_proto_msgTypes[35]
+	mi := &file_internal_command_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3496,7 +3655,7 @@ func (x *AccountDisable) String() string {
 func (*AccountDisable) ProtoMessage() {}
 
 func (x *AccountDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[35]
+	mi := &file_internal_command_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3509,7 +3668,7 @@ func (x *AccountDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDisable.ProtoReflect.Descriptor instead.
 func (*AccountDisable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{35}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *AccountDisable) GetJid() string {
@@ -3537,7 +3696,7 @@ type AccountDelete struct {
 
 func (x *AccountDelete) Reset() {
 	*x = AccountDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[36]
+	mi := &file_internal_command_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3549,7 +3708,7 @@ func (x *AccountDelete) String() string {
 func (*AccountDelete) ProtoMessage() {}
 
 func (x *AccountDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[36]
+	mi := &file_internal_command_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3562,7 +3721,7 @@ func (x *AccountDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDelete.ProtoReflect.Descriptor instead.
 func (*AccountDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{36}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *AccountDelete) GetJid() string {
@@ -3611,7 +3770,7 @@ type RoomConfig struct {
 
 func (x *RoomConfig) Reset() {
 	*x = RoomConfig{}
-	mi := &file_internal_command_command_proto_msgTypes[37]
+	mi := &file_internal_command_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3623,7 +3782,7 @@ func (x *RoomConfig) String() string {
 func (*RoomConfig) ProtoMessage() {}
 
 func (x *RoomConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[37]
+	mi := &file_internal_command_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3636,7 +3795,7 @@ func (x *RoomConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomConfig.ProtoReflect.Descriptor instead.
 func (*RoomConfig) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{37}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RoomConfig) GetName() string {
@@ -3770,7 +3929,7 @@ type RoomCreate struct {
 
 func (x *RoomCreate) Reset() {
 	*x = RoomCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[38]
+	mi := &file_internal_command_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3782,7 +3941,7 @@ func (x *RoomCreate) String() string {
 func (*RoomCreate) ProtoMessage() {}
 
 func (x *RoomCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[38]
+	mi := &file_internal_command_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3795,7 +3954,7 @@ func (x *RoomCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomCreate.ProtoReflect.Descriptor instead.
 func (*RoomCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{38}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RoomCreate) GetRoom() string {
@@ -3846,7 +4005,7 @@ type RoomConfigure struct {
 
 func (x *RoomConfigure) Reset() {
 	*x = RoomConfigure{}
-	mi := &file_internal_command_command_proto_msgTypes[39]
+	mi := &file_internal_command_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3858,7 +4017,7 @@ func (x *RoomConfigure) String() string {
 func (*RoomConfigure) ProtoMessage() {}
 
 func (x *RoomConfigure) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[39]
+	mi := &file_internal_command_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3871,7 +4030,7 @@ func (x *RoomConfigure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomConfigure.ProtoReflect.Descriptor instead.
 func (*RoomConfigure) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{39}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RoomConfigure) GetRoom() string {
@@ -3909,7 +4068,7 @@ type RoomDestroy struct {
 
 func (x *RoomDestroy) Reset() {
 	*x = RoomDestroy{}
-	mi := &file_internal_command_command_proto_msgTypes[40]
+	mi := &file_internal_command_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3921,7 +4080,7 @@ func (x *RoomDestroy) String() string {
 func (*RoomDestroy) ProtoMessage() {}
 
 func (x *RoomDestroy) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[40]
+	mi := &file_internal_command_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3934,7 +4093,7 @@ func (x *RoomDestroy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomDestroy.ProtoReflect.Descriptor instead.
 func (*RoomDestroy) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{40}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RoomDestroy) GetRoom() string {
@@ -3979,7 +4138,7 @@ type RoomAffiliation struct {
 
 func (x *RoomAffiliation) Reset() {
 	*x = RoomAffiliation{}
-	mi := &file_internal_command_command_proto_msgTypes[41]
+	mi := &file_internal_command_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3991,7 +4150,7 @@ func (x *RoomAffiliation) String() string {
 func (*RoomAffiliation) ProtoMessage() {}
 
 func (x *RoomAffiliation) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[41]
+	mi := &file_internal_command_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4004,7 +4163,7 @@ func (x *RoomAffiliation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAffiliation.ProtoReflect.Descriptor instead.
 func (*RoomAffiliation) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{41}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RoomAffiliation) GetJid() string {
@@ -4050,7 +4209,7 @@ type RoomAffiliate struct {
 
 func (x *RoomAffiliate) Reset() {
 	*x = RoomAffiliate{}
-	mi := &file_internal_command_command_proto_msgTypes[42]
+	mi := &file_internal_command_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4062,7 +4221,7 @@ func (x *RoomAffiliate) String() string {
 func (*RoomAffiliate) ProtoMessage() {}
 
 func (x *RoomAffiliate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[42]
+	mi := &file_internal_command_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4075,7 +4234,7 @@ func (x *RoomAffiliate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAffiliate.ProtoReflect.Descriptor instead.
 func (*RoomAffiliate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{42}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RoomAffiliate) GetRoom() string {
@@ -4122,7 +4281,7 @@ type RoomNick struct {
 
 func (x *RoomNick) Reset() {
 	*x = RoomNick{}
-	mi := &file_internal_command_command_proto_msgTypes[43]
+	mi := &file_internal_command_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4134,7 +4293,7 @@ func (x *RoomNick) String() string {
 func (*RoomNick) ProtoMessage() {}
 
 func (x *RoomNick) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[43]
+	mi := &file_internal_command_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4147,7 +4306,7 @@ func (x *RoomNick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomNick.ProtoReflect.Descriptor instead.
 func (*RoomNick) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{43}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RoomNick) GetRoom() string {
@@ -4208,7 +4367,7 @@ type RoomMessage struct {
 
 func (x *RoomMessage) Reset() {
 	*x = RoomMessage{}
-	mi := &file_internal_command_command_proto_msgTypes[44]
+	mi := &file_internal_command_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4220,7 +4379,7 @@ func (x *RoomMessage) String() string {
 func (*RoomMessage) ProtoMessage() {}
 
 func (x *RoomMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[44]
+	mi := &file_internal_command_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4233,7 +4392,7 @@ func (x *RoomMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomMessage.ProtoReflect.Descriptor instead.
 func (*RoomMessage) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{44}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RoomMessage) GetRoom() string {
@@ -4343,7 +4502,7 @@ type RoomTombstone struct {
 
 func (x *RoomTombstone) Reset() {
 	*x = RoomTombstone{}
-	mi := &file_internal_command_command_proto_msgTypes[45]
+	mi := &file_internal_command_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4355,7 +4514,7 @@ func (x *RoomTombstone) String() string {
 func (*RoomTombstone) ProtoMessage() {}
 
 func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[45]
+	mi := &file_internal_command_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4368,7 +4527,7 @@ func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomTombstone.ProtoReflect.Descriptor instead.
 func (*RoomTombstone) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{45}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RoomTombstone) GetTimeMs() int64 {
@@ -4425,7 +4584,7 @@ type RoomModerate struct {
 
 func (x *RoomModerate) Reset() {
 	*x = RoomModerate{}
-	mi := &file_internal_command_command_proto_msgTypes[46]
+	mi := &file_internal_command_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4437,7 +4596,7 @@ func (x *RoomModerate) String() string {
 func (*RoomModerate) ProtoMessage() {}
 
 func (x *RoomModerate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[46]
+	mi := &file_internal_command_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4450,7 +4609,7 @@ func (x *RoomModerate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomModerate.ProtoReflect.Descriptor instead.
 func (*RoomModerate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{46}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RoomModerate) GetRoom() string {
@@ -4534,7 +4693,7 @@ type UploadStore struct {
 
 func (x *UploadStore) Reset() {
 	*x = UploadStore{}
-	mi := &file_internal_command_command_proto_msgTypes[47]
+	mi := &file_internal_command_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4546,7 +4705,7 @@ func (x *UploadStore) String() string {
 func (*UploadStore) ProtoMessage() {}
 
 func (x *UploadStore) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[47]
+	mi := &file_internal_command_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4559,7 +4718,7 @@ func (x *UploadStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadStore.ProtoReflect.Descriptor instead.
 func (*UploadStore) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{47}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *UploadStore) GetId() []byte {
@@ -4666,7 +4825,7 @@ type UploadSweep struct {
 
 func (x *UploadSweep) Reset() {
 	*x = UploadSweep{}
-	mi := &file_internal_command_command_proto_msgTypes[48]
+	mi := &file_internal_command_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4678,7 +4837,7 @@ func (x *UploadSweep) String() string {
 func (*UploadSweep) ProtoMessage() {}
 
 func (x *UploadSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[48]
+	mi := &file_internal_command_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4691,7 +4850,7 @@ func (x *UploadSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadSweep.ProtoReflect.Descriptor instead.
 func (*UploadSweep) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{48}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *UploadSweep) GetMessageBeforeMs() int64 {
@@ -4724,7 +4883,7 @@ type PushRegister struct {
 
 func (x *PushRegister) Reset() {
 	*x = PushRegister{}
-	mi := &file_internal_command_command_proto_msgTypes[49]
+	mi := &file_internal_command_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4736,7 +4895,7 @@ func (x *PushRegister) String() string {
 func (*PushRegister) ProtoMessage() {}
 
 func (x *PushRegister) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[49]
+	mi := &file_internal_command_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4749,7 +4908,7 @@ func (x *PushRegister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRegister.ProtoReflect.Descriptor instead.
 func (*PushRegister) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{49}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *PushRegister) GetAccount() string {
@@ -4827,7 +4986,7 @@ type PushEnable struct {
 
 func (x *PushEnable) Reset() {
 	*x = PushEnable{}
-	mi := &file_internal_command_command_proto_msgTypes[50]
+	mi := &file_internal_command_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4839,7 +4998,7 @@ func (x *PushEnable) String() string {
 func (*PushEnable) ProtoMessage() {}
 
 func (x *PushEnable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[50]
+	mi := &file_internal_command_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4852,7 +5011,7 @@ func (x *PushEnable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushEnable.ProtoReflect.Descriptor instead.
 func (*PushEnable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{50}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *PushEnable) GetAccount() string {
@@ -4917,7 +5076,7 @@ type PushDisable struct {
 
 func (x *PushDisable) Reset() {
 	*x = PushDisable{}
-	mi := &file_internal_command_command_proto_msgTypes[51]
+	mi := &file_internal_command_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4929,7 +5088,7 @@ func (x *PushDisable) String() string {
 func (*PushDisable) ProtoMessage() {}
 
 func (x *PushDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[51]
+	mi := &file_internal_command_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4942,7 +5101,7 @@ func (x *PushDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushDisable.ProtoReflect.Descriptor instead.
 func (*PushDisable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{51}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *PushDisable) GetAccount() string {
@@ -4981,7 +5140,7 @@ type PushForget struct {
 
 func (x *PushForget) Reset() {
 	*x = PushForget{}
-	mi := &file_internal_command_command_proto_msgTypes[52]
+	mi := &file_internal_command_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4993,7 +5152,7 @@ func (x *PushForget) String() string {
 func (*PushForget) ProtoMessage() {}
 
 func (x *PushForget) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[52]
+	mi := &file_internal_command_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5006,7 +5165,7 @@ func (x *PushForget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushForget.ProtoReflect.Descriptor instead.
 func (*PushForget) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{52}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *PushForget) GetAccount() string {
@@ -5041,7 +5200,7 @@ var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xe5\x16\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xf5\x17\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -5084,7 +5243,9 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x0eroom_affiliate\x18I \x01(\v2 .bavard.command.v1.RoomAffiliateH\x00R\rroomAffiliate\x12:\n" +
 	"\troom_nick\x18J \x01(\v2\x1b.bavard.command.v1.RoomNickH\x00R\broomNick\x12C\n" +
 	"\froom_message\x18K \x01(\v2\x1e.bavard.command.v1.RoomMessageH\x00R\vroomMessage\x12F\n" +
-	"\rroom_moderate\x18L \x01(\v2\x1f.bavard.command.v1.RoomModerateH\x00R\froomModerate\x12C\n" +
+	"\rroom_moderate\x18L \x01(\v2\x1f.bavard.command.v1.RoomModerateH\x00R\froomModerate\x12F\n" +
+	"\rinvite_revoke\x18x \x01(\v2\x1f.bavard.command.v1.InviteRevokeH\x00R\finviteRevoke\x12F\n" +
+	"\rinvite_redeem\x18y \x01(\v2\x1f.bavard.command.v1.InviteRedeemH\x00R\finviteRedeem\x12C\n" +
 	"\fupload_store\x18Z \x01(\v2\x1e.bavard.command.v1.UploadStoreH\x00R\vuploadStore\x12C\n" +
 	"\fupload_sweep\x18[ \x01(\v2\x1e.bavard.command.v1.UploadSweepH\x00R\vuploadSweep\x12F\n" +
 	"\rpush_register\x18n \x01(\v2\x1f.bavard.command.v1.PushRegisterH\x00R\fpushRegister\x12@\n" +
@@ -5140,7 +5301,7 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x0eCredentialsSet\x12\x10\n" +
 	"\x03jid\x18\x01 \x01(\tR\x03jid\x12@\n" +
 	"\vcredentials\x18\x02 \x01(\v2\x1e.bavard.command.v1.CredentialsR\vcredentials\x12\x0e\n" +
-	"\x02by\x18\x03 \x01(\tR\x02by\"\x92\x01\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\"\xa6\x01\n" +
 	"\fInviteCreate\x12\x1d\n" +
 	"\n" +
 	"token_hash\x18\x01 \x01(\fR\ttokenHash\x12\x1d\n" +
@@ -5148,7 +5309,17 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"expires_ms\x18\x02 \x01(\x03R\texpiresMs\x12\x12\n" +
 	"\x04uses\x18\x03 \x01(\rR\x04uses\x12\x18\n" +
 	"\ainviter\x18\x04 \x01(\tR\ainviter\x12\x16\n" +
-	"\x06circle\x18\x05 \x01(\tR\x06circle\"c\n" +
+	"\x06circle\x18\x05 \x01(\tR\x06circle\x12\x12\n" +
+	"\x04room\x18\x06 \x01(\tR\x04room\"Q\n" +
+	"\fInviteRevoke\x12\x1d\n" +
+	"\n" +
+	"token_hash\x18\x01 \x01(\fR\ttokenHash\x12\x12\n" +
+	"\x04room\x18\x02 \x01(\tR\x04room\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\"G\n" +
+	"\fInviteRedeem\x12\x1d\n" +
+	"\n" +
+	"token_hash\x18\x01 \x01(\fR\ttokenHash\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\"c\n" +
 	"\tRosterSet\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x10\n" +
 	"\x03jid\x18\x02 \x01(\tR\x03jid\x12\x12\n" +
@@ -5490,7 +5661,7 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),        // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),   // 1: bavard.command.v1.SubscriptionType
@@ -5513,47 +5684,49 @@ var file_internal_command_command_proto_goTypes = []any{
 	(*AccountCreate)(nil),   // 18: bavard.command.v1.AccountCreate
 	(*CredentialsSet)(nil),  // 19: bavard.command.v1.CredentialsSet
 	(*InviteCreate)(nil),    // 20: bavard.command.v1.InviteCreate
-	(*RosterSet)(nil),       // 21: bavard.command.v1.RosterSet
-	(*RosterRemove)(nil),    // 22: bavard.command.v1.RosterRemove
-	(*Subscription)(nil),    // 23: bavard.command.v1.Subscription
-	(*OfflineCursor)(nil),   // 24: bavard.command.v1.OfflineCursor
-	(*Block)(nil),           // 25: bavard.command.v1.Block
-	(*Unblock)(nil),         // 26: bavard.command.v1.Unblock
-	(*PubsubConfig)(nil),    // 27: bavard.command.v1.PubsubConfig
-	(*PubsubGroups)(nil),    // 28: bavard.command.v1.PubsubGroups
-	(*PubsubPublish)(nil),   // 29: bavard.command.v1.PubsubPublish
-	(*PubsubRetract)(nil),   // 30: bavard.command.v1.PubsubRetract
-	(*PubsubCreate)(nil),    // 31: bavard.command.v1.PubsubCreate
-	(*PubsubConfigure)(nil), // 32: bavard.command.v1.PubsubConfigure
-	(*PubsubDelete)(nil),    // 33: bavard.command.v1.PubsubDelete
-	(*PubsubPurge)(nil),     // 34: bavard.command.v1.PubsubPurge
-	(*PubsubRelate)(nil),    // 35: bavard.command.v1.PubsubRelate
-	(*PubsubRelation)(nil),  // 36: bavard.command.v1.PubsubRelation
-	(*PrivateSet)(nil),      // 37: bavard.command.v1.PrivateSet
-	(*PrivateXML)(nil),      // 38: bavard.command.v1.PrivateXML
-	(*BookmarkSet)(nil),     // 39: bavard.command.v1.BookmarkSet
-	(*BookmarksKeep)(nil),   // 40: bavard.command.v1.BookmarksKeep
-	(*VCardSet)(nil),        // 41: bavard.command.v1.VCardSet
-	(*Picture)(nil),         // 42: bavard.command.v1.Picture
-	(*Left)(nil),            // 43: bavard.command.v1.Left
-	(*AccountDisable)(nil),  // 44: bavard.command.v1.AccountDisable
-	(*AccountDelete)(nil),   // 45: bavard.command.v1.AccountDelete
-	(*RoomConfig)(nil),      // 46: bavard.command.v1.RoomConfig
-	(*RoomCreate)(nil),      // 47: bavard.command.v1.RoomCreate
-	(*RoomConfigure)(nil),   // 48: bavard.command.v1.RoomConfigure
-	(*RoomDestroy)(nil),     // 49: bavard.command.v1.RoomDestroy
-	(*RoomAffiliation)(nil), // 50: bavard.command.v1.RoomAffiliation
-	(*RoomAffiliate)(nil),   // 51: bavard.command.v1.RoomAffiliate
-	(*RoomNick)(nil),        // 52: bavard.command.v1.RoomNick
-	(*RoomMessage)(nil),     // 53: bavard.command.v1.RoomMessage
-	(*RoomTombstone)(nil),   // 54: bavard.command.v1.RoomTombstone
-	(*RoomModerate)(nil),    // 55: bavard.command.v1.RoomModerate
-	(*UploadStore)(nil),     // 56: bavard.command.v1.UploadStore
-	(*UploadSweep)(nil),     // 57: bavard.command.v1.UploadSweep
-	(*PushRegister)(nil),    // 58: bavard.command.v1.PushRegister
-	(*PushEnable)(nil),      // 59: bavard.command.v1.PushEnable
-	(*PushDisable)(nil),     // 60: bavard.command.v1.PushDisable
-	(*PushForget)(nil),      // 61: bavard.command.v1.PushForget
+	(*InviteRevoke)(nil),    // 21: bavard.command.v1.InviteRevoke
+	(*InviteRedeem)(nil),    // 22: bavard.command.v1.InviteRedeem
+	(*RosterSet)(nil),       // 23: bavard.command.v1.RosterSet
+	(*RosterRemove)(nil),    // 24: bavard.command.v1.RosterRemove
+	(*Subscription)(nil),    // 25: bavard.command.v1.Subscription
+	(*OfflineCursor)(nil),   // 26: bavard.command.v1.OfflineCursor
+	(*Block)(nil),           // 27: bavard.command.v1.Block
+	(*Unblock)(nil),         // 28: bavard.command.v1.Unblock
+	(*PubsubConfig)(nil),    // 29: bavard.command.v1.PubsubConfig
+	(*PubsubGroups)(nil),    // 30: bavard.command.v1.PubsubGroups
+	(*PubsubPublish)(nil),   // 31: bavard.command.v1.PubsubPublish
+	(*PubsubRetract)(nil),   // 32: bavard.command.v1.PubsubRetract
+	(*PubsubCreate)(nil),    // 33: bavard.command.v1.PubsubCreate
+	(*PubsubConfigure)(nil), // 34: bavard.command.v1.PubsubConfigure
+	(*PubsubDelete)(nil),    // 35: bavard.command.v1.PubsubDelete
+	(*PubsubPurge)(nil),     // 36: bavard.command.v1.PubsubPurge
+	(*PubsubRelate)(nil),    // 37: bavard.command.v1.PubsubRelate
+	(*PubsubRelation)(nil),  // 38: bavard.command.v1.PubsubRelation
+	(*PrivateSet)(nil),      // 39: bavard.command.v1.PrivateSet
+	(*PrivateXML)(nil),      // 40: bavard.command.v1.PrivateXML
+	(*BookmarkSet)(nil),     // 41: bavard.command.v1.BookmarkSet
+	(*BookmarksKeep)(nil),   // 42: bavard.command.v1.BookmarksKeep
+	(*VCardSet)(nil),        // 43: bavard.command.v1.VCardSet
+	(*Picture)(nil),         // 44: bavard.command.v1.Picture
+	(*Left)(nil),            // 45: bavard.command.v1.Left
+	(*AccountDisable)(nil),  // 46: bavard.command.v1.AccountDisable
+	(*AccountDelete)(nil),   // 47: bavard.command.v1.AccountDelete
+	(*RoomConfig)(nil),      // 48: bavard.command.v1.RoomConfig
+	(*RoomCreate)(nil),      // 49: bavard.command.v1.RoomCreate
+	(*RoomConfigure)(nil),   // 50: bavard.command.v1.RoomConfigure
+	(*RoomDestroy)(nil),     // 51: bavard.command.v1.RoomDestroy
+	(*RoomAffiliation)(nil), // 52: bavard.command.v1.RoomAffiliation
+	(*RoomAffiliate)(nil),   // 53: bavard.command.v1.RoomAffiliate
+	(*RoomNick)(nil),        // 54: bavard.command.v1.RoomNick
+	(*RoomMessage)(nil),     // 55: bavard.command.v1.RoomMessage
+	(*RoomTombstone)(nil),   // 56: bavard.command.v1.RoomTombstone
+	(*RoomModerate)(nil),    // 57: bavard.command.v1.RoomModerate
+	(*UploadStore)(nil),     // 58: bavard.command.v1.UploadStore
+	(*UploadSweep)(nil),     // 59: bavard.command.v1.UploadSweep
+	(*PushRegister)(nil),    // 60: bavard.command.v1.PushRegister
+	(*PushEnable)(nil),      // 61: bavard.command.v1.PushEnable
+	(*PushDisable)(nil),     // 62: bavard.command.v1.PushDisable
+	(*PushForget)(nil),      // 63: bavard.command.v1.PushForget
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	10, // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
@@ -5561,75 +5734,77 @@ var file_internal_command_command_proto_depIdxs = []int32{
 	18, // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
 	19, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
 	20, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
-	21, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
-	22, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
-	23, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
-	24, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
+	23, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
+	24, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
+	25, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
+	26, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
 	11, // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
 	12, // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
-	25, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
-	26, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
-	41, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
-	43, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
-	44, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
-	45, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
-	29, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
-	30, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
-	31, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
-	32, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
-	33, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
-	34, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
-	37, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
-	39, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
-	40, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
+	27, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
+	28, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
+	43, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
+	45, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
+	46, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
+	47, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
+	31, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
+	32, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
+	33, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
+	34, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
+	35, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
+	36, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
+	39, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
+	41, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
+	42, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
 	13, // 26: bavard.command.v1.Command.cell_journal:type_name -> bavard.command.v1.CellJournal
 	14, // 27: bavard.command.v1.Command.archive_sweep:type_name -> bavard.command.v1.ArchiveSweep
-	35, // 28: bavard.command.v1.Command.pubsub_relate:type_name -> bavard.command.v1.PubsubRelate
-	47, // 29: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
-	48, // 30: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
-	49, // 31: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
-	51, // 32: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
-	52, // 33: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
-	53, // 34: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
-	55, // 35: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
-	56, // 36: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
-	57, // 37: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
-	58, // 38: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
-	59, // 39: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
-	60, // 40: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
-	61, // 41: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
-	0,  // 42: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	16, // 43: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	16, // 44: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	17, // 45: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	17, // 46: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 47: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 48: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 49: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	28, // 50: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	27, // 51: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	27, // 52: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
-	27, // 53: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	27, // 54: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	36, // 55: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
-	4,  // 56: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
-	38, // 57: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	42, // 58: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	7,  // 59: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
-	46, // 60: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
-	46, // 61: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
-	5,  // 62: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
-	50, // 63: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
-	6,  // 64: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
-	54, // 65: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
-	55, // 66: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
-	6,  // 67: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
-	8,  // 68: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
-	69, // [69:69] is the sub-list for method output_type
-	69, // [69:69] is the sub-list for method input_type
-	69, // [69:69] is the sub-list for extension type_name
-	69, // [69:69] is the sub-list for extension extendee
-	0,  // [0:69] is the sub-list for field type_name
+	37, // 28: bavard.command.v1.Command.pubsub_relate:type_name -> bavard.command.v1.PubsubRelate
+	49, // 29: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
+	50, // 30: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
+	51, // 31: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
+	53, // 32: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
+	54, // 33: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
+	55, // 34: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
+	57, // 35: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
+	21, // 36: bavard.command.v1.Command.invite_revoke:type_name -> bavard.command.v1.InviteRevoke
+	22, // 37: bavard.command.v1.Command.invite_redeem:type_name -> bavard.command.v1.InviteRedeem
+	58, // 38: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
+	59, // 39: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
+	60, // 40: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
+	61, // 41: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
+	62, // 42: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
+	63, // 43: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
+	0,  // 44: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	16, // 45: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	16, // 46: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	17, // 47: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	17, // 48: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 49: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 50: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 51: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	30, // 52: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	29, // 53: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	29, // 54: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
+	29, // 55: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	29, // 56: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	38, // 57: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
+	4,  // 58: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
+	40, // 59: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	44, // 60: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	7,  // 61: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	48, // 62: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	48, // 63: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	5,  // 64: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	52, // 65: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	6,  // 66: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	56, // 67: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	57, // 68: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	6,  // 69: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	8,  // 70: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
+	71, // [71:71] is the sub-list for method output_type
+	71, // [71:71] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -5673,6 +5848,8 @@ func file_internal_command_command_proto_init() {
 		(*Command_RoomNick)(nil),
 		(*Command_RoomMessage)(nil),
 		(*Command_RoomModerate)(nil),
+		(*Command_InviteRevoke)(nil),
+		(*Command_InviteRedeem)(nil),
 		(*Command_UploadStore)(nil),
 		(*Command_UploadSweep)(nil),
 		(*Command_PushRegister)(nil),
@@ -5680,16 +5857,16 @@ func file_internal_command_command_proto_init() {
 		(*Command_PushDisable)(nil),
 		(*Command_PushForget)(nil),
 	}
-	file_internal_command_command_proto_msgTypes[18].OneofWrappers = []any{}
-	file_internal_command_command_proto_msgTypes[27].OneofWrappers = []any{}
-	file_internal_command_command_proto_msgTypes[37].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[20].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[29].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[39].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   53,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

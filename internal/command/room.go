@@ -40,6 +40,8 @@ const (
 	// RoomGuests bounds the remembered nicks of persons without affiliation;
 	// all are forgotten when it is reached.
 	RoomGuests = 10_000
+	// RoomLinks bounds the invite links of a room.
+	RoomLinks = 64
 	// RoomsOfOne bounds the rooms that one account is a member of.
 	RoomsOfOne   = 1000
 	RoomChanges  = 100  // affiliations in one command

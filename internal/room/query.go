@@ -96,6 +96,10 @@ func (f *rooms) toRoom(r *route.Request) []route.Effect {
 		return f.own(r)
 	case get && p.Is(stanza.NSDiscoInfo, "query"):
 		return f.info(r)
+	case p.Is(stanza.NSCommands, "command"):
+		return f.command(r)
+	case get && p.Is(stanza.NSDiscoItems, "query") && p.Get("node") == stanza.NSCommands:
+		return f.commands(r)
 	case get && p.Is(stanza.NSDiscoItems, "query"):
 		return r.Result(xmlstream.New(stanza.NSDiscoItems, "query", "node", p.Get("node"))) // who is in it is shown by entering
 	case get && p.Is(stanza.NSPing, "ping"):
@@ -149,7 +153,7 @@ func (f *rooms) info(r *route.Request) []route.Effect {
 			}
 			return r.Result(q)
 		default:
-			return r.Err(stanza.Cancel, stanza.ItemNotFound, "no such node")
+			return commandInfo(r, node)
 		}
 		return r.Result(f.describe(&st))
 	})}
@@ -158,7 +162,7 @@ func (f *rooms) info(r *route.Request) []route.Effect {
 func (f *rooms) describe(st *state.Room) *xmlstream.Element {
 	c := st.Config
 	features := []string{
-		stanza.NSDiscoInfo, stanza.NSMUC, stanza.NSMUC + "#stable_id", stanza.NSSelfPing, stanza.NSOccupantID, stanza.NSSID, stanza.NSVCard, stanza.NSPing,
+		stanza.NSDiscoInfo, stanza.NSMUC, stanza.NSMUC + "#stable_id", stanza.NSSelfPing, stanza.NSOccupantID, stanza.NSSID, stanza.NSVCard, stanza.NSPing, stanza.NSCommands,
 	}
 	either := func(on bool, yes, no string) {
 		if !on {

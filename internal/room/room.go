@@ -33,6 +33,9 @@ type Reader interface {
 	VCard(account string) ([]byte, error)
 	// AccountID tells an account from others that had its name; 0 for none.
 	AccountID(jid string) (uint64, error)
+	// Invite reads an invite by the SHA-256 of its token, RoomLinks those to a room.
+	Invite(tokenHash []byte) (state.Invite, error)
+	RoomLinks(room string) ([]state.RoomLink, error)
 	// Blocked reports whether an account's blocklist holds an address.
 	Blocked(account, address string) (bool, error)
 }
@@ -46,6 +49,7 @@ type IDs interface {
 // Options of rooms.
 type Options struct {
 	Domain string // of the rooms
+	Host   string // domain of the accounts
 	View   Reader
 	IDs    IDs
 	// Do has a command decided upon.
@@ -54,6 +58,10 @@ type Options struct {
 	OccupantKey []byte
 	// Archive answers queries of a room's archive by who may read it.
 	Archive func(*route.Request) []route.Effect
+	// Invite makes an invite to a room for an account; ttl 0 never expires.
+	Invite func(ctx context.Context, by, room string, uses uint32, ttl time.Duration) (token string, expires time.Time, err error)
+	// Link makes the address of an invite's page, "" when there is none.
+	Link func(token string) string
 	// NoDedupe: see chat.Options.
 	NoDedupe bool
 	Logger   *slog.Logger // nil is silent
@@ -63,16 +71,19 @@ type Options struct {
 const commandWithin = 20 * time.Second
 
 type rooms struct {
-	o   Options
-	hub *Hub
+	o      Options
+	hub    *Hub
+	misses *misses
 }
 
 // Feature serves the domain of the rooms.
 func Feature(o Options, hub *Hub) route.Feature {
-	f := &rooms{o, hub}
+	f := &rooms{o: o, hub: hub, misses: newMisses(time.Now)}
 	return route.Feature{
 		Name:      "rooms",
 		Component: &route.Component{Domain: o.Domain, Name: "Rooms", Handle: f.handle},
+		Entries:   f.redeeming(),
+		Domain:    []string{stanza.NSRoomInvite},
 	}
 }
 

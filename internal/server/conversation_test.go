@@ -256,6 +256,8 @@ var (
 	// generated is an id that the server makes for an item without one.
 	generated = regexp.MustCompile(`^[A-Z2-7]{26}$`)
 
+	// link is the end of an invite's addresses.
+	link  = regexp.MustCompile(`(http://localhost:\d+/i/|preauth=)[A-Z2-7]{26}`)
 	word  = regexp.MustCompile(`\{[a-z0-9]+\}`)
 	stamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
 )
@@ -308,11 +310,26 @@ func (c *conversation) maskIDs(e *xmlstream.Element) {
 	if e.Child(stanza.NSRetract, "retract").Child(stanza.NSModerate, "moderated") != nil {
 		e.Set("id", c.name(e.Get("id")))
 	}
+	if e.Is(stanza.NSData, "field") {
+		c.maskLink(e)
+	}
 	if strings.HasPrefix(e.Get("id"), "push-") {
 		e.Set("id", "{push}")
 	}
 	for _, child := range e.Elements() {
 		c.maskIDs(child)
+	}
+}
+
+// maskLink masks what a field says of an invite.
+func (c *conversation) maskLink(e *xmlstream.Element) {
+	value := e.Child(stanza.NSData, "value")
+	text := value.Text()
+	switch name := e.Get("var"); {
+	case name == "token", name == "id" && len(text) == 16:
+		value.Children = []xmlstream.Node{{Text: c.name(text)}}
+	case name == "uri", name == "landing-url":
+		value.Children = []xmlstream.Node{{Text: link.ReplaceAllString(text, "{link}")}}
 	}
 }
 

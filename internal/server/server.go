@@ -196,12 +196,7 @@ func (s *server) build() error {
 			Admins: s.cfg.Admins, Accounts: s.accounts, List: s.cell.Accounts, Online: s.hub.Online,
 			Count: func() int { return int(s.cell.Stats().Accounts) },
 		}),
-		invite.Feature(s.cfg.Domain, inviter{s.accounts}, func(token string) string {
-			if base := s.base(); base != "" {
-				return base + "/i/" + token
-			}
-			return ""
-		}),
+		invite.Feature(s.cfg.Domain, inviter{s.accounts}, s.inviteLink),
 	)
 	if err != nil {
 		s.pushes.close()

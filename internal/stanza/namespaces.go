@@ -57,6 +57,7 @@ const (
 	NSSID         = "urn:xmpp:sid:0"                         // XEP-0359
 	NSPARS        = "urn:xmpp:pars:0"                        // XEP-0379, XEP-0445
 	NSInvite      = "urn:xmpp:invite"                        // XEP-0401
+	NSRoomInvite  = "urn:bavard:invite:0"                    // ours: links to rooms
 	NSIBRToken    = "urn:xmpp:ibr-token:0"                   // XEP-0445
 	NSReactions   = "urn:xmpp:reactions:0"                   // XEP-0444
 	NSCorrect     = "urn:xmpp:message-correct:0"             // XEP-0308

@@ -48,6 +48,12 @@ func (m *RoomMember) Nick() string {
 	return m.Nicks[0]
 }
 
+// RoomLink is an invite to a room.
+type RoomLink struct {
+	Hash []byte // SHA-256 of its token
+	Invite
+}
+
 // RoomEvent is something that happened in a room. Exactly one of its parts is
 // set, or Created, Configured or Destroyed.
 type RoomEvent struct {

@@ -109,6 +109,12 @@ type Invite struct {
 	// InviterID is the inviter's account; 0 for none, and where it is not known.
 	InviterID uint64
 	Circle    string
+	// Room is the bare JID of the room that it makes members of, "" for none;
+	// RoomID is which room of that address. RoomName is not stored with it.
+	Room     string
+	RoomID   uint64
+	RoomName string
+	Created  time.Time // of one to a room
 }
 
 // Entry of an archive.

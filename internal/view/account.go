@@ -110,7 +110,8 @@ func (t *txn) accountCreate(c *command.AccountCreate) (command.Outcome, error) {
 	if c.Invite != "" {
 		var refused *command.Outcome
 		var err error
-		if invite, refused, err = t.redeem(c.Invite); err != nil || refused != nil {
+		hash := sha256.Sum256([]byte(c.Invite))
+		if invite, refused, err = t.redeem(hash[:], c.Jid); err != nil || refused != nil {
 			return outcomeOr(refused), err
 		}
 	}
@@ -123,10 +124,10 @@ func (t *txn) accountCreate(c *command.AccountCreate) (command.Outcome, error) {
 	t.meta.people++
 	t.accounts[c.Jid] = rec.id
 	t.put(accountKey(c.Jid), rec.append(nil))
-	if err := t.introduce(c.Jid, &invite); err != nil {
-		return command.Outcome{}, err
+	if invite.Room != "" {
+		return accept(), t.joinInvited(c.Jid, rec.name, &invite)
 	}
-	return accept(), nil
+	return accept(), t.introduce(c.Jid, &invite)
 }
 
 func outcomeOr(o *command.Outcome) command.Outcome {
@@ -136,10 +137,10 @@ func outcomeOr(o *command.Outcome) command.Outcome {
 	return *o
 }
 
-// redeem spends one use of an invite (XEP-0445 §preauth-ibr @0.2.0).
-func (t *txn) redeem(token string) (state.Invite, *command.Outcome, error) {
-	hash := sha256.Sum256([]byte(token))
-	key := inviteKey(hash[:])
+// redeem spends one use of an invite, for who is to have the address
+// (XEP-0445 §preauth-ibr @0.2.0).
+func (t *txn) redeem(hash []byte, jid string) (state.Invite, *command.Outcome, error) {
+	key := inviteKey(hash)
 	b, err := t.get(key)
 	if err != nil {
 		return state.Invite{}, nil, err
@@ -165,6 +166,11 @@ func (t *txn) redeem(token string) (state.Invite, *command.Outcome, error) {
 			return state.Invite{}, nil, err
 		} else if !there { // with their account, what they gave away has gone
 			return not("this invite is unknown; ask for a new one")
+		}
+	}
+	if invite.Room != "" {
+		if o, err := t.mayJoinInvited(jid, &invite); err != nil || o != nil {
+			return state.Invite{}, o, err
 		}
 	}
 	invite.Uses--
@@ -284,6 +290,7 @@ func (t *txn) inviteCreate(c *command.InviteCreate) (command.Outcome, error) {
 	case c.Inviter != "" && t.account(c.Inviter) == 0:
 		return refuse(stanza.Cancel, stanza.ItemNotFound, "the inviter's account does not exist"), nil
 	}
+	invite := state.Invite{Uses: c.Uses, Inviter: c.Inviter, Circle: c.Circle}
 	key := inviteKey(c.TokenHash)
 	switch b, err := t.get(key); {
 	case err != nil:
@@ -294,12 +301,16 @@ func (t *txn) inviteCreate(c *command.InviteCreate) (command.Outcome, error) {
 	if err := t.sweepInvites(key); err != nil {
 		return command.Outcome{}, err
 	}
-	invite := state.Invite{Uses: c.Uses, Inviter: c.Inviter, Circle: c.Circle}
 	if c.Inviter != "" {
 		invite.InviterID = t.account(c.Inviter)
 	}
 	if c.ExpiresMs != 0 {
 		invite.Expires = time.UnixMilli(c.ExpiresMs)
+	}
+	if c.Room != "" {
+		if o, err := t.linkRoom(c, &invite); err != nil || o != nil {
+			return outcomeOr(o), err
+		}
 	}
 	t.put(key, appendInvite(nil, &invite))
 	return accept(), nil

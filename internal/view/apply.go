@@ -320,6 +320,10 @@ func (t *txn) roomCommand(r *request) (command.Outcome, error) {
 		return t.roomNick(q.RoomNick)
 	case *command.Command_RoomModerate:
 		return t.roomModerate(q.RoomModerate)
+	case *command.Command_InviteRevoke:
+		return t.inviteRevoke(q.InviteRevoke)
+	case *command.Command_InviteRedeem:
+		return t.inviteRedeem(q.InviteRedeem)
 	}
 	return command.Outcome{}, ErrUnknownCommand
 }

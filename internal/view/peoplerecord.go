@@ -10,14 +10,25 @@ import (
 	"bavard/internal/state"
 )
 
+// roomInviteVersion is that of an invite to a room.
+const roomInviteVersion = 2
+
 func appendInvite(dst []byte, i *state.Invite) []byte {
 	var ms uint64
 	if !i.Expires.IsZero() {
 		ms = uint64(i.Expires.UnixMilli())
 	}
-	dst = binary.BigEndian.AppendUint64(append(dst, recordVersion), ms)
+	version := byte(recordVersion)
+	if i.Room != "" {
+		version = roomInviteVersion
+	}
+	dst = binary.BigEndian.AppendUint64(append(dst, version), ms)
 	dst = binary.BigEndian.AppendUint32(dst, i.Uses)
 	dst = appendString(appendString(dst, i.Inviter), i.Circle)
+	if i.Room != "" {
+		dst = binary.BigEndian.AppendUint64(appendString(dst, i.Room), i.RoomID)
+		dst = binary.BigEndian.AppendUint64(dst, uint64(i.Created.UnixMilli()))
+	}
 	if i.InviterID != 0 {
 		dst = binary.BigEndian.AppendUint64(dst, i.InviterID)
 	}
@@ -25,9 +36,14 @@ func appendInvite(dst []byte, i *state.Invite) []byte {
 }
 
 func parseInvite(b []byte) (state.Invite, error) {
-	r := read(b)
+	r := readSince(b, roomInviteVersion)
 	ms := int64(r.uint64())
 	i := state.Invite{Uses: r.uint32(), Inviter: r.string(), Circle: r.string()}
+	if r.version == roomInviteVersion {
+		if i.Room, i.RoomID, i.Created = r.string(), r.uint64(), time.UnixMilli(int64(r.uint64())).UTC(); i.Room == "" {
+			r.fail("invite to no room")
+		}
+	}
 	if ms != 0 {
 		i.Expires = time.UnixMilli(ms).UTC()
 	}

@@ -224,6 +224,16 @@ func (v *View) Invite(tokenHash []byte) (state.Invite, error) {
 		return state.Invite{}, v.damaged(err)
 	}
 	i, err := parseInvite(b)
+	if err == nil && i.Room != "" {
+		r, err := v.readRoom(v.db, i.Room)
+		if err == nil && r.id != i.RoomID {
+			err = state.ErrNotFound
+		}
+		if err != nil {
+			return state.Invite{}, v.readError(err)
+		}
+		i.RoomName = r.config.GetName()
+	}
 	if err != nil || i.InviterID == 0 {
 		return i, v.damaged(err)
 	}

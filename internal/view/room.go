@@ -244,6 +244,9 @@ func (t *txn) removeRoom(r *room, c *command.RoomDestroy) error {
 		}
 	}
 	t.removeArchive(tableRoomSweep, r.id)
+	if err := t.dropLinks(r); err != nil {
+		return err
+	}
 	for _, table := range []byte{tableMember, tableGuest, tableNick, tableGuestNick} {
 		prefix := idKey(table, r.id)
 		t.deleteRange(prefix, prefixEnd(prefix))

@@ -17,7 +17,7 @@ import (
 const sweepSlice = 16
 
 // sweepInvites removes those of the next invites after key that have expired or
-// been used up, or whose inviter has gone.
+// been used up, or whose inviter or room has gone.
 func (t *txn) sweepInvites(key []byte) error {
 	keys, err := t.next(key, prefixEnd([]byte{tableInvite}), sweepSlice)
 	if err != nil {
@@ -47,8 +47,13 @@ func (t *txn) sweepInvites(key []byte) error {
 			}
 			dead = !there
 		}
+		if !dead && invite.Room != "" {
+			if dead, err = t.roomGone(&invite); err != nil {
+				return err
+			}
+		}
 		if dead {
-			t.delete([]byte(k))
+			t.dropInvite([]byte(k), &invite)
 		}
 	}
 	return nil
