@@ -37,8 +37,9 @@ func Handler(connect ...string) http.Handler {
 // accept it.
 //
 // connect names further origins that the app may connect to (such as
-// "wss://b.example.org"): the WebSocket addresses of the other nodes. The
-// page's own origin is always allowed.
+// "wss://b.example.org"): the WebSocket addresses of the other nodes, and the
+// origin of uploads, from which it may show images and media, too. The page's own
+// origin is always allowed.
 func HandlerFor(files fs.FS, connect ...string) http.Handler {
 	return &handler{files: load(files), connect: connect}
 }

@@ -7,18 +7,25 @@ import (
 	"strings"
 )
 
-// policy is the Content-Security-Policy (CSP Level 3) less connect-src: code,
+// policy is the Content-Security-Policy (CSP Level 3) less where data, images and media come from: code,
 // styles, fonts and images from this origin only, nothing inline, no eval, no
 // frames either way, no base or form target that markup could set. Strings
 // reach what would run them only by way of two policies (Trusted Types): that
 // of Svelte's own templates, and that of the service worker's address.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; " +
-	"img-src 'self' data: blob:; media-src 'self' blob:; manifest-src 'self'; worker-src 'self'; " +
+	"manifest-src 'self'; worker-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'; trusted-types svelte-trusted-html bavard-worker"
 
 func securityHeaders(header http.Header, host string, connect []string) {
-	header.Set("Content-Security-Policy", policy+"; connect-src "+connectSources(host, connect))
+	media := ""
+	for _, origin := range connect {
+		if strings.HasPrefix(origin, "http") { // of uploads that have an origin of their own
+			media += " " + origin
+		}
+	}
+	header.Set("Content-Security-Policy", policy+"; connect-src "+connectSources(host, connect)+
+		"; img-src 'self' data: blob:"+media+"; media-src 'self' blob:"+media)
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("X-Frame-Options", "DENY") // for browsers without frame-ancestors
 	header.Set("Referrer-Policy", "no-referrer")

@@ -35,6 +35,7 @@ type Config struct {
 	Push         Push         `toml:"push"`
 	Log          Log          `toml:"log"`
 	Journal      Journal      `toml:"journal"`
+	Upload       Upload       `toml:"upload"`
 }
 
 // Listen holds the addresses, as host:port; "" is off.
@@ -134,6 +135,17 @@ type Journal struct {
 	Prefix       string   `toml:"prefix"`        // before each key
 }
 
+// Upload says which files people may share, and for how long they are kept.
+type Upload struct {
+	MaxSizeMiB    int    `toml:"max_size_mib"`  // of one file; 0 switches uploads off
+	AccountMiB    int    `toml:"account_mib"`   // of an account's files together; 0 is no limit
+	AccountFiles  int    `toml:"account_files"` // 0 is no limit
+	TotalMiB      int    `toml:"total_mib"`     // of all files; 0 is what the disk holds
+	MessageDays   int    `toml:"message_days"`  // 0 is for ever
+	EphemeralDays int    `toml:"ephemeral_days"`
+	URL           string `toml:"url"` // an origin of their own; "" is that of the app
+}
+
 // Default is what bavard.toml says.
 func Default() Config {
 	return Config{
@@ -164,6 +176,7 @@ func Default() Config {
 		Push:    Push{Enabled: true, Allow: []string{}},
 		Log:     Log{Level: "info", Format: "text"},
 		Journal: Journal{MinFreeMiB: 512, Endpoints: []string{}},
+		Upload:  Upload{MaxSizeMiB: 100, AccountMiB: 5120, AccountFiles: 20_000, MessageDays: 365, EphemeralDays: 30},
 	}
 }
 

@@ -33,7 +33,7 @@ func (c *Config) Validate() error {
 	if c.Data == "" {
 		v.add("data", "is empty", "name the directory in which everything is kept")
 	}
-	v.publicURL(c.PublicURL)
+	v.origin("public_url", c.PublicURL)
 	v.admins(c)
 	v.listen(c)
 	v.tls(c)
@@ -46,6 +46,7 @@ func (c *Config) Validate() error {
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "text", "json")
 	v.journal(&c.Journal)
+	v.upload(c)
 	return errors.Join(v.problems...)
 }
 
@@ -93,18 +94,19 @@ func (v *validator) admins(c *Config) {
 	}
 }
 
-func (v *validator) publicURL(s string) {
+// origin checks the address that something is at the root of.
+func (v *validator) origin(key, s string) {
 	if s == "" {
 		return
 	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
-		v.add("public_url", fmt.Sprintf("%q is no web address", s), "write it like https://chat.example.org")
+		v.add(key, fmt.Sprintf("%q is no web address", s), "write it like https://chat.example.org")
 	case u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
-		v.add("public_url", "has a path", "the app lives at the root of its own host name: https://chat.example.org")
+		v.add(key, "has a path", "it is the root of a host name: https://chat.example.org")
 	case u.Scheme == "http" && !loopbackHost(u.Hostname()):
-		v.add("public_url", "is not encrypted", "browsers run the app over https only, except on this machine itself")
+		v.add(key, "is not encrypted", "browsers run the app over https only, except on this machine itself")
 	}
 }
 
@@ -175,16 +177,21 @@ func (v *validator) tls(c *Config) {
 }
 
 // CertificateNames are those that a certificate has to have besides the domain:
-// the host of public_url.
+// the hosts of public_url and upload.url.
 func (c *Config) CertificateNames() []string {
-	u, err := url.Parse(c.PublicURL)
-	if err != nil || u.Hostname() == "" || loopbackHost(u.Hostname()) {
-		return nil
+	var names []string
+	for _, address := range []string{c.PublicURL, c.Upload.URL} {
+		u, err := url.Parse(address)
+		if err != nil || u.Hostname() == "" || loopbackHost(u.Hostname()) {
+			continue
+		}
+		name := u.Hostname()
+		if _, err := netip.ParseAddr(name); err == nil || name == c.Domain || slices.Contains(names, name) {
+			continue
+		}
+		names = append(names, name)
 	}
-	if _, err := netip.ParseAddr(u.Hostname()); err == nil || u.Hostname() == c.Domain {
-		return nil
-	}
-	return []string{u.Hostname()}
+	return names
 }
 
 // address checks one address; it reports whether there is a good one.
@@ -235,6 +242,28 @@ func (v *validator) journal(j *Journal) {
 	}
 	if len(j.Prefix) > 200 || strings.ContainsFunc(j.Prefix, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		v.add("journal.prefix", "is no prefix of keys", "use up to 200 letters, digits and signs, like cell-a/")
+	}
+}
+
+func (v *validator) upload(c *Config) {
+	u := &c.Upload
+	v.between("upload.max_size_mib", u.MaxSizeMiB, 0, 10_240)
+	v.between("upload.account_mib", u.AccountMiB, 0, 1<<30)
+	v.between("upload.account_files", u.AccountFiles, 0, 1_000_000_000)
+	v.between("upload.total_mib", u.TotalMiB, 0, 1<<30)
+	v.between("upload.message_days", u.MessageDays, 0, 36_500)
+	v.between("upload.ephemeral_days", u.EphemeralDays, 1, 36_500)
+	if u.AccountMiB > 0 && u.AccountMiB < u.MaxSizeMiB {
+		v.add("upload.account_mib", "is less than one file may have", "set it to upload.max_size_mib or more")
+	}
+	v.origin("upload.url", u.URL)
+	own, err := url.Parse(u.URL)
+	if err != nil || u.URL == "" {
+		return
+	}
+	app, err := url.Parse(c.LinkBase(c.Listen.HTTPS, c.Listen.HTTP))
+	if err == nil && strings.EqualFold(own.Host, app.Host) {
+		v.add("upload.url", "is where the app is", "give uploads a host name of their own, or leave it empty")
 	}
 }
 
@@ -355,6 +384,18 @@ func (c *Config) LinkBase(https, http string) string {
 		host = "localhost"
 	}
 	return "http://" + withPort(host, http, "80")
+}
+
+// UploadBase gives the start of the addresses of uploads: upload.url or that of the
+// app's links; "" when neither is there.
+func (c *Config) UploadBase(https, http string) string {
+	switch {
+	case c.Upload.URL != "":
+		return strings.TrimRight(c.Upload.URL, "/")
+	case c.PublicURL == "" && https == "" && http == "":
+		return ""
+	}
+	return c.LinkBase(https, http)
 }
 
 func withPort(host, address, standard string) string {

@@ -160,9 +160,20 @@ func (d *Dir) Close() error {
 func (d *Dir) join(name string) string { return filepath.Join(d.path, name) }
 
 // Free is how many bytes may still be written to the directory's disk.
-func (d *Dir) Free() (uint64, error) {
+func (d *Dir) Free() (uint64, error) { return free(d.path) }
+
+// FreeForUploads is that of the disk of Uploads, which may be another one.
+func (d *Dir) FreeForUploads() (uint64, error) {
+	n, err := free(d.Uploads())
+	if errors.Is(err, fs.ErrNotExist) {
+		return d.Free()
+	}
+	return n, err
+}
+
+func free(path string) (uint64, error) {
 	var s unix.Statfs_t
-	if err := unix.Statfs(d.path, &s); err != nil {
+	if err := unix.Statfs(path, &s); err != nil {
 		return 0, fmt.Errorf("data directory: free space: %w", err)
 	}
 	return uint64(s.Bavail) * uint64(s.Bsize), nil
@@ -196,6 +207,9 @@ func ACMEDir(tls, directory string) (string, error) {
 	}
 	return filepath.Join(tls, "acme", strings.ReplaceAll(u.Host, ":", "-")), nil
 }
+
+// Uploads is the directory of the files that people have shared.
+func (d *Dir) Uploads() string { return d.join("uploads") }
 
 // Keys is the directory of the node's other secrets.
 func (d *Dir) Keys() string { return d.join("keys") }

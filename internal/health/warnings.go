@@ -42,6 +42,8 @@ const (
 	CertificatePending
 	CertificateNotRenewed
 	PushUnreachable
+	UploadsRefused
+	UploadsMissing
 	numKinds = iota
 )
 
@@ -105,6 +107,14 @@ var kinds = [numKinds + 1]kindInfo{
 	PushUnreachable: {
 		"push-unreachable", Warning, "no push service can be reached: people are not notified while the app is closed",
 		"let this machine open https connections to the Internet, or set push.enabled = false; the detail says what hinders it",
+	},
+	UploadsRefused: {
+		"uploads-refused", Warning, "there is no room for files: people cannot share any",
+		"make room on the disk of the data directory, or raise upload.total_mib; fewer upload.message_days make room, too",
+	},
+	UploadsMissing: {
+		"uploads-missing", Error, "files that people have shared are not where they have to be, or cut short",
+		"the log names them: restore them from a copy of the data directory, and restart; what is lost stays so",
 	},
 	CertificateUnusable: {
 		"certificate-unusable", Error, "the certificate on disk cannot be used; the last good one is kept",

@@ -55,6 +55,16 @@ func (s *Server) clientOf(r *http.Request) client {
 	return c
 }
 
+// Block is the block of addresses that a request comes from, as connections are
+// counted; "" for this machine, and when it is not known.
+func (s *Server) Block(r *http.Request) string {
+	p := block(parseAddr(s.clientOf(r).remote.String()))
+	if !p.IsValid() {
+		return ""
+	}
+	return p.String()
+}
+
 func (s *Server) trusted(a netip.Addr) bool {
 	for _, p := range s.cfg.Proxies {
 		if p.Contains(a) {

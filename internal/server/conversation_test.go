@@ -6,6 +6,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -31,6 +33,8 @@ var update = flag.Bool("update", false, "rewrite what the server says in testdat
 //	alice/phone C: <…/>      the client sends
 //	alice/phone S: <…/>      the server sends, next
 //	alice/phone S~ <…/>      the same; adjacent ones may come in any order
+//	alice/phone PUT 201 {1} image/png text   puts a file to an address, which answers
+//	alice/phone GET 200 {2} text             gets one
 //	alice/phone quiet        nothing more has come
 //	alice/phone cut          the connection breaks
 //	alice/phone resume       … and comes back, resumed
@@ -155,6 +159,8 @@ func (c *conversation) step(n int, who, rest string) string {
 		return "S: " + c.expect(n, d, arg)
 	case "S~":
 		return "S~ " + c.unordered(n, who, d, arg)
+	case "PUT", "GET":
+		return verb + " " + c.web(n, verb, c.fill(arg), arg)
 	case "quiet":
 		c.quiet(n, d)
 	case "cut":
@@ -202,6 +208,41 @@ func (c *conversation) login(who string) {
 		d.resume()
 	}
 	d.listen()
+}
+
+// web puts or gets a file and compares the answer.
+func (c *conversation) web(n int, method, filled, line string) string {
+	parts := strings.SplitN(filled, " ", 4)
+	if len(parts) < 2 || method == "PUT" && len(parts) < 4 {
+		c.t.Fatalf("line %d: no such step: %s %s", n, method, line)
+	}
+	want, content := strings.Join(parts[2:], " "), ""
+	if method == "PUT" {
+		want, content = "", parts[3]
+	}
+	req, err := http.NewRequest(method, parts[1], strings.NewReader(content))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	req.URL.Host = c.s.running.Addresses.HTTP // a restart has other ports
+	if method == "PUT" {
+		req.Header.Set("Content-Type", parts[2])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	code := fmt.Sprint(resp.StatusCode)
+	if !*update && (code != parts[0] || resp.StatusCode == http.StatusOK && string(got) != want) {
+		c.t.Errorf("line %d: %s answers %s %q", n, method, resp.Status, got)
+	}
+	_, rest, _ := strings.Cut(line, " ")
+	return code + " " + rest
 }
 
 // expect compares the next element with a line.
@@ -279,7 +320,13 @@ func (c *conversation) mask(e *xmlstream.Element) string {
 	}
 	e = e.Clone()
 	c.maskIDs(e)
-	return stamp.ReplaceAllString(text(e), "{time}")
+	out := text(e)
+	for v, w := range c.names {
+		if strings.HasPrefix(v, "http") {
+			out = strings.ReplaceAll(out, v, w)
+		}
+	}
+	return stamp.ReplaceAllString(out, "{time}")
 }
 
 func (c *conversation) maskIDs(e *xmlstream.Element) {
@@ -289,6 +336,8 @@ func (c *conversation) maskIDs(e *xmlstream.Element) {
 	case e.Is(stanza.NSOccupantID, "occupant-id"), e.Is(stanza.NSRetract, "retract") && e.Child(stanza.NSModerate, "moderated") != nil,
 		e.Is(stanza.NSFasten, "apply-to") && e.Child(stanza.NSModerate0, "moderated") != nil:
 		e.Set("id", c.name(e.Get("id")))
+	case e.Is(stanza.NSUpload, "put"), e.Is(stanza.NSUpload, "get"):
+		e.Set("url", c.name(e.Get("url")))
 	case e.Is(stanza.NSWebPush, "registered"):
 		e.Set("node", c.name(e.Get("node")))
 		e.Set("secret", c.name(e.Get("secret")))

@@ -188,8 +188,8 @@ func (s *server) http(context.Context) http.Handler {
 	mux.Handle("/.well-known/host-meta.json", hostMeta)
 	mux.HandleFunc("GET /.well-known/bavard.json", s.about)
 	mux.Handle("GET "+cert.ChallengePath, s.certs.Challenge()) // passed on by a proxy
-	mux.Handle("/", web.Handler())
-	return mux
+	mux.Handle("/", web.Handler(s.mediaOrigins()...))
+	return s.withUploads(mux)
 }
 
 // redirect sends who comes without encryption to the app's address.

@@ -29,6 +29,7 @@ import (
 	"bavard/internal/push"
 	"bavard/internal/room"
 	"bavard/internal/state"
+	"bavard/internal/upload"
 	"bavard/internal/view"
 )
 
@@ -48,7 +49,11 @@ type node struct {
 	notifier atomic.Pointer[pubsub.Notifier]
 	rooms    atomic.Pointer[room.Hub]
 	pusher   atomic.Pointer[push.Pusher]
+	uploads  atomic.Pointer[upload.Service]
 }
+
+// nodeName is this node's among those of the cell.
+const nodeName = "a"
 
 func openNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, error) {
 	dir, err := datadir.Open(cfg.Data)
@@ -74,7 +79,7 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	j, err := journal.OpenEtcd(ctx, journal.Options{
-		Name: "a", Dir: n.dir.Journal(), SpoolDir: n.dir.Spool(), Log: n.log, Remote: remote,
+		Name: nodeName, Dir: n.dir.Journal(), SpoolDir: n.dir.Spool(), Log: n.log, Remote: remote,
 		MinFree: uint64(n.cfg.Journal.MinFreeMiB) << 20,
 	})
 	if err != nil {
@@ -96,6 +101,9 @@ func (n *node) open(ctx context.Context) error {
 				n.Offer(events)
 			}
 			if n := n.pusher.Load(); n != nil {
+				n.Offer(events)
+			}
+			if n := n.uploads.Load(); n != nil {
 				n.Offer(events)
 			}
 		},

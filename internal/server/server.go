@@ -38,6 +38,7 @@ import (
 	"bavard/internal/route"
 	"bavard/internal/session"
 	"bavard/internal/stanza"
+	"bavard/internal/upload"
 	"bavard/internal/vcard"
 
 	"bavard/internal/command"
@@ -90,6 +91,7 @@ type server struct {
 	notifier *pubsub.Notifier
 	rooms    *room.Hub
 	pushes   *pushes // nil while they are off
+	uploads  *upload.Service
 	table    *route.Table
 	ids      *archive.IDs
 	sessions *session.Manager
@@ -107,6 +109,7 @@ func (s *server) run(ctx context.Context) error {
 	defer s.hub.Close()
 	defer s.rooms.Close()
 	defer s.pushes.close()
+	defer s.uploads.Close()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		select {
@@ -179,8 +182,16 @@ func (s *server) build() error {
 		s.notifier.Close()
 		return err
 	}
+	uploads, err := s.makeUploads(key)
+	if err != nil {
+		s.pushes.close()
+		s.hub.Close()
+		s.notifier.Close()
+		return err
+	}
 	s.table, err = route.NewTable(s.cfg.Domain,
 		rooms,
+		uploads,
 		host.Feature(s.o.Version, time.Now),
 		host.Contacts(host.Contact(s.cfg.Contact)),
 		chat.Feature(chat.Options{NoDedupe: s.o.UnsafeNoDedupe}),
@@ -199,6 +210,7 @@ func (s *server) build() error {
 		invite.Feature(s.cfg.Domain, inviter{s.accounts}, s.inviteLink),
 	)
 	if err != nil {
+		s.uploads.Close()
 		s.pushes.close()
 		s.hub.Close()
 		s.notifier.Close()
@@ -214,6 +226,7 @@ func (s *server) build() error {
 	if s.pushes != nil {
 		s.node.pusher.Store(s.pushes.pusher)
 	}
+	s.node.uploads.Store(s.uploads)
 	return nil
 }
 
@@ -288,6 +301,7 @@ func (s *server) stop() error {
 	if s.front != nil {
 		s.front.Stop()
 	}
+	s.uploads.Close()
 	err := s.sessions.Shutdown(ctx)
 	if s.front != nil {
 		err = errors.Join(err, s.front.Shutdown(ctx))

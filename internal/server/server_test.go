@@ -40,6 +40,7 @@ func startServer(t *testing.T) *testServer {
 	cfg.Contact.Abuse = []string{"mailto:abuse@localhost", "xmpp:chief@localhost"}
 	cfg.Contact.Security = []string{"mailto:security@localhost"}
 	cfg.Contact.ExternalStatus = []string{"https://status.example.net/localhost.json"}
+	cfg.Upload.AccountFiles = 4
 	cfg.Listen = config.Listen{C2S: "127.0.0.1:0", HTTP: "127.0.0.1:0"}
 	s := &testServer{t: t, cfg: cfg, made: map[string]bool{}}
 	s.start()

@@ -67,7 +67,7 @@ func (s shown) lacks() string {
 }
 
 // TestEveryFeatureIsShown holds that what is advertised, by the domain, by an
-// account, by the service of rooms and a room, and by the stream, has conversations for success, error and restart.
+// account, by the service of rooms and a room, by uploads and by the stream, has conversations for success, error and restart.
 func TestEveryFeatureIsShown(t *testing.T) {
 	all := conversations(t)
 	for _, s := range all {
@@ -138,7 +138,7 @@ func advertised(t *testing.T) []string {
 	d.send("<presence to='r@rooms.localhost/alice'><x xmlns='" + stanza.NSMUC + "'/></presence>")
 	d.must() // she is in
 	d.must() // the subject
-	for _, to := range []string{"localhost", "alice@localhost", "rooms.localhost", "r@rooms.localhost"} {
+	for _, to := range []string{"localhost", "alice@localhost", "rooms.localhost", "r@rooms.localhost", "upload.localhost"} {
 		d.send("<iq type='get' id='d' to='" + to + "'><query xmlns='" + stanza.NSDiscoInfo + "'/></iq>")
 		for _, f := range d.must().First().Elements() {
 			if f.Is(stanza.NSDiscoInfo, "feature") {

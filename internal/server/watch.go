@@ -72,6 +72,7 @@ func (s *server) watch(ctx context.Context) {
 			trouble = s.pushes.trouble()
 			s.warn(health.PushUnreachable, trouble != "", trouble)
 			s.warnOfDisk()
+			s.warnOfUploads()
 		}
 	}
 }
@@ -102,6 +103,7 @@ func (s *server) warn(k health.Kind, on bool, detail string) {
 func (s *server) collect(r prometheus.Registerer) {
 	s.registrations(r)
 	s.pushes.collect(r)
+	s.collectUploads(r)
 	gauge := func(name, help string, read func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "bavard", Name: name, Help: help}, read))
 	}

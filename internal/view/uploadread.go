@@ -146,7 +146,7 @@ func (v *View) UploadRoom(account string, files, bytes uint64, messages time.Dur
 }
 
 // UploadsDue reports whether command.UploadSweep would remove something: of
-// deleted accounts, ephemeral uploads whose end is before now, those for
+// deleted accounts, ephemeral uploads whose end has come by now, those for
 // messages that are older than messageBefore.
 func (v *View) UploadsDue(now, messageBefore time.Time) (bool, error) {
 	if err := v.enter(); err != nil {
@@ -156,7 +156,7 @@ func (v *View) UploadsDue(now, messageBefore time.Time) (bool, error) {
 	deleted := []byte{tableRetention, retentionDeleted}
 	for _, r := range [][2][]byte{
 		{deleted, prefixEnd(deleted)},
-		{retentionStart(command.UploadPurpose_UPLOAD_PURPOSE_EPHEMERAL, 0), retentionStart(command.UploadPurpose_UPLOAD_PURPOSE_EPHEMERAL, now.UnixMilli())},
+		{retentionStart(command.UploadPurpose_UPLOAD_PURPOSE_EPHEMERAL, 0), retentionStart(command.UploadPurpose_UPLOAD_PURPOSE_EPHEMERAL, now.UnixMilli()+1)},
 		{retentionStart(command.UploadPurpose_UPLOAD_PURPOSE_MESSAGE, 0), retentionStart(command.UploadPurpose_UPLOAD_PURPOSE_MESSAGE, max(0, messageBefore.UnixMilli()))},
 	} {
 		it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: r[0], UpperBound: r[1]})
