@@ -48,10 +48,15 @@ func startPushServer(t *testing.T) *pushServer {
 
 // arrive logs a device in, resumable, and shows it available.
 func (p *pushServer) arrive(user, resource string, webSocket bool) *device {
-	d := &device{t: p.t, user: user, resource: resource, dial: p.dial(webSocket)}
+	return p.appear(&device{t: p.t, user: user, resource: resource, dial: p.dial(webSocket)}, true)
+}
+
+// appear is arrive for a device that acknowledges what it gets, or does not.
+func (p *pushServer) appear(d *device, acks bool) *device {
 	d.login()
 	d.bind()
 	d.enable()
+	d.managed = acks
 	d.listen()
 	d.send("<presence/>")
 	d.await("presence", "")
@@ -203,9 +208,9 @@ func metric(s *testServer, name string) int {
 func TestPushUnacknowledged(t *testing.T) {
 	t.Parallel()
 	p := startPushServer(t)
-	alice, bob := p.arrive("alice", "phone", false), p.arrive("bob", "desk", false)
+	alice := p.appear(&device{t: t, user: "alice", resource: "phone", dial: p.dial(false)}, false)
+	bob := p.arrive("bob", "desk", false)
 	browser, _ := p.subscribe(alice)
-	alice.managed = false // it answers nothing any more
 	bob.say("alice@localhost", "m1")
 	alice.await("message", "m1")
 	alice.pipe.cut()
