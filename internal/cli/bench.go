@@ -30,7 +30,7 @@ func (p *Program) bench() *cobra.Command {
 			return &exitError{code: exitUsage}
 		},
 	}
-	cmd.AddCommand(p.benchPairs(), p.benchLogins(), p.benchIdle(), p.benchArchive(), p.benchStorm())
+	cmd.AddCommand(p.benchPairs(), p.benchRoom(), p.benchLogins(), p.benchIdle(), p.benchArchive(), p.benchStorm())
 	return cmd
 }
 

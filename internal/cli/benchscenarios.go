@@ -67,6 +67,33 @@ All that was acknowledged has to arrive, once and in order: if not, the exit cod
 	})
 }
 
+func (p *Program) benchRoom() *cobra.Command {
+	var c bench.RoomConfig
+	cmd := &cobra.Command{
+		Use:   "room",
+		Short: "A room in which some speak and everybody listens",
+		Long: `A room that is made for it, and removed when all have left. Some of its occupants speak:
+each says the next thing when the server has acknowledged an earlier one and everybody in
+the room has got it. A delivery is one thing said reaching one occupant.
+
+Everybody has to get all that was acknowledged, once and in the same order: if not, the exit
+code is 1. Other servers call their service of rooms conference.DOMAIN: see --service.`,
+	}
+	f := cmd.Flags()
+	f.IntVar(&c.Occupants, "occupants", 100, "people in the room")
+	f.IntVar(&c.Speakers, "speakers", 10, "how many of them speak")
+	f.IntVar(&c.Window, "window", 1, "messages under way per speaker")
+	f.IntVar(&c.Body, "body", 100, "`bytes` of a body")
+	f.IntVar(&c.Rate, "rate", 0, "at most so much is said per second in all; 0: as fast as it goes")
+	f.StringVar(&c.Service, "service", "", "`domain` of the rooms (default rooms. and the domain)")
+	f.DurationVar(&c.Warmup, "warmup", 2*time.Second, "time before the measurement")
+	f.DurationVar(&c.Duration, "duration", 10*time.Second, "time of the measurement")
+	people := func() int { return c.Occupants }
+	return p.scenario(cmd, people, people, func(ctx context.Context, l *load) (bench.Report, error) {
+		return report(bench.Room(ctx, &l.target, c, &l.watch))
+	})
+}
+
 func (p *Program) benchLogins() *cobra.Command {
 	var c bench.LoginsConfig
 	cmd := &cobra.Command{
