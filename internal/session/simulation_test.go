@@ -100,6 +100,7 @@ type node struct {
 	hub      *dispatch.Hub
 	sessions *session.Manager
 	ids      *archive.IDs
+	missed   *missed
 }
 
 const accounts = 4
@@ -152,7 +153,7 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	n := &node{}
+	n := &node{missed: &missed{}}
 	var hub *dispatch.Hub
 	var mu sync.Mutex
 	n.cell, err = cell.Open(context.Background(), cell.Options{
@@ -186,7 +187,7 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	n.sessions = session.NewManager(session.Options{Cell: c, Hub: n.hub, Table: table, Logger: log, ResumeTime: time.Minute, NoDedupe: w.noDedupe})
+	n.sessions = session.NewManager(session.Options{Cell: c, Hub: n.hub, Table: table, Logger: log, ResumeTime: time.Minute, Missed: n.missed.take, NoDedupe: w.noDedupe})
 	mu.Lock()
 	hub = n.hub
 	mu.Unlock()
