@@ -155,7 +155,8 @@ func (p *Pusher) Offer(events []state.Event) {
 				continue
 			}
 		case state.EventRoom:
-			if len(p.pushing) == 0 && len(p.rooms) == 0 || e.Room.Message != nil && !e.Room.Duplicate.IsZero() {
+			// What else happens there is always looked at: members may change.
+			if e.Room.Message != nil && (len(p.pushing) == 0 || !e.Room.Duplicate.IsZero()) {
 				continue
 			}
 		default:
@@ -263,20 +264,30 @@ func (p *Pusher) said(room string, m *command.RoomMessage) {
 	if m.From == "" || m.Moderates != nil {
 		return
 	}
-	k := worthOf(m.Payload)
-	at, err := jid.Parse(room)
-	if k == nothing || err != nil {
+	to := p.among(p.membersOf(room), bare(m.From))
+	if len(to) == 0 || worthOf(m.Payload) == nothing {
 		return
 	}
-	from := bare(m.From)
-	for _, account := range p.membersOf(room) {
-		p.mu.Lock()
-		pushing := p.pushing[account]
-		p.mu.Unlock()
-		if pushing && account != from {
-			p.notify(account, room, room+"/"+m.Nick, message, func(d *Device) bool { return p.o.InRoom(at, d.JID) })
+	at, err := jid.Parse(room)
+	if err != nil {
+		return
+	}
+	for _, account := range to {
+		p.notify(account, room, room+"/"+m.Nick, message, func(d *Device) bool { return p.o.InRoom(at, d.JID) })
+	}
+}
+
+// among gives those of some accounts that may have pushes, but for one.
+func (p *Pusher) among(accounts []string, but string) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []string
+	for _, account := range accounts {
+		if account != but && p.pushing[account] {
+			out = append(out, account)
 		}
 	}
+	return out
 }
 
 // membersOf gives who is told of what is said in a room.
