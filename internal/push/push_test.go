@@ -53,6 +53,16 @@ func (v *view) RoomMembers(room string) ([]state.RoomMember, error) {
 	return v.members, nil
 }
 
+func (v *view) RoomMember(room, account string) (state.RoomMember, error) {
+	all, err := v.RoomMembers(room)
+	for i := range all {
+		if all[i].JID == account {
+			return all[i], err
+		}
+	}
+	return state.RoomMember{JID: account}, err
+}
+
 func (v *view) Blocked(_, address string) (bool, error) { return v.blocked[address], nil }
 
 // world is a Pusher and what it is told.
@@ -63,7 +73,7 @@ type world struct {
 	mu      sync.Mutex
 	devices []push.Device
 	inRoom  bool
-	muted   string
+	wish    map[string]push.Wish
 	notes   []push.Note
 }
 
@@ -93,7 +103,7 @@ func inWorld(t *testing.T, do func(w *world)) {
 				return w.devices
 			},
 			InRoom: func(_, _ jid.JID) bool { return w.inRoom },
-			Muted:  func(_, with string) bool { return with == w.muted },
+			Wants:  func(_, with string) push.Wish { return w.wish[with] },
 			Send: func(n push.Note) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
@@ -213,7 +223,7 @@ func TestRights(t *testing.T) {
 		if got := w.told(); got != "" {
 			t.Errorf("told %q", got)
 		}
-		w.muted = bob
+		w.wish = map[string]push.Wish{bob: push.None}
 		w.says(bob+"/phone", ann, body)
 		if got := w.told(); got != "" {
 			t.Errorf("told %q of what is muted", got)
@@ -268,6 +278,18 @@ func TestRooms(t *testing.T) {
 			t.Errorf("told %q by two", got)
 		}
 		w.devices, w.inRoom = nil, false
+		w.wish = map[string]push.Wish{lounge: push.Mentions}
+		for payload, want := range map[string]string{
+			body: "", "<body>ann?</body>": "n1 n2", "<body>hi ANN</body>": "n1 n2", "<body>Annie</body>": "",
+			"<body>x</body><reference xmlns='urn:xmpp:reference:0' type='mention' uri='xmpp:" + ann + "'/>": "n1 n2",
+			"<body>x</body><reference xmlns='urn:xmpp:reference:0' type='mention' uri='xmpp:" + bob + "'/>": "",
+		} {
+			w.said(bob+"/desk", "Bob", payload)
+			if got := w.told(); got != want {
+				t.Errorf("%s: told %q, want %q", payload, got, want)
+			}
+		}
+		w.wish = nil
 		w.view.blocked[lounge+"/Bob"] = true
 		w.said(bob+"/desk", "Bob", body)
 		if got := w.told(); got != "" {

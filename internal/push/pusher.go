@@ -26,6 +26,7 @@ type Reader interface {
 	// Pushing gives the accounts that have any.
 	Pushing() ([]string, error)
 	RoomMembers(room string) ([]state.RoomMember, error)
+	RoomMember(room, account string) (state.RoomMember, error)
 	// Blocked reports whether an account's blocklist holds an address.
 	Blocked(account, address string) (bool, error)
 }
@@ -59,15 +60,25 @@ type PusherOptions struct {
 	Devices func(account string) []Device
 	// InRoom reports whether a device has entered a room.
 	InRoom func(room, device jid.JID) bool
-	// Muted reports whether an account wants no notifications of a conversation, given
-	// by its bare JID; nil is no.
-	Muted func(account, with string) bool
+	// Wants says of which messages of a conversation, given by its bare JID, an account is
+	// to be notified; nil is all.
+	Wants func(account, with string) Wish
 	// Send hands a note on. It must not block.
 	Send func(Note)
 	// TagKey makes tags.
 	TagKey []byte
 	Logger *slog.Logger
 }
+
+// Wish is of which messages somebody wants to be notified.
+type Wish uint8
+
+// Wishes.
+const (
+	All      Wish = iota
+	Mentions      // that are meant for them
+	None
+)
 
 // Bounds of a Pusher.
 const (
@@ -234,7 +245,8 @@ func (p *Pusher) look(j *job) {
 	case e.Kind == state.EventMessage:
 		from, to := bare(e.Message.From), e.Message.To
 		if k := worthOf(e.Message.Payload); k != nothing && from != e.Account {
-			p.notify(e.Account, from, e.Message.From, k, func(d *Device) bool { return d.Messages || d.JID.String() == to })
+			p.notify(something{account: e.Account, with: from, sender: e.Message.From, kind: k, mentions: always},
+				func(d *Device) bool { return d.Messages || d.JID.String() == to })
 		}
 	case e.Room.Message != nil:
 		p.said(e.Account, e.Room.Message)
@@ -273,7 +285,10 @@ func (p *Pusher) said(room string, m *command.RoomMessage) {
 		return
 	}
 	for _, account := range to {
-		p.notify(account, room, room+"/"+m.Nick, message, func(d *Device) bool { return p.o.InRoom(at, d.JID) })
+		p.notify(something{
+			account: account, with: room, sender: room + "/" + m.Nick, kind: message,
+			mentions: func() bool { return mentions(m.Payload, account, room, p.nick(room, account)) },
+		}, func(d *Device) bool { return p.o.InRoom(at, d.JID) })
 	}
 }
 
@@ -338,32 +353,28 @@ func (p *Pusher) missed(device jid.JID, messages []route.Out) {
 			continue
 		}
 		done[with] = message // whoever called has hung up by now
+		it := something{account: account, with: with, sender: sender, kind: message, mentions: always}
 		takes := func(d *Device) bool { return d.Messages }
 		if m.Get("type") == "groupchat" {
 			at, err := jid.Parse(with)
-			if err != nil || p.own(account, at, sender) {
+			nick := p.nick(with, account)
+			if err != nil || sender == with+"/"+nick { // what it says itself comes back to it
 				continue
 			}
+			it.mentions = func() bool { return mentions(xmlstream.AppendChildren(nil, m, stanza.NSClient), account, with, nick) }
 			takes = func(d *Device) bool { return p.o.InRoom(at, d.JID) }
 		}
-		p.notify(account, with, sender, message, takes)
+		p.notify(it, takes)
 	}
 }
 
-// own reports whether an account itself said something in a room: what it says
-// comes back to it.
-func (p *Pusher) own(account string, room jid.JID, occupant string) bool {
-	_, nick, _ := strings.Cut(occupant, "/")
-	members, err := p.o.View.RoomMembers(room.String())
+// nick that somebody is known by in a room, "" for none.
+func (p *Pusher) nick(room, account string) string {
+	m, err := p.o.View.RoomMember(room, account)
 	if err != nil {
-		return true
+		return ""
 	}
-	for i := range members {
-		if members[i].JID == account {
-			return members[i].Nick() == nick
-		}
-	}
-	return false
+	return m.Nick()
 }
 
 func parse(o *route.Out) *xmlstream.Element {
@@ -378,15 +389,36 @@ func parse(o *route.Out) *xmlstream.Element {
 	return m
 }
 
-// notify sends an account's notifications of something in a conversation, but not to where it is
+// something is worth a notification of an account.
+type something struct {
+	account  string // whose notification
+	with     string // bare JID of the conversation
+	sender   string
+	kind     kind
+	mentions func() bool // it is meant for the account
+}
+
+func always() bool { return true }
+
+// wanted reports whether the account wants to be told.
+func (p *Pusher) wanted(it *something) bool {
+	if blocked, err := p.o.View.Blocked(it.account, it.sender); blocked || err != nil {
+		return false
+	}
+	if it.kind == call || p.o.Wants == nil {
+		return true
+	}
+	wish := p.o.Wants(it.account, it.with)
+	return wish == All || wish == Mentions && it.mentions()
+}
+
+// notify sends an account's notifications of something, but not to where it is
 // seen anyway: nobody is told what another device shows them, and no device what it shows itself.
-func (p *Pusher) notify(account, with, sender string, k kind, takes func(*Device) bool) {
-	if blocked, err := p.o.View.Blocked(account, sender); blocked || err != nil {
+func (p *Pusher) notify(it something, takes func(*Device) bool) {
+	if !p.wanted(&it) {
 		return
 	}
-	if k != call && p.o.Muted != nil && p.o.Muted(account, with) {
-		return
-	}
+	account := it.account
 	all, err := p.o.View.Pushes(account)
 	if err != nil || len(all) == 0 {
 		return
@@ -403,7 +435,7 @@ func (p *Pusher) notify(account, with, sender string, k kind, takes func(*Device
 	}
 	for i := range all {
 		if to := &all[i]; to.Service != nil && !here[to.Device.Resource] {
-			p.o.Send(Note{Account: account, To: *to, Call: k == call, Tag: p.tag(to.Node, with)})
+			p.o.Send(Note{Account: account, To: *to, Call: it.kind == call, Tag: p.tag(to.Node, it.with)})
 		}
 	}
 }

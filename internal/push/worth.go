@@ -3,6 +3,10 @@
 package push
 
 import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
 	"bavard/internal/stanza"
 	"bavard/internal/xmlstream"
 )
@@ -50,11 +54,53 @@ func worth(m *xmlstream.Element) kind {
 
 // worthOf is worth for the children of a message, as they are stored.
 func worthOf(payload []byte) kind {
+	if m := element(payload); m != nil {
+		return worth(m)
+	}
+	return nothing
+}
+
+// element reads the children of a message, nil when they cannot be read.
+func element(payload []byte) *xmlstream.Element {
 	b := make([]byte, 0, 64+len(payload))
 	b = append(append(append(b, "<message xmlns='"+stanza.NSClient+"'>"...), payload...), "</message>"...)
 	m, err := xmlstream.ParseElement(b, xmlstream.AfterAuth)
 	if err != nil {
-		return nothing
+		return nil
 	}
-	return worth(m)
+	return m
+}
+
+// mentions reports whether the children of a message in a room mean somebody: by a
+// reference (XEP-0372 §usecase_mention @0.5.0), or by their nick in the text.
+func mentions(payload []byte, account, room, nick string) bool {
+	m := element(payload)
+	if m == nil {
+		return false
+	}
+	for _, c := range m.Elements() {
+		if c.Name.Space == stanza.NSReference && c.Get("type") == "mention" {
+			if to := strings.TrimPrefix(c.Get("uri"), "xmpp:"); to == account || nick != "" && to == room+"/"+nick {
+				return true
+			}
+		}
+	}
+	return nick != "" && names(m.Child(stanza.NSClient, "body").Text(), nick)
+}
+
+// names reports whether a text has a nick as a word of its own.
+func names(text, nick string) bool {
+	text, nick = strings.ToLower(text), strings.ToLower(nick)
+	for {
+		before, after, found := strings.Cut(text, nick)
+		if !found {
+			return false
+		}
+		last, _ := utf8.DecodeLastRuneInString(before)
+		next, _ := utf8.DecodeRuneInString(after)
+		if !unicode.IsLetter(last) && !unicode.IsDigit(last) && !unicode.IsLetter(next) && !unicode.IsDigit(next) {
+			return true
+		}
+		text = after
+	}
 }
