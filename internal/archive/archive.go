@@ -237,7 +237,7 @@ func (a *archive) end(name string, e *state.Entry) *xmlstream.Element {
 // queried is a query of everything that the archive has.
 func (a *archive) queried(r *route.Request) state.Query {
 	if a.said != nil {
-		return state.Query{Room: a.owner(r)}
+		return state.Query{Room: a.owner(r), Account: r.From.Bare().String()} // who may have deleted some of it
 	}
 	return state.Query{Account: a.owner(r)}
 }

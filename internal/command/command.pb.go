@@ -543,6 +543,9 @@ type Command struct {
 	//	*Command_PushEnable
 	//	*Command_PushDisable
 	//	*Command_PushForget
+	//	*Command_ChatsNote
+	//	*Command_ChatDelete
+	//	*Command_DirectorySet
 	Request       isCommand_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -993,6 +996,33 @@ func (x *Command) GetPushForget() *PushForget {
 	return nil
 }
 
+func (x *Command) GetChatsNote() *ChatsNote {
+	if x != nil {
+		if x, ok := x.Request.(*Command_ChatsNote); ok {
+			return x.ChatsNote
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetChatDelete() *ChatDelete {
+	if x != nil {
+		if x, ok := x.Request.(*Command_ChatDelete); ok {
+			return x.ChatDelete
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetDirectorySet() *DirectorySet {
+	if x != nil {
+		if x, ok := x.Request.(*Command_DirectorySet); ok {
+			return x.DirectorySet
+		}
+	}
+	return nil
+}
+
 type isCommand_Request interface {
 	isCommand_Request()
 }
@@ -1170,6 +1200,18 @@ type Command_PushForget struct {
 	PushForget *PushForget `protobuf:"bytes,113,opt,name=push_forget,json=pushForget,proto3,oneof"`
 }
 
+type Command_ChatsNote struct {
+	ChatsNote *ChatsNote `protobuf:"bytes,100,opt,name=chats_note,json=chatsNote,proto3,oneof"`
+}
+
+type Command_ChatDelete struct {
+	ChatDelete *ChatDelete `protobuf:"bytes,101,opt,name=chat_delete,json=chatDelete,proto3,oneof"`
+}
+
+type Command_DirectorySet struct {
+	DirectorySet *DirectorySet `protobuf:"bytes,102,opt,name=directory_set,json=directorySet,proto3,oneof"`
+}
+
 func (*Command_Message) isCommand_Request() {}
 
 func (*Command_AccountCreate) isCommand_Request() {}
@@ -1255,6 +1297,12 @@ func (*Command_PushEnable) isCommand_Request() {}
 func (*Command_PushDisable) isCommand_Request() {}
 
 func (*Command_PushForget) isCommand_Request() {}
+
+func (*Command_ChatsNote) isCommand_Request() {}
+
+func (*Command_ChatDelete) isCommand_Request() {}
+
+func (*Command_DirectorySet) isCommand_Request() {}
 
 type Stream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -5196,11 +5244,214 @@ func (x *PushForget) GetClient() []byte {
 	return nil
 }
 
+// ChatsNote has it written down with whom an account has exchanged messages up
+// to a position: a bounded number of messages further than it was noted.
+type ChatsNote struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bare JID.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Encoded position of a command of an earlier batch.
+	Until         []byte `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChatsNote) Reset() {
+	*x = ChatsNote{}
+	mi := &file_internal_command_command_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChatsNote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChatsNote) ProtoMessage() {}
+
+func (x *ChatsNote) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChatsNote.ProtoReflect.Descriptor instead.
+func (*ChatsNote) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *ChatsNote) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ChatsNote) GetUntil() []byte {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+// ChatDelete hides, for an account alone, what was said with somebody or in a
+// room up to a position.
+type ChatDelete struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bare JIDs.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Peer    string `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`
+	// Encoded position; not after the command's own.
+	Until []byte `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	// Full JID of the device that asked for it.
+	By string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	// What the account's devices are notified of it as an item of the node of
+	// their settings of chats: one element.
+	Notice        []byte `protobuf:"bytes,5,opt,name=notice,proto3" json:"notice,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChatDelete) Reset() {
+	*x = ChatDelete{}
+	mi := &file_internal_command_command_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChatDelete) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChatDelete) ProtoMessage() {}
+
+func (x *ChatDelete) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChatDelete.ProtoReflect.Descriptor instead.
+func (*ChatDelete) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *ChatDelete) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ChatDelete) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *ChatDelete) GetUntil() []byte {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ChatDelete) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *ChatDelete) GetNotice() []byte {
+	if x != nil {
+		return x.Notice
+	}
+	return nil
+}
+
+// DirectorySet lists an account in the directory of the domain, or takes it
+// out.
+type DirectorySet struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bare JID.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Listed  bool   `protobuf:"varint,2,opt,name=listed,proto3" json:"listed,omitempty"`
+	// Name that it is found by, besides its address; "" for none.
+	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DirectorySet) Reset() {
+	*x = DirectorySet{}
+	mi := &file_internal_command_command_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DirectorySet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DirectorySet) ProtoMessage() {}
+
+func (x *DirectorySet) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DirectorySet.ProtoReflect.Descriptor instead.
+func (*DirectorySet) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *DirectorySet) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *DirectorySet) GetListed() bool {
+	if x != nil {
+		return x.Listed
+	}
+	return false
+}
+
+func (x *DirectorySet) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xf5\x17\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xbe\x19\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -5253,7 +5504,12 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"pushEnable\x12C\n" +
 	"\fpush_disable\x18p \x01(\v2\x1e.bavard.command.v1.PushDisableH\x00R\vpushDisable\x12@\n" +
 	"\vpush_forget\x18q \x01(\v2\x1d.bavard.command.v1.PushForgetH\x00R\n" +
-	"pushForgetB\t\n" +
+	"pushForget\x12=\n" +
+	"\n" +
+	"chats_note\x18d \x01(\v2\x1c.bavard.command.v1.ChatsNoteH\x00R\tchatsNote\x12@\n" +
+	"\vchat_delete\x18e \x01(\v2\x1d.bavard.command.v1.ChatDeleteH\x00R\n" +
+	"chatDelete\x12F\n" +
+	"\rdirectory_set\x18f \x01(\v2\x1f.bavard.command.v1.DirectorySetH\x00R\fdirectorySetB\t\n" +
 	"\arequest\"@\n" +
 	"\x06Stream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\f\n" +
@@ -5605,7 +5861,21 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x1a\n" +
 	"\bendpoint\x18\x03 \x01(\tR\bendpoint\x12\x16\n" +
-	"\x06client\x18\x04 \x01(\fR\x06client*=\n" +
+	"\x06client\x18\x04 \x01(\fR\x06client\";\n" +
+	"\tChatsNote\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
+	"\x05until\x18\x02 \x01(\fR\x05until\"x\n" +
+	"\n" +
+	"ChatDelete\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x14\n" +
+	"\x05until\x18\x03 \x01(\fR\x05until\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x12\x16\n" +
+	"\x06notice\x18\x05 \x01(\fR\x06notice\"T\n" +
+	"\fDirectorySet\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06listed\x18\x02 \x01(\bR\x06listed\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name*=\n" +
 	"\vMessageType\x12\x17\n" +
 	"\x13MESSAGE_TYPE_NORMAL\x10\x00\x12\x15\n" +
 	"\x11MESSAGE_TYPE_CHAT\x10\x01*\x9c\x01\n" +
@@ -5661,7 +5931,7 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),        // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),   // 1: bavard.command.v1.SubscriptionType
@@ -5727,6 +5997,9 @@ var file_internal_command_command_proto_goTypes = []any{
 	(*PushEnable)(nil),      // 61: bavard.command.v1.PushEnable
 	(*PushDisable)(nil),     // 62: bavard.command.v1.PushDisable
 	(*PushForget)(nil),      // 63: bavard.command.v1.PushForget
+	(*ChatsNote)(nil),       // 64: bavard.command.v1.ChatsNote
+	(*ChatDelete)(nil),      // 65: bavard.command.v1.ChatDelete
+	(*DirectorySet)(nil),    // 66: bavard.command.v1.DirectorySet
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	10, // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
@@ -5773,38 +6046,41 @@ var file_internal_command_command_proto_depIdxs = []int32{
 	61, // 41: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
 	62, // 42: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
 	63, // 43: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
-	0,  // 44: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	16, // 45: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	16, // 46: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	17, // 47: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	17, // 48: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 49: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 50: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 51: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	30, // 52: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	29, // 53: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	29, // 54: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
-	29, // 55: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	29, // 56: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	38, // 57: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
-	4,  // 58: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
-	40, // 59: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	44, // 60: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	7,  // 61: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
-	48, // 62: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
-	48, // 63: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
-	5,  // 64: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
-	52, // 65: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
-	6,  // 66: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
-	56, // 67: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
-	57, // 68: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
-	6,  // 69: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
-	8,  // 70: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
-	71, // [71:71] is the sub-list for method output_type
-	71, // [71:71] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	64, // 44: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
+	65, // 45: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
+	66, // 46: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
+	0,  // 47: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	16, // 48: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	16, // 49: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	17, // 50: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	17, // 51: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 52: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 53: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 54: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	30, // 55: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	29, // 56: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	29, // 57: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
+	29, // 58: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	29, // 59: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	38, // 60: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
+	4,  // 61: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
+	40, // 62: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	44, // 63: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	7,  // 64: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	48, // 65: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	48, // 66: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	5,  // 67: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	52, // 68: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	6,  // 69: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	56, // 70: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	57, // 71: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	6,  // 72: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	8,  // 73: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
+	74, // [74:74] is the sub-list for method output_type
+	74, // [74:74] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -5856,6 +6132,9 @@ func file_internal_command_command_proto_init() {
 		(*Command_PushEnable)(nil),
 		(*Command_PushDisable)(nil),
 		(*Command_PushForget)(nil),
+		(*Command_ChatsNote)(nil),
+		(*Command_ChatDelete)(nil),
+		(*Command_DirectorySet)(nil),
 	}
 	file_internal_command_command_proto_msgTypes[20].OneofWrappers = []any{}
 	file_internal_command_command_proto_msgTypes[29].OneofWrappers = []any{}
@@ -5866,7 +6145,7 @@ func file_internal_command_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   55,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -38,10 +38,21 @@ func displayed(r *route.Request) []route.Effect {
 	cmd := &command.Command{Request: &command.Command_PubsubPublish{PubsubPublish: &command.PubsubPublish{
 		Account: r.From.Bare().String(), Node: stanza.NSDisplayed, Item: item, Publisher: r.From.String(), Payload: payload,
 		Options: &command.PubsubConfig{AccessModel: command.AccessModel_ACCESS_MODEL_WHITELIST.Enum()},
-		Made: &command.PubsubConfig{
-			PersistItems: proto.Bool(true), MaxItems: proto.Uint32(0), SendLast: command.SendLast_SEND_LAST_NEVER.Enum(),
-		},
+		Made:    made(stanza.NSDisplayed),
 	}}}
 	// Whatever becomes of it, the message goes its way.
 	return []route.Effect{route.Append{Command: cmd, Then: func(command.Outcome) []route.Effect { return nil }}}
+}
+
+// made is what else the nodes are made with that keep something for the account
+// alone, an item for each chat: a client that names no options must not lose all
+// but the last, nor show them to contacts (XEP-0490 §security @1.0.1). nil for others.
+func made(node string) *command.PubsubConfig {
+	if node != stanza.NSDisplayed && node != stanza.NSChats {
+		return nil
+	}
+	return &command.PubsubConfig{
+		AccessModel: command.AccessModel_ACCESS_MODEL_WHITELIST.Enum(), PersistItems: proto.Bool(true), MaxItems: proto.Uint32(0),
+		SendLast: command.SendLast_SEND_LAST_NEVER.Enum(),
+	}
 }

@@ -201,6 +201,7 @@ func (f *pubsub) publish(r *route.Request, e *xmlstream.Element) []route.Effect 
 	}
 	cmd := &command.Command{Request: &command.Command_PubsubPublish{PubsubPublish: &command.PubsubPublish{
 		Account: r.From.Bare().String(), Node: node, Item: id, Publisher: r.From.String(), Payload: payload, Options: options,
+		Made: made(node),
 	}}}
 	return submit(r, cmd, xmlstream.New(stanza.NSPubsub, "pubsub").Add(
 		xmlstream.New(stanza.NSPubsub, "publish", "node", node).Add(xmlstream.New(stanza.NSPubsub, "item", "id", id))))

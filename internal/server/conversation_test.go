@@ -341,6 +341,10 @@ func (c *conversation) maskIDs(e *xmlstream.Element) {
 	case e.Is(stanza.NSWebPush, "registered"):
 		e.Set("node", c.name(e.Get("node")))
 		e.Set("secret", c.name(e.Get("secret")))
+	case e.Is(stanza.NSInbox, "entry") && e.Get("id") != "", e.Is(stanza.NSChats, "deleted"):
+		e.Set("id", c.name(e.Get("id")))
+	case e.Is(stanza.NSChats, "chat") && e.Get("read") != "":
+		e.Set("read", c.name(e.Get("read")))
 	case e.Is(stanza.NSRSM, "first"), e.Is(stanza.NSWebPush, "key"), e.Is(stanza.NSRSM, "last"):
 		e.Children = []xmlstream.Node{{Text: c.name(e.Text())}}
 	case e.Is(stanza.NSRoster, "query") && e.Get("ver") != "":

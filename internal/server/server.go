@@ -26,11 +26,13 @@ import (
 	"bavard/internal/dispatch"
 	"bavard/internal/health"
 	"bavard/internal/host"
+	"bavard/internal/inbox"
 	"bavard/internal/invite"
 	"bavard/internal/jid"
 	"bavard/internal/journal"
 	"bavard/internal/lastactivity"
 	"bavard/internal/listen"
+	"bavard/internal/people"
 	"bavard/internal/private"
 	"bavard/internal/pubsub"
 	"bavard/internal/room"
@@ -197,6 +199,8 @@ func (s *server) build() error {
 		chat.Feature(chat.Options{NoDedupe: s.o.UnsafeNoDedupe}),
 		roster.Feature(s.cell, s.hub),
 		archive.Feature(s.cell, ids),
+		inbox.Feature(inbox.Options{View: s.cell, IDs: ids, Rooms: s.rooms, Do: refusing{s.cell}.Do, Now: time.Now}),
+		people.Feature(people.Options{Domain: "people." + s.cfg.Domain, View: s.cell, Now: time.Now}),
 		blocking.Feature(s.cell),
 		pubsub.Feature(s.cell, rand.Text),
 		vcard.Feature(s.cell, rand.Text),

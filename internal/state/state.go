@@ -135,7 +135,8 @@ type Entry struct {
 type Query struct {
 	Account string
 	// Room is the bare JID of the room whose archive is meant, "" for the
-	// account's. With is then the address of an occupant, or a real bare JID.
+	// account's. With is then the address of an occupant, or a real bare JID, and
+	// Account who reads it: what they have deleted for themselves is left out.
 	Room string
 	// With restricts to messages from or to this JID; a bare one matches all
 	// its resources. "" for all.

@@ -291,8 +291,10 @@ func (t *txn) command(r *request) (command.Outcome, error) {
 	case *command.Command_Noop:
 		return accept(), nil
 	}
-	if o, err := t.roomCommand(r); !errors.Is(err, ErrUnknownCommand) {
-		return o, err
+	for _, decide := range []func(*request) (command.Outcome, error){t.roomCommand, t.chatsCommand} {
+		if o, err := decide(r); !errors.Is(err, ErrUnknownCommand) {
+			return o, err
+		}
 	}
 	if o, err := t.uploadCommand(r.c); !errors.Is(err, ErrUnknownCommand) {
 		return o, err
@@ -301,6 +303,19 @@ func (t *txn) command(r *request) (command.Outcome, error) {
 		return o, err
 	}
 	return t.privateCommand(r.c)
+}
+
+// chatsCommand decides upon one about a list of chats or the directory.
+func (t *txn) chatsCommand(r *request) (command.Outcome, error) {
+	switch q := r.c.Request.(type) {
+	case *command.Command_ChatsNote:
+		return t.chatsNote(q.ChatsNote)
+	case *command.Command_ChatDelete:
+		return t.chatDelete(q.ChatDelete)
+	case *command.Command_DirectorySet:
+		return t.directorySet(q.DirectorySet)
+	}
+	return command.Outcome{}, ErrUnknownCommand
 }
 
 // roomCommand decides upon one about a room.

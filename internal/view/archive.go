@@ -45,7 +45,9 @@ type search struct {
 	me   uint64
 	peer uint64 // 0: all
 	// peers are the ids that the peer has had, when it was deleted at least once.
-	peers  []uint64
+	peers []uint64
+	// hidden is up to where the account has deleted chats, by the ids of its peers.
+	hidden map[uint64]command.Position
 	full   string // full JID to match, "" for none
 	limit  int
 	span   span
@@ -97,7 +99,7 @@ func (s *search) run() (state.Page, error) {
 	if err != nil {
 		return state.Page{}, err
 	}
-	if err := s.checkPositions(); err != nil {
+	if err := errors.Join(s.checkPositions(), s.hide()); err != nil {
 		return state.Page{}, err
 	}
 	if s.q.With != "" && s.q.Room == "" {
@@ -112,6 +114,7 @@ func (s *search) run() (state.Page, error) {
 		if !known {
 			return s.page(true), nil
 		}
+		s.raise(s.hidden[s.peer], false)
 	}
 	if err := s.bound(); err != nil {
 		return state.Page{}, err
@@ -344,7 +347,7 @@ func (s *search) scanArchive() error {
 		if err != nil {
 			return false, err
 		}
-		if s.q.OnlyIncoming && !incoming || !s.isWith(peer) {
+		if s.q.OnlyIncoming && !incoming || !s.isWith(peer) || s.isHidden(peer, p) {
 			return true, nil
 		}
 		return s.fetch(p.AppendTo(appendTalkPrefix(key[:0], s.me, peer)), p)
@@ -390,7 +393,7 @@ func (s *search) named() error {
 		if err != nil {
 			return err
 		}
-		if !s.isWith(peer) {
+		if !s.isWith(peer) || s.isHidden(peer, p) {
 			continue
 		}
 		if more, err := s.fetch(talkKey(s.me, peer, p), p); err != nil || !more {

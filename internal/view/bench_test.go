@@ -173,3 +173,68 @@ func BenchmarkArchive(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkChats is a page of 50 of a list of 500 chats, with 100,000 messages
+// in the archive: noted, with as many as may be not noted, and of an account of
+// which nothing is read.
+func BenchmarkChats(b *testing.B) {
+	const peers = 500
+	v, rev := benchCell(b, peers+2)
+	apply := func(cmds ...[]byte) {
+		rev++
+		if _, err := v.Apply(Batch{Revision: rev, Commands: cmds}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	g := newTraffic(peers + 2)
+	g.one, g.step = true, 60_000
+	for range 100 {
+		apply(g.batch(b, 1000)...)
+	}
+	if err := v.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	q := state.ChatsQuery{Account: at("u1"), Now: start, Position: positionOfID, Max: 50}
+	page := func(b *testing.B, tail, unread int) {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		b.ReportAllocs()
+		cpu := threadTime(b)
+		for b.Loop() {
+			p, err := v.Chats(context.Background(), q)
+			if err != nil || len(p.Chats) != 50 || p.Total < peers || p.Tail < tail || p.UnreadChats < unread {
+				b.Fatal(len(p.Chats), p.Total, p.Tail, p.UnreadChats, err)
+			}
+		}
+		b.ReportMetric(float64((threadTime(b)-cpu).Microseconds())/float64(b.N), "cpu-µs/page")
+	}
+	note := func(tail int) {
+		for {
+			p, err := v.Chats(context.Background(), q)
+			if err == nil && p.Tail <= tail {
+				return
+			}
+			apply(encode(b, noteChats("u1", p.Applied))...)
+		}
+	}
+	note(tailMost)
+	b.Run("tail", func(b *testing.B) { page(b, tailMost-noteSlice, 100) })
+	note(0)
+	b.Run("noted", func(b *testing.B) { page(b, 0, 100) })
+	for range 100 { // everybody writes 200 times more, and nothing is answered
+		g.sent |= 1 // u1 is the recipient of even ones
+		batch := make([][]byte, 0, 1000)
+		for range 1000 {
+			g.sent++
+			m := g.message()
+			if m.GetMessage().To != at("u1") {
+				m = g.message()
+			}
+			batch = append(batch, encode(b, m)...)
+		}
+		g.at += g.step
+		apply(batch...)
+	}
+	note(0)
+	b.Run("unread", func(b *testing.B) { page(b, 0, peers) })
+}

@@ -30,6 +30,9 @@ func FuzzRecord(f *testing.F) {
 	c.accept(c.upload("ann", 1, 100, command.UploadPurpose_UPLOAD_PURPOSE_EPHEMERAL))
 	c.accept(pushRegister("ann", "n", "https://push.example/1", "phone"))
 	c.accept(pushEnable("ann", pushJID, "n", "secret", "phone"))
+	c.accept(noteChats("ann", command.Position{Revision: c.revision}))
+	c.accept(deleteChat("ann", at("bob"), command.Position{Revision: 1}))
+	c.accept(enlist("ann", true, "Ann"))
 	if err := c.v.each(func(key, value []byte) error {
 		f.Add(bytes.Clone(key), bytes.Clone(value))
 		return nil
@@ -123,6 +126,7 @@ func FuzzApply(f *testing.F) {
 		publish("ann", "node", "item", "<x/>", &command.PubsubConfig{MaxItems: proto.Uint32(3)}), retract("ann", "node", "item"),
 		purge("ann", "node"), deleteNode("ann", "node"), createNode("ann", "node", nil),
 		configure("ann", "node", &command.PubsubConfig{RosterGroups: &command.PubsubGroups{Groups: []string{"g"}}}),
+		noteChats("ann", command.Position{Revision: 1}), deleteChat("ann", at("bob"), command.Position{Revision: 1}), enlist("ann", true, "Ann"),
 		{Request: &command.Command_Noop{}},
 		{Request: &command.Command_UploadSweep{UploadSweep: &command.UploadSweep{MessageBeforeMs: start.UnixMilli()}}},
 		upload("ann", 1, 1, 100, command.UploadPurpose_UPLOAD_PURPOSE_MESSAGE),
@@ -158,6 +162,9 @@ func FuzzApply(f *testing.F) {
 		if _, err := v.Archive(t.Context(), state.Query{Account: at("ann")}); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := v.Chats(t.Context(), chatsQuery("ann")); err != nil && !errors.Is(err, state.ErrNotFound) {
+			t.Fatal(err)
+		}
 	})
 }
 
@@ -172,6 +179,42 @@ func FuzzRawMessage(f *testing.F) {
 		m := &command.Message{}
 		if err := proto.Unmarshal(reqs[0].raw, m); err != nil || !proto.Equal(m, reqs[0].c.GetMessage()) {
 			t.Fatalf("%v: %v versus %v", err, m, reqs[0].c.GetMessage())
+		}
+	})
+}
+
+// FuzzBrief: what lists of chats read of a stored message is what decoding it
+// gives, whatever its payload; and that decides about any of it without a panic.
+func FuzzBrief(f *testing.F) {
+	for _, cmd := range []*command.Command{message("ann/x", "bob", "m"), marker("ann/x", "bob", "m"), sayIn("ann", "s")} {
+		raw := encode(f, cmd)[0]
+		reqs, err := decode(Batch{Revision: 1, Commands: [][]byte{raw}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(reqs[0].raw)
+	}
+	who := &somebody{room: "r@rooms.example.org", jid: at("ann"), nicks: []string{"Ann"}, occupant: "o"}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		p := command.Position{Revision: 1}
+		head := appendTalkHead(nil, 1)
+		m, err := briefTalk(p, append(head, raw...))
+		if e, full := parseTalk(p, append(head, raw...)); full == nil {
+			if err != nil || string(m.from) != e.Message.From || string(m.to) != e.Message.To || string(m.id) != e.Message.Id ||
+				!bytes.Equal(m.payload, e.Message.Payload) || uint32(m.flags) != e.Message.Flags {
+				t.Fatalf("%+v, %v; %v", m, err, e.Message)
+			}
+		}
+		head = appendSaidHead(nil, 1, 7, 3)
+		s, err := briefSaid(p, append(head, raw...))
+		if e, full := parseSaid(p, append(head, raw...)); full == nil {
+			if err != nil || s.number != 7 || s.sender != 3 || string(s.from) != e.Room.From || !bytes.Equal(s.payload, e.Room.Payload) || uint32(s.flags) != e.Room.Flags ||
+				s.tombstone != (e.Room.Tombstone != nil) || s.notice != (e.Room.Moderates != nil) {
+				t.Fatalf("%+v, %v; %v", s, err, e.Room)
+			}
+		}
+		for _, m := range []*brief{&m, &s} {
+			_, _, _, _ = m.counts(), m.displayed(), m.peer(at("ann")), m.mentions(who)
 		}
 	})
 }

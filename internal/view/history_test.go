@@ -44,7 +44,7 @@ func randomHistory(r *rapid.T) []*command.Command {
 func randomCommand(r *rapid.T, i int) *command.Command {
 	who := func(label string) string { return rapid.SampledFrom(people).Draw(r, label) }
 	some := func() string { return fmt.Sprint(rapid.IntRange(0, 4).Draw(r, "n")) }
-	switch rapid.IntRange(0, 33).Draw(r, "kind") {
+	switch rapid.IntRange(0, 34).Draw(r, "kind") {
 	case 0, 1, 2:
 		return message(who("from")+"/x", who("to"), "m"+some())
 	case 3:
@@ -93,6 +93,11 @@ func randomCommand(r *rapid.T, i int) *command.Command {
 		return randomUpload(r, who("account"))
 	case 30, 31, 32:
 		return randomPush(r, who("account"))
+	case 33:
+		if rapid.Bool().Draw(r, "listed") {
+			return enlist(who("account"), rapid.Bool().Draw(r, "in"), "name "+some())
+		}
+		return deleteChat(who("account"), at(who("peer")), command.Position{Revision: 1, Index: 0})
 	}
 	return &command.Command{Request: &command.Command_Noop{}}
 }

@@ -54,6 +54,9 @@ const (
 
 	tablePush        = 'S' // account id, JID of a push service, 0, node → what to publish there
 	tablePushService = 'T' // account id, node → address of Web Push
+	tablePeers       = 'L' // account id → how far its chats are noted; account id, peer's id → nothing: they have exchanged messages
+	tableFloor       = 'M' // account id, peer's or room's JID → up to where the chat is hidden
+	tableDirectory   = 'Q' // bare JID → how an account is found in the directory
 
 	tableJournal = 'Y' // → the journal that the view is folded from
 )

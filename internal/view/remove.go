@@ -46,6 +46,7 @@ func ownTables() []byte {
 	return []byte{
 		tableBlock, tableVCard, tableAvatar, tableItem, tablePrivate, tableRelation, tableBlocksOf, tableCursor, tableNode, tableOrder, tableRoster, tableRosterOf, tablePubsubOf, tableLeft,
 		tablePush, tablePushService,
+		tablePeers, tableFloor,
 	}
 }
 
@@ -78,6 +79,7 @@ func (t *txn) accountDelete(c *command.AccountDelete) (command.Outcome, error) {
 	t.blockers[c.Jid] = 0
 	t.avatars[c.Jid] = nil
 	t.delete(accountKey(c.Jid))
+	t.delete(directoryKey(c.Jid))
 	t.meta.people--
 	if err := t.addFormer(c.Jid, id); err != nil {
 		return command.Outcome{}, err

@@ -150,12 +150,19 @@ func appendSaidHead(dst []byte, ms int64, number, sender uint64) []byte {
 	return binary.AppendUvarint(binary.AppendUvarint(dst, number), sender)
 }
 
-func parseSaid(p command.Position, b []byte) (state.Entry, error) {
-	r := readSince(b, saidVersion)
-	ms, number, sender := r.uvarint(), r.uvarint(), uint64(0)
+// readSaidHead reads what appendSaidHead wrote, in any version; the message is
+// left in r.
+func readSaidHead(b []byte) (r *reader, ms, number, sender uint64) {
+	r = readSince(b, saidVersion)
+	ms, number = r.uvarint(), r.uvarint()
 	if r.version >= saidVersion {
 		sender = r.uvarint()
 	}
+	return r, ms, number, sender
+}
+
+func parseSaid(p command.Position, b []byte) (state.Entry, error) {
+	r, ms, number, sender := readSaidHead(b)
 	if r.err != nil {
 		return state.Entry{}, r.err
 	}

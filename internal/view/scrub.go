@@ -260,6 +260,16 @@ func checkNodeOrRoom(key, value []byte) (err error) {
 		_, err = parsePush(value)
 	case tablePushService:
 		_, err = parsePushService(value)
+	case tablePeers:
+		if len(key) > 1+idSize {
+			err = read(value).end()
+		} else {
+			_, err = parsePosition(value)
+		}
+	case tableFloor:
+		_, err = parsePosition(value)
+	case tableDirectory:
+		_, err = parseListed(value)
 	default:
 		err = corruptf("table %q", key[0])
 	}

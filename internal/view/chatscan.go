@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"bytes"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"bavard/internal/command"
+	"bavard/internal/stanza"
+	"bavard/internal/xmlstream"
+)
+
+// brief is what lists of chats need of a stored message, found without decoding
+// all of it. The slices are the record's.
+type brief struct {
+	position          command.Position
+	number, sender    uint64 // of a room's message: see state.Entry
+	from, to, id      []byte
+	payload           []byte
+	flags             uint64
+	tombstone, notice bool // of a room: taken back; says that something was
+}
+
+// Field numbers of command.Message and command.RoomMessage.
+const (
+	messageFrom, messageTo, messageID, messagePayload, messageFlags = 1, 2, 4, 6, 9
+
+	saidFrom, saidID, saidPayload, saidFlags, saidTombstone, saidModerates = 2, 5, 7, 10, 12, 13
+)
+
+func briefTalk(p command.Position, value []byte) (brief, error) {
+	r := read(value)
+	r.uvarint()
+	if r.err != nil {
+		return brief{}, r.err
+	}
+	m := brief{position: p}
+	err := fields(r.b, messageFlags, &m.flags, func(num protowire.Number, b []byte) {
+		switch num {
+		case messageFrom:
+			m.from = b
+		case messageTo:
+			m.to = b
+		case messageID:
+			m.id = b
+		case messagePayload:
+			m.payload = b
+		}
+	})
+	return m, err
+}
+
+func briefSaid(p command.Position, value []byte) (brief, error) {
+	r, _, number, sender := readSaidHead(value)
+	m := brief{position: p, number: number, sender: sender}
+	if r.err != nil {
+		return brief{}, r.err
+	}
+	err := fields(r.b, saidFlags, &m.flags, func(num protowire.Number, b []byte) {
+		switch num {
+		case saidFrom:
+			m.from = b
+		case saidID:
+			m.id = b
+		case saidPayload:
+			m.payload = b
+		case saidTombstone:
+			m.tombstone = true
+		case saidModerates:
+			m.notice = true
+		}
+	})
+	return m, err
+}
+
+// fields visits the texts of an encoded message, and reads its flags.
+func fields(b []byte, flagsField protowire.Number, flags *uint64, visit func(num protowire.Number, b []byte)) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return corruptf("message: %v", protowire.ParseError(n))
+		}
+		b = b[n:]
+		switch typ {
+		case protowire.BytesType:
+			value, n := protowire.ConsumeBytes(b)
+			if n < 0 {
+				return corruptf("message: %v", protowire.ParseError(n))
+			}
+			visit(num, value)
+			b = b[n:]
+		case protowire.VarintType:
+			x, n := protowire.ConsumeVarint(b)
+			if n < 0 {
+				return corruptf("message: %v", protowire.ParseError(n))
+			}
+			if num == flagsField {
+				*flags = x
+			}
+			b = b[n:]
+		default:
+			n := protowire.ConsumeFieldValue(num, typ, b)
+			if n < 0 {
+				return corruptf("message: %v", protowire.ParseError(n))
+			}
+			b = b[n:]
+		}
+	}
+	return nil
+}
+
+// by reports whether an account (a bare JID) wrote it.
+func (m *brief) by(account string) bool {
+	return len(m.from) >= len(account) && string(m.from[:len(account)]) == account && (len(m.from) == len(account) || m.from[len(account)] == '/')
+}
+
+// peer is the bare JID of whom an account exchanged it with.
+func (m *brief) peer(account string) string {
+	other := m.from
+	if m.by(account) {
+		other = m.to
+	}
+	if i := bytes.IndexByte(other, '/'); i >= 0 {
+		other = other[:i]
+	}
+	return string(other)
+}
+
+// Payloads are serialised by this server: an element begins with its name and
+// its namespace, and "<" stands for nothing else.
+var (
+	asides = [][]byte{
+		[]byte("<replace xmlns='" + stanza.NSCorrect + "'"), []byte("<reactions xmlns='" + stanza.NSReactions + "'"),
+		[]byte("<retract xmlns='" + stanza.NSRetract + "'"),
+	} // immutable
+	sealedStarts = [][]byte{
+		[]byte("<encrypted xmlns='" + stanza.NSOmemoLegacy + "'"), []byte("<encrypted xmlns='" + stanza.NSOmemo + "'"),
+	} // immutable
+	displayedStart = []byte("<displayed xmlns='" + stanza.NSMarkers + "'") // immutable
+	payloadStart   = []byte("<payload")                                    // immutable
+	mentionStarts  = [][]byte{
+		[]byte("<reference xmlns='" + stanza.NSReference + "'"), []byte("<mention xmlns='" + stanza.NSMentions + "'"), []byte("<reply xmlns='" + stanza.NSReply + "'"),
+	} // immutable
+)
+
+func containsAny(b []byte, parts [][]byte) bool {
+	for _, p := range parts {
+		if bytes.Contains(b, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// counts reports whether it is a message that people are told of: it says
+// something, and does not only change or comment on another one.
+func (m *brief) counts() bool {
+	if m.tombstone || m.notice {
+		return false
+	}
+	return (m.flags&uint64(command.FlagBody) != 0 || m.sealed() && bytes.Contains(m.payload, payloadStart)) && !containsAny(m.payload, asides)
+}
+
+func (m *brief) sealed() bool { return containsAny(m.payload, sealedStarts) }
+
+// displayed is the id of the message that it says was displayed (XEP-0333
+// §sending @1.0.0), "" when it says nothing of the kind.
+func (m *brief) displayed() string {
+	if !bytes.Contains(m.payload, displayedStart) {
+		return ""
+	}
+	return m.element().Child(stanza.NSMarkers, "displayed").Get("id")
+}
+
+// element is the message with its children; nil when they do not parse.
+func (m *brief) element() *xmlstream.Element {
+	b := make([]byte, 0, len(m.payload)+64)
+	b = append(b, "<message xmlns='"+stanza.NSClient+"'>"...)
+	b = append(append(b, m.payload...), "</message>"...)
+	e, err := xmlstream.ParseElement(b, xmlstream.AfterAuth)
+	if err != nil {
+		return nil
+	}
+	return e
+}
+
+// somebody is who a message of a room may be meant for.
+type somebody struct {
+	room, jid string
+	nicks     []string
+	occupant  string // occupant-id, "" when it is not known
+}
+
+// mentions reports whether a message of a room is meant for somebody: it refers
+// to them (XEP-0372 §usecase_mention @0.5.0, XEP-0513 §individual @0.1.0), to all
+// (§channel), or to what they said (XEP-0461); or it names their nick in a body that
+// is not encrypted.
+func (m *brief) mentions(who *somebody) bool {
+	if containsAny(m.payload, mentionStarts) {
+		for _, e := range m.element().Elements() {
+			if who.meant(e) {
+				return true
+			}
+		}
+	}
+	if m.sealed() {
+		return false
+	}
+	for _, nick := range who.nicks {
+		if bytes.Contains(m.payload, []byte(nick)) && named(m.element().Child(stanza.NSClient, "body").Text(), nick) {
+			return true
+		}
+	}
+	return false
+}
+
+func (who *somebody) meant(e *xmlstream.Element) bool {
+	switch {
+	case e.Is(stanza.NSReference, "reference"):
+		return e.Get("type") == "mention" && who.address(strings.TrimPrefix(e.Get("uri"), "xmpp:"))
+	case e.Is(stanza.NSMentions, "mention"):
+		if e.Child(stanza.NSMentions, "noping") != nil {
+			return false
+		}
+		switch e.Get("mentions") {
+		case "":
+			return who.address(e.Get("jid")) || who.occupant != "" && e.Get("occupantid") == who.occupant
+		case stanza.NSMentions + "#channel":
+			uri := strings.TrimPrefix(e.Get("uri"), "xmpp:")
+			return uri == "" || uri == who.room
+		}
+	case e.Is(stanza.NSReply, "reply"):
+		return who.address(e.Get("to"))
+	}
+	return false
+}
+
+// address reports whether an address is somebody's: their own, or as an
+// occupant.
+func (who *somebody) address(s string) bool {
+	if bare(s) == who.jid {
+		return true
+	}
+	for _, nick := range who.nicks {
+		if s == who.room+"/"+nick {
+			return true
+		}
+	}
+	return false
+}
+
+// named reports whether a text holds a nick that is not part of a longer word.
+func named(text, nick string) bool {
+	if nick == "" {
+		return false
+	}
+	for at := 0; ; {
+		i := strings.Index(text[at:], nick)
+		if i < 0 {
+			return false
+		}
+		i += at
+		before, _ := utf8.DecodeLastRuneInString(text[:i])
+		after, _ := utf8.DecodeRuneInString(text[i+len(nick):])
+		if !wordRune(before) && !wordRune(after) {
+			return true
+		}
+		at = i + len(nick)
+	}
+}
+
+func wordRune(r rune) bool {
+	return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_')
+}
