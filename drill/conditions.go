@@ -67,7 +67,7 @@ func get(ctx context.Context, by http.RoundTripper, url string) (string, error) 
 	if resp.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("%s: %s", url, resp.Status)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
 	return string(body), err
 }
 

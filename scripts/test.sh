@@ -32,7 +32,7 @@ declare -A packages=([chromium]=chromium [profanity]=profanity [go-sendxmpp]=go-
 	[dino-im]=dino-im [sqlite3]=sqlite3 [Xvfb]=xvfb [xdotool]=xdotool [dbus-daemon]=dbus-daemon [gdbus]=libglib2.0-bin [mount]=mount
 	[poezio]=poezio [setpriv]=util-linux)
 # Python module to Debian package
-declare -A modules=([slixmpp]=python3-slixmpp [aioxmpp]=python3-aioxmpp)
+declare -A modules=([slixmpp]=python3-slixmpp [aioxmpp]=python3-aioxmpp [aiohttp]=python3-aiohttp)
 
 install_packages() {
 	local wanted=() program module

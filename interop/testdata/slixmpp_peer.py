@@ -3,6 +3,7 @@
 
 import asyncio
 import base64
+import io
 
 from lines import out, serve
 
@@ -39,7 +40,7 @@ class Peer(slixmpp.ClientXMPP):
         self.ca_certs = ca
         self.use_aiodns = False
         self.use_ipv6 = False
-        for name in ("xep_0030", "xep_0184", "xep_0198", "xep_0199", "xep_0280", "xep_0297", "xep_0313", "xep_0333", "xep_0359", "xep_0084", "xep_0115", "xep_0163", "xep_0172", "xep_0085", "xep_0308"):
+        for name in ("xep_0030", "xep_0184", "xep_0198", "xep_0199", "xep_0280", "xep_0297", "xep_0313", "xep_0333", "xep_0359", "xep_0084", "xep_0115", "xep_0163", "xep_0172", "xep_0085", "xep_0308", "xep_0363"):
             self.register_plugin(name)
         self["xep_0198"].window = 1
         self.auto_authorize = True
@@ -162,6 +163,9 @@ class Commands:
     async def configuration(self, node):
         result = await self.peer["xep_0060"].get_node_config(self.peer.boundjid.bare, node, timeout=20)
         return result["pubsub_owner"]["configure"]["form"]["values"]
+
+    async def upload(self, name, type, content):
+        return await self.peer["xep_0363"].upload_file(name, content_type=type, input_file=io.BytesIO(content.encode()), timeout=20)
 
     async def cut(self):
         self.peer.abort()

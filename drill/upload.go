@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drill
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	randv2 "math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"bavard/drill/client"
+	"bavard/drill/node"
+	"bavard/drill/oracle"
+	"bavard/internal/stanza"
+	"bavard/internal/xmlstream"
+)
+
+// UploadReport is what a drill with uploads found.
+type UploadReport struct {
+	Seed                     uint64
+	Kills                    int
+	Stored, Unknown, Refused int // files that were told 201, that may be there, that cannot be
+	Again                    int // that were put once more after a kill, and told 201
+	Found                    int // unknown ones that are there, whole
+	Bytes                    int64
+	// What must never happen: files that were told 201 and are not there, or
+	// another content; files on the disk that nobody can get.
+	Lost, Changed, Left int
+	Trouble             []string
+}
+
+func (r *UploadReport) String() string {
+	return fmt.Sprintf("seed %d: %d kills; %d files stored (%d MiB), %d of them put again after a kill; %d unknown (%d there), %d refused; lost %d, changed %d, left over %d",
+		r.Seed, r.Kills, r.Stored, r.Bytes>>20, r.Again, r.Unknown, r.Found, r.Refused, r.Lost, r.Changed, r.Left)
+}
+
+// UploadKill kills the server again and again while people put files, and looks at what is
+// left. cfg's fields about messages are not used. An error means that it could not be
+// carried out.
+func UploadKill(ctx context.Context, cfg KillConfig) (*UploadReport, error) {
+	cfg.defaults()
+	d := &uploading{killing: killing{cfg: cfg, random: generator(cfg.Seed, 0), password: rand.Text(), draining: make(chan struct{}), log: oracle.NewLog()}}
+	d.found.Seed = cfg.Seed
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := d.prepareUploads(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { d.node.Kill() }()
+	if err := d.runUploads(ctx); err != nil {
+		return &d.found, fmt.Errorf("drill with seed %d: %w\n%s", cfg.Seed, err, d.tail.String())
+	}
+	d.found.Kills, d.found.Trouble = d.report.Kills, d.tail.Trouble()
+	return &d.found, nil
+}
+
+// uploading is such a drill under way.
+type uploading struct {
+	killing
+	mu    sync.Mutex
+	files []put
+	found UploadReport
+}
+
+// put is a file of which somebody has tried to put it.
+type put struct {
+	get    string
+	sum    [32]byte
+	stored bool
+}
+
+// uploaders put files at the same time.
+const uploaders = 4
+
+func (d *uploading) prepareUploads(ctx context.Context) error {
+	addrs, err := node.FreePorts(2, d.random.IntN)
+	if err != nil {
+		return err
+	}
+	d.options = node.Options{Binary: d.cfg.Binary, Data: filepath.Join(d.cfg.Dir, "data"), C2S: addrs[0], HTTP: addrs[1], Plain: true, Log: &d.tail}
+	users := []node.User{{Local: prober, Password: d.password}}
+	for i := range uploaders {
+		users = append(users, node.User{Local: fmt.Sprint("user", i), Password: d.password})
+	}
+	if err := node.Import(ctx, d.cfg.Binary, d.options.Data, users); err != nil {
+		return err
+	}
+	if d.node, err = node.Start(d.options); err != nil {
+		return err
+	}
+	return d.admitted(ctx, time.Now(), false)
+}
+
+func (d *uploading) runUploads(ctx context.Context) error {
+	lives, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	for i := range uploaders {
+		running.Go(func() { d.putFiles(lives, i) })
+	}
+	defer running.Wait()
+	defer stop()
+	for range d.cfg.Kills - 1 {
+		if err := d.killOnce(ctx); err != nil {
+			return err
+		}
+	}
+	close(d.draining)
+	running.Wait()
+	if err := d.restart(ctx, 0); err != nil { // at rest
+		return err
+	}
+	return d.lookAtFiles(ctx)
+}
+
+// putFiles puts one file after another, until it is to drain.
+func (d *uploading) putFiles(ctx context.Context, i int) {
+	random := generator(d.cfg.Seed, uint64(i)+1)
+	var s *client.Session
+	for {
+		select {
+		case <-d.draining:
+			if s != nil {
+				s.Cut()
+			}
+			return
+		case <-ctx.Done():
+			return
+		default:
+		}
+		if s == nil || s.Err() != nil {
+			fresh, err := client.Dial(ctx, client.Config{JID: fmt.Sprintf("user%d@localhost", i), Password: d.password, Addr: d.options.C2S})
+			if err != nil {
+				_ = pause(ctx, 20*time.Millisecond)
+				continue
+			}
+			s = fresh
+		}
+		d.putFile(ctx, s, random)
+	}
+}
+
+// putFile puts one, and once more as long as it does not know what became of it.
+func (d *uploading) putFile(ctx context.Context, s *client.Session, random *randv2.Rand) {
+	content := make([]byte, 1+random.IntN(1<<(8+random.IntN(14))))
+	for i := range content {
+		content[i] = byte(random.Uint32())
+	}
+	asking, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	answer, err := s.IQ(asking, xmlstream.New(stanza.NSClient, "iq", "type", "get", "to", "upload.localhost").Add(
+		xmlstream.New(stanza.NSUpload, "request", "filename", "a.bin", "size", strconv.Itoa(len(content)), "content-type", "image/jpeg")))
+	if err != nil {
+		return
+	}
+	slot := answer.Child(stanza.NSUpload, "slot")
+	to, from := slot.Child(stanza.NSUpload, "put").Get("url"), slot.Child(stanza.NSUpload, "get").Get("url")
+	tries, code := 0, 0
+	for code == 0 && tries < 1+random.IntN(3) {
+		if tries++; tries > 1 {
+			_ = pause(ctx, time.Duration(random.Int64N(int64(time.Second))))
+		}
+		code = putOnce(ctx, to, content, random)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.files = append(d.files, put{from, sha256.Sum256(content), code == http.StatusCreated})
+	switch {
+	case code == http.StatusCreated:
+		d.found.Stored++
+		d.found.Bytes += int64(len(content))
+		if tries > 1 {
+			d.found.Again++
+		}
+	case code == 0:
+		d.found.Unknown++
+	default:
+		d.found.Refused++
+	}
+}
+
+// putOnce gives 0 when what became of it is not known. One in eight breaks off by itself.
+func putOnce(ctx context.Context, to string, content []byte, random *randv2.Rand) int {
+	var body io.Reader = bytes.NewReader(content)
+	if random.IntN(8) == 0 {
+		body = io.LimitReader(body, int64(len(content)/2))
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, to, io.NopCloser(body))
+	if err != nil {
+		return 0
+	}
+	req.ContentLength = int64(len(content))
+	req.Header.Set("Content-Type", "image/jpeg")
+	web := &http.Transport{DisableKeepAlives: true}
+	resp, err := web.RoundTrip(req)
+	if err != nil {
+		return 0
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusRequestTimeout {
+		return 0
+	}
+	return resp.StatusCode
+}
+
+// lookAtFiles holds what can be got, and what is on the disk, against what was told.
+func (d *uploading) lookAtFiles(ctx context.Context) error {
+	there := 0
+	for _, f := range d.files {
+		u, err := url.Parse(f.get)
+		if err != nil {
+			return err
+		}
+		u.Host = d.options.HTTP
+		content, err := get(ctx, &http.Transport{DisableKeepAlives: true}, u.String())
+		switch whole := sha256.Sum256([]byte(content)) == f.sum; {
+		case err != nil && f.stored:
+			d.found.Lost++
+		case err == nil && !whole:
+			d.found.Changed++
+		case err == nil && !f.stored:
+			d.found.Found++
+		}
+		if err == nil {
+			there++
+		}
+	}
+	// What is left over is removed in the background.
+	var left int
+	err := d.holds(ctx, func(context.Context) error {
+		n, err := filesUnder(filepath.Join(d.options.Data, "uploads"))
+		if left = n - there; left != 0 {
+			return errors.Join(err, fmt.Errorf("%d files are on the disk, %d can be got", n, there))
+		}
+		return err
+	})
+	if left != 0 {
+		d.found.Left = left
+		return nil
+	}
+	return err
+}
+
+func filesUnder(dir string) (n int, err error) {
+	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err == nil && !e.IsDir() {
+			n++
+		}
+		return err
+	})
+	return n, err
+}
