@@ -24,6 +24,8 @@ import (
 	"bavard/internal/jid"
 	"bavard/internal/push"
 	"bavard/internal/route"
+	"bavard/internal/stanza"
+	"bavard/internal/state"
 	"bavard/internal/webpush"
 )
 
@@ -61,6 +63,7 @@ func (s *server) makePushes(key []byte) (route.Feature, error) {
 	p.pusher, err = push.NewPusher(push.PusherOptions{
 		Domain: s.cfg.Domain, View: s.cell, Devices: s.attending,
 		InRoom: func(room, device jid.JID) bool { _, in := s.rooms.Find(room, device); return in },
+		Wants:  s.wants,
 		Send:   p.send, TagKey: derived(key, "push-tag"), Logger: s.log,
 	})
 	if err != nil {
@@ -98,6 +101,29 @@ func (s *server) attending(account string) []push.Device {
 		out[i] = push.Device{JID: a.JID, Here: a.Here, Looking: a.Looking, Messages: a.Messages}
 	}
 	return out
+}
+
+// wants reads what somebody has set for a chat (docs/chats.md), or for a room in its
+// bookmark.
+func (s *server) wants(account, with string) push.Wish {
+	node, read := stanza.NSChats, func(payload []byte) state.Notify {
+		set, _ := state.ParseChatSettings(payload)
+		return set.Notify
+	}
+	if strings.HasSuffix(with, "@rooms."+s.cfg.Domain) {
+		node, read = stanza.NSBookmarks, state.BookmarkNotify
+	}
+	page, err := s.cell.PubsubItems(account, node, state.PubsubQuery{IDs: []string{with}})
+	if err != nil || len(page.Items) == 0 {
+		return push.All
+	}
+	switch set, now := read(page.Items[0].Payload), time.Now(); {
+	case set.Silent(now):
+		return push.None
+	case set.When == "on-mention" && !set.Over(now):
+		return push.Mentions
+	}
+	return push.All
 }
 
 // send hands a notification to Web Push. What it says is in docs/push.md.

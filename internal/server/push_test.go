@@ -300,3 +300,27 @@ func TestPushHangs(t *testing.T) {
 		t.Errorf("%d wait", n)
 	}
 }
+
+// TestPushMuted: of a chat that is silent nobody is notified, until it is not any more.
+func TestPushMuted(t *testing.T) {
+	t.Parallel()
+	p := startPushServer(t)
+	alice, bob := p.arrive("alice", "phone", false), p.arrive("bob", "desk", false)
+	browser, _ := p.subscribe(alice)
+	alice.send("<inactive xmlns='urn:xmpp:csi:0'/>")
+	set := func(notify string) {
+		t.Helper()
+		got := alice.ask("set", "", "<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='"+stanza.NSChats+"'><item id='bob@localhost'>"+
+			"<chat xmlns='"+stanza.NSChats+"'><notify xmlns='"+stanza.NSNotify+"'>"+notify+"</notify></chat></item></publish></pubsub>")
+		if got.Get("type") != "result" {
+			t.Fatal(text(got))
+		}
+	}
+	set("<never/>")
+	bob.say("alice@localhost", "m1")
+	alice.await("message", "m1")
+	set("<always/>")
+	bob.say("alice@localhost", "m2")
+	p.notified(browser, "message")
+	p.asked(1)
+}
