@@ -4,6 +4,7 @@ package interop
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -23,7 +24,7 @@ func TestSlixmppRooms(t *testing.T) {
 		return p
 	}
 	ann, bob := comes("ann"), comes("bob")
-	if got := fmt.Sprint(ann.do("rooms", map[string]any{"service": "localhost"})); got != "[rooms.localhost]" {
+	if got := fmt.Sprint(ann.do("rooms", map[string]any{"service": "localhost"})); !strings.Contains(got, "rooms.localhost") {
 		t.Errorf("the service of rooms is not found: %s", got)
 	}
 	enter(ann, "Ann")
