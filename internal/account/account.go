@@ -33,6 +33,12 @@ type Store interface {
 	// Invite gives the invite whose token has this SHA-256; state.ErrNotFound
 	// when there is none.
 	Invite(tokenHash []byte) (state.Invite, error)
+	// Client gives a client of an account by its name, Link what lets one more log
+	// in, and Recovery the keys of the recovery code; state.ErrNotFound when there
+	// is none.
+	Client(bare, client string) (state.Client, error)
+	Link(bare string) (state.Secret, error)
+	Recovery(bare string) (state.Secret, error)
 }
 
 // Config of a Service.
@@ -61,6 +67,7 @@ type Service struct {
 	hashers chan struct{}
 	open    *throttle // nil: by invite only
 	counts  counts
+	noted   noted
 }
 
 // New makes a Service.
@@ -150,16 +157,17 @@ func (s *Service) create(ctx context.Context, j jid.JID, password, name string, 
 // (XEP-0077 §usecases-changepw @2.4). Errors are *stanza.Error where the fault
 // is in the password or the account.
 func (s *Service) ChangePassword(ctx context.Context, bare, password string) error {
-	return s.changePassword(ctx, bare, password, "")
+	return s.changePassword(ctx, bare, password, "", "")
 }
 
 // ChangeOwnPassword is ChangePassword for a device, which stays logged in; the
-// account's others do not.
-func (s *Service) ChangeOwnPassword(ctx context.Context, by jid.JID, password string) error {
-	return s.changePassword(ctx, by.Bare().String(), password, by.String())
+// account's others do not. client names the program on it, "" if that is not
+// known.
+func (s *Service) ChangeOwnPassword(ctx context.Context, by jid.JID, client, password string) error {
+	return s.changePassword(ctx, by.Bare().String(), password, by.String(), client)
 }
 
-func (s *Service) changePassword(ctx context.Context, bare, password, by string) error {
+func (s *Service) changePassword(ctx context.Context, bare, password, by, client string) error {
 	if err := checkPassword(password); err != nil {
 		return err
 	}
@@ -168,7 +176,7 @@ func (s *Service) changePassword(ctx context.Context, bare, password, by string)
 		return err
 	}
 	return s.do(ctx, &command.Command{Request: &command.Command_CredentialsSet{CredentialsSet: &command.CredentialsSet{
-		Jid: bare, Credentials: cred, By: by,
+		Jid: bare, Credentials: cred, By: by, Client: []byte(client),
 	}}})
 }
 

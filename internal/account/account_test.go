@@ -143,18 +143,18 @@ func TestPlain(t *testing.T) {
 		{"\x00juliet\x00" + strings.Repeat("x", 2000), NotAuthorized},
 		{"", MalformedRequest},
 	} {
-		x, _ := s.Begin("PLAIN", NewOffer(true, nil))
+		x, _ := s.Begin(Attempt{Mechanism: "PLAIN", Offer: NewOffer(true, nil)})
 		_, done, err := x.Next(t.Context(), []byte(c.message))
 		if c.want != "" {
 			wantFailure(t, err, c.want)
 			continue
 		}
-		if err != nil || !done || x.Account().JID != "juliet@localhost" {
-			t.Errorf("%q: %v, %v, %q", c.message, done, err, x.Account().JID)
+		if err != nil || !done || x.Proof().Account.JID != "juliet@localhost" {
+			t.Errorf("%q: %v, %v, %q", c.message, done, err, x.Proof().Account.JID)
 		}
 	}
 	store.Fail(errors.New("disk on fire"))
-	x, _ := s.Begin("PLAIN", NewOffer(true, nil))
+	x, _ := s.Begin(Attempt{Mechanism: "PLAIN", Offer: NewOffer(true, nil)})
 	_, _, err := x.Next(t.Context(), []byte("\x00juliet\x00r0m30myr0m30"))
 	wantFailure(t, err, TemporaryAuthFailure)
 }

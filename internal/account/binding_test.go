@@ -41,8 +41,8 @@ func TestOffer(t *testing.T) {
 		}
 		s, _ := service(t)
 		for _, m := range []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "PLAIN-PLUS", "", "-PLUS"} {
-			if _, ok := s.Begin(m, o); ok != slices.Contains(o.Mechanisms, m) {
-				t.Errorf("%q of %s: %v", m, c.want, ok)
+			if _, err := s.Begin(Attempt{Mechanism: m, Offer: o}); (err == nil) != slices.Contains(o.Mechanisms, m) {
+				t.Errorf("%q of %s: %v", m, c.want, err == nil)
 			}
 		}
 	}
@@ -52,9 +52,9 @@ func TestOffer(t *testing.T) {
 // for the binding.
 func bound(t *testing.T, s *Service, m mechanism, o Offer, gs2, data string) (string, Exchange, error) {
 	t.Helper()
-	x, ok := s.Begin(m.name+plusSuffix, o)
-	if !ok {
-		t.Fatal("no mechanism ", m.name+plusSuffix)
+	x, err := s.Begin(Attempt{Mechanism: m.name + plusSuffix, Offer: o})
+	if err != nil {
+		t.Fatal("no mechanism ", m.name+plusSuffix, err)
 	}
 	const bare = "n=juliet,r=clientnonce"
 	first, _, err := x.Next(t.Context(), []byte(gs2+bare))
@@ -95,12 +95,12 @@ func TestSCRAMPlus(t *testing.T) {
 			first, x, err := bound(t, s, m, o, c.gs2, c.data)
 			var f *Failure
 			switch {
-			case c.want == "" && (err != nil || x.Account().JID != "juliet@localhost"):
-				t.Errorf("%s %q: %v, account %q", m.name, c.gs2, err, x.Account().JID)
+			case c.want == "" && (err != nil || x.Proof().Account.JID != "juliet@localhost"):
+				t.Errorf("%s %q: %v, account %q", m.name, c.gs2, err, x.Proof().Account.JID)
 			case c.want == "" && !strings.HasSuffix(first, ",h="+o.digest(m)):
 				t.Errorf("%s: the first message does not tell what was offered: %s", m.name, first)
-			case c.want != "" && (!errors.As(err, &f) || f.Condition != c.want || x.Account().JID != ""):
-				t.Errorf("%s %q: %v, account %q; want %s", m.name, c.gs2, err, x.Account().JID, c.want)
+			case c.want != "" && (!errors.As(err, &f) || f.Condition != c.want || x.Proof().Account.JID != ""):
+				t.Errorf("%s %q: %v, account %q; want %s", m.name, c.gs2, err, x.Proof().Account.JID, c.want)
 			}
 		}
 	}
@@ -121,7 +121,7 @@ func TestDowngradeIsRefused(t *testing.T) {
 		{"n,,", []Binding{{"tls-exporter", []byte("x")}}, ""},
 		{"y,,", nil, ""},
 	} {
-		x, _ := s.Begin("SCRAM-SHA-256", NewOffer(true, c.bindings))
+		x, _ := s.Begin(Attempt{Mechanism: "SCRAM-SHA-256", Offer: NewOffer(true, c.bindings)})
 		_, _, err := x.Next(t.Context(), []byte(c.gs2+"n=juliet,r=abc"))
 		var f *Failure
 		if c.want == "" && err != nil || c.want != "" && (!errors.As(err, &f) || f.Condition != c.want) {
@@ -136,7 +136,7 @@ func TestHeaderCannotChange(t *testing.T) {
 	s, _ := service(t)
 	create(t, s, "juliet", "r0m30myr0m30")
 	o := NewOffer(false, []Binding{{"tls-exporter", []byte("one")}, {"tls-server-end-point", []byte("two")}})
-	x, _ := s.Begin("SCRAM-SHA-256-PLUS", o)
+	x, _ := s.Begin(Attempt{Mechanism: "SCRAM-SHA-256-PLUS", Offer: o})
 	const bare = "n=juliet,r=clientnonce"
 	first, _, err := x.Next(t.Context(), []byte("p=tls-exporter,,"+bare))
 	if err != nil {

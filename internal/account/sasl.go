@@ -20,6 +20,7 @@ type Condition string
 const (
 	AccountDisabled      Condition = "account-disabled"
 	Aborted              Condition = "aborted"
+	CredentialsExpired   Condition = "credentials-expired"
 	EncryptionRequired   Condition = "encryption-required"
 	IncorrectEncoding    Condition = "incorrect-encoding"
 	InvalidAuthzid       Condition = "invalid-authzid"
@@ -57,27 +58,39 @@ type Exchange interface {
 	// out, unless nil, is the additional data with success. The error is a
 	// *Failure and ends the exchange.
 	Next(ctx context.Context, in []byte) (out []byte, done bool, err error)
-	// Account is whom the exchange authenticated, the zero Account before
-	// that.
-	Account() state.Account
+	// Proof is what the exchange has shown, the zero Proof before that.
+	Proof() Proof
 }
 
-// Begin starts an exchange with a mechanism of the offer, or says that it is
-// none of them.
-func (s *Service) Begin(mech string, o Offer) (Exchange, bool) {
-	if !slices.Contains(o.Mechanisms, mech) {
-		return nil, false
+// Begin starts an exchange, or says why there is none: a *Failure.
+func (s *Service) Begin(a Attempt) (Exchange, error) {
+	if a.Shown != Password && a.Agent.ID == "" {
+		return nil, &Failure{Condition: MalformedRequest, Text: "say which client you are, by a user-agent with an id"}
 	}
-	base, plus := strings.CutSuffix(mech, plusSuffix)
-	switch base {
-	case scramSHA256.name:
-		return &scram{service: s, mech: scramSHA256, plus: plus, offer: o}, true
-	case scramSHA1.name:
-		return &scram{service: s, mech: scramSHA1, plus: plus, offer: o}, true
-	case "PLAIN":
-		return &plain{service: s}, true
+	invalid := &Failure{Condition: InvalidMechanism}
+	if a.Shown == Token {
+		binding, offered := a.Offer.tokenBinding(a.Mechanism)
+		m, _ := tokenMechanism(a.Mechanism)
+		if !offered {
+			return nil, invalid
+		}
+		return &hashed{service: s, attempt: a, mechanism: m, binding: binding}, nil
 	}
-	return nil, false
+	if !slices.Contains(a.Offer.Mechanisms, a.Mechanism) {
+		return nil, invalid
+	}
+	base, plus := strings.CutSuffix(a.Mechanism, plusSuffix)
+	switch {
+	case base == scramSHA256.name:
+		return &scram{service: s, mech: scramSHA256, plus: plus, offer: a.Offer, attempt: a}, nil
+	case a.Shown != Password:
+		return nil, invalid
+	case base == scramSHA1.name:
+		return &scram{service: s, mech: scramSHA1, plus: plus, offer: a.Offer, attempt: a}, nil
+	case a.Mechanism == "PLAIN":
+		return &plain{service: s}, nil
+	}
+	return nil, invalid
 }
 
 // authorize checks the authorization identity that a client asked for: only
@@ -99,7 +112,7 @@ type plain struct {
 	account state.Account
 }
 
-func (x *plain) Account() state.Account { return x.account }
+func (x *plain) Proof() Proof { return Proof{Account: x.account} }
 
 func (x *plain) Next(ctx context.Context, in []byte) ([]byte, bool, error) {
 	parts := bytes.Split(in, []byte{0})

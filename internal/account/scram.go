@@ -7,11 +7,14 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"bavard/internal/command"
+	"bavard/internal/jid"
 	"bavard/internal/state"
 )
 
@@ -31,6 +34,7 @@ type scram struct {
 	mech    mechanism
 	plus    bool  // with channel binding
 	offer   Offer // that the client has chosen from
+	attempt Attempt
 	// nonce gives the server's part of the nonce; nil takes a random one.
 	nonce func() string
 
@@ -40,11 +44,11 @@ type scram struct {
 	fullNonce   string
 	keys        *command.ScramKeys
 	found       state.Account // zero for an unknown user
-	account     state.Account
+	proof       Proof
 	step        int
 }
 
-func (x *scram) Account() state.Account { return x.account }
+func (x *scram) Proof() Proof { return x.proof }
 
 func (x *scram) Next(_ context.Context, in []byte) ([]byte, bool, error) {
 	x.step++
@@ -67,13 +71,9 @@ func (x *scram) begin(in []byte) ([]byte, error) {
 	if err := x.bind(first); err != nil {
 		return nil, err
 	}
-	acc, cred, err := x.service.lookup(first.username)
+	acc, keys, err := x.lookup(first.username)
 	if err != nil {
 		return nil, err
-	}
-	keys := x.mech.keys(cred)
-	if len(keys.GetStoredKey()) == 0 { // no keys of this mechanism
-		acc, keys = state.Account{}, x.mech.keys(x.service.fakeCredentials(first.username))
 	}
 	nonce := rand.Text()
 	if x.nonce != nil {
@@ -87,6 +87,39 @@ func (x *scram) begin(in []byte) ([]byte, error) {
 		x.serverFirst += ",h=" + x.offer.digest(x.mech)
 	}
 	return []byte(x.serverFirst), nil
+}
+
+// lookup finds the account and the keys of what the client is to show. Where there
+// are none they are made up, and the account is zero.
+func (x *scram) lookup(username string) (state.Account, *command.ScramKeys, error) {
+	acc, cred, err := x.service.lookup(username)
+	if err != nil {
+		return state.Account{}, nil, err
+	}
+	keys, made := x.mech.keys(cred), username
+	if x.attempt.Shown != Password {
+		if j, err := jid.Make(username, x.service.domain, ""); err == nil {
+			made = j.Local()
+		}
+		keys, made = nil, made+"\x00"+strconv.Itoa(int(x.attempt.Shown))
+		read := x.service.store.Link
+		if x.attempt.Shown == Recovery {
+			read = x.service.store.Recovery
+		}
+		if acc.JID != "" {
+			found, err := read(acc.JID)
+			switch {
+			case err == nil && (found.Expires.IsZero() || time.Now().Before(found.Expires)):
+				keys = found.Keys
+			case err != nil && !errors.Is(err, state.ErrNotFound):
+				return state.Account{}, nil, &Failure{Condition: TemporaryAuthFailure, Cause: err}
+			}
+		}
+	}
+	if len(keys.GetStoredKey()) == 0 {
+		return state.Account{}, x.mech.keys(x.service.fakeCredentials(made)), nil
+	}
+	return acc, keys, nil
 }
 
 // bind holds the client's GS2 flag against what was offered (RFC 5802 §6).
@@ -130,10 +163,19 @@ func (x *scram) finish(in []byte) ([]byte, error) {
 	if err := authorize(x.first.authzid, x.found); err != nil {
 		return nil, err
 	}
+	if from := x.attempt.From; x.first.authzid != "" && !from.IsZero() && from.String() != x.found.JID { // XEP-0388 §initiation @1.0.4
+		return nil, &Failure{Condition: InvalidAuthzid}
+	}
 	if err := enabled(x.found); err != nil {
 		return nil, err
 	}
-	x.account = x.found
+	x.proof = Proof{Account: x.found}
+	switch x.attempt.Shown {
+	case Link:
+		x.proof.auth, x.proof.used = command.ClientAuth_CLIENT_AUTH_LINK, x.keys.GetStoredKey()
+	case Recovery:
+		x.proof.auth, x.proof.used = command.ClientAuth_CLIENT_AUTH_RECOVERY, x.keys.GetStoredKey()
+	}
 	signature := x.mech.hmac(x.keys.GetServerKey(), authMessage)
 	return []byte("v=" + base64.StdEncoding.EncodeToString(signature)), nil
 }

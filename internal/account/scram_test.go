@@ -29,6 +29,12 @@ func (f fixed) Account(bare string) (state.Account, error) {
 
 func (f fixed) Invite([]byte) (state.Invite, error) { return state.Invite{}, state.ErrNotFound }
 
+func (f fixed) Client(string, string) (state.Client, error) {
+	return state.Client{}, state.ErrNotFound
+}
+func (f fixed) Link(string) (state.Secret, error)     { return state.Secret{}, state.ErrNotFound }
+func (f fixed) Recovery(string) (state.Secret, error) { return state.Secret{}, state.ErrNotFound }
+
 // vector is a conversation of a specification.
 type vector struct {
 	mech              mechanism
@@ -85,14 +91,14 @@ func TestSCRAMVectors(t *testing.T) {
 			if err != nil || done || string(out) != v.s1 {
 				t.Fatalf("first: %q, %v, %v; want %q", out, done, err, v.s1)
 			}
-			if x.Account().JID != "" {
+			if x.Proof().Account.JID != "" {
 				t.Error("an account before the proof")
 			}
 			out, done, err = x.Next(t.Context(), []byte(v.c2))
 			if err != nil || !done || string(out) != v.s2 {
 				t.Fatalf("final: %q, %v, %v; want %q", out, done, err, v.s2)
 			}
-			if got := x.Account().JID; got != v.username+"@localhost" {
+			if got := x.Proof().Account.JID; got != v.username+"@localhost" {
 				t.Errorf("account %q", got)
 			}
 			if _, _, err := x.Next(t.Context(), []byte(v.c2)); err == nil {
@@ -149,7 +155,7 @@ func TestSCRAMRefuses(t *testing.T) {
 			if !errors.As(err, &f) || f.Condition != c.want {
 				t.Fatalf("got %v, want %s", err, c.want)
 			}
-			if x.Account().JID != "" {
+			if x.Proof().Account.JID != "" {
 				t.Error("authenticated")
 			}
 		})
@@ -173,9 +179,9 @@ func answer(t testing.TB, m mechanism, password, gs2, bare, serverFirst string) 
 // login runs an exchange with this GS2 header and gives what the client read.
 func login(t testing.TB, s *Service, m mechanism, gs2, username, password string) (string, state.Account, error) {
 	t.Helper()
-	x, ok := s.Begin(m.name, NewOffer(false, nil))
-	if !ok {
-		t.Fatal("no mechanism ", m.name)
+	x, err := s.Begin(Attempt{Mechanism: m.name, Offer: NewOffer(false, nil)})
+	if err != nil {
+		t.Fatal("no mechanism ", m.name, err)
 	}
 	bare := "n=" + username + ",r=clientnonce"
 	first, _, err := x.Next(t.Context(), []byte(gs2+bare))
@@ -183,7 +189,7 @@ func login(t testing.TB, s *Service, m mechanism, gs2, username, password string
 		return "", state.Account{}, err
 	}
 	_, _, err = x.Next(t.Context(), []byte(answer(t, m, password, gs2, bare, string(first))))
-	return string(first), x.Account(), err
+	return string(first), x.Proof().Account, err
 }
 
 func TestSCRAMHeaders(t *testing.T) {

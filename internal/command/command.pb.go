@@ -488,6 +488,112 @@ func (UploadPurpose) EnumDescriptor() ([]byte, []int) {
 	return file_internal_command_command_proto_rawDescGZIP(), []int{8}
 }
 
+// ClientAuth says how a client has logged in.
+type ClientAuth int32
+
+const (
+	ClientAuth_CLIENT_AUTH_PASSWORD ClientAuth = 0
+	// A token of its own (XEP-0484).
+	ClientAuth_CLIENT_AUTH_TOKEN ClientAuth = 1
+	// A token that another device has shown it.
+	ClientAuth_CLIENT_AUTH_LINK ClientAuth = 2
+	// The account's recovery code.
+	ClientAuth_CLIENT_AUTH_RECOVERY ClientAuth = 3
+)
+
+// Enum value maps for ClientAuth.
+var (
+	ClientAuth_name = map[int32]string{
+		0: "CLIENT_AUTH_PASSWORD",
+		1: "CLIENT_AUTH_TOKEN",
+		2: "CLIENT_AUTH_LINK",
+		3: "CLIENT_AUTH_RECOVERY",
+	}
+	ClientAuth_value = map[string]int32{
+		"CLIENT_AUTH_PASSWORD": 0,
+		"CLIENT_AUTH_TOKEN":    1,
+		"CLIENT_AUTH_LINK":     2,
+		"CLIENT_AUTH_RECOVERY": 3,
+	}
+)
+
+func (x ClientAuth) Enum() *ClientAuth {
+	p := new(ClientAuth)
+	*p = x
+	return p
+}
+
+func (x ClientAuth) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ClientAuth) Descriptor() protoreflect.EnumDescriptor {
+	return file_internal_command_command_proto_enumTypes[9].Descriptor()
+}
+
+func (ClientAuth) Type() protoreflect.EnumType {
+	return &file_internal_command_command_proto_enumTypes[9]
+}
+
+func (x ClientAuth) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ClientAuth.Descriptor instead.
+func (ClientAuth) EnumDescriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{9}
+}
+
+// TokenMechanism is the one mechanism that a token is good for.
+type TokenMechanism int32
+
+const (
+	TokenMechanism_TOKEN_MECHANISM_NONE TokenMechanism = 0
+	TokenMechanism_TOKEN_MECHANISM_ENDP TokenMechanism = 1
+	TokenMechanism_TOKEN_MECHANISM_EXPR TokenMechanism = 2
+)
+
+// Enum value maps for TokenMechanism.
+var (
+	TokenMechanism_name = map[int32]string{
+		0: "TOKEN_MECHANISM_NONE",
+		1: "TOKEN_MECHANISM_ENDP",
+		2: "TOKEN_MECHANISM_EXPR",
+	}
+	TokenMechanism_value = map[string]int32{
+		"TOKEN_MECHANISM_NONE": 0,
+		"TOKEN_MECHANISM_ENDP": 1,
+		"TOKEN_MECHANISM_EXPR": 2,
+	}
+)
+
+func (x TokenMechanism) Enum() *TokenMechanism {
+	p := new(TokenMechanism)
+	*p = x
+	return p
+}
+
+func (x TokenMechanism) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TokenMechanism) Descriptor() protoreflect.EnumDescriptor {
+	return file_internal_command_command_proto_enumTypes[10].Descriptor()
+}
+
+func (TokenMechanism) Type() protoreflect.EnumType {
+	return &file_internal_command_command_proto_enumTypes[10]
+}
+
+func (x TokenMechanism) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TokenMechanism.Descriptor instead.
+func (TokenMechanism) EnumDescriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{10}
+}
+
 // Command is one request, decided upon when it is applied.
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -546,6 +652,11 @@ type Command struct {
 	//	*Command_ChatsNote
 	//	*Command_ChatDelete
 	//	*Command_DirectorySet
+	//	*Command_ClientLogin
+	//	*Command_ClientsSeen
+	//	*Command_ClientRevoke
+	//	*Command_LinkSet
+	//	*Command_RecoverySet
 	Request       isCommand_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1023,6 +1134,51 @@ func (x *Command) GetDirectorySet() *DirectorySet {
 	return nil
 }
 
+func (x *Command) GetClientLogin() *ClientLogin {
+	if x != nil {
+		if x, ok := x.Request.(*Command_ClientLogin); ok {
+			return x.ClientLogin
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetClientsSeen() *ClientsSeen {
+	if x != nil {
+		if x, ok := x.Request.(*Command_ClientsSeen); ok {
+			return x.ClientsSeen
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetClientRevoke() *ClientRevoke {
+	if x != nil {
+		if x, ok := x.Request.(*Command_ClientRevoke); ok {
+			return x.ClientRevoke
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetLinkSet() *LinkSet {
+	if x != nil {
+		if x, ok := x.Request.(*Command_LinkSet); ok {
+			return x.LinkSet
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRecoverySet() *RecoverySet {
+	if x != nil {
+		if x, ok := x.Request.(*Command_RecoverySet); ok {
+			return x.RecoverySet
+		}
+	}
+	return nil
+}
+
 type isCommand_Request interface {
 	isCommand_Request()
 }
@@ -1212,6 +1368,26 @@ type Command_DirectorySet struct {
 	DirectorySet *DirectorySet `protobuf:"bytes,102,opt,name=directory_set,json=directorySet,proto3,oneof"`
 }
 
+type Command_ClientLogin struct {
+	ClientLogin *ClientLogin `protobuf:"bytes,80,opt,name=client_login,json=clientLogin,proto3,oneof"`
+}
+
+type Command_ClientsSeen struct {
+	ClientsSeen *ClientsSeen `protobuf:"bytes,81,opt,name=clients_seen,json=clientsSeen,proto3,oneof"`
+}
+
+type Command_ClientRevoke struct {
+	ClientRevoke *ClientRevoke `protobuf:"bytes,82,opt,name=client_revoke,json=clientRevoke,proto3,oneof"`
+}
+
+type Command_LinkSet struct {
+	LinkSet *LinkSet `protobuf:"bytes,83,opt,name=link_set,json=linkSet,proto3,oneof"`
+}
+
+type Command_RecoverySet struct {
+	RecoverySet *RecoverySet `protobuf:"bytes,84,opt,name=recovery_set,json=recoverySet,proto3,oneof"`
+}
+
 func (*Command_Message) isCommand_Request() {}
 
 func (*Command_AccountCreate) isCommand_Request() {}
@@ -1303,6 +1479,16 @@ func (*Command_ChatsNote) isCommand_Request() {}
 func (*Command_ChatDelete) isCommand_Request() {}
 
 func (*Command_DirectorySet) isCommand_Request() {}
+
+func (*Command_ClientLogin) isCommand_Request() {}
+
+func (*Command_ClientsSeen) isCommand_Request() {}
+
+func (*Command_ClientRevoke) isCommand_Request() {}
+
+func (*Command_LinkSet) isCommand_Request() {}
+
+func (*Command_RecoverySet) isCommand_Request() {}
 
 type Stream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1876,7 +2062,9 @@ type CredentialsSet struct {
 	Credentials *Credentials           `protobuf:"bytes,2,opt,name=credentials,proto3" json:"credentials,omitempty"`
 	// Full JID of the device that asked for it, "" for the operator: the
 	// account's other devices have to log in again.
-	By            string `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
+	By string `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
+	// The client on that device, which keeps its tokens; empty if it has no name.
+	Client        []byte `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1930,6 +2118,13 @@ func (x *CredentialsSet) GetBy() string {
 		return x.By
 	}
 	return ""
+}
+
+func (x *CredentialsSet) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
 }
 
 // InviteCreate makes an invite. Its token is the capability; it is stored
@@ -5447,11 +5642,476 @@ func (x *DirectorySet) GetName() string {
 	return ""
 }
 
+// ClientToken is a token of a client (XEP-0484). Of the token itself there is
+// nothing here: it is derived from the seed by a key that no journal holds.
+type ClientToken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 random bytes.
+	Seed          []byte         `protobuf:"bytes,1,opt,name=seed,proto3" json:"seed,omitempty"`
+	Mechanism     TokenMechanism `protobuf:"varint,2,opt,name=mechanism,proto3,enum=bavard.command.v1.TokenMechanism" json:"mechanism,omitempty"`
+	ExpiresMs     int64          `protobuf:"varint,3,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClientToken) Reset() {
+	*x = ClientToken{}
+	mi := &file_internal_command_command_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClientToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClientToken) ProtoMessage() {}
+
+func (x *ClientToken) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClientToken.ProtoReflect.Descriptor instead.
+func (*ClientToken) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *ClientToken) GetSeed() []byte {
+	if x != nil {
+		return x.Seed
+	}
+	return nil
+}
+
+func (x *ClientToken) GetMechanism() TokenMechanism {
+	if x != nil {
+		return x.Mechanism
+	}
+	return TokenMechanism_TOKEN_MECHANISM_NONE
+}
+
+func (x *ClientToken) GetExpiresMs() int64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
+}
+
+// ClientLogin notes a login of a client, with what comes of it. It is refused
+// when what was shown is no good any more.
+type ClientLogin struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bare JID.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// 16 bytes that name the client.
+	Client []byte `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
+	// How it describes itself.
+	Software string     `protobuf:"bytes,3,opt,name=software,proto3" json:"software,omitempty"`
+	Device   string     `protobuf:"bytes,4,opt,name=device,proto3" json:"device,omitempty"`
+	Auth     ClientAuth `protobuf:"varint,5,opt,name=auth,proto3,enum=bavard.command.v1.ClientAuth" json:"auth,omitempty"`
+	// What was shown: the seed of a token, or the stored key of a link or of a
+	// recovery code.
+	Used []byte `protobuf:"bytes,6,opt,name=used,proto3" json:"used,omitempty"`
+	// Of a password: the account's keys that it was held against, as
+	// state.Account has them.
+	Keys uint64 `protobuf:"fixed64,7,opt,name=keys,proto3" json:"keys,omitempty"`
+	// The token that was used ends.
+	Invalidate bool `protobuf:"varint,8,opt,name=invalidate,proto3" json:"invalidate,omitempty"`
+	// A new token, unless absent. Earlier ones end once it is used.
+	Issue *ClientToken `protobuf:"bytes,9,opt,name=issue,proto3" json:"issue,omitempty"`
+	// Clients that have no token and were not seen for so long are forgotten.
+	KeepMs        int64 `protobuf:"varint,10,opt,name=keep_ms,json=keepMs,proto3" json:"keep_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClientLogin) Reset() {
+	*x = ClientLogin{}
+	mi := &file_internal_command_command_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClientLogin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClientLogin) ProtoMessage() {}
+
+func (x *ClientLogin) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClientLogin.ProtoReflect.Descriptor instead.
+func (*ClientLogin) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *ClientLogin) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ClientLogin) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *ClientLogin) GetSoftware() string {
+	if x != nil {
+		return x.Software
+	}
+	return ""
+}
+
+func (x *ClientLogin) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *ClientLogin) GetAuth() ClientAuth {
+	if x != nil {
+		return x.Auth
+	}
+	return ClientAuth_CLIENT_AUTH_PASSWORD
+}
+
+func (x *ClientLogin) GetUsed() []byte {
+	if x != nil {
+		return x.Used
+	}
+	return nil
+}
+
+func (x *ClientLogin) GetKeys() uint64 {
+	if x != nil {
+		return x.Keys
+	}
+	return 0
+}
+
+func (x *ClientLogin) GetInvalidate() bool {
+	if x != nil {
+		return x.Invalidate
+	}
+	return false
+}
+
+func (x *ClientLogin) GetIssue() *ClientToken {
+	if x != nil {
+		return x.Issue
+	}
+	return nil
+}
+
+func (x *ClientLogin) GetKeepMs() int64 {
+	if x != nil {
+		return x.KeepMs
+	}
+	return 0
+}
+
+// ClientsSeen notes when clients logged in.
+type ClientsSeen struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Clients       []*ClientSeen          `protobuf:"bytes,1,rep,name=clients,proto3" json:"clients,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClientsSeen) Reset() {
+	*x = ClientsSeen{}
+	mi := &file_internal_command_command_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClientsSeen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClientsSeen) ProtoMessage() {}
+
+func (x *ClientsSeen) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClientsSeen.ProtoReflect.Descriptor instead.
+func (*ClientsSeen) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *ClientsSeen) GetClients() []*ClientSeen {
+	if x != nil {
+		return x.Clients
+	}
+	return nil
+}
+
+type ClientSeen struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Client        []byte                 `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
+	TimeMs        int64                  `protobuf:"varint,3,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClientSeen) Reset() {
+	*x = ClientSeen{}
+	mi := &file_internal_command_command_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClientSeen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClientSeen) ProtoMessage() {}
+
+func (x *ClientSeen) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClientSeen.ProtoReflect.Descriptor instead.
+func (*ClientSeen) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *ClientSeen) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ClientSeen) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *ClientSeen) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+// ClientRevoke takes a client its tokens and ends its sessions.
+type ClientRevoke struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Client        []byte                 `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClientRevoke) Reset() {
+	*x = ClientRevoke{}
+	mi := &file_internal_command_command_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClientRevoke) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClientRevoke) ProtoMessage() {}
+
+func (x *ClientRevoke) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClientRevoke.ProtoReflect.Descriptor instead.
+func (*ClientRevoke) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *ClientRevoke) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ClientRevoke) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+// LinkSet makes the token that lets one more client log in; an earlier one is
+// void. Without keys there is none.
+type LinkSet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Keys          *ScramKeys             `protobuf:"bytes,2,opt,name=keys,proto3" json:"keys,omitempty"`
+	ExpiresMs     int64                  `protobuf:"varint,3,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LinkSet) Reset() {
+	*x = LinkSet{}
+	mi := &file_internal_command_command_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LinkSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LinkSet) ProtoMessage() {}
+
+func (x *LinkSet) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LinkSet.ProtoReflect.Descriptor instead.
+func (*LinkSet) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *LinkSet) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *LinkSet) GetKeys() *ScramKeys {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *LinkSet) GetExpiresMs() int64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
+}
+
+// RecoverySet replaces the keys of the account's recovery code; without keys
+// there is none.
+type RecoverySet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Keys          *ScramKeys             `protobuf:"bytes,2,opt,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverySet) Reset() {
+	*x = RecoverySet{}
+	mi := &file_internal_command_command_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverySet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverySet) ProtoMessage() {}
+
+func (x *RecoverySet) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverySet.ProtoReflect.Descriptor instead.
+func (*RecoverySet) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *RecoverySet) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *RecoverySet) GetKeys() *ScramKeys {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
 var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xbe\x19\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\x8e\x1c\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -5509,7 +6169,12 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"chats_note\x18d \x01(\v2\x1c.bavard.command.v1.ChatsNoteH\x00R\tchatsNote\x12@\n" +
 	"\vchat_delete\x18e \x01(\v2\x1d.bavard.command.v1.ChatDeleteH\x00R\n" +
 	"chatDelete\x12F\n" +
-	"\rdirectory_set\x18f \x01(\v2\x1f.bavard.command.v1.DirectorySetH\x00R\fdirectorySetB\t\n" +
+	"\rdirectory_set\x18f \x01(\v2\x1f.bavard.command.v1.DirectorySetH\x00R\fdirectorySet\x12C\n" +
+	"\fclient_login\x18P \x01(\v2\x1e.bavard.command.v1.ClientLoginH\x00R\vclientLogin\x12C\n" +
+	"\fclients_seen\x18Q \x01(\v2\x1e.bavard.command.v1.ClientsSeenH\x00R\vclientsSeen\x12F\n" +
+	"\rclient_revoke\x18R \x01(\v2\x1f.bavard.command.v1.ClientRevokeH\x00R\fclientRevoke\x127\n" +
+	"\blink_set\x18S \x01(\v2\x1a.bavard.command.v1.LinkSetH\x00R\alinkSet\x12C\n" +
+	"\frecovery_set\x18T \x01(\v2\x1e.bavard.command.v1.RecoverySetH\x00R\vrecoverySetB\t\n" +
 	"\arequest\"@\n" +
 	"\x06Stream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\f\n" +
@@ -5553,11 +6218,12 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12\x1e\n" +
 	"\n" +
 	"registered\x18< \x01(\bR\n" +
-	"registered\"t\n" +
+	"registered\"\x8c\x01\n" +
 	"\x0eCredentialsSet\x12\x10\n" +
 	"\x03jid\x18\x01 \x01(\tR\x03jid\x12@\n" +
 	"\vcredentials\x18\x02 \x01(\v2\x1e.bavard.command.v1.CredentialsR\vcredentials\x12\x0e\n" +
-	"\x02by\x18\x03 \x01(\tR\x02by\"\xa6\x01\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\x12\x16\n" +
+	"\x06client\x18\x04 \x01(\fR\x06client\"\xa6\x01\n" +
 	"\fInviteCreate\x12\x1d\n" +
 	"\n" +
 	"token_hash\x18\x01 \x01(\fR\ttokenHash\x12\x1d\n" +
@@ -5875,7 +6541,44 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\fDirectorySet\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06listed\x18\x02 \x01(\bR\x06listed\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name*=\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"\x81\x01\n" +
+	"\vClientToken\x12\x12\n" +
+	"\x04seed\x18\x01 \x01(\fR\x04seed\x12?\n" +
+	"\tmechanism\x18\x02 \x01(\x0e2!.bavard.command.v1.TokenMechanismR\tmechanism\x12\x1d\n" +
+	"\n" +
+	"expires_ms\x18\x03 \x01(\x03R\texpiresMs\"\xbd\x02\n" +
+	"\vClientLogin\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06client\x18\x02 \x01(\fR\x06client\x12\x1a\n" +
+	"\bsoftware\x18\x03 \x01(\tR\bsoftware\x12\x16\n" +
+	"\x06device\x18\x04 \x01(\tR\x06device\x121\n" +
+	"\x04auth\x18\x05 \x01(\x0e2\x1d.bavard.command.v1.ClientAuthR\x04auth\x12\x12\n" +
+	"\x04used\x18\x06 \x01(\fR\x04used\x12\x12\n" +
+	"\x04keys\x18\a \x01(\x06R\x04keys\x12\x1e\n" +
+	"\n" +
+	"invalidate\x18\b \x01(\bR\n" +
+	"invalidate\x124\n" +
+	"\x05issue\x18\t \x01(\v2\x1e.bavard.command.v1.ClientTokenR\x05issue\x12\x17\n" +
+	"\akeep_ms\x18\n" +
+	" \x01(\x03R\x06keepMs\"F\n" +
+	"\vClientsSeen\x127\n" +
+	"\aclients\x18\x01 \x03(\v2\x1d.bavard.command.v1.ClientSeenR\aclients\"W\n" +
+	"\n" +
+	"ClientSeen\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06client\x18\x02 \x01(\fR\x06client\x12\x17\n" +
+	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\"@\n" +
+	"\fClientRevoke\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06client\x18\x02 \x01(\fR\x06client\"t\n" +
+	"\aLinkSet\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x120\n" +
+	"\x04keys\x18\x02 \x01(\v2\x1c.bavard.command.v1.ScramKeysR\x04keys\x12\x1d\n" +
+	"\n" +
+	"expires_ms\x18\x03 \x01(\x03R\texpiresMs\"Y\n" +
+	"\vRecoverySet\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x120\n" +
+	"\x04keys\x18\x02 \x01(\v2\x1c.bavard.command.v1.ScramKeysR\x04keys*=\n" +
 	"\vMessageType\x12\x17\n" +
 	"\x13MESSAGE_TYPE_NORMAL\x10\x00\x12\x15\n" +
 	"\x11MESSAGE_TYPE_CHAT\x10\x01*\x9c\x01\n" +
@@ -5916,7 +6619,17 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x16UPLOAD_PURPOSE_MESSAGE\x10\x00\x12\x1a\n" +
 	"\x16UPLOAD_PURPOSE_PROFILE\x10\x01\x12\x1c\n" +
 	"\x18UPLOAD_PURPOSE_EPHEMERAL\x10\x02\x12\x1c\n" +
-	"\x18UPLOAD_PURPOSE_PERMANENT\x10\x03B\x19Z\x17bavard/internal/commandb\x06proto3"
+	"\x18UPLOAD_PURPOSE_PERMANENT\x10\x03*m\n" +
+	"\n" +
+	"ClientAuth\x12\x18\n" +
+	"\x14CLIENT_AUTH_PASSWORD\x10\x00\x12\x15\n" +
+	"\x11CLIENT_AUTH_TOKEN\x10\x01\x12\x14\n" +
+	"\x10CLIENT_AUTH_LINK\x10\x02\x12\x18\n" +
+	"\x14CLIENT_AUTH_RECOVERY\x10\x03*^\n" +
+	"\x0eTokenMechanism\x12\x18\n" +
+	"\x14TOKEN_MECHANISM_NONE\x10\x00\x12\x18\n" +
+	"\x14TOKEN_MECHANISM_ENDP\x10\x01\x12\x18\n" +
+	"\x14TOKEN_MECHANISM_EXPR\x10\x02B\x19Z\x17bavard/internal/commandb\x06proto3"
 
 var (
 	file_internal_command_command_proto_rawDescOnce sync.Once
@@ -5930,8 +6643,8 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 	return file_internal_command_command_proto_rawDescData
 }
 
-var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),        // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),   // 1: bavard.command.v1.SubscriptionType
@@ -5942,145 +6655,165 @@ var file_internal_command_command_proto_goTypes = []any{
 	(RoomRole)(0),           // 6: bavard.command.v1.RoomRole
 	(RoomWhispers)(0),       // 7: bavard.command.v1.RoomWhispers
 	(UploadPurpose)(0),      // 8: bavard.command.v1.UploadPurpose
-	(*Command)(nil),         // 9: bavard.command.v1.Command
-	(*Stream)(nil),          // 10: bavard.command.v1.Stream
-	(*Noop)(nil),            // 11: bavard.command.v1.Noop
-	(*CellInit)(nil),        // 12: bavard.command.v1.CellInit
-	(*CellJournal)(nil),     // 13: bavard.command.v1.CellJournal
-	(*ArchiveSweep)(nil),    // 14: bavard.command.v1.ArchiveSweep
-	(*Message)(nil),         // 15: bavard.command.v1.Message
-	(*ScramKeys)(nil),       // 16: bavard.command.v1.ScramKeys
-	(*Credentials)(nil),     // 17: bavard.command.v1.Credentials
-	(*AccountCreate)(nil),   // 18: bavard.command.v1.AccountCreate
-	(*CredentialsSet)(nil),  // 19: bavard.command.v1.CredentialsSet
-	(*InviteCreate)(nil),    // 20: bavard.command.v1.InviteCreate
-	(*InviteRevoke)(nil),    // 21: bavard.command.v1.InviteRevoke
-	(*InviteRedeem)(nil),    // 22: bavard.command.v1.InviteRedeem
-	(*RosterSet)(nil),       // 23: bavard.command.v1.RosterSet
-	(*RosterRemove)(nil),    // 24: bavard.command.v1.RosterRemove
-	(*Subscription)(nil),    // 25: bavard.command.v1.Subscription
-	(*OfflineCursor)(nil),   // 26: bavard.command.v1.OfflineCursor
-	(*Block)(nil),           // 27: bavard.command.v1.Block
-	(*Unblock)(nil),         // 28: bavard.command.v1.Unblock
-	(*PubsubConfig)(nil),    // 29: bavard.command.v1.PubsubConfig
-	(*PubsubGroups)(nil),    // 30: bavard.command.v1.PubsubGroups
-	(*PubsubPublish)(nil),   // 31: bavard.command.v1.PubsubPublish
-	(*PubsubRetract)(nil),   // 32: bavard.command.v1.PubsubRetract
-	(*PubsubCreate)(nil),    // 33: bavard.command.v1.PubsubCreate
-	(*PubsubConfigure)(nil), // 34: bavard.command.v1.PubsubConfigure
-	(*PubsubDelete)(nil),    // 35: bavard.command.v1.PubsubDelete
-	(*PubsubPurge)(nil),     // 36: bavard.command.v1.PubsubPurge
-	(*PubsubRelate)(nil),    // 37: bavard.command.v1.PubsubRelate
-	(*PubsubRelation)(nil),  // 38: bavard.command.v1.PubsubRelation
-	(*PrivateSet)(nil),      // 39: bavard.command.v1.PrivateSet
-	(*PrivateXML)(nil),      // 40: bavard.command.v1.PrivateXML
-	(*BookmarkSet)(nil),     // 41: bavard.command.v1.BookmarkSet
-	(*BookmarksKeep)(nil),   // 42: bavard.command.v1.BookmarksKeep
-	(*VCardSet)(nil),        // 43: bavard.command.v1.VCardSet
-	(*Picture)(nil),         // 44: bavard.command.v1.Picture
-	(*Left)(nil),            // 45: bavard.command.v1.Left
-	(*AccountDisable)(nil),  // 46: bavard.command.v1.AccountDisable
-	(*AccountDelete)(nil),   // 47: bavard.command.v1.AccountDelete
-	(*RoomConfig)(nil),      // 48: bavard.command.v1.RoomConfig
-	(*RoomCreate)(nil),      // 49: bavard.command.v1.RoomCreate
-	(*RoomConfigure)(nil),   // 50: bavard.command.v1.RoomConfigure
-	(*RoomDestroy)(nil),     // 51: bavard.command.v1.RoomDestroy
-	(*RoomAffiliation)(nil), // 52: bavard.command.v1.RoomAffiliation
-	(*RoomAffiliate)(nil),   // 53: bavard.command.v1.RoomAffiliate
-	(*RoomNick)(nil),        // 54: bavard.command.v1.RoomNick
-	(*RoomMessage)(nil),     // 55: bavard.command.v1.RoomMessage
-	(*RoomTombstone)(nil),   // 56: bavard.command.v1.RoomTombstone
-	(*RoomModerate)(nil),    // 57: bavard.command.v1.RoomModerate
-	(*UploadStore)(nil),     // 58: bavard.command.v1.UploadStore
-	(*UploadSweep)(nil),     // 59: bavard.command.v1.UploadSweep
-	(*PushRegister)(nil),    // 60: bavard.command.v1.PushRegister
-	(*PushEnable)(nil),      // 61: bavard.command.v1.PushEnable
-	(*PushDisable)(nil),     // 62: bavard.command.v1.PushDisable
-	(*PushForget)(nil),      // 63: bavard.command.v1.PushForget
-	(*ChatsNote)(nil),       // 64: bavard.command.v1.ChatsNote
-	(*ChatDelete)(nil),      // 65: bavard.command.v1.ChatDelete
-	(*DirectorySet)(nil),    // 66: bavard.command.v1.DirectorySet
+	(ClientAuth)(0),         // 9: bavard.command.v1.ClientAuth
+	(TokenMechanism)(0),     // 10: bavard.command.v1.TokenMechanism
+	(*Command)(nil),         // 11: bavard.command.v1.Command
+	(*Stream)(nil),          // 12: bavard.command.v1.Stream
+	(*Noop)(nil),            // 13: bavard.command.v1.Noop
+	(*CellInit)(nil),        // 14: bavard.command.v1.CellInit
+	(*CellJournal)(nil),     // 15: bavard.command.v1.CellJournal
+	(*ArchiveSweep)(nil),    // 16: bavard.command.v1.ArchiveSweep
+	(*Message)(nil),         // 17: bavard.command.v1.Message
+	(*ScramKeys)(nil),       // 18: bavard.command.v1.ScramKeys
+	(*Credentials)(nil),     // 19: bavard.command.v1.Credentials
+	(*AccountCreate)(nil),   // 20: bavard.command.v1.AccountCreate
+	(*CredentialsSet)(nil),  // 21: bavard.command.v1.CredentialsSet
+	(*InviteCreate)(nil),    // 22: bavard.command.v1.InviteCreate
+	(*InviteRevoke)(nil),    // 23: bavard.command.v1.InviteRevoke
+	(*InviteRedeem)(nil),    // 24: bavard.command.v1.InviteRedeem
+	(*RosterSet)(nil),       // 25: bavard.command.v1.RosterSet
+	(*RosterRemove)(nil),    // 26: bavard.command.v1.RosterRemove
+	(*Subscription)(nil),    // 27: bavard.command.v1.Subscription
+	(*OfflineCursor)(nil),   // 28: bavard.command.v1.OfflineCursor
+	(*Block)(nil),           // 29: bavard.command.v1.Block
+	(*Unblock)(nil),         // 30: bavard.command.v1.Unblock
+	(*PubsubConfig)(nil),    // 31: bavard.command.v1.PubsubConfig
+	(*PubsubGroups)(nil),    // 32: bavard.command.v1.PubsubGroups
+	(*PubsubPublish)(nil),   // 33: bavard.command.v1.PubsubPublish
+	(*PubsubRetract)(nil),   // 34: bavard.command.v1.PubsubRetract
+	(*PubsubCreate)(nil),    // 35: bavard.command.v1.PubsubCreate
+	(*PubsubConfigure)(nil), // 36: bavard.command.v1.PubsubConfigure
+	(*PubsubDelete)(nil),    // 37: bavard.command.v1.PubsubDelete
+	(*PubsubPurge)(nil),     // 38: bavard.command.v1.PubsubPurge
+	(*PubsubRelate)(nil),    // 39: bavard.command.v1.PubsubRelate
+	(*PubsubRelation)(nil),  // 40: bavard.command.v1.PubsubRelation
+	(*PrivateSet)(nil),      // 41: bavard.command.v1.PrivateSet
+	(*PrivateXML)(nil),      // 42: bavard.command.v1.PrivateXML
+	(*BookmarkSet)(nil),     // 43: bavard.command.v1.BookmarkSet
+	(*BookmarksKeep)(nil),   // 44: bavard.command.v1.BookmarksKeep
+	(*VCardSet)(nil),        // 45: bavard.command.v1.VCardSet
+	(*Picture)(nil),         // 46: bavard.command.v1.Picture
+	(*Left)(nil),            // 47: bavard.command.v1.Left
+	(*AccountDisable)(nil),  // 48: bavard.command.v1.AccountDisable
+	(*AccountDelete)(nil),   // 49: bavard.command.v1.AccountDelete
+	(*RoomConfig)(nil),      // 50: bavard.command.v1.RoomConfig
+	(*RoomCreate)(nil),      // 51: bavard.command.v1.RoomCreate
+	(*RoomConfigure)(nil),   // 52: bavard.command.v1.RoomConfigure
+	(*RoomDestroy)(nil),     // 53: bavard.command.v1.RoomDestroy
+	(*RoomAffiliation)(nil), // 54: bavard.command.v1.RoomAffiliation
+	(*RoomAffiliate)(nil),   // 55: bavard.command.v1.RoomAffiliate
+	(*RoomNick)(nil),        // 56: bavard.command.v1.RoomNick
+	(*RoomMessage)(nil),     // 57: bavard.command.v1.RoomMessage
+	(*RoomTombstone)(nil),   // 58: bavard.command.v1.RoomTombstone
+	(*RoomModerate)(nil),    // 59: bavard.command.v1.RoomModerate
+	(*UploadStore)(nil),     // 60: bavard.command.v1.UploadStore
+	(*UploadSweep)(nil),     // 61: bavard.command.v1.UploadSweep
+	(*PushRegister)(nil),    // 62: bavard.command.v1.PushRegister
+	(*PushEnable)(nil),      // 63: bavard.command.v1.PushEnable
+	(*PushDisable)(nil),     // 64: bavard.command.v1.PushDisable
+	(*PushForget)(nil),      // 65: bavard.command.v1.PushForget
+	(*ChatsNote)(nil),       // 66: bavard.command.v1.ChatsNote
+	(*ChatDelete)(nil),      // 67: bavard.command.v1.ChatDelete
+	(*DirectorySet)(nil),    // 68: bavard.command.v1.DirectorySet
+	(*ClientToken)(nil),     // 69: bavard.command.v1.ClientToken
+	(*ClientLogin)(nil),     // 70: bavard.command.v1.ClientLogin
+	(*ClientsSeen)(nil),     // 71: bavard.command.v1.ClientsSeen
+	(*ClientSeen)(nil),      // 72: bavard.command.v1.ClientSeen
+	(*ClientRevoke)(nil),    // 73: bavard.command.v1.ClientRevoke
+	(*LinkSet)(nil),         // 74: bavard.command.v1.LinkSet
+	(*RecoverySet)(nil),     // 75: bavard.command.v1.RecoverySet
 }
 var file_internal_command_command_proto_depIdxs = []int32{
-	10, // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
-	15, // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
-	18, // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
-	19, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
-	20, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
-	23, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
-	24, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
-	25, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
-	26, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
-	11, // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
-	12, // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
-	27, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
-	28, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
-	43, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
-	45, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
-	46, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
-	47, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
-	31, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
-	32, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
-	33, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
-	34, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
-	35, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
-	36, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
-	39, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
-	41, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
-	42, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
-	13, // 26: bavard.command.v1.Command.cell_journal:type_name -> bavard.command.v1.CellJournal
-	14, // 27: bavard.command.v1.Command.archive_sweep:type_name -> bavard.command.v1.ArchiveSweep
-	37, // 28: bavard.command.v1.Command.pubsub_relate:type_name -> bavard.command.v1.PubsubRelate
-	49, // 29: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
-	50, // 30: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
-	51, // 31: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
-	53, // 32: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
-	54, // 33: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
-	55, // 34: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
-	57, // 35: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
-	21, // 36: bavard.command.v1.Command.invite_revoke:type_name -> bavard.command.v1.InviteRevoke
-	22, // 37: bavard.command.v1.Command.invite_redeem:type_name -> bavard.command.v1.InviteRedeem
-	58, // 38: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
-	59, // 39: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
-	60, // 40: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
-	61, // 41: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
-	62, // 42: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
-	63, // 43: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
-	64, // 44: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
-	65, // 45: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
-	66, // 46: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
-	0,  // 47: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	16, // 48: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	16, // 49: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	17, // 50: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	17, // 51: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 52: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 53: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 54: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	30, // 55: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	29, // 56: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	29, // 57: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
-	29, // 58: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	29, // 59: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	38, // 60: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
-	4,  // 61: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
-	40, // 62: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	44, // 63: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	7,  // 64: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
-	48, // 65: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
-	48, // 66: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
-	5,  // 67: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
-	52, // 68: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
-	6,  // 69: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
-	56, // 70: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
-	57, // 71: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
-	6,  // 72: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
-	8,  // 73: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
-	74, // [74:74] is the sub-list for method output_type
-	74, // [74:74] is the sub-list for method input_type
-	74, // [74:74] is the sub-list for extension type_name
-	74, // [74:74] is the sub-list for extension extendee
-	0,  // [0:74] is the sub-list for field type_name
+	12, // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
+	17, // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
+	20, // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
+	21, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
+	22, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
+	25, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
+	26, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
+	27, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
+	28, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
+	13, // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
+	14, // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
+	29, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
+	30, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
+	45, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
+	47, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
+	48, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
+	49, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
+	33, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
+	34, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
+	35, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
+	36, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
+	37, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
+	38, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
+	41, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
+	43, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
+	44, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
+	15, // 26: bavard.command.v1.Command.cell_journal:type_name -> bavard.command.v1.CellJournal
+	16, // 27: bavard.command.v1.Command.archive_sweep:type_name -> bavard.command.v1.ArchiveSweep
+	39, // 28: bavard.command.v1.Command.pubsub_relate:type_name -> bavard.command.v1.PubsubRelate
+	51, // 29: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
+	52, // 30: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
+	53, // 31: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
+	55, // 32: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
+	56, // 33: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
+	57, // 34: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
+	59, // 35: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
+	23, // 36: bavard.command.v1.Command.invite_revoke:type_name -> bavard.command.v1.InviteRevoke
+	24, // 37: bavard.command.v1.Command.invite_redeem:type_name -> bavard.command.v1.InviteRedeem
+	60, // 38: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
+	61, // 39: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
+	62, // 40: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
+	63, // 41: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
+	64, // 42: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
+	65, // 43: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
+	66, // 44: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
+	67, // 45: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
+	68, // 46: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
+	70, // 47: bavard.command.v1.Command.client_login:type_name -> bavard.command.v1.ClientLogin
+	71, // 48: bavard.command.v1.Command.clients_seen:type_name -> bavard.command.v1.ClientsSeen
+	73, // 49: bavard.command.v1.Command.client_revoke:type_name -> bavard.command.v1.ClientRevoke
+	74, // 50: bavard.command.v1.Command.link_set:type_name -> bavard.command.v1.LinkSet
+	75, // 51: bavard.command.v1.Command.recovery_set:type_name -> bavard.command.v1.RecoverySet
+	0,  // 52: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	18, // 53: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	18, // 54: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	19, // 55: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	19, // 56: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 57: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 58: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 59: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	32, // 60: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	31, // 61: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	31, // 62: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
+	31, // 63: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	31, // 64: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	40, // 65: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
+	4,  // 66: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
+	42, // 67: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	46, // 68: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	7,  // 69: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	50, // 70: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	50, // 71: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	5,  // 72: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	54, // 73: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	6,  // 74: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	58, // 75: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	59, // 76: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	6,  // 77: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	8,  // 78: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
+	10, // 79: bavard.command.v1.ClientToken.mechanism:type_name -> bavard.command.v1.TokenMechanism
+	9,  // 80: bavard.command.v1.ClientLogin.auth:type_name -> bavard.command.v1.ClientAuth
+	69, // 81: bavard.command.v1.ClientLogin.issue:type_name -> bavard.command.v1.ClientToken
+	72, // 82: bavard.command.v1.ClientsSeen.clients:type_name -> bavard.command.v1.ClientSeen
+	18, // 83: bavard.command.v1.LinkSet.keys:type_name -> bavard.command.v1.ScramKeys
+	18, // 84: bavard.command.v1.RecoverySet.keys:type_name -> bavard.command.v1.ScramKeys
+	85, // [85:85] is the sub-list for method output_type
+	85, // [85:85] is the sub-list for method input_type
+	85, // [85:85] is the sub-list for extension type_name
+	85, // [85:85] is the sub-list for extension extendee
+	0,  // [0:85] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -6135,6 +6868,11 @@ func file_internal_command_command_proto_init() {
 		(*Command_ChatsNote)(nil),
 		(*Command_ChatDelete)(nil),
 		(*Command_DirectorySet)(nil),
+		(*Command_ClientLogin)(nil),
+		(*Command_ClientsSeen)(nil),
+		(*Command_ClientRevoke)(nil),
+		(*Command_LinkSet)(nil),
+		(*Command_RecoverySet)(nil),
 	}
 	file_internal_command_command_proto_msgTypes[20].OneofWrappers = []any{}
 	file_internal_command_command_proto_msgTypes[29].OneofWrappers = []any{}
@@ -6144,8 +6882,8 @@ func file_internal_command_command_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
-			NumEnums:      9,
-			NumMessages:   58,
+			NumEnums:      11,
+			NumMessages:   65,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -38,18 +38,20 @@ func (h *Hub) event(s *shard, e *state.Event) {
 	case state.EventAvatar:
 		h.avatar(s, e, targets)
 	case state.EventCredentials:
-		dismiss(targets, e.By, "the password has changed: log in again")
+		dismiss(targets, func(r *Resource) bool { return r.JID.String() != e.By }, "the password has changed: log in again")
 	case state.EventDisabled:
-		dismiss(targets, "", "this account has been switched off")
+		dismiss(targets, nil, "this account has been switched off")
 	case state.EventDeleted:
-		dismiss(targets, "", "this account has been removed")
+		dismiss(targets, nil, "this account has been removed")
+	case state.EventRevoked:
+		dismiss(targets, func(r *Resource) bool { return r.client == e.Client }, "this device has been logged out")
 	}
 }
 
-// dismiss ends the sessions of an account, but for one.
-func dismiss(targets []target, but, text string) {
+// dismiss ends those sessions of an account that match, all for nil.
+func dismiss(targets []target, match func(*Resource) bool, text string) {
 	for i := range targets {
-		if targets[i].JID.String() != but {
+		if match == nil || match(targets[i].Resource) {
 			targets[i].device.Dismissed(text)
 		}
 	}

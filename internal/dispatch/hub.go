@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"bavard/internal/archive"
 	"bavard/internal/command"
@@ -117,6 +118,7 @@ type Resource struct {
 	JID    jid.JID
 	device Device
 	client string // names the software on the device; "" when that is not known
+	since  time.Time
 	// ---
 	available  bool
 	priority   int8
@@ -251,7 +253,7 @@ type Displaced struct {
 // (XEP-0386 §bind-request @1.1.0). When the account has as many resources as it
 // may have, one that is away makes room; r is nil when there is none.
 func (h *Hub) Register(full jid.JID, client string, d Device) (r *Resource, displaced []*Displaced) {
-	r = &Resource{JID: full, device: d, client: client}
+	r = &Resource{JID: full, device: d, client: client, since: time.Now()}
 	bare := full.Bare().String()
 	s := h.shard(bare)
 	s.mu.Lock()

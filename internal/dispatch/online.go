@@ -2,7 +2,12 @@
 
 package dispatch
 
-import "slices"
+import (
+	"slices"
+	"time"
+
+	"bavard/internal/jid"
+)
 
 // Online lists the accounts with an available device on this node, sorted, at
 // most limit, and gives how many there are.
@@ -19,4 +24,23 @@ func (h *Hub) Online(limit int) (accounts []string, count int) {
 	}
 	slices.Sort(accounts)
 	return accounts[:min(max(limit, 0), len(accounts))], len(accounts)
+}
+
+// Connected is a device that is connected, or waits to resume.
+type Connected struct {
+	JID    jid.JID
+	Client string // names the program on it; "" when that is not known
+	Since  time.Time
+}
+
+// Connected gives an account's devices.
+func (h *Hub) Connected(account string) []Connected {
+	s := h.shard(account)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []Connected
+	for _, r := range s.resources(account) {
+		all = append(all, Connected{r.JID, r.client, r.since})
+	}
+	return all
 }

@@ -96,6 +96,8 @@ type Login struct {
 	JID jid.JID
 	// Account without its credentials.
 	Account state.Account
+	// Proof of who it is.
+	Proof account.Proof
 	// StreamID is the id of the stream, unpredictable.
 	StreamID  string
 	Mechanism string
@@ -184,11 +186,11 @@ func (n *negotiation) run(ctx context.Context) (Login, error) {
 	n.begun = time.Now()
 	n.until(n.deps.Timeout)
 	n.stream.SetLimits(n.deps.Limits)
-	bare, err := jid.ParseBare(who.account.JID)
+	bare, err := jid.ParseBare(who.Account.JID)
 	if err != nil {
 		return Login{}, fmt.Errorf("stored account: %w", err)
 	}
-	login := Login{Account: who.account, StreamID: n.header.ID, Mechanism: n.mechanism}
+	login := Login{Account: who.Account, Proof: who.Proof, StreamID: n.header.ID, Mechanism: n.mechanism}
 	login.Account.Credentials = nil
 	if who.request != nil {
 		return n.together(ctx, who, bare, login)
@@ -331,7 +333,7 @@ func (n *negotiation) authenticate(ctx context.Context) (proven, error) {
 			var who proven
 			// It returns the element that interrupted the exchange, if any.
 			who, e, err = do(ctx, e)
-			if err != nil || who.account.JID != "" {
+			if err != nil || who.Account.JID != "" {
 				return who, err
 			}
 			if e != nil {

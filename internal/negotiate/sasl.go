@@ -10,7 +10,6 @@ import (
 	"bavard/internal/account"
 	"bavard/internal/listen"
 	"bavard/internal/stanza"
-	"bavard/internal/state"
 	"bavard/internal/xmlstream"
 )
 
@@ -28,7 +27,7 @@ var (
 
 // proven is who a client has shown to be.
 type proven struct {
-	account state.Account
+	account.Proof
 	data    []byte   // additional data with success
 	request *request // of SASL2, nil for SASL
 }
@@ -44,8 +43,9 @@ func (n *negotiation) sasl(ctx context.Context, auth *xmlstream.Element) (proven
 	}
 	// Without an initial response the first challenge is empty: each of our
 	// mechanisms lets the client speak first (RFC 4422 §5.1).
-	p, next, err := n.exchange(ctx, sasl1, n.offer, attempt{mechanism: auth.Get("mechanism"), initial: initial, silent: auth.Text() == ""})
-	if err != nil || p.account.JID == "" {
+	a := attempt{Attempt: account.Attempt{Mechanism: auth.Get("mechanism"), Offer: n.offer}, initial: initial, silent: auth.Text() == ""}
+	p, next, err := n.exchange(ctx, sasl1, a)
+	if err != nil || p.Account.JID == "" {
 		return p, next, err
 	}
 	return p, nil, n.stream.WriteElement(message(sasl1.space, "success", p.data))
@@ -53,17 +53,17 @@ func (n *negotiation) sasl(ctx context.Context, auth *xmlstream.Element) (proven
 
 // attempt is the beginning of an exchange.
 type attempt struct {
-	mechanism string
-	initial   []byte
-	silent    bool // there is no initial response
+	account.Attempt
+	initial []byte
+	silent  bool // there is no initial response
 }
 
 // exchange has the client prove who it is. Nothing is said of the success. The
 // element is one that began another exchange instead.
-func (n *negotiation) exchange(ctx context.Context, in profile, offer account.Offer, a attempt) (proven, *xmlstream.Element, error) {
-	x, ok := n.deps.Accounts.Begin(a.mechanism, offer)
-	if !ok {
-		return proven{}, nil, n.fail(in, &account.Failure{Condition: account.InvalidMechanism})
+func (n *negotiation) exchange(ctx context.Context, in profile, a attempt) (proven, *xmlstream.Element, error) {
+	x, err := n.deps.Accounts.Begin(a.Attempt)
+	if err != nil {
+		return proven{}, nil, n.fail(in, err)
 	}
 	ctx, cancel := n.within(ctx)
 	defer cancel()
@@ -99,8 +99,8 @@ func (n *negotiation) exchange(ctx context.Context, in profile, offer account.Of
 			return proven{}, nil, n.fail(in, err)
 		}
 		if done {
-			n.mechanism = a.mechanism
-			return proven{account: x.Account(), data: out}, nil, nil
+			n.mechanism = a.Mechanism
+			return proven{Proof: x.Proof(), data: out}, nil, nil
 		}
 		challenge, waiting = out, true
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"strconv"
 	"strings"
 
 	"bavard/internal/account"
@@ -31,22 +32,27 @@ func (n *negotiation) authentication() *xmlstream.Element {
 	for _, feature := range n.deps.Inline {
 		with.Add(xmlstream.New(stanza.NSBind2, "feature", "var", feature))
 	}
-	return f.Add(inline.Add(xmlstream.New(stanza.NSBind2, "bind").Add(with)))
+	fast := xmlstream.New(stanza.NSFAST, "fast") // XEP-0484 §support @0.2.0; no early data: this TLS has none
+	for _, m := range n.offer2.TokenMechanisms() {
+		fast.Add(xmlstream.NewText(stanza.NSFAST, "mechanism", m))
+	}
+	return f.Add(inline.Add(xmlstream.New(stanza.NSBind2, "bind").Add(with), fast))
 }
 
 // request is what a client asks for with <authenticate/> (XEP-0388 §initiation
 // @1.0.4).
 type request struct {
 	attempt
-	agent  account.Agent
+	entry  account.Entry
 	bind   *xmlstream.Element // nil: not asked for
 	resume *xmlstream.Element // likewise
+	issued *account.Issued    // a new token for the client, nil for none
 }
 
 // parseRequest reads <authenticate/>. Children that nobody here knows are
 // ignored. The error is an *account.Failure.
 func parseRequest(e *xmlstream.Element) (*request, error) {
-	r := &request{attempt: attempt{mechanism: e.Get("mechanism"), silent: true}}
+	r := &request{attempt: attempt{Attempt: account.Attempt{Mechanism: e.Get("mechanism")}, silent: true}}
 	r.bind, r.resume = e.Child(stanza.NSBind2, "bind"), e.Child(stanza.NSSM, "resume")
 	if initial := e.Child(stanza.NSSASL2, "initial-response"); initial != nil {
 		var err error
@@ -57,13 +63,49 @@ func parseRequest(e *xmlstream.Element) (*request, error) {
 	}
 	if agent := e.Child(stanza.NSSASL2, "user-agent"); agent != nil {
 		var ok bool
-		r.agent, ok = account.NewAgent(agent.Get("id"),
+		r.Agent, ok = account.NewAgent(agent.Get("id"),
 			agent.Child(stanza.NSSASL2, "software").Text(), agent.Child(stanza.NSSASL2, "device").Text())
 		if !ok {
 			return nil, &account.Failure{Condition: account.MalformedRequest, Text: "the id of a user agent is a UUID"}
 		}
 	}
-	return r, nil
+	r.entry = account.Entry{Agent: r.Agent, Token: e.Child(stanza.NSFAST, "request-token").Get("mechanism")}
+	return r, r.parseShown(e)
+}
+
+// parseShown reads what the client shows, if it is no password.
+func (r *request) parseShown(e *xmlstream.Element) error {
+	bad := &account.Failure{Condition: account.MalformedRequest}
+	kinds := 0
+	if fast := e.Child(stanza.NSFAST, "fast"); fast != nil {
+		kinds++
+		r.Shown = account.Token
+		// The count is for early data, which is not offered (XEP-0484 §fast-auth @0.2.0).
+		if count, ok := fast.Lookup("count"); ok {
+			if _, err := strconv.ParseUint(count, 10, 31); err != nil {
+				return bad
+			}
+		}
+		switch fast.Get("invalidate") {
+		case "1", "true":
+			r.entry.Invalidate = true
+		case "", "0", "false":
+		default:
+			return bad
+		}
+	}
+	if e.Child(stanza.NSLink, "link") != nil {
+		kinds++
+		r.Shown = account.Link
+	}
+	if e.Child(stanza.NSRecovery, "recovery") != nil {
+		kinds++
+		r.Shown = account.Recovery
+	}
+	if kinds > 1 {
+		return bad
+	}
+	return nil
 }
 
 // sasl2 runs the exchange that <authenticate/> begins. Its success is told once
@@ -73,9 +115,20 @@ func (n *negotiation) sasl2(ctx context.Context, e *xmlstream.Element) (proven, 
 	if err != nil {
 		return proven{}, nil, n.fail(sasl2, err)
 	}
-	who, _, err := n.exchange(ctx, sasl2, n.offer2, r.attempt)
+	r.Offer, r.From = n.offer2, n.from
+	who, _, err := n.exchange(ctx, sasl2, r.attempt)
+	if err != nil || who.Account.JID == "" {
+		return proven{}, nil, err
+	}
+	ctx, cancel := n.within(ctx)
+	defer cancel()
+	// Before the rest: what it has shown may just have become void, and then it may
+	// try something else.
+	if r.issued, err = n.deps.Accounts.Enter(ctx, who.Proof, r.entry); err != nil {
+		return proven{}, nil, n.fail(sasl2, err)
+	}
 	who.request = r
-	return who, nil, err
+	return who, nil, nil
 }
 
 // together deals with what a client asked for in one request: it resumes a
@@ -83,7 +136,7 @@ func (n *negotiation) sasl2(ctx context.Context, e *xmlstream.Element) (proven, 
 // (XEP-0386 §bind-request @1.1.0, XEP-0198 §inline-resume @1.6.3).
 func (n *negotiation) together(ctx context.Context, who proven, bare jid.JID, login Login) (Login, error) {
 	r := who.request
-	login.Client = n.deps.Accounts.Client(who.account, r.agent)
+	login.Client = n.deps.Accounts.Client(who.Account, r.Agent)
 	login.Inline = &Inline{Bind: r.bind}
 	var results []*xmlstream.Element
 	if r.resume != nil && n.deps.Resume != nil {
@@ -105,7 +158,7 @@ func (n *negotiation) together(ctx context.Context, who proven, bare jid.JID, lo
 		}
 		return n.establish(ctx, bare, login, r.resume != nil)
 	}
-	full, err := resource(bare, r.bind.Child(stanza.NSBind2, "tag").Text(), n.deps.Accounts.Suffix(who.account, r.agent))
+	full, err := resource(bare, r.bind.Child(stanza.NSBind2, "tag").Text(), n.deps.Accounts.Suffix(who.Account, r.Agent))
 	if err != nil {
 		return Login{}, n.internal(err)
 	}
@@ -140,6 +193,9 @@ func (n *negotiation) success(who proven, j jid.JID, results []*xmlstream.Elemen
 			e.Add(xmlstream.NewText(stanza.NSSASL2, "additional-data", base64.StdEncoding.EncodeToString(who.data)))
 		}
 		e.Add(xmlstream.NewText(stanza.NSSASL2, "authorization-identifier", j.String()))
+		if t := who.request.issued; t != nil { // XEP-0484 §token-response @0.2.0
+			e.Add(xmlstream.New(stanza.NSFAST, "token", "token", t.Token, "expiry", t.Expires.UTC().Format("2006-01-02T15:04:05Z")))
+		}
 		return e.Add(results...).Add(more...)
 	}
 }

@@ -40,6 +40,9 @@ var update = flag.Bool("update", false, "rewrite what the server says in testdat
 //	alice/phone resume       … and comes back, resumed
 //	alice/phone bye          the client closes its stream
 //	alice/phone ended        the server closes the stream
+//	alice/phone open         a stream, and no more
+//	alice/phone sasl2 MECHANISM SECRET XML   log in by SASL2; SECRET is "password", another password with + for a space, or
+//	                         a word; XML is what else the request has. The answer is the server's next line
 //	alice/phone refused why  cannot log in: the SASL error condition
 //	admin disable alice      the operator: also enable, delete, add, passwd (the new
 //	                         password is "another password")
@@ -137,7 +140,7 @@ func (c *conversation) script(script string) string {
 
 func (c *conversation) step(n int, who, rest string) string {
 	d := c.devices[who]
-	if d == nil && rest != "login" && rest != "auth" && !strings.HasPrefix(rest, "refused ") {
+	if d == nil && rest != "login" && rest != "auth" && rest != "open" && !strings.HasPrefix(rest, "refused ") {
 		c.t.Fatalf("line %d: %s has not logged in", n, who)
 	}
 	verb, arg, _ := strings.Cut(rest, " ")
@@ -153,6 +156,10 @@ func (c *conversation) step(n int, who, rest string) string {
 		d := c.device(who)
 		d.login()
 		d.listen()
+	case "open":
+		c.device(who).open()
+	case "sasl2":
+		d.sasl2(c.fill(arg))
 	case "C:":
 		d.send(c.fill(arg))
 	case "S:":
@@ -298,8 +305,12 @@ var (
 	generated = regexp.MustCompile(`^[A-Z2-7]{26}$`)
 
 	// link is the end of an invite's addresses.
-	link  = regexp.MustCompile(`(http://localhost:\d+/i/|preauth=)[A-Z2-7]{26}`)
-	word  = regexp.MustCompile(`\{[a-z0-9]+\}`)
+	link = regexp.MustCompile(`(http://localhost:\d+/i/|preauth=)[A-Z2-7]{26}`)
+	word = regexp.MustCompile(`\{[a-z0-9]+\}`)
+	// made are what the server makes up in the course of logins: the end of a
+	// resource, a token for one more device, a recovery code, a client's token.
+	made = regexp.MustCompile(`\b([a-z2-7]{13}|[a-z2-7]{28}|(?:[A-Z2-7]{4}-){6}[A-Z2-7]{4}|[A-Za-z0-9_-]{43})(['</])`)
+
 	stamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
 )
 
@@ -326,6 +337,7 @@ func (c *conversation) mask(e *xmlstream.Element) string {
 			out = strings.ReplaceAll(out, v, w)
 		}
 	}
+	out = made.ReplaceAllStringFunc(out, func(v string) string { return c.name(v[:len(v)-1]) + v[len(v)-1:] })
 	return stamp.ReplaceAllString(out, "{time}")
 }
 
@@ -352,6 +364,10 @@ func (c *conversation) maskIDs(e *xmlstream.Element) {
 		e.Set("ver", "{ver}")
 	case e.Is(stanza.NSLast, "query") && e.Get("seconds") != "":
 		e.Set("seconds", "{n}")
+	case e.Is(stanza.NSSASL2, "additional-data"):
+		e.Children = []xmlstream.Node{{Text: "*"}}
+	case e.Is(stanza.NSCAM, "client"):
+		e.Set("id", c.name(e.Get("id")))
 	case e.Is(stanza.NSSM, "enabled"):
 		e.Set("id", c.name(e.Get("id")))
 	case e.Is(stanza.NSSM, "resumed"):

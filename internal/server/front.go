@@ -85,10 +85,7 @@ func (s *server) begin(login negotiate.Login, st stream) {
 	}
 	start := session.Start{
 		JID: login.JID, Client: login.Client,
-		Admitted: func() bool {
-			acc, err := s.cell.Account(login.Account.JID)
-			return err == nil && !acc.Disabled && acc.ID == login.Account.ID && acc.Keys == login.Account.Keys
-		},
+		Admitted: func() bool { return s.accounts.Admits(login.Proof, login.Client) },
 	}
 	if inline := login.Inline; inline != nil {
 		start.Enable, start.Synced = inline.Bind.Child(stanza.NSSM, "enable"), true

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"bavard/internal/access"
 	"bavard/internal/account"
 	"bavard/internal/admin"
 	"bavard/internal/administration"
@@ -123,6 +124,7 @@ func (s *server) run(ctx context.Context) error {
 	})
 	group.Go(func() error { s.watch(ctx); return nil })
 	group.Go(func() error { s.trim(ctx); return nil })
+	group.Go(func() error { s.noteSeen(ctx); return nil })
 	if err := s.listen(ctx, group); err != nil {
 		return errors.Join(err, s.stop())
 	}
@@ -205,13 +207,14 @@ func (s *server) build() error {
 		pubsub.Feature(s.cell, rand.Text),
 		vcard.Feature(s.cell, rand.Text),
 		private.Feature(s.cell),
+		access.Feature(s.cell, s.accounts, s.devices, time.Now),
 		lastactivity.Feature(s.cell, s.hub, time.Now),
 		pushes,
 		administration.Feature(administration.Options{
 			Admins: s.cfg.Admins, Accounts: s.accounts, List: s.cell.Accounts, Online: s.hub.Online,
 			Count: func() int { return int(s.cell.Stats().Accounts) },
 		}),
-		invite.Feature(s.cfg.Domain, inviter{s.accounts}, s.inviteLink),
+		invite.Feature(s.cfg.Domain, inviter{s.accounts, s.hub}, s.inviteLink),
 	)
 	if err != nil {
 		s.uploads.Close()
@@ -232,6 +235,31 @@ func (s *server) build() error {
 	}
 	s.node.uploads.Store(s.uploads)
 	return nil
+}
+
+// devices gives the sessions of an account.
+func (s *server) devices(account string) []access.Session {
+	var all []access.Session
+	for _, d := range s.hub.Connected(account) {
+		all = append(all, access.Session(d))
+	}
+	return all
+}
+
+// noteSeen writes down when clients were here: one command in a second, at most.
+func (s *server) noteSeen(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := s.accounts.NoteSeen(ctx); err != nil && ctx.Err() == nil {
+				s.log.Debug("it was not noted when devices were here", "err", err)
+			}
+		}
+	}
 }
 
 // acme is nil unless it is configured.
@@ -317,12 +345,21 @@ func (s *server) stop() error {
 }
 
 // inviter adapts the account service to package invite.
-type inviter struct{ accounts *account.Service }
+type inviter struct {
+	accounts *account.Service
+	hub      *dispatch.Hub
+}
 
 func (i inviter) Invite(ctx context.Context, by string, ttl time.Duration) (string, time.Time, error) {
 	return i.accounts.NewInvite(ctx, account.Invitation{Inviter: by, Uses: 1, TTL: ttl})
 }
 
 func (i inviter) ChangeOwnPassword(ctx context.Context, by jid.JID, password string) error {
-	return i.accounts.ChangeOwnPassword(ctx, by, password)
+	client := ""
+	for _, d := range i.hub.Connected(by.Bare().String()) {
+		if d.JID == by {
+			client = d.Client
+		}
+	}
+	return i.accounts.ChangeOwnPassword(ctx, by, client, password)
 }

@@ -17,6 +17,8 @@ const (
 	NSBind2       = "urn:xmpp:bind:0"                        // XEP-0386
 	NSFAST        = "urn:xmpp:fast:0"                        // XEP-0484
 	NSCAM         = "urn:xmpp:cam:0"                         // XEP-0494
+	NSLink        = "urn:bavard:link:0"                      // docs/login.md
+	NSRecovery    = "urn:bavard:recovery:0"                  // docs/login.md
 	NSBind        = "urn:ietf:params:xml:ns:xmpp-bind"       // RFC 6120 §7
 	NSSession     = "urn:ietf:params:xml:ns:xmpp-session"    // RFC 3921 §3
 	NSFraming     = "urn:ietf:params:xml:ns:xmpp-framing"    // RFC 7395

@@ -38,6 +38,8 @@ const (
 	EventDeleted
 	// EventRoom: Room says what happened in the room whose bare JID is Account.
 	EventRoom
+	// EventRevoked: Client may no longer be logged in to Account.
+	EventRevoked
 )
 
 // Event is something that the sessions of Account must learn; made by Apply,
@@ -56,6 +58,7 @@ type Event struct {
 	Blocks   *Blocks          // EventBlocks
 	By       string           // EventCredentials
 	Room     *RoomEvent       // EventRoom
+	Client   string           // EventRevoked
 	Upload   UploadID         // EventUploadRemoved
 }
 

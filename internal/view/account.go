@@ -265,6 +265,9 @@ func (t *txn) credentialsSet(c *command.CredentialsSet) (command.Outcome, error)
 		return refuse(stanza.Modify, stanza.BadRequest, "bad credentials"), nil
 	}
 	t.put(accountKey(c.Jid), rec.append(nil))
+	if err := t.lockOut(rec.id, c.Client); err != nil {
+		return command.Outcome{}, err
+	}
 	t.event(state.Event{Kind: state.EventCredentials, Account: c.Jid, Position: t.pos, By: c.By})
 	// Who is logged out by it is notified of nothing any more.
 	return accept(), t.forgetPushes(c.Jid, rec.id, func(d state.PushDevice) bool { return c.By != c.Jid+"/"+d.Resource })

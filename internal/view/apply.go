@@ -296,6 +296,9 @@ func (t *txn) command(r *request) (command.Outcome, error) {
 			return o, err
 		}
 	}
+	if o, err := t.clientCommand(r.c); !errors.Is(err, ErrUnknownCommand) {
+		return o, err
+	}
 	if o, err := t.uploadCommand(r.c); !errors.Is(err, ErrUnknownCommand) {
 		return o, err
 	}

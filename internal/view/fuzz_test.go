@@ -27,6 +27,9 @@ func FuzzRecord(f *testing.F) {
 	c.accept(vcardWith("ann", red))
 	c.accept(relate("ann", "node", "ann", joined("bob")))
 	c.accept(privateSet("ann", "ns", "name", "<name xmlns='ns'/>"))
+	c.accept(withPassword(c, "ann", 1, 1))
+	c.accept(linkSet("ann", 0))
+	c.accept(recoverySet("ann"))
 	c.accept(c.upload("ann", 1, 100, command.UploadPurpose_UPLOAD_PURPOSE_EPHEMERAL))
 	c.accept(pushRegister("ann", "n", "https://push.example/1", "phone"))
 	c.accept(pushEnable("ann", pushJID, "n", "secret", "phone"))
@@ -97,6 +100,12 @@ func reencoded(key, value []byte) []byte {
 	case tableRelation:
 		r, _ := parseRelation(value)
 		return r.append(nil)
+	case tableClient:
+		c, _ := parseClient(value)
+		return c.append(nil)
+	case tableRecovery, tableLink:
+		x, _ := parseSecret(value)
+		return x.append(nil)
 	case tableAvatar:
 		a, _ := parseAvatar(value)
 		return a.append(nil)
@@ -128,6 +137,8 @@ func FuzzApply(f *testing.F) {
 		configure("ann", "node", &command.PubsubConfig{RosterGroups: &command.PubsubGroups{Groups: []string{"g"}}}),
 		noteChats("ann", command.Position{Revision: 1}), deleteChat("ann", at("bob"), command.Position{Revision: 1}), enlist("ann", true, "Ann"),
 		{Request: &command.Command_Noop{}},
+		linkSet("ann", 5), recoverySet("ann"), revokeClient("ann", 1),
+		loginOf("ann", 1, command.ClientAuth_CLIENT_AUTH_LINK, linkSet("ann", 5).GetLinkSet().Keys.StoredKey, 1),
 		{Request: &command.Command_UploadSweep{UploadSweep: &command.UploadSweep{MessageBeforeMs: start.UnixMilli()}}},
 		upload("ann", 1, 1, 100, command.UploadPurpose_UPLOAD_PURPOSE_MESSAGE),
 		{Request: &command.Command_OfflineCursor{OfflineCursor: &command.OfflineCursor{Account: at("ann"), Position: make([]byte, 12)}}},

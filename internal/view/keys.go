@@ -38,6 +38,10 @@ const (
 	tableRelation = 'P' // account id, number of a node, JID → affiliation, subscription
 	tableLeft     = 'z' // account id → when its last device left
 
+	tableClient   = 'B' // account id, client → client, its tokens
+	tableRecovery = 'C' // account id → keys of the recovery code
+	tableLink     = 'D' // account id → keys of the token that lets a client in
+
 	tableMember    = 'A' // room id, JID → affiliation and nicks
 	tableSaid      = 'G' // room id, position → message
 	tableGuest     = 'H' // room id, JID → nicks of who has no affiliation

@@ -31,6 +31,7 @@ func (t *txn) accountDisable(c *command.AccountDisable) (command.Outcome, error)
 		rec.flags &^= accountDisabled
 	} else {
 		rec.flags |= accountDisabled
+		t.forgetClients(t.account(c.Jid))
 		t.event(state.Event{Kind: state.EventDisabled, Account: c.Jid, Position: t.pos})
 		if err := t.forgetPushes(c.Jid, rec.id, func(state.PushDevice) bool { return true }); err != nil {
 			return command.Outcome{}, err
@@ -45,6 +46,7 @@ func (t *txn) accountDisable(c *command.AccountDisable) (command.Outcome, error)
 func ownTables() []byte {
 	return []byte{
 		tableBlock, tableVCard, tableAvatar, tableItem, tablePrivate, tableRelation, tableBlocksOf, tableCursor, tableNode, tableOrder, tableRoster, tableRosterOf, tablePubsubOf, tableLeft,
+		tableClient, tableRecovery, tableLink,
 		tablePush, tablePushService,
 		tablePeers, tableFloor,
 	}

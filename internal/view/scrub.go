@@ -252,6 +252,10 @@ func checkNodeOrRoom(key, value []byte) (err error) {
 		_, err = parseRoom(string(key[1:]), value)
 	case tableMember, tableGuest:
 		_, err = parseMember(value)
+	case tableClient:
+		_, err = parseClient(value)
+	case tableRecovery, tableLink:
+		_, err = parseSecret(value)
 	case tableNick, tableGuestNick:
 		_, err = parseHolder(value)
 	case tableUpload, tableUploadOf, tableRetention:

@@ -5,8 +5,10 @@
 package accounttest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"sync"
 	"time"
 
@@ -21,13 +23,19 @@ type Store struct {
 	revision uint64
 	accounts map[string]state.Account
 	invites  map[[sha256.Size]byte]state.Invite
-	former   map[string]bool // names of deleted accounts
+	clients  map[[2]string]state.Client
+	links    map[string]state.Secret
+	codes    map[string]state.Secret // for recovery
+	former   map[string]bool         // names of deleted accounts
 	fail     error
 }
 
 // New makes an empty Store.
 func New() *Store {
-	return &Store{accounts: make(map[string]state.Account), invites: make(map[[sha256.Size]byte]state.Invite), former: make(map[string]bool)}
+	return &Store{
+		accounts: make(map[string]state.Account), invites: make(map[[sha256.Size]byte]state.Invite), former: make(map[string]bool),
+		clients: make(map[[2]string]state.Client), links: make(map[string]state.Secret), codes: make(map[string]state.Secret),
+	}
 }
 
 // Fail makes every call fail with err; nil heals.
@@ -63,6 +71,33 @@ func (s *Store) Invite(tokenHash []byte) (state.Invite, error) {
 		return state.Invite{}, state.ErrNotFound
 	}
 	return inv, nil
+}
+
+// Client implements account.Store.
+func (s *Store) Client(bare, client string) (state.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.clients[[2]string{bare, client}]
+	if !ok {
+		return state.Client{}, errors.Join(s.fail, state.ErrNotFound)
+	}
+	return c, s.fail
+}
+
+// Link implements account.Store.
+func (s *Store) Link(bare string) (state.Secret, error) { return s.secret(s.links, bare) }
+
+// Recovery implements account.Store.
+func (s *Store) Recovery(bare string) (state.Secret, error) { return s.secret(s.codes, bare) }
+
+func (s *Store) secret(of map[string]state.Secret, bare string) (state.Secret, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x, ok := of[bare]
+	if !ok {
+		return state.Secret{}, errors.Join(s.fail, state.ErrNotFound)
+	}
+	return x, s.fail
 }
 
 // Do implements account.Store.
@@ -113,9 +148,57 @@ func (s *Store) apply(cmd *command.Command) *stanza.Error {
 			inv.Expires = time.UnixMilli(ms)
 		}
 		s.invites[[sha256.Size]byte(r.InviteCreate.TokenHash)] = inv
+	case *command.Command_ClientLogin:
+		return s.login(r.ClientLogin)
+	case *command.Command_ClientsSeen:
+	case *command.Command_LinkSet:
+		s.links[r.LinkSet.Account] = state.Secret{Keys: r.LinkSet.Keys, Made: time.Now(), Expires: time.UnixMilli(r.LinkSet.ExpiresMs)}
+	case *command.Command_RecoverySet:
+		delete(s.codes, r.RecoverySet.Account)
+		if r.RecoverySet.Keys != nil {
+			s.codes[r.RecoverySet.Account] = state.Secret{Keys: r.RecoverySet.Keys, Made: time.Now()}
+		}
 	default:
 		return stanza.Err(stanza.Cancel, stanza.FeatureNotImplemented, "")
 	}
+	return nil
+}
+
+func (s *Store) login(l *command.ClientLogin) *stanza.Error {
+	key := [2]string{l.Account, string(l.Client)}
+	c, no := s.clients[key], stanza.Err(stanza.Auth, stanza.NotAuthorized, "")
+	if c.ID == "" {
+		c.ID, c.First = string(l.Client), time.Now()
+	}
+	switch l.Auth {
+	case command.ClientAuth_CLIENT_AUTH_PASSWORD:
+		c.Password = true
+	case command.ClientAuth_CLIENT_AUTH_TOKEN:
+		if c.Next != nil && bytes.Equal(c.Next.Seed, l.Used) {
+			c.Current, c.Next = c.Next, nil
+		} else if c.Current == nil || !bytes.Equal(c.Current.Seed, l.Used) {
+			return no
+		}
+		if l.Invalidate {
+			c.Current = nil
+		}
+	case command.ClientAuth_CLIENT_AUTH_LINK:
+		if !bytes.Equal(s.links[l.Account].Keys.GetStoredKey(), l.Used) {
+			return no
+		}
+		delete(s.links, l.Account)
+		c.Link = true
+	case command.ClientAuth_CLIENT_AUTH_RECOVERY:
+		if !bytes.Equal(s.codes[l.Account].Keys.GetStoredKey(), l.Used) {
+			return no
+		}
+		c.Recovery = true
+	}
+	if t := l.Issue; t != nil {
+		c.Next = &state.Token{Seed: t.Seed, Mechanism: t.Mechanism, Issued: time.Now(), Expires: time.UnixMilli(t.ExpiresMs)}
+	}
+	c.Last, c.Software, c.Device = time.Now(), l.Software, l.Device
+	s.clients[key] = c
 	return nil
 }
 
