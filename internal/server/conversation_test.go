@@ -364,6 +364,10 @@ func (c *conversation) maskIDs(e *xmlstream.Element) {
 		e.Set("ver", "{ver}")
 	case e.Is(stanza.NSLast, "query") && e.Get("seconds") != "":
 		e.Set("seconds", "{n}")
+	case e.Is(stanza.NSStream, "features"):
+		if caps := e.Child(stanza.NSCaps, "c"); caps != nil {
+			caps.Set("ver", "{caps}")
+		}
 	case e.Is(stanza.NSSASL2, "additional-data"):
 		e.Children = []xmlstream.Node{{Text: "*"}}
 	case e.Is(stanza.NSCAM, "client"):
