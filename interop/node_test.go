@@ -163,6 +163,16 @@ func TestXMPPjs(t *testing.T) {
 			t.Errorf("without trusting our authority: %s", got)
 		}
 	})
+	subtest(t, "a token, after the server was killed", cast, func(t *testing.T) {
+		finds := s.line(t)
+		eve := s.node(t, "xmpp", map[string]any{"service": "xmpp://localhost:" + finds.port(), "jid": "eve@localhost/one"})
+		eve.event("authenticate", "mechanism", "SCRAM-SHA-1")
+		eve.event("token", "mechanism", "HT-SHA-256-NONE")
+		s.kill(t)
+		s.start(t)
+		eve.event("authenticate", "mechanism", "HT-SHA-256-NONE")
+		eve.event("session", "jid", eve.jid)
+	})
 }
 
 func TestStanza(t *testing.T) {

@@ -68,6 +68,7 @@ type Service struct {
 	open    *throttle // nil: by invite only
 	counts  counts
 	noted   noted
+	guard   guard
 }
 
 // New makes a Service.

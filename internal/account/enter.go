@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base32"
 	"errors"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -32,6 +33,9 @@ type Attempt struct {
 	Offer     Offer // that the client has chosen from
 	Agent     Agent
 	Shown     Shown
+	// Block is where it comes from, the unit that failures are counted in; invalid
+	// for this machine.
+	Block netip.Prefix
 	// From is the bare JID that the stream's header names; zero when it names none.
 	From jid.JID
 }

@@ -64,6 +64,14 @@ type Exchange interface {
 
 // Begin starts an exchange, or says why there is none: a *Failure.
 func (s *Service) Begin(a Attempt) (Exchange, error) {
+	x, err := s.begin(a)
+	if err != nil {
+		return nil, err
+	}
+	return &guarded{Exchange: x, service: s, attempt: a}, nil
+}
+
+func (s *Service) begin(a Attempt) (Exchange, error) {
 	if a.Shown != Password && a.Agent.ID == "" {
 		return nil, &Failure{Condition: MalformedRequest, Text: "say which client you are, by a user-agent with an id"}
 	}
@@ -115,8 +123,8 @@ type plain struct {
 func (x *plain) Proof() Proof { return Proof{Account: x.account} }
 
 func (x *plain) Next(ctx context.Context, in []byte) ([]byte, bool, error) {
-	parts := bytes.Split(in, []byte{0})
-	if len(parts) != 3 || len(parts[1]) == 0 || len(parts[2]) == 0 || !utf8.Valid(in) {
+	parts := splitPlain(in)
+	if parts == nil {
 		return nil, false, &Failure{Condition: MalformedRequest}
 	}
 	acc, err := x.service.Verify(ctx, string(parts[1]), string(parts[2]))
@@ -128,4 +136,14 @@ func (x *plain) Next(ctx context.Context, in []byte) ([]byte, bool, error) {
 	}
 	x.account = acc
 	return nil, true, nil
+}
+
+// splitPlain gives the authorization identity, user name and password of a
+// message, nil when it is none.
+func splitPlain(in []byte) [][]byte {
+	parts := bytes.Split(in, []byte{0})
+	if len(parts) != 3 || len(parts[1]) == 0 || len(parts[2]) == 0 || !utf8.Valid(in) {
+		return nil
+	}
+	return parts
 }

@@ -61,6 +61,7 @@ type attempt struct {
 // exchange has the client prove who it is. Nothing is said of the success. The
 // element is one that began another exchange instead.
 func (n *negotiation) exchange(ctx context.Context, in profile, a attempt) (proven, *xmlstream.Element, error) {
+	a.Block = n.stream.Block()
 	x, err := n.deps.Accounts.Begin(a.Attempt)
 	if err != nil {
 		return proven{}, nil, n.fail(in, err)

@@ -77,6 +77,7 @@ function listen() {
   xmpp.on('input', (data) => log('RECV', data));
   xmpp.on('output', (data) => log('SENT', data));
   xmpp.on('error', (error) => log('error', error));
+  xmpp.on('send', (element) => element.is('authenticate') && tell('authenticate', { mechanism: element.attrs.mechanism }));
   xmpp.on('status', (status) => log('status', status));
   xmpp.on('online', (address) => tell('session', { jid: String(address) }));
   xmpp.on('disconnect', () => tell('disconnected', {}));
@@ -111,6 +112,11 @@ const commands = {
     const [username, domain] = address.split('@');
     xmpp = client({ service, domain, resource, username, password });
     xmpp.reconnect.delay = 100;
+    const { saveToken } = xmpp.fast;
+    xmpp.fast.saveToken = async (token) => {
+      await saveToken(token);
+      tell('token', { mechanism: token.mechanism });
+    };
     xmpp.streamManagement.requestAckDebounce = 10;
     listen();
     const failed = new Promise((_, reject) => xmpp.once('error', reject));
