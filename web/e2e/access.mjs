@@ -2,12 +2,14 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { check, shown, until, web } from './harness.mjs'
+import { check, picture, shown, until, web } from './harness.mjs'
 import { seed, village } from './seed.mjs'
 
 const axe = readFileSync(join(web, 'node_modules/axe-core/axe.min.js'), 'utf8')
 
 async function audit(page, where) {
+  // A row is hidden until it was measured.
+  await page.waitForFunction(() => [...document.querySelectorAll('nav a')].every((a) => getComputedStyle(a).visibility === 'visible'))
   // The page's own policy forbids foreign scripts, as it should; the debugger may.
   await page.evaluate(axe)
   const { violations } = await page.evaluate(() => globalThis.axe.run())
@@ -42,15 +44,65 @@ export default {
           await page.waitForTimeout(150)
           minor += await audit(page, where(`chat with ${peer}`))
         }
-        for (const screen of ['new', 'me']) {
+        // The rest once in each width and each light.
+        if ((colorScheme === 'dark') === viewport.width < 720) {
+          await page.goto(`${world.server.origin}/chat/anna@localhost`)
+          await page.locator('.bubble', { hasText: 'See you at ten' }).click({ button: 'right' })
+          await page.getByRole('dialog').waitFor()
+          minor += await audit(page, where('menu of a message'))
+          await page.getByRole('dialog').getByRole('button', { name: 'Forward' }).click()
+          await page.getByRole('heading', { name: 'Forward to' }).waitFor()
+          minor += await audit(page, where('forwarding'))
+          await page.keyboard.press('Escape')
+          await page.locator('main header .open').click()
+          await page.getByRole('complementary', { name: 'Contact info' }).waitFor()
+          minor += await audit(page, where('contact info'))
+          await page.goto(`${world.server.origin}/chat/hikers@rooms.localhost`)
+          await page.locator('main header .open').click()
+          await page.getByText('Only admins write').waitFor()
+          minor += await audit(page, where('group and its info'))
+        }
+        for (const screen of ['new', 'me', 'group', 'starred']) {
           await page.goto(`${world.server.origin}/?${screen}`)
-          await page.locator('output').first().waitFor()
+          await page.getByRole('button', { name: 'Back' }).first().waitFor()
+          await page.waitForTimeout(100)
           minor += await audit(page, where(screen))
         }
         await p.close()
       }
     }
     console.log(`      axe: 0 serious or critical, ${minor} minor findings on all screens together`)
+  },
+
+  async 'it speaks four languages, from the left and from the right'(world) {
+    for (const [locale, dir, title, search, typed] of [
+      ['fr-FR', 'ltr', 'Nouvelle discussion', 'Rechercher', 'Écrire à Anna Keller'],
+      ['es-MX', 'ltr', 'Nuevo chat', 'Buscar', 'Escribir a Anna Keller'],
+      ['ar', 'rtl', 'محادثة جديدة', 'بحث', 'رسالة إلى Anna Keller'],
+    ]) {
+      const p = await world.person('Jo', { locale, reducedMotion: 'reduce' })
+      const page = (p.page = await p.tab('/'))
+      await page.locator('input[type=password]').waitFor()
+      await seed(page, village())
+      await page.goto(world.server.origin + '/chat/anna@localhost')
+      await page.getByRole('textbox', { name: typed }).waitFor()
+      await page.getByRole('link', { name: title }).first().waitFor()
+      await page.getByPlaceholder(search).waitFor()
+      check((await page.evaluate(() => document.documentElement.dir)) === dir, `${locale} is written ${dir}`)
+      check((await page.evaluate(() => document.documentElement.lang)) === locale.slice(0, 2), `the page says that it is ${locale}`)
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)
+      check(!wide, 'nothing sticks out')
+      await audit(page, locale)
+      await picture(page, `language-${locale.slice(0, 2)}`)
+      await page.goto(world.server.origin + '/?me')
+      await page.locator('select').first().waitFor()
+      await audit(page, `${locale}, profile`)
+      await page.locator('select').first().selectOption('en')
+      await page.getByText('Edit profile').waitFor()
+      await page.locator('select').nth(1).selectOption('dark')
+      check((await page.evaluate(() => getComputedStyle(document.body).color)) === 'rgb(243, 236, 229)', 'it is dark')
+      await p.close()
+    }
   },
 
   async 'everything can be done with the keyboard'(world) {

@@ -138,6 +138,13 @@ export default {
       const other = who === anna ? zoe : anna
       await other.page.locator('.bubble', { hasText: text }).last().waitFor()
     }
+    const bubble = (p, text) => p.page.locator('[role=log] .bubble', { hasText: text }).last()
+    await bubble(zoe, 'as if it owned').click({ button: 'right' })
+    await zoe.page.getByRole('button', { name: 'React with 😂' }).click()
+    await bubble(zoe, 'mostly bridge').click({ button: 'right' })
+    await zoe.page.getByRole('dialog').getByRole('button', { name: 'Reply' }).click()
+    await zoe.write('Send it anyway')
+    await bubble(anna, 'Send it anyway').waitFor()
     await zoe.page.getByRole('textbox').last().pressSequentially('I bring b')
     await anna.page.locator('main header', { hasText: 'typing…' }).waitFor()
     await anna.page.locator('main').getByLabel('Read').last().waitFor()
@@ -147,5 +154,34 @@ export default {
     await anna.page.emulateMedia({ colorScheme: 'dark', reducedMotion: 'reduce' })
     await anna.page.waitForTimeout(300) // colours fade
     await picture(anna.page, 'conversation-dark')
+    await anna.page.emulateMedia({ colorScheme: 'light', reducedMotion: 'reduce' })
+
+    await anna.page.goto(world.server.origin + '/?group')
+    await anna.page.getByLabel('Name of the group').fill('Choir')
+    for (const name of ['Zoë Müller', 'Maya', 'Grace']) await anna.page.getByRole('group', { name: 'Contacts' }).getByText(name).click()
+    await anna.page.getByRole('button', { name: 'Create group' }).click()
+    await anna.page.getByRole('textbox', { name: 'Message Choir' }).waitFor()
+    const [maya, , , grace] = others
+    for (const p of [zoe, maya, grace]) await p.page.goto(world.server.origin + '/')
+    for (const p of [zoe, maya, grace]) await p.open('Choir')
+    const sung = [
+      [anna, 'Tuesday instead of Thursday, same place. Who tells the tenors?'],
+      [maya, 'They never read anything.'],
+      [grace, 'I read everything, I just never answer'],
+      [zoe, '@Grace then bring the blue folder, please'],
+    ]
+    for (const [who, text] of sung) {
+      await who.write(text)
+      await bubble(anna, text).waitFor()
+    }
+    await bubble(maya, 'I read everything').click({ button: 'right' })
+    await maya.page.getByRole('button', { name: 'React with 😂' }).click()
+    await anna.page.locator('.reactions', { hasText: '😂' }).waitFor()
+    await bubble(anna, 'Tuesday').getByLabel('Read').waitFor()
+    await anna.page.locator('main header .open').click()
+    await anna.page.getByText('Only admins write').waitFor()
+    await anna.page.mouse.move(20, 700)
+    await anna.page.waitForTimeout(300)
+    await picture(anna.page, 'group')
   },
 }

@@ -143,4 +143,37 @@ export default {
       prof.close()
     }
   },
+
+  async 'Profanity is in a group that the app has made'(world) {
+    world.server.user('bass', password)
+    const prof = new Profanity()
+    try {
+      await prof.start()
+      await prof.shows('Profanity')
+      const port = world.server.addresses.c2s.split(':').at(-1)
+      prof.type(`/connect bass@localhost server 127.0.0.1 port ${port} tls trust`)
+      await prof.shows('Enter password:')
+      prof.type(password)
+      await prof.shows('logged in successfully')
+      const anna = await greets(world, 'Greta', 'bass@localhost', 'Will you sing with us?')
+      await prof.shows('Will you sing')
+      await anna.page.goto(world.server.origin + '/?group')
+      await anna.page.getByLabel('Name of the group').fill('Choir')
+      await anna.page.getByText('bass', { exact: true }).click()
+      await anna.page.getByRole('button', { name: 'Create group' }).click()
+      await anna.page.getByRole('textbox', { name: 'Message Choir' }).waitFor()
+      const room = decodeURIComponent(new URL(anna.page.url()).pathname.replace('/chat/', ''))
+      await anna.write('Tuesday at seven')
+      prof.type(`/join ${room} nick Bass`)
+      await prof.shows('Tuesday at seven')
+      prof.type('I will be there')
+      const said = anna.page.locator('.bubble', { hasText: 'I will be there' })
+      await said.waitFor()
+      check(/bass/i.test(await said.locator('.from').innerText()), 'it says who wrote')
+      await anna.write('Bring the others')
+      await prof.shows('Bring the others')
+    } finally {
+      prof.close()
+    }
+  },
 }

@@ -102,6 +102,28 @@ export function village(now = Date.now()) {
     chatOf('tom@localhost', 'Tom', [[false, 'ok', at(9 * day)]]),
     chatOf('ravi@localhost', 'Ravi Shah', [[true, '👍', at(20 * day), 3]]),
     chatOf('new@localhost', 'Grace', []),
+    chatOf('hikers@rooms.localhost', 'Hikers', [[true, 'Who has the map?', at(3 * day)], [false, 'It is in the red bag', at(3 * day - 5)]], {
+      contact: false,
+      subscription: 'none',
+      group: {
+        description: 'Every second Sunday',
+        nick: 'Jo Baker',
+        occupant: 'o1',
+        role: 'owner',
+        members: [
+          { jid: 'me@localhost', nick: 'Jo Baker', role: 'owner' },
+          { jid: 'anna@localhost', nick: 'Anna', role: 'admin' },
+          { jid: 'tom@localhost', nick: 'Tom', role: 'member' },
+        ],
+        announcements: false,
+        invites: true,
+        state: 'in',
+        by: '',
+        lastId: 'x',
+        mentioned: true,
+        read: {},
+      },
+    }),
     chatOf('asks@localhost', 'Hugo', [], { contact: false, subscription: 'none', asks: true, time: at(100) }),
   ]
   return {

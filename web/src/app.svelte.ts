@@ -4,7 +4,8 @@ import { SvelteMap } from 'svelte/reactivity'
 import type { Engine, Soft } from './engine'
 import type { OnboardOptions } from './onboard'
 import { Conversation } from './store/conversation.svelte'
-import { getMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message } from './store/schema'
+import { getMeta, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture } from './store/schema'
+import { search } from './store/search'
 import { act, compose, composeAgain, discard, editChat, editMessage, markRead, type Act } from './store/write'
 import { Tabs } from './tabs'
 import { ownAddress } from './wire/discover'
@@ -26,6 +27,8 @@ const MOST_SOUGHT = 20
 /** For clients that know nothing of deletion; they show it as it is. */
 const RETRACTED = 'This message was deleted, but your app does not support that.'
 
+const MOST_FOUND = 100
+
 /** What comes with a text. */
 export interface Saying {
   reply?: Message | undefined
@@ -42,6 +45,8 @@ export class App {
   account = $state.raw<Account | undefined>(undefined)
   domain = $state('')
   readonly chats = new SvelteMap<string, Chat>()
+  /** Where the pictures of people and groups are, by address. */
+  readonly pictures = new SvelteMap<string, string>()
   readonly drafts = new SvelteMap<string, string>()
   private soft = $state.raw<Soft>(NO_SOFT)
   link = $derived(this.soft.link)
@@ -75,8 +80,45 @@ export class App {
     ])
     this.account = account
     for (const c of chats) this.chats.set(c.peer, c)
+    void this.db.getAll('pictures').then((all) => all.forEach((p) => this.look(p)))
     for (const d of drafts) this.drafts.set(d.peer, d.text)
     this.domain = account ? account.jid.slice(account.jid.indexOf('@') + 1) : ''
+  }
+
+  private look({ jid, data }: Picture): void {
+    const before = this.pictures.get(jid)
+    if (before) URL.revokeObjectURL(before)
+    if (data) this.pictures.set(jid, URL.createObjectURL(data))
+    else this.pictures.delete(jid)
+  }
+
+  // --- profiles
+
+  /** Shows others a picture of ours, or of a group, or none. */
+  async setPicture(room: string, image: { type: string; bytes: Uint8Array<ArrayBuffer> } | undefined, size: number): Promise<void> {
+    await this.ask('picture', room, image, size)
+  }
+
+  about(jid: string): Promise<{ name: string; about: string }> {
+    return this.ask('about', jid) as Promise<{ name: string; about: string }>
+  }
+
+  /** Calls ourselves something else, and says something else about us. */
+  async setAbout(name: string, about: string): Promise<void> {
+    await this.ask('setAbout', { name: clean(name), about: clean(about) })
+    const account = await getMeta(this.db, 'account')
+    if (!account) return
+    this.account = { ...account, name: clean(name) }
+    await putMeta(this.db, 'account', this.account)
+    this.tabs?.tell('account', this.account)
+  }
+
+  async block(jid: string, blocked: boolean): Promise<void> {
+    await this.ask('block', jid, blocked)
+  }
+
+  async rename(jid: string, name: string): Promise<void> {
+    await this.ask('rename', jid, clean(name))
   }
 
   /** Our own bare address. */
@@ -274,6 +316,11 @@ export class App {
   /** Marks a message to be found again, on this device. */
   async star(message: Message): Promise<void> {
     this.changed(await editMessage(this.db, message.key, (m) => (m.starred = m.starred ? undefined : 1)))
+  }
+
+  /** What was said, on this device, with these words in it; goOn says whether it is still wanted. */
+  async search(words: string, goOn: () => boolean): Promise<Message[]> {
+    return search(this.db, words, MOST_FOUND, goOn)
   }
 
   async starred(): Promise<Message[]> {
@@ -494,6 +541,10 @@ export class App {
         this.soft = soft
         this.tabs?.tell('soft', soft)
       },
+      looks: (picture) => {
+        this.look(picture)
+        this.tabs?.tell('looks', picture)
+      },
     })
     await engine.start()
     return engine
@@ -519,6 +570,16 @@ export class App {
         return engine.announce()
       case 'chatState':
         return engine.chatState(peer, args[1] as ChatState)
+      case 'picture':
+        return engine.setPicture(peer, args[1] as { type: string; bytes: Uint8Array<ArrayBuffer> } | undefined, args[2] as number)
+      case 'about':
+        return engine.about(peer)
+      case 'setAbout':
+        return engine.setAbout(args[0] as { name: string; about: string })
+      case 'block':
+        return engine.block(peer, args[1] as boolean)
+      case 'rename':
+        return engine.rename(peer, args[1] as string)
       case 'group':
         return engine.group(peer, args.slice(1))
       case 'retry':
@@ -535,6 +596,8 @@ export class App {
   private told(topic: string, data: unknown): void {
     if (topic === 'change') this.show(data as Change)
     else if (topic === 'soft') this.soft = data as Soft
+    else if (topic === 'looks') this.look(data as Picture)
+    else if (topic === 'account') this.account = data as Account
     else if (topic === 'poke') this.engine?.poke()
     else if (topic === 'logout') location.assign('/')
     else if (topic === 'watching') {

@@ -3,12 +3,13 @@
 import { Outbox } from './outbox/outbox'
 import { CatchUp } from './catchup'
 import { People } from './people'
+import { Pictures } from './pictures'
 import { Rooms } from './rooms'
-import { getMeta, putMeta, type Account, type Change, type Db } from './store/schema'
+import { getMeta, putMeta, type Account, type Change, type Db, type Picture } from './store/schema'
 import { applyContact, take, takeHistory } from './store/receive'
 import { editChat } from './store/write'
 import { queryArchive, type ArchivePage } from './wire/archive'
-import { enableCarbons, readItems, readPresence } from './wire/contacts'
+import { enableCarbons, readItems, readPresence, saveContact } from './wire/contacts'
 import { readHostMeta } from './wire/discover'
 import { Link, type LinkState } from './wire/link'
 import { buildChatState, buildReceipt } from './wire/compose'
@@ -16,6 +17,7 @@ import { readMessage, type ChatState, type Incoming } from './wire/message'
 import { bare } from './wire/jid'
 import { NS } from './wire/ns'
 import { readPublished } from './wire/pep'
+import { fetchAbout, readBlocking, saveAbout, setBlocked, type About, type Image } from './wire/profile'
 import { token } from './wire/random'
 import type { Session } from './wire/session'
 import type { Dial } from './wire/transport'
@@ -43,6 +45,8 @@ export interface EngineOptions {
   watched: () => boolean
   changed: (change: Change) => void
   soft: (soft: Soft) => void
+  /** Somebody looks different now. */
+  looks: (picture: Picture) => void
 }
 
 const HISTORY_PAGE = 60
@@ -53,7 +57,8 @@ export class Engine {
   private readonly outbox: Outbox
   private readonly people: People
   private readonly catchUp: CatchUp
-  readonly rooms: Rooms
+  private readonly rooms: Rooms
+  private readonly pictures: Pictures
   /** Groups that we are in and whose archive we have. */
   private open = new Set<string>()
   private addresses: string[]
@@ -81,8 +86,12 @@ export class Engine {
       },
       closed: (room) => this.outbox.refuseAll(room),
       poke: () => this.outbox.pump(),
-      picture: () => undefined,
+      picture: (room, hash) => {
+        const session = this.link.live
+        if (session) void this.pictures.ofRoom(session, room, hash)
+      },
     })
+    this.pictures = new Pictures({ db, account, changed: options.looks, session: () => this.link.live })
     this.link = new Link({
       credentials: account,
       resource: account.resource,
@@ -182,6 +191,32 @@ export class Engine {
     }
   }
 
+  /** Another picture of ours, or of a group, or none. */
+  async setPicture(room: string, image: Image | undefined, size: number): Promise<void> {
+    await this.pictures.set(this.need(), room, image, size)
+  }
+
+  /** What somebody says of themselves. */
+  about(jid: string): Promise<About> {
+    return fetchAbout(this.need(), jid === this.options.account.jid ? undefined : jid)
+  }
+
+  /** Says something else of ourselves. */
+  async setAbout(about: About): Promise<void> {
+    await saveAbout(this.need(), about)
+    this.options.account.name = about.name
+  }
+
+  async block(jid: string, blocked: boolean): Promise<void> {
+    await setBlocked(this.need(), jid, blocked)
+    await this.people.blocked([jid], blocked)
+  }
+
+  /** Calls somebody something else, for us. */
+  async rename(jid: string, name: string): Promise<void> {
+    await saveContact(this.need(), jid, name)
+  }
+
   private ready(group: string): boolean {
     return this.open.has(group) && this.rooms.isIn(group)
   }
@@ -209,6 +244,8 @@ export class Engine {
     this.outbox.caughtUp()
     void this.rooms.begin(session).catch((e: unknown) => console.warn('groups:', e))
     void this.people.announceWanted(session)
+    void this.people.fetchBlocked(session).catch(() => undefined)
+    void this.pictures.own(session).catch(() => undefined)
     void this.learnAddresses()
   }
 
@@ -245,6 +282,8 @@ export class Engine {
         const presence = readPresence(el)
         if (presence) await this.people.presence(presence, this.link.live)
       } else {
+        const blocking = readBlocking(el)
+        if (blocking) await this.people.blocked(blocking.jids, blocking.blocked)
         for (const item of readItems(el)) {
           const edit = editChat(this.options.db, item.jid, (c) => applyContact(c, item.contact), account.bornHere)
           this.options.changed(await edit)
@@ -272,7 +311,8 @@ export class Engine {
     const session = this.link.live
     if (!published || !session) return readMessage(el, account.jid)
     // Threat: forged bookmarks. XEP-0402 §security @1.2.0: only our own.
-    if (published.node === NS.bookmarks && published.from === account.jid) await this.rooms.published(session, published)
+    if (published.node === NS.avatarMetadata) await this.pictures.published(session, published)
+    else if (published.node === NS.bookmarks && published.from === account.jid) await this.rooms.published(session, published)
     return undefined
   }
 

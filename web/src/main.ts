@@ -6,12 +6,18 @@ import { mount } from 'svelte'
 import { App } from './app.svelte'
 import Broken from './ui/Broken.svelte'
 import Shell from './ui/Shell.svelte'
-import { t } from './ui/strings'
+import { look, settings } from './ui/settings'
+import { language, preferred, speak, t } from './ui/strings'
 import { update } from './update.svelte'
 
 const target = document.getElementById('app')!
 
 async function start(): Promise<void> {
+  look(settings.look)
+  const wanted = preferred(settings.language, navigator.languages)
+  await speak(wanted).catch((e: unknown) => console.warn('language:', e))
+  document.documentElement.lang = language
+  document.documentElement.dir = language === 'ar' ? 'rtl' : 'ltr'
   // Keys, locks and service workers exist on secure pages only.
   if (!isSecureContext) {
     mount(Broken, { target, props: { why: t.broken.insecure } })

@@ -7,6 +7,7 @@ import { buildCaps, capsHash } from './wire/caps'
 import { buildPresence, fetchContacts, saveContact, type Presence } from './wire/contacts'
 import { local, resource } from './wire/jid'
 import type { Incoming } from './wire/message'
+import { fetchBlocked } from './wire/profile'
 import type { Session } from './wire/session'
 
 export interface PeopleOptions {
@@ -71,6 +72,19 @@ export class People {
       this.writing.set(m.peer, setTimeout(stop, TYPING_MS))
     }
     this.options.soft()
+  }
+
+  async fetchBlocked(session: Session): Promise<void> {
+    const jids = await fetchBlocked(session)
+    for (const chat of await this.options.db.getAll('chats')) {
+      if ((chat.blocked ?? false) !== jids.includes(chat.peer)) await this.blocked([chat.peer], jids.includes(chat.peer))
+    }
+  }
+
+  /** Somebody is blocked, or no longer; everybody is no longer, when nobody is named. */
+  async blocked(jids: string[], blocked: boolean): Promise<void> {
+    const all = jids.length > 0 ? jids : (await this.options.db.getAll('chats')).filter((c) => c.blocked).map((c) => c.peer)
+    for (const jid of all) this.options.changed(await editChat(this.options.db, jid, (c) => (c.blocked = blocked)))
   }
 
   async accept(session: Session, peer: string): Promise<void> {

@@ -4,7 +4,7 @@ import 'fake-indexeddb/auto'
 import { IDBFactory } from 'fake-indexeddb'
 import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { openStore, Tick, type Db, type Message } from '../store/schema'
-import { compose } from '../store/write'
+import { compose, editChat } from '../store/write'
 import { StanzaError } from '../wire/errors'
 import type { Session } from '../wire/session'
 import { Outbox } from './outbox'
@@ -136,5 +136,33 @@ describe('the outbox', () => {
     const again = new Wire()
     outbox.begin(again.session, true)
     await vi.waitFor(() => expect(again.sent).toEqual(['a', 'b']))
+  })
+
+  it('holds back what goes to a group until we are in it, and nothing else', async () => {
+    const group = 'choir@rooms.localhost'
+    await editChat(db, group, (c) => (c.group = { state: 'in', members: [], read: {} } as never))
+    const inside = new Set<string>()
+    const lost: string[] = []
+    const [outbox, wire] = [new Outbox({ db, changed: () => undefined, ready: (g) => inside.has(g), lost: (g) => lost.push(g) }), new Wire()]
+    await compose(db, group, { body: 'la' }, { id: 'g1', frame: 'g1' }, 1)
+    await write('a')
+    await compose(db, group, { body: 'la la' }, { id: 'g2', frame: 'g2' }, 1)
+    outbox.begin(wire.session, false)
+    await vi.waitFor(() => expect(wire.sent).toEqual(['a']))
+    inside.add(group)
+    outbox.open()
+    await vi.waitFor(() => expect(wire.sent).toEqual(['a', 'g1', 'g2']))
+    // The group says that we are not in it: it goes again once we are.
+    outbox.refused('g2', new StanzaError('not-acceptable', 'modify', ''))
+    inside.delete(group)
+    outbox.acked(['a', 'g1', 'g2'])
+    expect(lost).toEqual([group])
+    await vi.waitFor(async () => expect(await db.count('outbox')).toBe(2)) // an acknowledgement is not enough
+    inside.add(group)
+    outbox.open()
+    await vi.waitFor(() => expect(wire.sent).toEqual(['a', 'g1', 'g2', 'g2']))
+    outbox.refuseAll(group)
+    await vi.waitFor(async () => expect(await db.count('outbox')).toBe(0))
+    expect((await db.getAllFromIndex('messages', 'pos', IDBKeyRange.bound([group, 0], [group, Infinity]))).map((m) => m.tick)).toEqual([-1, -1])
   })
 })

@@ -109,6 +109,8 @@ export interface Chat {
   peerGot: number
   peerRead: number
   last: { key: number; pos: number; out: boolean; tick: Tick; body: string; kind?: Kind | undefined; by?: string | undefined } | undefined
+  /** We take nothing from them. */
+  blocked?: boolean | undefined
   /** Not with a person but with a group. */
   group?: Group | undefined
   /** When something last happened; 0 for never. */

@@ -6,8 +6,9 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { Incoming } from '../wire/message'
 import { Conversation } from './conversation.svelte'
 import { ME, openStore, PENDING, Tick, type Db, type Message } from './schema'
+import { search } from './search'
 import { acknowledge, place, refuse, take, takeContacts, takeHistory } from './receive'
-import { act, compose, composeAgain, discard, markRead } from './write'
+import { act, compose, composeAgain, discard, editChat, markRead } from './write'
 
 const bob = 'bob@localhost'
 let db: Db
@@ -266,6 +267,66 @@ describe('what is said about a message', () => {
     expect((await rows())[0]).toMatchObject({ body: '', encrypted: 'OMEMO' })
     expect((await chat()).last).toMatchObject({ kind: 'encrypted' })
     expect((await chat()).unread).toBe(1)
+  })
+})
+
+describe('groups', () => {
+  const room = 'choir@rooms.localhost'
+  const [ann, me] = ['ann@localhost', 'me@localhost']
+  const heard = (n: number, who: string, more: Partial<Incoming> = {}): Incoming =>
+    said(n, { peer: room, from: `${room}/${who}`, mine: who === me, sender: { who, nick: who.slice(0, 3) }, ...more })
+  const inRoom = (batch: Incoming[], lastId?: string) => take(db, batch, { lastId, complete: true, receipt: frame('receipt'), now: 9_999_000, group: room })
+  const roomRows = () => db.getAllFromIndex('messages', 'pos', IDBKeyRange.bound([room, -Infinity], [room, Infinity]))
+  const group = async () => (await db.get('chats', room))!.group!
+
+  beforeEach(async () => {
+    const members = [ann, bob, me].map((jid) => ({ jid, nick: jid.slice(0, 3), role: 'member' as const }))
+    const known = { description: '', nick: 'me@', occupant: '', role: 'member' as const, announcements: false, invites: true, state: 'in' as const, by: '' }
+    await editChat(db, room, (c) => (c.group = { ...known, members, lastId: undefined, mentioned: false, read: {} }))
+  })
+
+  it('tick what came back, and put it where the group has it', async () => {
+    const sent = await compose(db, room, { body: 'la' }, { id: 'o1', frame: '<f/>' }, 1)
+    expect(await db.getAll('outbox')).toMatchObject([{ id: 'o1', group: true }])
+    const taken = await inRoom([heard(1, ann), heard(2, me, { originId: 'o1', id: 'o1', body: 'la' })], 'a2')
+    expect(taken.settled).toEqual(['o1'])
+    expect(await db.count('outbox')).toBe(0)
+    expect((await roomRows()).map((m) => [m.body, m.tick, m.from?.who])).toEqual([['text 1', 1, ann], ['la', 1, undefined]])
+    expect((await group()).lastId).toBe('a2')
+    expect(await db.get('meta', 'sync')).toBeUndefined()
+    // Known by the group's name for it from now on.
+    await act(db, sent.messages[0]!.key, { kind: 'react', emoji: ['👍'] }, { id: 'o2', frame: '<r/>' })
+    await inRoom([heard(3, me, { originId: 'o2', id: 'o2', body: undefined, reactions: { id: 'a2', emoji: ['👍'] } }), heard(4, ann, { body: undefined, reactions: { id: 'a2', emoji: ['👍'] } })])
+    expect(await db.count('outbox')).toBe(0)
+    expect((await roomRows())[1]).toMatchObject({ acts: [], reactions: { [ME]: ['👍'], [ann]: ['👍'] } })
+    expect(frames).toEqual([])
+  })
+
+  it('know who has read, and that all have', async () => {
+    await inRoom([heard(1, me), heard(2, ann, { callsMe: true })])
+    expect((await group()).mentioned).toBe(true)
+    const reads = (n: number, who: string, id: string) => heard(n, who, { body: undefined, displayed: id })
+    await inRoom([reads(3, ann, 'a1')])
+    expect([(await group()).read, (await roomRows())[0]!.tick]).toEqual([{ [ann]: 1 }, Tick.sent])
+    await inRoom([reads(4, bob, 'a2')])
+    expect([(await group()).read, (await roomRows())[0]!.tick]).toEqual([{ [ann]: 1, [bob]: 2 }, Tick.read])
+    await inRoom([reads(5, me, 'a2')])
+    expect([(await group()).mentioned, (await db.get('chats', room))!.unread]).toEqual([false, 0])
+  })
+
+  it('let nobody change what another said, but admins take it back', async () => {
+    await inRoom([heard(1, ann), heard(2, bob, { body: 'forged', replaces: 'm1' }), heard(3, bob, { body: undefined, retracts: 'a1' })])
+    expect((await roomRows()).map((m) => [m.body, m.deleted])).toEqual([['text 1', undefined]])
+    await inRoom([heard(4, bob, { body: undefined, retracts: 'a1', moderated: true }), heard(5, ann, { body: undefined, retracted: true })])
+    expect((await roomRows()).map((m) => [m.body, m.deleted])).toEqual([['', true], ['', true]])
+  })
+})
+
+describe('finding', () => {
+  it('looks for all words, without case and accents, newest first', async () => {
+    await takeAll([said(1, { body: 'Le Café bleu' }), said(2, { body: 'nothing' }), said(3, { body: 'blue cafe, BLEU' })])
+    expect((await search(db, 'bleu CAFE', 10, () => true)).map((m) => m.id)).toEqual(['m3', 'm1'])
+    expect(await search(db, 'bleu', 10, () => false)).toEqual([])
   })
 })
 

@@ -1,18 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Message } from '../store/schema'
-import { t } from './strings'
+import { language, t } from './strings'
+
+export { folded } from '../store/search'
 
 /** How times and texts are written out. */
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' })
-const weekday = new Intl.DateTimeFormat('en', { weekday: 'long' })
-const short = new Intl.DateTimeFormat(undefined, { day: '2-digit', month: '2-digit', year: '2-digit' })
-const long = new Intl.DateTimeFormat('en', { weekday: 'long', day: 'numeric', month: 'long' })
-const longYear = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'long', year: 'numeric' })
+const FORMATS = {
+  clock: { hour: '2-digit', minute: '2-digit' },
+  weekday: { weekday: 'long' },
+  short: { day: '2-digit', month: '2-digit', year: '2-digit' },
+  long: { weekday: 'long', day: 'numeric', month: 'long' },
+  longYear: { day: 'numeric', month: 'long', year: 'numeric' },
+} satisfies Record<string, Intl.DateTimeFormatOptions>
+
+const formats = new Map<string, Intl.DateTimeFormat>()
+
+/** Names are in the language of the words, numbers as the device writes them. */
+function written(ms: number, how: keyof typeof FORMATS): string {
+  const locale = how === 'clock' || how === 'short' ? undefined : language
+  const id = `${how} ${locale}`
+  let format = formats.get(id)
+  if (!format) formats.set(id, (format = new Intl.DateTimeFormat(locale, FORMATS[how])))
+  return format.format(ms)
+}
 
 export function timeOf(ms: number): string {
-  return clock.format(ms)
+  return written(ms, 'clock')
 }
 
 /** The same for all moments of a day where the person is. */
@@ -29,8 +44,8 @@ export function dayLabel(ms: number, now = Date.now()): string {
   const ago = daysAgo(ms, now)
   if (ago === 0) return t.today
   if (ago === 1) return t.yesterday
-  if (ago > 1 && ago < 7) return weekday.format(ms)
-  return new Date(ms).getFullYear() === new Date(now).getFullYear() ? long.format(ms) : longYear.format(ms)
+  if (ago > 1 && ago < 7) return written(ms, 'weekday')
+  return new Date(ms).getFullYear() === new Date(now).getFullYear() ? written(ms, 'long') : written(ms, 'longYear')
 }
 
 /** For the list of chats: a time today, then a day, then a date. */
@@ -39,7 +54,7 @@ export function whenLabel(ms: number, now = Date.now()): string {
   const ago = daysAgo(ms, now)
   if (ago <= 0) return timeOf(ms)
   if (ago === 1) return t.yesterday
-  return ago < 7 ? weekday.format(ms) : short.format(ms)
+  return ago < 7 ? written(ms, 'weekday') : written(ms, 'short')
 }
 
 /** The letters in a picture's place: those of the first and last word. */
@@ -48,11 +63,6 @@ export function initials(name: string): string {
   const first = [...(words[0] ?? '?')][0] ?? '?'
   const last = words.length > 1 ? ([...words.at(-1)!][0] ?? '') : ''
   return (first + last).toUpperCase()
-}
-
-/** For comparing what people type: without case and accents. */
-export function folded(s: string): string {
-  return s.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase()
 }
 
 /** One of so many, always the same for the same text. */

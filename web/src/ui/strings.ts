@@ -2,9 +2,10 @@
 
 /**
  * Every word that the app shows, in one place, so that there can be other
- * languages. What depends on a number or a name is a function.
+ * languages: they are in `words/` and say the same. What depends on a number or
+ * a name is a function.
  */
-export const t = {
+const en = {
   app: 'bavard',
   close: 'Close',
   back: 'Back',
@@ -16,9 +17,10 @@ export const t = {
   chats: 'Chats',
   newChat: 'New chat',
   yourProfile: 'You',
-  search: 'Search chats',
+  search: 'Search',
   clearSearch: 'Clear search',
-  nothingFound: 'No chat with that name',
+  nothingFound: 'Nothing found',
+  messagesFound: 'Messages',
   sayHello: 'Say hello',
   wantsToConnect: 'Wants to connect with you',
   typing: 'typing…',
@@ -130,6 +132,23 @@ export const t = {
   allow: 'Allow',
   notNow: 'Not now',
 
+  picture: {
+    change: 'Change picture',
+    remove: 'Remove picture',
+    unreadable: 'This file is no picture that the browser can read.',
+  },
+  contact: {
+    info: 'Contact info',
+    name: 'Name',
+    rename: 'Change name',
+    shared: 'Groups you share',
+    block: (name: string) => `Block ${name}`,
+    unblock: (name: string) => `Unblock ${name}`,
+    blocked: (name: string) => `You have blocked ${name}.`,
+    blockTitle: (name: string) => `Block ${name}?`,
+    blockHint: 'They can no longer write to you or see when you are online. They are not told.',
+    blockSure: 'Block',
+  },
   newGroup: 'New group',
   group: {
     name: 'Name of the group',
@@ -141,7 +160,6 @@ export const t = {
     failed: (why: string) => (why.includes('not connected') || why === '' ? 'That needs a connection. Try again in a moment.' : `The group says no: ${why}`),
     privacy: 'Only members see a group, and who is in it.',
     info: 'Group info',
-    open: (name: string) => `${name}: group info`,
     members: (n: number) => (n === 1 ? '1 member' : `${n} members`),
     onlyAdmins: 'Only admins write',
     anyoneInvites: 'Members may add others',
@@ -252,6 +270,11 @@ export const t = {
   },
   me: {
     title: 'You',
+    about: 'About you',
+    edit: 'Edit profile',
+    language: 'Language',
+    look: 'Appearance',
+    looks: { system: 'As the device', light: 'Light', dark: 'Dark' },
     address: 'Address',
     otherDevice: 'On another device',
     otherDeviceHint: 'Log in there, or in any XMPP app, with your address and this password.',
@@ -270,4 +293,39 @@ export const t = {
     store: 'This browser does not let it keep anything. A private window may be the reason.',
     insecure: 'It needs a secure address: https, or localhost.',
   },
+}
+
+export type Strings = typeof en
+
+/** The words in the person's language. */
+export let t: Strings = en
+
+/** Languages by their own names. */
+export const LANGUAGES = { en: 'English', fr: 'Français', es: 'Español', ar: 'العربية' } as const
+export type Language = keyof typeof LANGUAGES
+
+/** The language in use; also that of dates. */
+export let language: Language = 'en'
+
+const WORDS: Record<Exclude<Language, 'en'>, () => Promise<{ words: Strings }>> = {
+  fr: () => import('./words/fr'),
+  es: () => import('./words/es'),
+  ar: () => import('./words/ar'),
+}
+
+function isLanguage(s: string | null | undefined): s is Language {
+  return s !== null && s !== undefined && Object.hasOwn(LANGUAGES, s)
+}
+
+/** The language that the person chose, or that of the browser. */
+export function preferred(chosen: string | null, browser: readonly string[]): Language {
+  if (isLanguage(chosen)) return chosen
+  return browser.map((l) => l.slice(0, 2).toLowerCase()).find(isLanguage) ?? 'en'
+}
+
+/** From now on in that language; before anything is shown. Stays English when its words cannot be had. */
+export async function speak(wanted: Language): Promise<void> {
+  if (wanted === 'en') return
+  t = (await WORDS[wanted]()).words
+  language = wanted
 }

@@ -240,7 +240,7 @@ export class Session {
       return
     }
     const answer = { xmlns: NS.client, id, to: el.attr('from') }
-    if (el.child('ping', NS.ping) || isRosterPush(el, this.account)) this.send(xml('iq', { ...answer, type: 'result' }))
+    if (el.child('ping', NS.ping) || isPush(el, this.account)) this.send(xml('iq', { ...answer, type: 'result' }))
     else if (type === 'get' && el.child('query', NS.info)) {
       this.send(xml('iq', { ...answer, type: 'result' }, buildInfo(el.child('query', NS.info)!)))
     } else {
@@ -251,13 +251,14 @@ export class Session {
 }
 
 function isForUs(el: XmlElement, account: string): boolean {
-  if (el.name === 'iq') return isRosterPush(el, account)
+  if (el.name === 'iq') return isPush(el, account)
   return el.name === 'presence' || !el.child('result', NS.mam)
 }
 
-/** Threat: forged roster pushes. RFC 6121 §2.1.6: only from our own account. */
-function isRosterPush(el: XmlElement, account: string): boolean {
-  if (el.name !== 'iq' || el.attr('type') !== 'set' || !el.child('query', NS.roster)) return false
+/** Threat: forged pushes of the roster (RFC 6121 §2.1.6) and the blocklist: only from our own account. */
+function isPush(el: XmlElement, account: string): boolean {
+  if (el.name !== 'iq' || el.attr('type') !== 'set') return false
+  if (!el.child('query', NS.roster) && !el.child('block', NS.blocking) && !el.child('unblock', NS.blocking)) return false
   const from = el.attr('from')
   return from === undefined || from === account
 }

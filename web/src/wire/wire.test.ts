@@ -8,6 +8,9 @@ import { readHostMeta } from './discover'
 import { person, readAddress } from './jid'
 import { buildChat, buildReactions, buildReceipt, buildRetract } from './compose'
 import { readMessage, readResult } from './message'
+import { readBookmark } from './pep'
+import { readPictureHash } from './profile'
+import { readRoomMessage, readRoomPresence, readRoomResult } from './room'
 import { Scram } from './scram'
 import { parseXml } from './xml'
 
@@ -217,5 +220,55 @@ describe('backoff', () => {
       expect(backoff(attempt, 0, false, () => 0.999)).toBeLessThanOrEqual(30_000)
       expect(backoff(attempt, 0, false, () => 0)).toBe(0)
     }
+  })
+})
+
+describe('rooms', () => {
+  const [me, room] = ['me@localhost', 'choir@rooms.localhost']
+  const who = (nick: string): string => (nick === 'Me' ? me : `${nick.toLowerCase()}@localhost`)
+
+  it('say who said it, not who claims to have', () => {
+    const x = `<x xmlns='http://jabber.org/protocol/muc#user'><item jid='ann@localhost/x'/></x>`
+    const m = parseXml(
+      `<message xmlns='jabber:client' type='groupchat' from='${room}/Bob' id='1'><body>la</body>` +
+        `<stanza-id xmlns='urn:xmpp:sid:0' by='mallory@localhost' id='forged'/><stanza-id xmlns='urn:xmpp:sid:0' by='${room}' id='s1'/></message>`,
+    )
+    expect(readRoomMessage(m, me, who)).toMatchObject({ peer: room, mine: false, sender: { who: 'bob@localhost', nick: 'Bob' }, archiveId: 's1', asksReceipt: false })
+    const archived = parseXml(
+      `<result xmlns='urn:xmpp:mam:2' id='s2'><forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/>` +
+        `<message xmlns='jabber:client' type='groupchat' from='${room}/Me'><body>la</body>${x}</message></forwarded></result>`,
+    )
+    expect(readRoomResult(archived, me, who)).toMatchObject({ sender: { who: 'ann@localhost', nick: 'Me' }, mine: false, archiveId: 's2', stamp: 1767225600000 })
+    expect(readRoomMessage(parseXml(`<message xmlns='jabber:client' type='chat' from='${room}/Bob'><body>psst</body></message>`), me, who)).toBeUndefined()
+  })
+
+  it('take back through an admin only when the room itself says so', () => {
+    const retract = `<retract xmlns='urn:xmpp:message-retract:1' id='s1'><moderated xmlns='urn:xmpp:message-moderate:1' by='${room}/Ann'/></retract>`
+    const from = (f: string) => readRoomMessage(parseXml(`<message xmlns='jabber:client' type='groupchat' from='${f}'>${retract}</message>`), me, who)
+    expect([from(room)?.moderated, from(`${room}/Bob`)?.moderated]).toEqual([true, undefined])
+  })
+
+  it('tell who comes, who we are, and why we may not', () => {
+    const presence = (inner: string, attrs = '') => readRoomPresence(parseXml(`<presence xmlns='jabber:client' from='${room}/Me' ${attrs}>${inner}</presence>`))
+    const x = `<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='owner' role='moderator' jid='${me}/x'/><status code='110'/><status code='201'/></x>`
+    expect(presence(`<occupant-id xmlns='urn:xmpp:occupant-id:0' id='o'/>${x}`)).toMatchObject({ self: true, present: true, affiliation: 'owner', jid: me, occupant: 'o', codes: [110, 201] })
+    const error = `<error type='cancel'><conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>`
+    expect(presence(error, `type='error'`)).toMatchObject({ error: 'conflict', present: false })
+    expect(presence('')).toBeUndefined()
+  })
+
+  it('are bookmarked for all devices', () => {
+    const item = (inner: string) => readBookmark(parseXml(`<item xmlns='http://jabber.org/protocol/pubsub' id='${room}'>${inner}</item>`))
+    expect(item(`<conference xmlns='urn:xmpp:bookmarks:1' name='Choir' autojoin='true'><nick>Me</nick></conference>`)).toEqual({ room, name: 'Choir', nick: 'Me', autojoin: true })
+    expect(item(`<x xmlns='y'/>`)).toBeUndefined()
+  })
+})
+
+describe('pictures', () => {
+  it('are those that they claim to be, and nothing but pictures', () => {
+    const item = (info: string) => readPictureHash(parseXml(`<item xmlns='http://jabber.org/protocol/pubsub'><metadata xmlns='urn:xmpp:avatar:metadata'>${info}</metadata></item>`))
+    expect(item(`<info id='abc' type='image/png' bytes='1'/>`)).toEqual({ hash: 'abc', type: 'image/png' })
+    expect(item('')?.hash).toBe('')
+    expect(item(`<info id='abc' url='https://spy.example/x'/>`)?.hash).toBe('')
   })
 })

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import type { Strings } from '../strings'
+
+const rules = new Intl.PluralRules('ar')
+
+/** Arabic counts in six ways; one and two need no number. */
+function many(n: number, one: string, two: string, few: string, other: string): string {
+  switch (rules.select(n)) {
+    case 'one':
+      return one
+    case 'two':
+      return two
+    case 'few':
+      return `${n} ${few}`
+    default:
+      return `${n} ${other}`
+  }
+}
+
+const unread = (n: number): string => many(n, 'رسالة غير مقروءة', 'رسالتان غير مقروءتين', 'رسائل غير مقروءة', 'رسالة غير مقروءة')
+
+export const words: Strings = {
+  app: 'bavard',
+  close: 'إغلاق',
+  back: 'رجوع',
+  cancel: 'إلغاء',
+  copy: 'نسخ',
+  copied: 'تم النسخ',
+  you: 'أنت',
+
+  chats: 'المحادثات',
+  newChat: 'محادثة جديدة',
+  yourProfile: 'أنت',
+  search: 'بحث',
+  clearSearch: 'مسح البحث',
+  nothingFound: 'لا توجد نتائج',
+  messagesFound: 'الرسائل',
+  sayHello: 'ألقِ التحية',
+  wantsToConnect: 'يريد التواصل معك',
+  typing: 'يكتب…',
+  online: 'متصل',
+  draft: 'مسودة:',
+  unread,
+  noChats: 'لا توجد محادثات بعد',
+  noChatsHint: 'ابدأ واحدة بعنوان شخص ما، أو أرسل إليه رابطك.',
+  pickChat: 'اختر محادثة، أو ابدأ واحدة جديدة.',
+  tagline: 'رسائل تصل.',
+
+  addressOrLink: 'عنوان أو رابط',
+  addressExample: (domain) => `anna@${domain}`,
+  startChat: 'بدء المحادثة',
+  notAnAddress: 'هذا ليس عنوانًا ولا رابطًا. يبدو العنوان هكذا: anna@example.org.',
+  thatIsYou: 'هذا عنوانك أنت.',
+  contacts: 'جهات الاتصال',
+  yourLink: 'رابطك',
+  yourLinkHint: 'من لديه حساب هنا ويفتحه يستطيع الكتابة إليك.',
+
+  messagesWith: (name) => `الرسائل مع ${name}`,
+  message: 'رسالة',
+  writeTo: (name) => `رسالة إلى ${name}`,
+  send: 'إرسال',
+  unreadDivider: unread,
+  loadingOlder: 'جارٍ تحميل الرسائل الأقدم…',
+  beginning: 'هذه بداية المحادثة.',
+  emptyChat: (name) => `لا شيء هنا بعد. ألقِ التحية على ${name}.`,
+  olderWait: 'تأتي الرسائل الأقدم عند الاتصال.',
+  toNewest: 'إلى أحدث رسالة',
+  readMore: 'اقرأ المزيد',
+  today: 'اليوم',
+  yesterday: 'أمس',
+  tooLong: 'هذا أطول من رسالة واحدة.',
+  notKept: 'لم يستطع هذا الجهاز حفظ الرسالة. هل امتلأت ذاكرته؟',
+  saidBy: (name) => `${name}:`,
+
+  reply: 'رد',
+  react: 'تفاعل',
+  more: 'المزيد',
+  menuOf: 'ما يمكن فعله بهذه الرسالة',
+  reactWith: (emoji) => `تفاعل بـ ${emoji}`,
+  reactedBy: (emoji, names) => `${emoji} من ${names}`,
+  otherEmoji: 'رمز آخر',
+  emoji: 'الرموز',
+  copyText: 'نسخ النص',
+  forward: 'إعادة توجيه',
+  forwardTo: 'إعادة التوجيه إلى',
+  nobodyToChoose: 'لا أحد بعد.',
+  edit: 'تعديل',
+  edited: 'معدّلة',
+  editing: 'تعديل الرسالة',
+  save: 'حفظ',
+  star: 'تمييز بنجمة',
+  unstar: 'إزالة النجمة',
+  starredMark: 'مميزة بنجمة',
+  starred: 'الرسائل المميزة',
+  noStars: 'ميّز رسالة بنجمة لتجدها هنا. تبقى النجوم على هذا الجهاز.',
+  info: 'معلومات الرسالة',
+  readBy: 'قرأها',
+  notYetReadBy: 'لم يقرأها بعد',
+  deleteForAll: 'حذف لدى الجميع',
+  deleteTitle: 'حذف هذه الرسالة لدى الجميع؟',
+  deleteHint: 'يُطلب من تطبيق كل شخص إزالتها. ومن قرأها يعرفها على أي حال.',
+  deleted: 'حُذفت هذه الرسالة',
+  youDeleted: 'حذفتَ هذه الرسالة',
+  encrypted: (method) => `هذه الرسالة مشفّرة${method ? ` (${method})` : ''}. لا يستطيع bavard قراءة مثلها بعد؛ يستطيع ذلك التطبيق الذي كُتبت له.`,
+  encryptedShort: 'رسالة مشفّرة',
+  undone: 'لم يتم هذا التغيير.',
+  toQuoted: (name) => `إلى رسالة ${name} التي هذا رد عليها`,
+  quotedUnknown: 'رسالة',
+  notFoundQuoted: 'لم تعد تلك الرسالة موجودة.',
+  replyingTo: (name) => `رد على ${name}`,
+  replyToSelf: 'رد على نفسك',
+
+  tick: {
+    refused: 'لم تُرسل',
+    waiting: 'بانتظار الإرسال',
+    sent: 'أُرسلت',
+    delivered: 'وصلت',
+    read: 'قُرئت',
+  },
+  tickWords: (tick) => ['بانتظار الإرسال', 'أُرسلت', 'وصلت', 'قُرئت'][tick] ?? 'لم تُرسل',
+  notSent: 'لم تُرسل.',
+  refusal: (condition, text) => {
+    switch (condition) {
+      case 'item-not-found':
+      case 'service-unavailable':
+      case 'recipient-unavailable':
+        return 'لا أحد بهذا العنوان.'
+      case 'remote-server-not-found':
+      case 'remote-server-timeout':
+        return 'لا يمكن الوصول إلى خادمه.'
+      case 'forbidden':
+      case 'not-allowed':
+      case 'not-acceptable':
+        return 'لا تُقبل رسائلك.'
+      case 'policy-violation':
+      case 'resource-constraint':
+        return text || 'لا يقبلها الخادم الآن.'
+      default:
+        return text || 'لم يقبلها الخادم.'
+    }
+  },
+  retry: 'إعادة المحاولة',
+  delete: 'حذف',
+
+  request: (name) => `يريد ${name} أن يرى متى تكون متصلًا.`,
+  allow: 'سماح',
+  notNow: 'ليس الآن',
+
+  picture: {
+    change: 'تغيير الصورة',
+    remove: 'إزالة الصورة',
+    unreadable: 'هذا الملف ليس صورة يستطيع المتصفح قراءتها.',
+  },
+  contact: {
+    info: 'معلومات جهة الاتصال',
+    name: 'الاسم',
+    rename: 'تغيير الاسم',
+    shared: 'مجموعات مشتركة',
+    block: (name) => `حظر ${name}`,
+    unblock: (name) => `إلغاء حظر ${name}`,
+    blocked: (name) => `لقد حظرت ${name}.`,
+    blockTitle: (name) => `حظر ${name}؟`,
+    blockHint: 'لن يستطيع الكتابة إليك ولا أن يرى متى تكون متصلًا. ولن يُبلَّغ بذلك.',
+    blockSure: 'حظر',
+  },
+  newGroup: 'مجموعة جديدة',
+  group: {
+    name: 'اسم المجموعة',
+    description: 'الوصف',
+    people: 'الأعضاء',
+    make: 'إنشاء المجموعة',
+    making: 'لحظة…',
+    notNow: 'يحتاج هذا إلى اتصال. حاول مجددًا بعد قليل.',
+    failed: (why) => (why.includes('not connected') || why === '' ? 'يحتاج هذا إلى اتصال. حاول مجددًا بعد قليل.' : `رفضت المجموعة: ${why}`),
+    privacy: 'لا يرى المجموعة ومن فيها إلا أعضاؤها.',
+    info: 'معلومات المجموعة',
+    members: (n) => many(n, 'عضو واحد', 'عضوان', 'أعضاء', 'عضوًا'),
+    onlyAdmins: 'المشرفون وحدهم يكتبون',
+    anyoneInvites: 'للأعضاء أن يضيفوا غيرهم',
+    onlyAdminsHint: 'المشرفون وحدهم يكتبون هنا.',
+    add: 'إضافة أعضاء',
+    owner: 'المالك',
+    admin: 'مشرف',
+    makeAdmin: 'تعيين مشرفًا',
+    unmakeAdmin: 'إلغاء الإشراف',
+    remove: 'إزالة',
+    write: (name) => `رسالة إلى ${name}`,
+    leave: 'مغادرة المجموعة',
+    leaveTitle: (name) => `مغادرة ${name}؟`,
+    leaveHint: 'لن ترى ما يقال فيها بعد ذلك. ويبقى ما لديك على هذا الجهاز.',
+    left: 'لقد غادرت هذه المجموعة.',
+    removed: 'لم تعد في هذه المجموعة.',
+    gone: 'لم تعد هذه المجموعة موجودة.',
+    invited: (by, name) => `يدعوك ${by} إلى المجموعة ${name}.`,
+    join: 'انضمام',
+    forget: 'إزالة من القائمة',
+    invitation: 'يدعوك إلى مجموعة',
+    event: (kind, who, name) => {
+      switch (kind) {
+        case 'created':
+          return `أنشأ ${who} المجموعة`
+        case 'joined':
+          return `انضم ${who}`
+        case 'left':
+          return `غادر ${who}`
+        case 'admin':
+          return `صار ${who} مشرفًا`
+        case 'member':
+          return `لم يعد ${who} مشرفًا`
+        case 'named':
+          return `صار اسم المجموعة ${name}`
+        default:
+          return who
+      }
+    },
+    youEvent: (kind) => {
+      switch (kind) {
+        case 'created':
+          return 'أنشأتَ المجموعة'
+        case 'joined':
+          return 'انضممت'
+        case 'left':
+          return 'غادرت'
+        case 'admin':
+          return 'صرت مشرفًا'
+        default:
+          return 'لم تعد مشرفًا'
+      }
+    },
+    mentioned: 'تمت الإشارة إليك',
+    mention: 'الإشارة إلى شخص',
+  },
+
+  strip: {
+    offline: 'أنت غير متصل',
+    offlineHint: 'تنتظر الرسائل هنا وتخرج عند عودتك.',
+    unreachable: 'لا يمكن الوصول إلى الخادم',
+    restarting: 'يُعاد تشغيل الخادم',
+    overloaded: 'الخادم مشغول',
+    connecting: 'جارٍ الاتصال…',
+    trying: 'جارٍ المحاولة…',
+    again: (seconds) => (seconds <= 1 ? 'محاولة أخرى بعد ثانية.' : `محاولة أخرى بعد ${seconds} ث.`),
+    lastContact: (time) => `آخر اتصال ${time}.`,
+    tryNow: 'حاول الآن',
+    conflict: 'يُستخدم bavard في مكان آخر',
+    conflictHint: 'أخذ برنامج آخر هذا الاتصال.',
+    useHere: 'استخدمه هنا',
+    credentials: 'لا يقبل الخادم كلمة مرور هذا الحساب',
+    credentialsHint: 'ربما تغيرت على جهاز آخر.',
+    update: 'إصدار جديد من bavard جاهز.',
+    reload: 'إعادة التحميل',
+  },
+
+  invite: {
+    title: 'أهلًا بك في bavard',
+    lead: 'لديك دعوة. بماذا يناديك الآخرون؟',
+    leadOpen: 'الكل مرحب به هنا. بماذا يناديك الآخرون؟',
+    name: 'اسمك',
+    start: 'ابدأ المحادثة',
+    starting: 'لحظة…',
+    privacy: 'بلا رقم هاتف ولا بريد ولا كلمة مرور. بلا تشفير من طرف إلى طرف بعد.',
+    spent: 'لم تعد هذه الدعوة صالحة',
+    spentHint: 'استُخدمت أو انتهى وقتها. اطلب غيرها.',
+    unreachable: 'لا يمكن الوصول إلى الخادم الآن. وما زالت دعوتك صالحة.',
+    unreachableOpen: 'لا يمكن الوصول إلى الخادم الآن. حاول مجددًا بعد قليل.',
+    refused: (text) => (text ? `رفض الخادم: ${text}` : 'رفض الخادم.'),
+    already: (name) => `أنت هنا بالفعل باسم ${name}.`,
+    alreadyHint: 'لم تُستخدم هذه الدعوة: يمكنك إرسالها إلى غيرك.',
+    toChats: 'إلى محادثاتي',
+    haveAccount: 'لدي حساب',
+  },
+  login: {
+    title: 'أهلًا بك في bavard',
+    lead: 'جديد هنا؟ افتح رابط الدعوة الذي أُرسل إليك: لا تحتاج إلى غيره.',
+    leadOpen: 'ادخل بحسابك، أو أنشئ واحدًا: يكفي اسم.',
+    join: 'إنشاء حساب',
+    address: 'العنوان',
+    password: 'كلمة المرور',
+    enter: 'دخول',
+    entering: 'لحظة…',
+    wrong: 'لا يقبل الخادم هذا العنوان وكلمة المرور.',
+    unreachable: 'لا يمكن الوصول إلى الخادم الآن.',
+    badAddress: 'يبدو العنوان هكذا: anna@example.org.',
+  },
+  me: {
+    title: 'أنت',
+    about: 'عنك',
+    edit: 'تعديل الملف الشخصي',
+    language: 'اللغة',
+    look: 'المظهر',
+    looks: { system: 'كما في الجهاز', light: 'فاتح', dark: 'داكن' },
+    address: 'العنوان',
+    otherDevice: 'على جهاز آخر',
+    otherDeviceHint: 'ادخل هناك، أو في أي تطبيق XMPP، بعنوانك وكلمة المرور هذه.',
+    password: 'كلمة المرور',
+    show: 'إظهار',
+    hide: 'إخفاء',
+    logOut: 'تسجيل الخروج',
+    logOutTitle: 'تسجيل الخروج من هذا الجهاز؟',
+    logOutHint: 'تُحذف المحادثات من هذا الجهاز ويحتفظ بها الخادم. تحتاج إلى عنوانك وكلمة المرور للعودة: من دونها يضيع الحساب.',
+    logOutSure: 'خروج وحذف',
+    waiting: (n) => many(n, 'رسالة واحدة لم تُرسل بعد وستضيع.', 'رسالتان لم تُرسلا بعد وستضيعان.', 'رسائل لم تُرسل بعد وستضيع.', 'رسالة لم تُرسل بعد وستضيع.'),
+  },
+  broken: {
+    title: 'لا يستطيع bavard البدء',
+    store: 'لا يسمح له هذا المتصفح بحفظ شيء. ربما السبب نافذة خاصة.',
+    insecure: 'يحتاج إلى عنوان آمن: https أو localhost.',
+  },
+}

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import type { Strings } from '../strings'
+
+const many = (n: number, one: string, other: string): string => (n < 2 ? `${n} ${one}` : `${n} ${other}`)
+
+export const words: Strings = {
+  app: 'bavard',
+  close: 'Fermer',
+  back: 'Retour',
+  cancel: 'Annuler',
+  copy: 'Copier',
+  copied: 'Copié',
+  you: 'Vous',
+
+  chats: 'Discussions',
+  newChat: 'Nouvelle discussion',
+  yourProfile: 'Vous',
+  search: 'Rechercher',
+  clearSearch: 'Effacer la recherche',
+  nothingFound: 'Rien trouvé',
+  messagesFound: 'Messages',
+  sayHello: 'Dites bonjour',
+  wantsToConnect: 'Souhaite entrer en contact',
+  typing: 'écrit…',
+  online: 'en ligne',
+  draft: 'Brouillon :',
+  unread: (n) => many(n, 'message non lu', 'messages non lus'),
+  noChats: 'Aucune discussion',
+  noChatsHint: 'Commencez avec l’adresse de quelqu’un, ou envoyez-lui votre lien.',
+  pickChat: 'Choisissez une discussion, ou commencez-en une.',
+  tagline: 'Vos messages arrivent.',
+
+  addressOrLink: 'Adresse ou lien',
+  addressExample: (domain) => `anna@${domain}`,
+  startChat: 'Commencer',
+  notAnAddress: 'Ce n’est ni une adresse ni un lien. Une adresse ressemble à anna@example.org.',
+  thatIsYou: 'C’est votre propre adresse.',
+  contacts: 'Contacts',
+  yourLink: 'Votre lien',
+  yourLinkHint: 'Qui a un compte ici et l’ouvre peut vous écrire.',
+
+  messagesWith: (name) => `Messages avec ${name}`,
+  message: 'Message',
+  writeTo: (name) => `Écrire à ${name}`,
+  send: 'Envoyer',
+  unreadDivider: (n) => many(n, 'message non lu', 'messages non lus'),
+  loadingOlder: 'Chargement des messages précédents…',
+  beginning: 'C’est ici que votre discussion commence.',
+  emptyChat: (name) => `Rien ici pour l’instant. Dites bonjour à ${name}.`,
+  olderWait: 'Les messages précédents viendront avec la connexion.',
+  toNewest: 'Au dernier message',
+  readMore: 'Lire la suite',
+  today: 'Aujourd’hui',
+  yesterday: 'Hier',
+  tooLong: 'C’est trop long pour un seul message.',
+  notKept: 'Cet appareil n’a pas pu garder le message. Sa mémoire est-elle pleine ?',
+  saidBy: (name) => `${name} :`,
+
+  reply: 'Répondre',
+  react: 'Réagir',
+  more: 'Plus',
+  menuOf: 'Que faire de ce message',
+  reactWith: (emoji) => `Réagir avec ${emoji}`,
+  reactedBy: (emoji, names) => `${emoji} de ${names}`,
+  otherEmoji: 'Un autre émoji',
+  emoji: 'Émojis',
+  copyText: 'Copier le texte',
+  forward: 'Transférer',
+  forwardTo: 'Transférer à',
+  nobodyToChoose: 'Il n’y a encore personne.',
+  edit: 'Modifier',
+  edited: 'modifié',
+  editing: 'Modifier le message',
+  save: 'Enregistrer',
+  star: 'Marquer d’une étoile',
+  unstar: 'Retirer l’étoile',
+  starredMark: 'Avec une étoile',
+  starred: 'Messages avec étoile',
+  noStars: 'Marquez un message d’une étoile pour le retrouver ici. Les étoiles restent sur cet appareil.',
+  info: 'Infos du message',
+  readBy: 'Lu par',
+  notYetReadBy: 'Pas encore lu par',
+  deleteForAll: 'Supprimer pour tous',
+  deleteTitle: 'Supprimer ce message pour tous ?',
+  deleteHint: 'On demande aux applications de tous de l’effacer. Qui l’a lu le connaît tout de même.',
+  deleted: 'Ce message a été supprimé',
+  youDeleted: 'Vous avez supprimé ce message',
+  encrypted: (method) => `Ce message est chiffré${method ? ` (${method})` : ''}. bavard ne sait pas encore lire ces messages ; l’application à laquelle il est destiné le peut.`,
+  encryptedShort: 'Message chiffré',
+  undone: 'Cette modification n’a pas été faite.',
+  toQuoted: (name) => `Aller au message de ${name} auquel ceci répond`,
+  quotedUnknown: 'Un message',
+  notFoundQuoted: 'Ce message n’existe plus.',
+  replyingTo: (name) => `Réponse à ${name}`,
+  replyToSelf: 'Réponse à vous-même',
+
+  tick: {
+    refused: 'Non envoyé',
+    waiting: 'En attente d’envoi',
+    sent: 'Envoyé',
+    delivered: 'Distribué',
+    read: 'Lu',
+  },
+  tickWords: (tick) => ['En attente d’envoi', 'Envoyé', 'Distribué', 'Lu'][tick] ?? 'Non envoyé',
+  notSent: 'Non envoyé.',
+  refusal: (condition, text) => {
+    switch (condition) {
+      case 'item-not-found':
+      case 'service-unavailable':
+      case 'recipient-unavailable':
+        return 'Il n’y a personne à cette adresse.'
+      case 'remote-server-not-found':
+      case 'remote-server-timeout':
+        return 'Son serveur est injoignable.'
+      case 'forbidden':
+      case 'not-allowed':
+      case 'not-acceptable':
+        return 'Vos messages ne sont pas acceptés.'
+      case 'policy-violation':
+      case 'resource-constraint':
+        return text || 'Le serveur ne l’accepte pas en ce moment.'
+      default:
+        return text || 'Le serveur ne l’a pas accepté.'
+    }
+  },
+  retry: 'Réessayer',
+  delete: 'Supprimer',
+
+  request: (name) => `${name} souhaite voir quand vous êtes en ligne.`,
+  allow: 'Autoriser',
+  notNow: 'Pas maintenant',
+
+  picture: {
+    change: 'Changer la photo',
+    remove: 'Retirer la photo',
+    unreadable: 'Ce fichier n’est pas une image que le navigateur sait lire.',
+  },
+  contact: {
+    info: 'Infos du contact',
+    name: 'Nom',
+    rename: 'Changer le nom',
+    shared: 'Groupes en commun',
+    block: (name) => `Bloquer ${name}`,
+    unblock: (name) => `Débloquer ${name}`,
+    blocked: (name) => `Vous avez bloqué ${name}.`,
+    blockTitle: (name) => `Bloquer ${name} ?`,
+    blockHint: 'Cette personne ne pourra plus vous écrire ni voir quand vous êtes en ligne. Elle n’en est pas informée.',
+    blockSure: 'Bloquer',
+  },
+  newGroup: 'Nouveau groupe',
+  group: {
+    name: 'Nom du groupe',
+    description: 'Description',
+    people: 'Membres',
+    make: 'Créer le groupe',
+    making: 'Un instant…',
+    notNow: 'Il faut une connexion. Réessayez dans un moment.',
+    failed: (why) => (why.includes('not connected') || why === '' ? 'Il faut une connexion. Réessayez dans un moment.' : `Le groupe refuse : ${why}`),
+    privacy: 'Seuls les membres voient un groupe, et qui en fait partie.',
+    info: 'Infos du groupe',
+    members: (n) => many(n, 'membre', 'membres'),
+    onlyAdmins: 'Seuls les admins écrivent',
+    anyoneInvites: 'Les membres peuvent en ajouter d’autres',
+    onlyAdminsHint: 'Seuls les admins peuvent écrire ici.',
+    add: 'Ajouter des membres',
+    owner: 'Propriétaire',
+    admin: 'Admin',
+    makeAdmin: 'Nommer admin',
+    unmakeAdmin: 'Retirer des admins',
+    remove: 'Retirer',
+    write: (name) => `Écrire à ${name}`,
+    leave: 'Quitter le groupe',
+    leaveTitle: (name) => `Quitter ${name} ?`,
+    leaveHint: 'Vous ne verrez plus ce qui s’y dit. Ce que vous avez reste sur cet appareil.',
+    left: 'Vous avez quitté ce groupe.',
+    removed: 'Vous ne faites plus partie de ce groupe.',
+    gone: 'Ce groupe n’existe plus.',
+    invited: (by, name) => `${by} vous invite dans le groupe ${name}.`,
+    join: 'Rejoindre',
+    forget: 'Retirer de la liste',
+    invitation: 'Vous invite dans un groupe',
+    event: (kind, who, name) => {
+      switch (kind) {
+        case 'created':
+          return `${who} a créé le groupe`
+        case 'joined':
+          return `${who} a rejoint le groupe`
+        case 'left':
+          return `${who} est parti·e`
+        case 'admin':
+          return `${who} est maintenant admin`
+        case 'member':
+          return `${who} n’est plus admin`
+        case 'named':
+          return `Le groupe s’appelle maintenant ${name}`
+        default:
+          return who
+      }
+    },
+    youEvent: (kind) => {
+      switch (kind) {
+        case 'created':
+          return 'Vous avez créé le groupe'
+        case 'joined':
+          return 'Vous avez rejoint le groupe'
+        case 'left':
+          return 'Vous êtes parti·e'
+        case 'admin':
+          return 'Vous êtes maintenant admin'
+        default:
+          return 'Vous n’êtes plus admin'
+      }
+    },
+    mentioned: 'On vous a mentionné·e',
+    mention: 'Mentionner quelqu’un',
+  },
+
+  strip: {
+    offline: 'Vous êtes hors ligne',
+    offlineHint: 'Les messages attendent ici et partiront à votre retour.',
+    unreachable: 'Le serveur est injoignable',
+    restarting: 'Le serveur redémarre',
+    overloaded: 'Le serveur est surchargé',
+    connecting: 'Connexion…',
+    trying: 'Nouvel essai…',
+    again: (seconds) => (seconds <= 1 ? 'Nouvel essai dans une seconde.' : `Nouvel essai dans ${seconds} s.`),
+    lastContact: (time) => `Dernier contact à ${time}.`,
+    tryNow: 'Essayer',
+    conflict: 'bavard est utilisé ailleurs',
+    conflictHint: 'Un autre programme a pris cette connexion.',
+    useHere: 'Utiliser ici',
+    credentials: 'Le serveur n’accepte pas le mot de passe de ce compte',
+    credentialsHint: 'Il a peut-être été changé sur un autre appareil.',
+    update: 'Une nouvelle version de bavard est prête.',
+    reload: 'Recharger',
+  },
+
+  invite: {
+    title: 'Bienvenue sur bavard',
+    lead: 'Vous êtes invité·e. Comment les autres doivent-ils vous appeler ?',
+    leadOpen: 'Tout le monde est bienvenu. Comment les autres doivent-ils vous appeler ?',
+    name: 'Votre nom',
+    start: 'Commencer',
+    starting: 'Un instant…',
+    privacy: 'Sans numéro, sans e-mail, sans mot de passe. Pas encore chiffré de bout en bout.',
+    spent: 'Cette invitation n’est plus valable',
+    spentHint: 'Elle a servi, ou son temps est passé. Demandez-en une autre.',
+    unreachable: 'Le serveur est injoignable. Votre invitation reste valable.',
+    unreachableOpen: 'Le serveur est injoignable. Réessayez dans un moment.',
+    refused: (text) => (text ? `Le serveur refuse : ${text}` : 'Le serveur refuse.'),
+    already: (name) => `Vous êtes déjà là, comme ${name}.`,
+    alreadyHint: 'Cette invitation n’est pas utilisée : vous pouvez l’envoyer à quelqu’un d’autre.',
+    toChats: 'À mes discussions',
+    haveAccount: 'J’ai un compte',
+  },
+  login: {
+    title: 'Bienvenue sur bavard',
+    lead: 'Nouveau ici ? Ouvrez le lien d’invitation que l’on vous a envoyé : il suffit.',
+    leadOpen: 'Connectez-vous avec votre compte, ou créez-en un : un nom suffit.',
+    join: 'Créer un compte',
+    address: 'Adresse',
+    password: 'Mot de passe',
+    enter: 'Se connecter',
+    entering: 'Un instant…',
+    wrong: 'Le serveur n’accepte pas cette adresse et ce mot de passe.',
+    unreachable: 'Le serveur est injoignable.',
+    badAddress: 'Une adresse ressemble à anna@example.org.',
+  },
+  me: {
+    title: 'Vous',
+    about: 'À propos de vous',
+    edit: 'Modifier le profil',
+    language: 'Langue',
+    look: 'Apparence',
+    looks: { system: 'Comme l’appareil', light: 'Claire', dark: 'Sombre' },
+    address: 'Adresse',
+    otherDevice: 'Sur un autre appareil',
+    otherDeviceHint: 'Connectez-vous là, ou dans une application XMPP, avec votre adresse et ce mot de passe.',
+    password: 'Mot de passe',
+    show: 'Montrer',
+    hide: 'Cacher',
+    logOut: 'Se déconnecter',
+    logOutTitle: 'Se déconnecter de cet appareil ?',
+    logOutHint:
+      'Les discussions de cet appareil sont supprimées ; le serveur les garde. Pour revenir, il faut votre adresse et votre mot de passe : sans lui, le compte est perdu.',
+    logOutSure: 'Se déconnecter et supprimer',
+    waiting: (n) => (n < 2 ? `${n} message n’est pas encore envoyé et sera perdu.` : `${n} messages ne sont pas encore envoyés et seront perdus.`),
+  },
+  broken: {
+    title: 'bavard ne peut pas démarrer',
+    store: 'Ce navigateur ne le laisse rien garder. Une fenêtre privée en est peut-être la raison.',
+    insecure: 'Il faut une adresse sûre : https, ou localhost.',
+  },
+}
