@@ -54,6 +54,7 @@ export default defineConfig({
   plugins: [svelte(), shell()],
   build: {
     target: 'es2024',
+    cssTarget: ['chrome123', 'firefox120', 'safari17.5'], // those that know light-dark()
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
     rolldownOptions: {

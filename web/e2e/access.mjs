@@ -100,7 +100,7 @@ export default {
       await page.locator('select').first().selectOption('en')
       await page.getByText('Edit profile').waitFor()
       await page.locator('select').nth(1).selectOption('dark')
-      check((await page.evaluate(() => getComputedStyle(document.body).color)) === 'rgb(243, 236, 229)', 'it is dark')
+      await until('it to be dark', () => page.evaluate(() => getComputedStyle(document.body).color === 'rgb(243, 236, 229)'))
       await p.close()
     }
   },

@@ -69,7 +69,7 @@ export class Rooms {
     this.session = session
     this.places.clear()
     for (const chat of await this.options.db.getAll('chats')) {
-      if (chat.group?.state === 'in') this.enter(session, chat.peer, chat.group.nick)
+      if (chat.group?.state === 'in') this.enter(session, chat.peer, chat.group.nick).catch(() => undefined) // its state says why
     }
     for (const b of await fetchBookmarks(session)) if (b.autojoin) await this.bookmarked(session, b.room, b.name, b.nick)
   }
@@ -97,7 +97,7 @@ export class Rooms {
   /** The room says that we are not in it: enter again. */
   lost(room: string): void {
     const place = this.places.get(room)
-    if (place && this.session) this.enter(this.session, room, place.nick)
+    if (place && this.session) this.enter(this.session, room, place.nick).catch(() => undefined)
   }
 
   private enter(session: Session, room: string, nick: string, tries = 0): Promise<number[]> {
@@ -190,13 +190,13 @@ export class Rooms {
     if (!session || place.inside) return
     const gone = { 'item-not-found': 'gone', gone: 'gone', 'registration-required': 'removed', forbidden: 'removed', 'not-allowed': 'gone' } as const
     if (condition === 'conflict' && place.tries < MOST_TRIES) {
-      void this.enter(session, room, `${place.nick.replace(/ \d+$/, '')} ${place.tries + 2}`, place.tries + 1)
+      void this.enter(session, room, `${place.nick.replace(/ \d+$/, '')} ${place.tries + 2}`, place.tries + 1).catch(() => undefined)
     } else if (condition in gone) {
       place.entered?.reject(new Error(condition))
       await this.end(room, gone[condition as keyof typeof gone])
     } else if (place.tries < MOST_TRIES) {
       setTimeout(() => {
-        if (this.session === session && this.places.get(room) === place) void this.enter(session, room, place.nick, place.tries + 1)
+        if (this.session === session && this.places.get(room) === place) void this.enter(session, room, place.nick, place.tries + 1).catch(() => undefined)
       }, AGAIN_MS)
     } else place.entered?.reject(new Error(condition))
   }
