@@ -22,7 +22,7 @@ func (d *killing) settle(ctx context.Context) error {
 				return fmt.Errorf("%s still has messages without a tick", v.name)
 			}
 		}
-		return nil
+		return d.group.settled()
 	})
 }
 

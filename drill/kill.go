@@ -31,6 +31,9 @@ type KillConfig struct {
 	Kills int
 	// Accounts is rounded up to whole pairs; 0 means 12.
 	Accounts int
+	// Group is how many more people chat in a room, and publish; 0 means 4, below 0
+	// none.
+	Group int
 	// Window is how many messages a sender has under way; 0 means 16.
 	Window int
 	// Think is the mean pause between two messages of a sender; 0 means 3 ms.
@@ -61,6 +64,9 @@ func (c *KillConfig) defaults() {
 	if c.Accounts == 0 {
 		c.Accounts = 12
 	}
+	if c.Group == 0 {
+		c.Group = 4
+	}
 	if c.Window == 0 {
 		c.Window = 16
 	}
@@ -86,13 +92,17 @@ func Kill(ctx context.Context, cfg KillConfig) (*Report, error) {
 		draining: make(chan struct{}), password: rand.Text(),
 	}
 	d.report.Seed = cfg.Seed
+	d.group = newGroup(d, max(cfg.Group, 0))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := d.prepare(ctx); err != nil {
 		return nil, err
 	}
 	defer func() { d.node.Kill() }()
-	err := d.run(ctx)
+	err := d.group.open(ctx)
+	if err == nil {
+		err = d.run(ctx)
+	}
 	d.report.Server = d.tail.String()
 	d.report.Trouble = d.tail.Trouble()
 	if err != nil {
@@ -112,6 +122,7 @@ type killing struct {
 	tail     node.Tail
 	node     *node.Node
 	devices  []*device
+	group    *group
 	draining chan struct{} // closed when nobody is to send anything new
 
 	mu       sync.Mutex
@@ -144,6 +155,7 @@ func (d *killing) prepare(ctx context.Context) error {
 			users = append(users, node.User{Local: local, Password: d.password})
 		}
 	}
+	users = append(users, d.group.users()...)
 	if err := node.Import(ctx, d.cfg.Binary, d.options.Data, users, d.args...); err != nil {
 		return err
 	}
@@ -174,6 +186,9 @@ func (d *killing) carryOut(ctx context.Context, disturb, atRest func(context.Con
 	for _, v := range d.devices {
 		running.Go(func() { v.live(lives) })
 	}
+	for _, m := range d.group.all() {
+		running.Go(func() { m.live(lives) })
+	}
 	defer running.Wait()
 	defer stop()
 	if err := disturb(ctx); err != nil {
@@ -192,6 +207,10 @@ func (d *killing) carryOut(ctx context.Context, disturb, atRest func(context.Con
 	stop()
 	running.Wait()
 	if err := d.readArchives(ctx); err != nil {
+		return err
+	}
+	var err error
+	if d.report.Group, err = d.group.judge(ctx); err != nil {
 		return err
 	}
 	d.report.Verdict = oracle.Judge(d.log.History())

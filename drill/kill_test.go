@@ -65,6 +65,12 @@ func TestKill(t *testing.T) {
 	if !r.Verdict.Clean() {
 		t.Error("the oracle found what must never happen")
 	}
+	if !r.Group.Clean() {
+		t.Errorf("in the group, or to what was published, happened what must never happen: %v", &r.Group)
+	}
+	if r.Group.Ticked < 10*kills || r.Group.Published < 5*kills {
+		t.Errorf("too little happened in the group: %v", &r.Group)
+	}
 	if r.Kills != kills {
 		t.Errorf("%d kills instead of %d", r.Kills, kills)
 	}
@@ -106,6 +112,12 @@ func TestKillWithoutDedupe(t *testing.T) {
 	r := kill(t, KillConfig{Kills: 3, NoDedupe: true, CutMean: 300 * time.Millisecond})
 	if r.Verdict.Duplicated == 0 {
 		t.Error("the oracle found no duplicates although nothing removes them")
+	}
+	if r.Group.Duplicated == 0 {
+		t.Error("the oracle found no duplicates in the group although nothing removes them")
+	}
+	if r.Group.Lost+r.Group.Phantom+r.Group.Diverged+r.Group.Unpublished > 0 {
+		t.Errorf("without dedupe messages to the group are duplicated, not lost: %v", &r.Group)
 	}
 	if v := r.Verdict; v.Lost+v.Hidden+v.Phantom > 0 {
 		t.Error("without dedupe messages are duplicated, not lost")

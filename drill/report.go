@@ -16,6 +16,7 @@ type Report struct {
 	Seed    uint64
 	Kills   int
 	Verdict oracle.Verdict
+	Group   oracle.Group // of those who chat in a room
 
 	Logins, FailedLogins    int
 	Resumed, ResumesRefused int
@@ -92,6 +93,6 @@ func (r *Report) Table() string {
 }
 
 func (r *Report) String() string {
-	return fmt.Sprintf("seed %d: %d kills, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s",
-		r.Seed, r.Kills, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict)
+	return fmt.Sprintf("seed %d: %d kills, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s\n%s",
+		r.Seed, r.Kills, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict, &r.Group)
 }
