@@ -229,6 +229,9 @@ func commanded(r *route.Request, c *command.Command) []route.Effect {
 // direct one (XEP-0249 §howitworks @1.2) from who invites, archived like any
 // message, so that it also reaches who is not there.
 func (f *rooms) mediated(r *route.Request) []route.Effect {
+	if form := voiceForm(r.Stanza); form != nil {
+		return f.voice(r, form)
+	}
 	x := r.Stanza.Child(stanza.NSMUCUser, "x")
 	invite := x.Child(stanza.NSMUCUser, "invite")
 	if invite == nil {
