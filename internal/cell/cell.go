@@ -122,6 +122,7 @@ func Open(ctx context.Context, o Options) (*Cell, error) {
 	go c.release()
 	go c.scrub()
 	go c.sweep()
+	go c.blank()
 	if err := c.begin(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}

@@ -35,8 +35,8 @@ func Feature(o Options) route.Feature {
 	const people = route.ToSelf | route.ToAccount | route.ToSession
 	f := route.Feature{
 		Name:    "chat",
-		Domain:  []string{stanza.NSCarbons, stanza.Offline},
-		Account: []string{stanza.NSCarbons},
+		Domain:  []string{stanza.NSCarbons, stanza.Offline, stanza.NSRetract, stanza.NSTombstone},
+		Account: []string{stanza.NSCarbons, stanza.NSRetract, stanza.NSTombstone, stanza.NSEphemeral},
 	}
 	for _, typ := range []string{"", "normal", "chat"} {
 		f.Entries = append(f.Entries, route.Entry{Key: route.Key{Stanza: "message", Type: typ}, Targets: people, Handle: c.message})
@@ -99,7 +99,10 @@ func (c *chat) message(r *route.Request) []route.Effect {
 		From: r.From.String(), To: to.String(), Id: r.Stanza.Get("id"), Lang: r.Stanza.Lang(),
 		OriginId: r.Stanza.Child(stanza.NSSID, "origin-id").Get("id"),
 	}
-	if len(m.Id) > maxID || len(m.OriginId) > maxID || len(m.Lang) > 64 {
+	if content.badTimer {
+		return r.NoTimer()
+	}
+	if len(content.retracts) > maxID || len(content.replaces) > maxID || len(m.Id) > maxID || len(m.OriginId) > maxID || len(m.Lang) > 64 {
 		return r.Err(stanza.Modify, stanza.PolicyViolation, "the message's id is too long")
 	}
 	if r.Stanza.Get("type") == "chat" {
@@ -108,9 +111,8 @@ func (c *chat) message(r *route.Request) []route.Effect {
 	if noCopy {
 		m.Flags |= command.FlagNoCopy
 	}
-	if content.body {
-		m.Flags |= command.FlagBody
-	}
+	m.Flags |= content.flags
+	m.Retracts, m.Replaces, m.Timer = content.retracts, content.replaces, content.timer
 	m.Payload = xmlstream.AppendChildren(nil, r.Stanza, stanza.NSClient)
 	if m.OriginId != "" && !c.o.NoDedupe {
 		m.Dedupe = dedupe(r.From.Bare().String(), m)
@@ -129,53 +131,6 @@ func dedupe(from string, m *command.Message) []byte {
 	}
 	h.Write(m.Payload)
 	return h.Sum(nil)[:16]
-}
-
-// content is what a look at the children tells.
-type content struct{ archive, body bool }
-
-// classify decides what is archived: what has a body, and the bodyless
-// messages that change what people see (receipts, markers, reactions,
-// corrections, retractions, calls, invitations) or are all that there is to see (a
-// file, XEP-0447 §body @0.3.1; an address, XEP-0066 §x-oob @1.5), but no chat states;
-// hints overrule (XEP-0334 §hints @1.0.0).
-func classify(m *xmlstream.Element) content {
-	var c content
-	var store, noStore bool
-	for i := range m.Children {
-		e := m.Children[i].Element
-		if e == nil {
-			continue
-		}
-		switch e.Name.Space {
-		case stanza.NSClient:
-			if e.Name.Local == "body" {
-				c.body, c.archive = true, true
-			} else if e.Name.Local == "subject" {
-				c.archive = true
-			}
-		case stanza.NSHints:
-			switch e.Name.Local {
-			case "store":
-				store = true
-			case "no-store", "no-permanent-store":
-				noStore = true
-			}
-		case stanza.NSInvitation: // XEP-0249 §howitworks @1.2: nothing else need be there
-			c.archive = true
-		case stanza.NSReceipts:
-			c.archive = c.archive || e.Name.Local == "received"
-		case stanza.NSMarkers:
-			c.archive = c.archive || e.Name.Local != "markable"
-		case stanza.NSReference:
-			c.archive = c.archive || e.Get("type") == "data"
-		case stanza.NSReactions, stanza.NSCorrect, stanza.NSRetract, stanza.NSOmemoLegacy, stanza.NSOmemo, stanza.NSJMI,
-			stanza.NSFile, stanza.NSOOB:
-			c.archive = true
-		}
-	}
-	c.archive = (c.archive || store) && !noStore
-	return c
 }
 
 // strip removes what the server alone may say: stanza-ids that claim to come

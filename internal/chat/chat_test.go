@@ -71,6 +71,41 @@ func TestWhatIsArchived(t *testing.T) {
 	}
 }
 
+// What counts as a message of its own, and what is noted of others.
+func TestWhatIsNoted(t *testing.T) {
+	const fallback = "<fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:message-retract:1'/><body>took something back</body>"
+	for children, want := range map[string]*command.Message{
+		"<body>hi</body>": {Flags: command.FlagBody},
+		"<body>&gt; hi\nyes</body><reply xmlns='urn:xmpp:reply:0' id='1'/><fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:reply:0'><body start='0' end='5'/></fallback>": {Flags: command.FlagBody},
+		"<retract xmlns='urn:xmpp:message-retract:1' id='1'/>" + fallback:                                        {Retracts: "1"},
+		"<retract xmlns='urn:xmpp:jingle-message:0' id='1'/><store xmlns='urn:xmpp:hints'/>":                     {},
+		"<body>better</body><replace xmlns='urn:xmpp:message-correct:0' id='1'/>":                                {Replaces: "1"},
+		"<reactions xmlns='urn:xmpp:reactions:0' id='1'><reaction>x</reaction></reactions>":                      {},
+		"<displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>":                                                    {Flags: command.FlagDisplayed},
+		"<received xmlns='urn:xmpp:receipts' id='1'/>":                                                           {},
+		"<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='1'/><payload>AA==</payload></encrypted>": {Flags: command.FlagBody},
+		"<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='1'/></encrypted>":                        {},
+		"<encrypted xmlns='urn:xmpp:omemo:2'><header sid='1'/><payload>AA==</payload></encrypted>":               {Flags: command.FlagBody},
+		"<encryption xmlns='urn:xmpp:eme:0' namespace='urn:xmpp:otr:0'/>":                                        {Flags: command.FlagBody},
+		"<encryption xmlns='urn:xmpp:eme:0' namespace='urn:xmpp:omemo:2'/><encrypted xmlns='urn:xmpp:omemo:2'/>": {},
+		"<geoloc xmlns='http://jabber.org/protocol/geoloc'><lat>1</lat><lon>2</lon></geoloc>":                    {Flags: command.FlagBody},
+		"<reference xmlns='urn:xmpp:reference:0' type='mention' uri='xmpp:bob@localhost' anchor='x'/>":           {},
+		"<body>hi</body><ephemeral xmlns='urn:xmpp:ephemeral:0' timer='60'/>":                                    {Flags: command.FlagBody, Timer: 60},
+		"<body>hi</body><ephemeral xmlns='urn:xmpp:ephemeral:0' timer='0'/>":                                     {Flags: command.FlagBody},
+		"<ephemeral xmlns='urn:xmpp:ephemeral:0' timer='60'/><store xmlns='urn:xmpp:hints'/>":                    {},
+	} {
+		m := archived(t, children)
+		if m == nil || m.Flags != want.Flags || m.Retracts != want.Retracts || m.Replaces != want.Replaces || m.Timer != want.Timer {
+			t.Errorf("%s: %v, want %v", children, m, want)
+		}
+	}
+	for _, timer := range []string{"soon", "-1", "4294967296", ""} {
+		if m := archived(t, "<body>hi</body><ephemeral xmlns='urn:xmpp:ephemeral:0' timer='"+timer+"'/>"); m != nil {
+			t.Errorf("a timer of %q is archived", timer)
+		}
+	}
+}
+
 func TestDedupeKey(t *testing.T) {
 	origin := "<origin-id xmlns='urn:xmpp:sid:0' id='o1'/>"
 	a, b := archived(t, "<body>hi</body>"+origin), archived(t, "<body>hi</body>"+origin)

@@ -657,6 +657,7 @@ type Command struct {
 	//	*Command_ClientRevoke
 	//	*Command_LinkSet
 	//	*Command_RecoverySet
+	//	*Command_ArchiveBlank
 	Request       isCommand_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1179,6 +1180,15 @@ func (x *Command) GetRecoverySet() *RecoverySet {
 	return nil
 }
 
+func (x *Command) GetArchiveBlank() *ArchiveBlank {
+	if x != nil {
+		if x, ok := x.Request.(*Command_ArchiveBlank); ok {
+			return x.ArchiveBlank
+		}
+	}
+	return nil
+}
+
 type isCommand_Request interface {
 	isCommand_Request()
 }
@@ -1388,6 +1398,10 @@ type Command_RecoverySet struct {
 	RecoverySet *RecoverySet `protobuf:"bytes,84,opt,name=recovery_set,json=recoverySet,proto3,oneof"`
 }
 
+type Command_ArchiveBlank struct {
+	ArchiveBlank *ArchiveBlank `protobuf:"bytes,130,opt,name=archive_blank,json=archiveBlank,proto3,oneof"`
+}
+
 func (*Command_Message) isCommand_Request() {}
 
 func (*Command_AccountCreate) isCommand_Request() {}
@@ -1489,6 +1503,8 @@ func (*Command_ClientRevoke) isCommand_Request() {}
 func (*Command_LinkSet) isCommand_Request() {}
 
 func (*Command_RecoverySet) isCommand_Request() {}
+
+func (*Command_ArchiveBlank) isCommand_Request() {}
 
 type Stream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1753,7 +1769,17 @@ type Message struct {
 	// without an origin-id.
 	Dedupe []byte `protobuf:"bytes,8,opt,name=dedupe,proto3" json:"dedupe,omitempty"`
 	// Bits: see MessageFlag in flags.go.
-	Flags         uint32 `protobuf:"varint,9,opt,name=flags,proto3" json:"flags,omitempty"`
+	Flags uint32 `protobuf:"varint,9,opt,name=flags,proto3" json:"flags,omitempty"`
+	// Id of an earlier message of the sender to the same recipient that it takes
+	// back (XEP-0424), "" if it does not.
+	Retracts string `protobuf:"bytes,130,opt,name=retracts,proto3" json:"retracts,omitempty"`
+	// Id of the earlier message of the sender that it corrects (XEP-0308), ""
+	// if it does not.
+	Replaces string `protobuf:"bytes,131,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	// Seconds until its content is to be gone (XEP-0466), 0 for never.
+	Timer uint32 `protobuf:"varint,132,opt,name=timer,proto3" json:"timer,omitempty"`
+	// What is left of a message that was taken back. Never in a command.
+	Tombstone     *MessageTombstone `protobuf:"bytes,133,opt,name=tombstone,proto3" json:"tombstone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1851,6 +1877,126 @@ func (x *Message) GetFlags() uint32 {
 	return 0
 }
 
+func (x *Message) GetRetracts() string {
+	if x != nil {
+		return x.Retracts
+	}
+	return ""
+}
+
+func (x *Message) GetReplaces() string {
+	if x != nil {
+		return x.Replaces
+	}
+	return ""
+}
+
+func (x *Message) GetTimer() uint32 {
+	if x != nil {
+		return x.Timer
+	}
+	return 0
+}
+
+func (x *Message) GetTombstone() *MessageTombstone {
+	if x != nil {
+		return x.Tombstone
+	}
+	return nil
+}
+
+type MessageTombstone struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	TimeMs int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	// The id of the message that took it back.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessageTombstone) Reset() {
+	*x = MessageTombstone{}
+	mi := &file_internal_command_command_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageTombstone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageTombstone) ProtoMessage() {}
+
+func (x *MessageTombstone) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageTombstone.ProtoReflect.Descriptor instead.
+func (*MessageTombstone) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *MessageTombstone) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *MessageTombstone) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ArchiveBlank blanks a bounded number of messages whose time has come, and
+// looks on for those that were taken back long after they were said. With
+// nothing to do it does nothing.
+type ArchiveBlank struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveBlank) Reset() {
+	*x = ArchiveBlank{}
+	mi := &file_internal_command_command_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveBlank) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveBlank) ProtoMessage() {}
+
+func (x *ArchiveBlank) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveBlank.ProtoReflect.Descriptor instead.
+func (*ArchiveBlank) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{8}
+}
+
 // ScramKeys are the stored keys of one mechanism (RFC 5803), never a password.
 type ScramKeys struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1864,7 +2010,7 @@ type ScramKeys struct {
 
 func (x *ScramKeys) Reset() {
 	*x = ScramKeys{}
-	mi := &file_internal_command_command_proto_msgTypes[7]
+	mi := &file_internal_command_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +2022,7 @@ func (x *ScramKeys) String() string {
 func (*ScramKeys) ProtoMessage() {}
 
 func (x *ScramKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[7]
+	mi := &file_internal_command_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +2035,7 @@ func (x *ScramKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScramKeys.ProtoReflect.Descriptor instead.
 func (*ScramKeys) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{7}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ScramKeys) GetSalt() []byte {
@@ -1930,7 +2076,7 @@ type Credentials struct {
 
 func (x *Credentials) Reset() {
 	*x = Credentials{}
-	mi := &file_internal_command_command_proto_msgTypes[8]
+	mi := &file_internal_command_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2088,7 @@ func (x *Credentials) String() string {
 func (*Credentials) ProtoMessage() {}
 
 func (x *Credentials) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[8]
+	mi := &file_internal_command_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2101,7 @@ func (x *Credentials) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credentials.ProtoReflect.Descriptor instead.
 func (*Credentials) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{8}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Credentials) GetScramSha1() *ScramKeys {
@@ -1992,7 +2138,7 @@ type AccountCreate struct {
 
 func (x *AccountCreate) Reset() {
 	*x = AccountCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[9]
+	mi := &file_internal_command_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2004,7 +2150,7 @@ func (x *AccountCreate) String() string {
 func (*AccountCreate) ProtoMessage() {}
 
 func (x *AccountCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[9]
+	mi := &file_internal_command_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2017,7 +2163,7 @@ func (x *AccountCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountCreate.ProtoReflect.Descriptor instead.
 func (*AccountCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{9}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AccountCreate) GetJid() string {
@@ -2071,7 +2217,7 @@ type CredentialsSet struct {
 
 func (x *CredentialsSet) Reset() {
 	*x = CredentialsSet{}
-	mi := &file_internal_command_command_proto_msgTypes[10]
+	mi := &file_internal_command_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2229,7 @@ func (x *CredentialsSet) String() string {
 func (*CredentialsSet) ProtoMessage() {}
 
 func (x *CredentialsSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[10]
+	mi := &file_internal_command_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2242,7 @@ func (x *CredentialsSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialsSet.ProtoReflect.Descriptor instead.
 func (*CredentialsSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{10}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CredentialsSet) GetJid() string {
@@ -2151,7 +2297,7 @@ type InviteCreate struct {
 
 func (x *InviteCreate) Reset() {
 	*x = InviteCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[11]
+	mi := &file_internal_command_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +2309,7 @@ func (x *InviteCreate) String() string {
 func (*InviteCreate) ProtoMessage() {}
 
 func (x *InviteCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[11]
+	mi := &file_internal_command_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2176,7 +2322,7 @@ func (x *InviteCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteCreate.ProtoReflect.Descriptor instead.
 func (*InviteCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{11}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *InviteCreate) GetTokenHash() []byte {
@@ -2234,7 +2380,7 @@ type InviteRevoke struct {
 
 func (x *InviteRevoke) Reset() {
 	*x = InviteRevoke{}
-	mi := &file_internal_command_command_proto_msgTypes[12]
+	mi := &file_internal_command_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2246,7 +2392,7 @@ func (x *InviteRevoke) String() string {
 func (*InviteRevoke) ProtoMessage() {}
 
 func (x *InviteRevoke) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[12]
+	mi := &file_internal_command_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2259,7 +2405,7 @@ func (x *InviteRevoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRevoke.ProtoReflect.Descriptor instead.
 func (*InviteRevoke) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{12}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *InviteRevoke) GetTokenHash() []byte {
@@ -2296,7 +2442,7 @@ type InviteRedeem struct {
 
 func (x *InviteRedeem) Reset() {
 	*x = InviteRedeem{}
-	mi := &file_internal_command_command_proto_msgTypes[13]
+	mi := &file_internal_command_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +2454,7 @@ func (x *InviteRedeem) String() string {
 func (*InviteRedeem) ProtoMessage() {}
 
 func (x *InviteRedeem) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[13]
+	mi := &file_internal_command_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2467,7 @@ func (x *InviteRedeem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRedeem.ProtoReflect.Descriptor instead.
 func (*InviteRedeem) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{13}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *InviteRedeem) GetTokenHash() []byte {
@@ -2351,7 +2497,7 @@ type RosterSet struct {
 
 func (x *RosterSet) Reset() {
 	*x = RosterSet{}
-	mi := &file_internal_command_command_proto_msgTypes[14]
+	mi := &file_internal_command_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2363,7 +2509,7 @@ func (x *RosterSet) String() string {
 func (*RosterSet) ProtoMessage() {}
 
 func (x *RosterSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[14]
+	mi := &file_internal_command_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2376,7 +2522,7 @@ func (x *RosterSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterSet.ProtoReflect.Descriptor instead.
 func (*RosterSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{14}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RosterSet) GetAccount() string {
@@ -2417,7 +2563,7 @@ type RosterRemove struct {
 
 func (x *RosterRemove) Reset() {
 	*x = RosterRemove{}
-	mi := &file_internal_command_command_proto_msgTypes[15]
+	mi := &file_internal_command_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2429,7 +2575,7 @@ func (x *RosterRemove) String() string {
 func (*RosterRemove) ProtoMessage() {}
 
 func (x *RosterRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[15]
+	mi := &file_internal_command_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2442,7 +2588,7 @@ func (x *RosterRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterRemove.ProtoReflect.Descriptor instead.
 func (*RosterRemove) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{15}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RosterRemove) GetAccount() string {
@@ -2475,7 +2621,7 @@ type Subscription struct {
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_internal_command_command_proto_msgTypes[16]
+	mi := &file_internal_command_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2487,7 +2633,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[16]
+	mi := &file_internal_command_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2500,7 +2646,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{16}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Subscription) GetFrom() string {
@@ -2551,7 +2697,7 @@ type OfflineCursor struct {
 
 func (x *OfflineCursor) Reset() {
 	*x = OfflineCursor{}
-	mi := &file_internal_command_command_proto_msgTypes[17]
+	mi := &file_internal_command_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2563,7 +2709,7 @@ func (x *OfflineCursor) String() string {
 func (*OfflineCursor) ProtoMessage() {}
 
 func (x *OfflineCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[17]
+	mi := &file_internal_command_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2576,7 +2722,7 @@ func (x *OfflineCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfflineCursor.ProtoReflect.Descriptor instead.
 func (*OfflineCursor) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{17}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *OfflineCursor) GetAccount() string {
@@ -2605,7 +2751,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_internal_command_command_proto_msgTypes[18]
+	mi := &file_internal_command_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2617,7 +2763,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[18]
+	mi := &file_internal_command_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2630,7 +2776,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{18}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Block) GetAccount() string {
@@ -2658,7 +2804,7 @@ type Unblock struct {
 
 func (x *Unblock) Reset() {
 	*x = Unblock{}
-	mi := &file_internal_command_command_proto_msgTypes[19]
+	mi := &file_internal_command_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2670,7 +2816,7 @@ func (x *Unblock) String() string {
 func (*Unblock) ProtoMessage() {}
 
 func (x *Unblock) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[19]
+	mi := &file_internal_command_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2683,7 +2829,7 @@ func (x *Unblock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unblock.ProtoReflect.Descriptor instead.
 func (*Unblock) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{19}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Unblock) GetAccount() string {
@@ -2727,7 +2873,7 @@ type PubsubConfig struct {
 
 func (x *PubsubConfig) Reset() {
 	*x = PubsubConfig{}
-	mi := &file_internal_command_command_proto_msgTypes[20]
+	mi := &file_internal_command_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2739,7 +2885,7 @@ func (x *PubsubConfig) String() string {
 func (*PubsubConfig) ProtoMessage() {}
 
 func (x *PubsubConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[20]
+	mi := &file_internal_command_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2752,7 +2898,7 @@ func (x *PubsubConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubConfig.ProtoReflect.Descriptor instead.
 func (*PubsubConfig) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{20}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PubsubConfig) GetAccessModel() AccessModel {
@@ -2862,7 +3008,7 @@ type PubsubGroups struct {
 
 func (x *PubsubGroups) Reset() {
 	*x = PubsubGroups{}
-	mi := &file_internal_command_command_proto_msgTypes[21]
+	mi := &file_internal_command_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2874,7 +3020,7 @@ func (x *PubsubGroups) String() string {
 func (*PubsubGroups) ProtoMessage() {}
 
 func (x *PubsubGroups) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[21]
+	mi := &file_internal_command_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2887,7 +3033,7 @@ func (x *PubsubGroups) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubGroups.ProtoReflect.Descriptor instead.
 func (*PubsubGroups) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{21}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PubsubGroups) GetGroups() []string {
@@ -2920,7 +3066,7 @@ type PubsubPublish struct {
 
 func (x *PubsubPublish) Reset() {
 	*x = PubsubPublish{}
-	mi := &file_internal_command_command_proto_msgTypes[22]
+	mi := &file_internal_command_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2932,7 +3078,7 @@ func (x *PubsubPublish) String() string {
 func (*PubsubPublish) ProtoMessage() {}
 
 func (x *PubsubPublish) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[22]
+	mi := &file_internal_command_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2945,7 +3091,7 @@ func (x *PubsubPublish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubPublish.ProtoReflect.Descriptor instead.
 func (*PubsubPublish) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{22}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PubsubPublish) GetAccount() string {
@@ -3009,7 +3155,7 @@ type PubsubRetract struct {
 
 func (x *PubsubRetract) Reset() {
 	*x = PubsubRetract{}
-	mi := &file_internal_command_command_proto_msgTypes[23]
+	mi := &file_internal_command_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3021,7 +3167,7 @@ func (x *PubsubRetract) String() string {
 func (*PubsubRetract) ProtoMessage() {}
 
 func (x *PubsubRetract) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[23]
+	mi := &file_internal_command_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3034,7 +3180,7 @@ func (x *PubsubRetract) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubRetract.ProtoReflect.Descriptor instead.
 func (*PubsubRetract) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{23}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PubsubRetract) GetAccount() string {
@@ -3076,7 +3222,7 @@ type PubsubCreate struct {
 
 func (x *PubsubCreate) Reset() {
 	*x = PubsubCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[24]
+	mi := &file_internal_command_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3088,7 +3234,7 @@ func (x *PubsubCreate) String() string {
 func (*PubsubCreate) ProtoMessage() {}
 
 func (x *PubsubCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[24]
+	mi := &file_internal_command_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3101,7 +3247,7 @@ func (x *PubsubCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubCreate.ProtoReflect.Descriptor instead.
 func (*PubsubCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{24}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PubsubCreate) GetAccount() string {
@@ -3136,7 +3282,7 @@ type PubsubConfigure struct {
 
 func (x *PubsubConfigure) Reset() {
 	*x = PubsubConfigure{}
-	mi := &file_internal_command_command_proto_msgTypes[25]
+	mi := &file_internal_command_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3148,7 +3294,7 @@ func (x *PubsubConfigure) String() string {
 func (*PubsubConfigure) ProtoMessage() {}
 
 func (x *PubsubConfigure) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[25]
+	mi := &file_internal_command_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3161,7 +3307,7 @@ func (x *PubsubConfigure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubConfigure.ProtoReflect.Descriptor instead.
 func (*PubsubConfigure) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{25}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PubsubConfigure) GetAccount() string {
@@ -3195,7 +3341,7 @@ type PubsubDelete struct {
 
 func (x *PubsubDelete) Reset() {
 	*x = PubsubDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3207,7 +3353,7 @@ func (x *PubsubDelete) String() string {
 func (*PubsubDelete) ProtoMessage() {}
 
 func (x *PubsubDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3220,7 +3366,7 @@ func (x *PubsubDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubDelete.ProtoReflect.Descriptor instead.
 func (*PubsubDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PubsubDelete) GetAccount() string {
@@ -3247,7 +3393,7 @@ type PubsubPurge struct {
 
 func (x *PubsubPurge) Reset() {
 	*x = PubsubPurge{}
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3259,7 +3405,7 @@ func (x *PubsubPurge) String() string {
 func (*PubsubPurge) ProtoMessage() {}
 
 func (x *PubsubPurge) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3272,7 +3418,7 @@ func (x *PubsubPurge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubPurge.ProtoReflect.Descriptor instead.
 func (*PubsubPurge) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PubsubPurge) GetAccount() string {
@@ -3304,7 +3450,7 @@ type PubsubRelate struct {
 
 func (x *PubsubRelate) Reset() {
 	*x = PubsubRelate{}
-	mi := &file_internal_command_command_proto_msgTypes[28]
+	mi := &file_internal_command_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3316,7 +3462,7 @@ func (x *PubsubRelate) String() string {
 func (*PubsubRelate) ProtoMessage() {}
 
 func (x *PubsubRelate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[28]
+	mi := &file_internal_command_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3329,7 +3475,7 @@ func (x *PubsubRelate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubRelate.ProtoReflect.Descriptor instead.
 func (*PubsubRelate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{28}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PubsubRelate) GetAccount() string {
@@ -3372,7 +3518,7 @@ type PubsubRelation struct {
 
 func (x *PubsubRelation) Reset() {
 	*x = PubsubRelation{}
-	mi := &file_internal_command_command_proto_msgTypes[29]
+	mi := &file_internal_command_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3384,7 +3530,7 @@ func (x *PubsubRelation) String() string {
 func (*PubsubRelation) ProtoMessage() {}
 
 func (x *PubsubRelation) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[29]
+	mi := &file_internal_command_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3397,7 +3543,7 @@ func (x *PubsubRelation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubRelation.ProtoReflect.Descriptor instead.
 func (*PubsubRelation) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{29}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PubsubRelation) GetJid() string {
@@ -3432,7 +3578,7 @@ type PrivateSet struct {
 
 func (x *PrivateSet) Reset() {
 	*x = PrivateSet{}
-	mi := &file_internal_command_command_proto_msgTypes[30]
+	mi := &file_internal_command_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3444,7 +3590,7 @@ func (x *PrivateSet) String() string {
 func (*PrivateSet) ProtoMessage() {}
 
 func (x *PrivateSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[30]
+	mi := &file_internal_command_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3457,7 +3603,7 @@ func (x *PrivateSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivateSet.ProtoReflect.Descriptor instead.
 func (*PrivateSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{30}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PrivateSet) GetAccount() string {
@@ -3488,7 +3634,7 @@ type PrivateXML struct {
 
 func (x *PrivateXML) Reset() {
 	*x = PrivateXML{}
-	mi := &file_internal_command_command_proto_msgTypes[31]
+	mi := &file_internal_command_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3500,7 +3646,7 @@ func (x *PrivateXML) String() string {
 func (*PrivateXML) ProtoMessage() {}
 
 func (x *PrivateXML) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[31]
+	mi := &file_internal_command_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3513,7 +3659,7 @@ func (x *PrivateXML) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivateXML.ProtoReflect.Descriptor instead.
 func (*PrivateXML) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{31}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PrivateXML) GetSpace() string {
@@ -3555,7 +3701,7 @@ type BookmarkSet struct {
 
 func (x *BookmarkSet) Reset() {
 	*x = BookmarkSet{}
-	mi := &file_internal_command_command_proto_msgTypes[32]
+	mi := &file_internal_command_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3567,7 +3713,7 @@ func (x *BookmarkSet) String() string {
 func (*BookmarkSet) ProtoMessage() {}
 
 func (x *BookmarkSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[32]
+	mi := &file_internal_command_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3580,7 +3726,7 @@ func (x *BookmarkSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BookmarkSet.ProtoReflect.Descriptor instead.
 func (*BookmarkSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{32}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *BookmarkSet) GetAccount() string {
@@ -3622,7 +3768,7 @@ type BookmarksKeep struct {
 
 func (x *BookmarksKeep) Reset() {
 	*x = BookmarksKeep{}
-	mi := &file_internal_command_command_proto_msgTypes[33]
+	mi := &file_internal_command_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3634,7 +3780,7 @@ func (x *BookmarksKeep) String() string {
 func (*BookmarksKeep) ProtoMessage() {}
 
 func (x *BookmarksKeep) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[33]
+	mi := &file_internal_command_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3647,7 +3793,7 @@ func (x *BookmarksKeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BookmarksKeep.ProtoReflect.Descriptor instead.
 func (*BookmarksKeep) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{33}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *BookmarksKeep) GetAccount() string {
@@ -3683,7 +3829,7 @@ type VCardSet struct {
 
 func (x *VCardSet) Reset() {
 	*x = VCardSet{}
-	mi := &file_internal_command_command_proto_msgTypes[34]
+	mi := &file_internal_command_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3695,7 +3841,7 @@ func (x *VCardSet) String() string {
 func (*VCardSet) ProtoMessage() {}
 
 func (x *VCardSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[34]
+	mi := &file_internal_command_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3708,7 +3854,7 @@ func (x *VCardSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VCardSet.ProtoReflect.Descriptor instead.
 func (*VCardSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{34}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *VCardSet) GetAccount() string {
@@ -3760,7 +3906,7 @@ type Picture struct {
 
 func (x *Picture) Reset() {
 	*x = Picture{}
-	mi := &file_internal_command_command_proto_msgTypes[35]
+	mi := &file_internal_command_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3772,7 +3918,7 @@ func (x *Picture) String() string {
 func (*Picture) ProtoMessage() {}
 
 func (x *Picture) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[35]
+	mi := &file_internal_command_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3785,7 +3931,7 @@ func (x *Picture) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Picture.ProtoReflect.Descriptor instead.
 func (*Picture) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{35}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Picture) GetId() string {
@@ -3840,7 +3986,7 @@ type Left struct {
 
 func (x *Left) Reset() {
 	*x = Left{}
-	mi := &file_internal_command_command_proto_msgTypes[36]
+	mi := &file_internal_command_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3852,7 +3998,7 @@ func (x *Left) String() string {
 func (*Left) ProtoMessage() {}
 
 func (x *Left) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[36]
+	mi := &file_internal_command_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3865,7 +4011,7 @@ func (x *Left) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Left.ProtoReflect.Descriptor instead.
 func (*Left) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{36}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Left) GetAccount() string {
@@ -3886,7 +4032,7 @@ type AccountDisable struct {
 
 func (x *AccountDisable) Reset() {
 	*x = AccountDisable{}
-	mi := &file_internal_command_command_proto_msgTypes[37]
+	mi := &file_internal_command_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3898,7 +4044,7 @@ func (x *AccountDisable) String() string {
 func (*AccountDisable) ProtoMessage() {}
 
 func (x *AccountDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[37]
+	mi := &file_internal_command_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3911,7 +4057,7 @@ func (x *AccountDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDisable.ProtoReflect.Descriptor instead.
 func (*AccountDisable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{37}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AccountDisable) GetJid() string {
@@ -3939,7 +4085,7 @@ type AccountDelete struct {
 
 func (x *AccountDelete) Reset() {
 	*x = AccountDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[38]
+	mi := &file_internal_command_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3951,7 +4097,7 @@ func (x *AccountDelete) String() string {
 func (*AccountDelete) ProtoMessage() {}
 
 func (x *AccountDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[38]
+	mi := &file_internal_command_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3964,7 +4110,7 @@ func (x *AccountDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDelete.ProtoReflect.Descriptor instead.
 func (*AccountDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{38}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *AccountDelete) GetJid() string {
@@ -4013,7 +4159,7 @@ type RoomConfig struct {
 
 func (x *RoomConfig) Reset() {
 	*x = RoomConfig{}
-	mi := &file_internal_command_command_proto_msgTypes[39]
+	mi := &file_internal_command_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4025,7 +4171,7 @@ func (x *RoomConfig) String() string {
 func (*RoomConfig) ProtoMessage() {}
 
 func (x *RoomConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[39]
+	mi := &file_internal_command_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4038,7 +4184,7 @@ func (x *RoomConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomConfig.ProtoReflect.Descriptor instead.
 func (*RoomConfig) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{39}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RoomConfig) GetName() string {
@@ -4172,7 +4318,7 @@ type RoomCreate struct {
 
 func (x *RoomCreate) Reset() {
 	*x = RoomCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[40]
+	mi := &file_internal_command_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4184,7 +4330,7 @@ func (x *RoomCreate) String() string {
 func (*RoomCreate) ProtoMessage() {}
 
 func (x *RoomCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[40]
+	mi := &file_internal_command_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4197,7 +4343,7 @@ func (x *RoomCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomCreate.ProtoReflect.Descriptor instead.
 func (*RoomCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{40}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RoomCreate) GetRoom() string {
@@ -4248,7 +4394,7 @@ type RoomConfigure struct {
 
 func (x *RoomConfigure) Reset() {
 	*x = RoomConfigure{}
-	mi := &file_internal_command_command_proto_msgTypes[41]
+	mi := &file_internal_command_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4260,7 +4406,7 @@ func (x *RoomConfigure) String() string {
 func (*RoomConfigure) ProtoMessage() {}
 
 func (x *RoomConfigure) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[41]
+	mi := &file_internal_command_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4273,7 +4419,7 @@ func (x *RoomConfigure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomConfigure.ProtoReflect.Descriptor instead.
 func (*RoomConfigure) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{41}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RoomConfigure) GetRoom() string {
@@ -4311,7 +4457,7 @@ type RoomDestroy struct {
 
 func (x *RoomDestroy) Reset() {
 	*x = RoomDestroy{}
-	mi := &file_internal_command_command_proto_msgTypes[42]
+	mi := &file_internal_command_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4323,7 +4469,7 @@ func (x *RoomDestroy) String() string {
 func (*RoomDestroy) ProtoMessage() {}
 
 func (x *RoomDestroy) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[42]
+	mi := &file_internal_command_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4336,7 +4482,7 @@ func (x *RoomDestroy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomDestroy.ProtoReflect.Descriptor instead.
 func (*RoomDestroy) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{42}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RoomDestroy) GetRoom() string {
@@ -4381,7 +4527,7 @@ type RoomAffiliation struct {
 
 func (x *RoomAffiliation) Reset() {
 	*x = RoomAffiliation{}
-	mi := &file_internal_command_command_proto_msgTypes[43]
+	mi := &file_internal_command_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4393,7 +4539,7 @@ func (x *RoomAffiliation) String() string {
 func (*RoomAffiliation) ProtoMessage() {}
 
 func (x *RoomAffiliation) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[43]
+	mi := &file_internal_command_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4406,7 +4552,7 @@ func (x *RoomAffiliation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAffiliation.ProtoReflect.Descriptor instead.
 func (*RoomAffiliation) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{43}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RoomAffiliation) GetJid() string {
@@ -4452,7 +4598,7 @@ type RoomAffiliate struct {
 
 func (x *RoomAffiliate) Reset() {
 	*x = RoomAffiliate{}
-	mi := &file_internal_command_command_proto_msgTypes[44]
+	mi := &file_internal_command_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4464,7 +4610,7 @@ func (x *RoomAffiliate) String() string {
 func (*RoomAffiliate) ProtoMessage() {}
 
 func (x *RoomAffiliate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[44]
+	mi := &file_internal_command_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4477,7 +4623,7 @@ func (x *RoomAffiliate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAffiliate.ProtoReflect.Descriptor instead.
 func (*RoomAffiliate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{44}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RoomAffiliate) GetRoom() string {
@@ -4524,7 +4670,7 @@ type RoomNick struct {
 
 func (x *RoomNick) Reset() {
 	*x = RoomNick{}
-	mi := &file_internal_command_command_proto_msgTypes[45]
+	mi := &file_internal_command_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4536,7 +4682,7 @@ func (x *RoomNick) String() string {
 func (*RoomNick) ProtoMessage() {}
 
 func (x *RoomNick) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[45]
+	mi := &file_internal_command_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4549,7 +4695,7 @@ func (x *RoomNick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomNick.ProtoReflect.Descriptor instead.
 func (*RoomNick) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{45}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RoomNick) GetRoom() string {
@@ -4603,14 +4749,16 @@ type RoomMessage struct {
 	// What is left of a message that was taken back.
 	Tombstone *RoomTombstone `protobuf:"bytes,12,opt,name=tombstone,proto3" json:"tombstone,omitempty"`
 	// The notice that a moderator has taken a message back.
-	Moderates     *RoomModerate `protobuf:"bytes,13,opt,name=moderates,proto3" json:"moderates,omitempty"`
+	Moderates *RoomModerate `protobuf:"bytes,13,opt,name=moderates,proto3" json:"moderates,omitempty"`
+	// Seconds until its content is to be gone (XEP-0466), 0 for never.
+	Timer         uint32 `protobuf:"varint,132,opt,name=timer,proto3" json:"timer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RoomMessage) Reset() {
 	*x = RoomMessage{}
-	mi := &file_internal_command_command_proto_msgTypes[46]
+	mi := &file_internal_command_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4622,7 +4770,7 @@ func (x *RoomMessage) String() string {
 func (*RoomMessage) ProtoMessage() {}
 
 func (x *RoomMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[46]
+	mi := &file_internal_command_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4635,7 +4783,7 @@ func (x *RoomMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomMessage.ProtoReflect.Descriptor instead.
 func (*RoomMessage) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{46}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RoomMessage) GetRoom() string {
@@ -4729,6 +4877,13 @@ func (x *RoomMessage) GetModerates() *RoomModerate {
 	return nil
 }
 
+func (x *RoomMessage) GetTimer() uint32 {
+	if x != nil {
+		return x.Timer
+	}
+	return 0
+}
+
 type RoomTombstone struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	TimeMs int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
@@ -4738,14 +4893,16 @@ type RoomTombstone struct {
 	By     string `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Their account, 0 where it is not known: a name may be given again.
-	ByAccount     uint64 `protobuf:"varint,5,opt,name=by_account,json=byAccount,proto3" json:"by_account,omitempty"`
+	ByAccount uint64 `protobuf:"varint,5,opt,name=by_account,json=byAccount,proto3" json:"by_account,omitempty"`
+	// The id of the message that took it back, "" when a moderator did.
+	Id            string `protobuf:"bytes,130,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RoomTombstone) Reset() {
 	*x = RoomTombstone{}
-	mi := &file_internal_command_command_proto_msgTypes[47]
+	mi := &file_internal_command_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4757,7 +4914,7 @@ func (x *RoomTombstone) String() string {
 func (*RoomTombstone) ProtoMessage() {}
 
 func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[47]
+	mi := &file_internal_command_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4770,7 +4927,7 @@ func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomTombstone.ProtoReflect.Descriptor instead.
 func (*RoomTombstone) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{47}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RoomTombstone) GetTimeMs() int64 {
@@ -4808,6 +4965,13 @@ func (x *RoomTombstone) GetByAccount() uint64 {
 	return 0
 }
 
+func (x *RoomTombstone) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 // RoomModerate takes back a message of somebody else (XEP-0425).
 type RoomModerate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4827,7 +4991,7 @@ type RoomModerate struct {
 
 func (x *RoomModerate) Reset() {
 	*x = RoomModerate{}
-	mi := &file_internal_command_command_proto_msgTypes[48]
+	mi := &file_internal_command_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4839,7 +5003,7 @@ func (x *RoomModerate) String() string {
 func (*RoomModerate) ProtoMessage() {}
 
 func (x *RoomModerate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[48]
+	mi := &file_internal_command_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4852,7 +5016,7 @@ func (x *RoomModerate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomModerate.ProtoReflect.Descriptor instead.
 func (*RoomModerate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{48}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RoomModerate) GetRoom() string {
@@ -4936,7 +5100,7 @@ type UploadStore struct {
 
 func (x *UploadStore) Reset() {
 	*x = UploadStore{}
-	mi := &file_internal_command_command_proto_msgTypes[49]
+	mi := &file_internal_command_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4948,7 +5112,7 @@ func (x *UploadStore) String() string {
 func (*UploadStore) ProtoMessage() {}
 
 func (x *UploadStore) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[49]
+	mi := &file_internal_command_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4961,7 +5125,7 @@ func (x *UploadStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadStore.ProtoReflect.Descriptor instead.
 func (*UploadStore) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{49}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *UploadStore) GetId() []byte {
@@ -5068,7 +5232,7 @@ type UploadSweep struct {
 
 func (x *UploadSweep) Reset() {
 	*x = UploadSweep{}
-	mi := &file_internal_command_command_proto_msgTypes[50]
+	mi := &file_internal_command_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5080,7 +5244,7 @@ func (x *UploadSweep) String() string {
 func (*UploadSweep) ProtoMessage() {}
 
 func (x *UploadSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[50]
+	mi := &file_internal_command_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5093,7 +5257,7 @@ func (x *UploadSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadSweep.ProtoReflect.Descriptor instead.
 func (*UploadSweep) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{50}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *UploadSweep) GetMessageBeforeMs() int64 {
@@ -5126,7 +5290,7 @@ type PushRegister struct {
 
 func (x *PushRegister) Reset() {
 	*x = PushRegister{}
-	mi := &file_internal_command_command_proto_msgTypes[51]
+	mi := &file_internal_command_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5138,7 +5302,7 @@ func (x *PushRegister) String() string {
 func (*PushRegister) ProtoMessage() {}
 
 func (x *PushRegister) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[51]
+	mi := &file_internal_command_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5151,7 +5315,7 @@ func (x *PushRegister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRegister.ProtoReflect.Descriptor instead.
 func (*PushRegister) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{51}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *PushRegister) GetAccount() string {
@@ -5229,7 +5393,7 @@ type PushEnable struct {
 
 func (x *PushEnable) Reset() {
 	*x = PushEnable{}
-	mi := &file_internal_command_command_proto_msgTypes[52]
+	mi := &file_internal_command_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5241,7 +5405,7 @@ func (x *PushEnable) String() string {
 func (*PushEnable) ProtoMessage() {}
 
 func (x *PushEnable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[52]
+	mi := &file_internal_command_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5254,7 +5418,7 @@ func (x *PushEnable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushEnable.ProtoReflect.Descriptor instead.
 func (*PushEnable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{52}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *PushEnable) GetAccount() string {
@@ -5319,7 +5483,7 @@ type PushDisable struct {
 
 func (x *PushDisable) Reset() {
 	*x = PushDisable{}
-	mi := &file_internal_command_command_proto_msgTypes[53]
+	mi := &file_internal_command_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5331,7 +5495,7 @@ func (x *PushDisable) String() string {
 func (*PushDisable) ProtoMessage() {}
 
 func (x *PushDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[53]
+	mi := &file_internal_command_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5344,7 +5508,7 @@ func (x *PushDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushDisable.ProtoReflect.Descriptor instead.
 func (*PushDisable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{53}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *PushDisable) GetAccount() string {
@@ -5383,7 +5547,7 @@ type PushForget struct {
 
 func (x *PushForget) Reset() {
 	*x = PushForget{}
-	mi := &file_internal_command_command_proto_msgTypes[54]
+	mi := &file_internal_command_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5395,7 +5559,7 @@ func (x *PushForget) String() string {
 func (*PushForget) ProtoMessage() {}
 
 func (x *PushForget) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[54]
+	mi := &file_internal_command_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5408,7 +5572,7 @@ func (x *PushForget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushForget.ProtoReflect.Descriptor instead.
 func (*PushForget) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{54}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *PushForget) GetAccount() string {
@@ -5453,7 +5617,7 @@ type ChatsNote struct {
 
 func (x *ChatsNote) Reset() {
 	*x = ChatsNote{}
-	mi := &file_internal_command_command_proto_msgTypes[55]
+	mi := &file_internal_command_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5465,7 +5629,7 @@ func (x *ChatsNote) String() string {
 func (*ChatsNote) ProtoMessage() {}
 
 func (x *ChatsNote) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[55]
+	mi := &file_internal_command_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5478,7 +5642,7 @@ func (x *ChatsNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatsNote.ProtoReflect.Descriptor instead.
 func (*ChatsNote) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{55}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ChatsNote) GetAccount() string {
@@ -5515,7 +5679,7 @@ type ChatDelete struct {
 
 func (x *ChatDelete) Reset() {
 	*x = ChatDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[56]
+	mi := &file_internal_command_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5527,7 +5691,7 @@ func (x *ChatDelete) String() string {
 func (*ChatDelete) ProtoMessage() {}
 
 func (x *ChatDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[56]
+	mi := &file_internal_command_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5540,7 +5704,7 @@ func (x *ChatDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatDelete.ProtoReflect.Descriptor instead.
 func (*ChatDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{56}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ChatDelete) GetAccount() string {
@@ -5593,7 +5757,7 @@ type DirectorySet struct {
 
 func (x *DirectorySet) Reset() {
 	*x = DirectorySet{}
-	mi := &file_internal_command_command_proto_msgTypes[57]
+	mi := &file_internal_command_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5605,7 +5769,7 @@ func (x *DirectorySet) String() string {
 func (*DirectorySet) ProtoMessage() {}
 
 func (x *DirectorySet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[57]
+	mi := &file_internal_command_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5618,7 +5782,7 @@ func (x *DirectorySet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectorySet.ProtoReflect.Descriptor instead.
 func (*DirectorySet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{57}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *DirectorySet) GetAccount() string {
@@ -5656,7 +5820,7 @@ type ClientToken struct {
 
 func (x *ClientToken) Reset() {
 	*x = ClientToken{}
-	mi := &file_internal_command_command_proto_msgTypes[58]
+	mi := &file_internal_command_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5668,7 +5832,7 @@ func (x *ClientToken) String() string {
 func (*ClientToken) ProtoMessage() {}
 
 func (x *ClientToken) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[58]
+	mi := &file_internal_command_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5681,7 +5845,7 @@ func (x *ClientToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientToken.ProtoReflect.Descriptor instead.
 func (*ClientToken) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{58}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ClientToken) GetSeed() []byte {
@@ -5735,7 +5899,7 @@ type ClientLogin struct {
 
 func (x *ClientLogin) Reset() {
 	*x = ClientLogin{}
-	mi := &file_internal_command_command_proto_msgTypes[59]
+	mi := &file_internal_command_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5747,7 +5911,7 @@ func (x *ClientLogin) String() string {
 func (*ClientLogin) ProtoMessage() {}
 
 func (x *ClientLogin) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[59]
+	mi := &file_internal_command_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5760,7 +5924,7 @@ func (x *ClientLogin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientLogin.ProtoReflect.Descriptor instead.
 func (*ClientLogin) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{59}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ClientLogin) GetAccount() string {
@@ -5843,7 +6007,7 @@ type ClientsSeen struct {
 
 func (x *ClientsSeen) Reset() {
 	*x = ClientsSeen{}
-	mi := &file_internal_command_command_proto_msgTypes[60]
+	mi := &file_internal_command_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5855,7 +6019,7 @@ func (x *ClientsSeen) String() string {
 func (*ClientsSeen) ProtoMessage() {}
 
 func (x *ClientsSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[60]
+	mi := &file_internal_command_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5868,7 +6032,7 @@ func (x *ClientsSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientsSeen.ProtoReflect.Descriptor instead.
 func (*ClientsSeen) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{60}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ClientsSeen) GetClients() []*ClientSeen {
@@ -5889,7 +6053,7 @@ type ClientSeen struct {
 
 func (x *ClientSeen) Reset() {
 	*x = ClientSeen{}
-	mi := &file_internal_command_command_proto_msgTypes[61]
+	mi := &file_internal_command_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5901,7 +6065,7 @@ func (x *ClientSeen) String() string {
 func (*ClientSeen) ProtoMessage() {}
 
 func (x *ClientSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[61]
+	mi := &file_internal_command_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5914,7 +6078,7 @@ func (x *ClientSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientSeen.ProtoReflect.Descriptor instead.
 func (*ClientSeen) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{61}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ClientSeen) GetAccount() string {
@@ -5949,7 +6113,7 @@ type ClientRevoke struct {
 
 func (x *ClientRevoke) Reset() {
 	*x = ClientRevoke{}
-	mi := &file_internal_command_command_proto_msgTypes[62]
+	mi := &file_internal_command_command_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5961,7 +6125,7 @@ func (x *ClientRevoke) String() string {
 func (*ClientRevoke) ProtoMessage() {}
 
 func (x *ClientRevoke) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[62]
+	mi := &file_internal_command_command_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5974,7 +6138,7 @@ func (x *ClientRevoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientRevoke.ProtoReflect.Descriptor instead.
 func (*ClientRevoke) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{62}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ClientRevoke) GetAccount() string {
@@ -6004,7 +6168,7 @@ type LinkSet struct {
 
 func (x *LinkSet) Reset() {
 	*x = LinkSet{}
-	mi := &file_internal_command_command_proto_msgTypes[63]
+	mi := &file_internal_command_command_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6016,7 +6180,7 @@ func (x *LinkSet) String() string {
 func (*LinkSet) ProtoMessage() {}
 
 func (x *LinkSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[63]
+	mi := &file_internal_command_command_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6029,7 +6193,7 @@ func (x *LinkSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkSet.ProtoReflect.Descriptor instead.
 func (*LinkSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{63}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *LinkSet) GetAccount() string {
@@ -6065,7 +6229,7 @@ type RecoverySet struct {
 
 func (x *RecoverySet) Reset() {
 	*x = RecoverySet{}
-	mi := &file_internal_command_command_proto_msgTypes[64]
+	mi := &file_internal_command_command_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6077,7 +6241,7 @@ func (x *RecoverySet) String() string {
 func (*RecoverySet) ProtoMessage() {}
 
 func (x *RecoverySet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[64]
+	mi := &file_internal_command_command_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6090,7 +6254,7 @@ func (x *RecoverySet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverySet.ProtoReflect.Descriptor instead.
 func (*RecoverySet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{64}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *RecoverySet) GetAccount() string {
@@ -6111,7 +6275,7 @@ var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\x8e\x1c\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xd7\x1c\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -6174,7 +6338,8 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\fclients_seen\x18Q \x01(\v2\x1e.bavard.command.v1.ClientsSeenH\x00R\vclientsSeen\x12F\n" +
 	"\rclient_revoke\x18R \x01(\v2\x1f.bavard.command.v1.ClientRevokeH\x00R\fclientRevoke\x127\n" +
 	"\blink_set\x18S \x01(\v2\x1a.bavard.command.v1.LinkSetH\x00R\alinkSet\x12C\n" +
-	"\frecovery_set\x18T \x01(\v2\x1e.bavard.command.v1.RecoverySetH\x00R\vrecoverySetB\t\n" +
+	"\frecovery_set\x18T \x01(\v2\x1e.bavard.command.v1.RecoverySetH\x00R\vrecoverySet\x12G\n" +
+	"\rarchive_blank\x18\x82\x01 \x01(\v2\x1f.bavard.command.v1.ArchiveBlankH\x00R\farchiveBlankB\t\n" +
 	"\arequest\"@\n" +
 	"\x06Stream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\f\n" +
@@ -6187,7 +6352,7 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x06domain\x18\x02 \x01(\tR\x06domain\"\x1d\n" +
 	"\vCellJournal\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\"\x0e\n" +
-	"\fArchiveSweep\"\xea\x01\n" +
+	"\fArchiveSweep\"\xff\x02\n" +
 	"\aMessage\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x122\n" +
@@ -6197,7 +6362,15 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\apayload\x18\x06 \x01(\fR\apayload\x12\x1b\n" +
 	"\torigin_id\x18\a \x01(\tR\boriginId\x12\x16\n" +
 	"\x06dedupe\x18\b \x01(\fR\x06dedupe\x12\x14\n" +
-	"\x05flags\x18\t \x01(\rR\x05flags\"}\n" +
+	"\x05flags\x18\t \x01(\rR\x05flags\x12\x1b\n" +
+	"\bretracts\x18\x82\x01 \x01(\tR\bretracts\x12\x1b\n" +
+	"\breplaces\x18\x83\x01 \x01(\tR\breplaces\x12\x15\n" +
+	"\x05timer\x18\x84\x01 \x01(\rR\x05timer\x12B\n" +
+	"\ttombstone\x18\x85\x01 \x01(\v2#.bavard.command.v1.MessageTombstoneR\ttombstone\";\n" +
+	"\x10MessageTombstone\x12\x17\n" +
+	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\x0e\n" +
+	"\fArchiveBlank\"}\n" +
 	"\tScramKeys\x12\x12\n" +
 	"\x04salt\x18\x01 \x01(\fR\x04salt\x12\x1e\n" +
 	"\n" +
@@ -6448,7 +6621,7 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03jid\x18\x02 \x01(\tR\x03jid\x12\x12\n" +
 	"\x04nick\x18\x03 \x01(\tR\x04nick\x12\x12\n" +
-	"\x04free\x18\x04 \x01(\bR\x04free\"\x9e\x03\n" +
+	"\x04free\x18\x04 \x01(\bR\x04free\"\xb5\x03\n" +
 	"\vRoomMessage\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x12\n" +
@@ -6463,14 +6636,16 @@ const file_internal_command_command_proto_rawDesc = "" +
 	" \x01(\rR\x05flags\x12\x1a\n" +
 	"\bretracts\x18\v \x01(\fR\bretracts\x12>\n" +
 	"\ttombstone\x18\f \x01(\v2 .bavard.command.v1.RoomTombstoneR\ttombstone\x12=\n" +
-	"\tmoderates\x18\r \x01(\v2\x1f.bavard.command.v1.RoomModerateR\tmoderates\"\x88\x01\n" +
+	"\tmoderates\x18\r \x01(\v2\x1f.bavard.command.v1.RoomModerateR\tmoderates\x12\x15\n" +
+	"\x05timer\x18\x84\x01 \x01(\rR\x05timer\"\x99\x01\n" +
 	"\rRoomTombstone\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x17\n" +
 	"\aby_nick\x18\x02 \x01(\tR\x06byNick\x12\x0e\n" +
 	"\x02by\x18\x03 \x01(\tR\x02by\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1d\n" +
 	"\n" +
-	"by_account\x18\x05 \x01(\x04R\tbyAccount\"\xc6\x01\n" +
+	"by_account\x18\x05 \x01(\x04R\tbyAccount\x12\x0f\n" +
+	"\x02id\x18\x82\x01 \x01(\tR\x02id\"\xc6\x01\n" +
 	"\fRoomModerate\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x0e\n" +
 	"\x02by\x18\x02 \x01(\tR\x02by\x12\x12\n" +
@@ -6644,176 +6819,180 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_internal_command_command_proto_goTypes = []any{
-	(MessageType)(0),        // 0: bavard.command.v1.MessageType
-	(SubscriptionType)(0),   // 1: bavard.command.v1.SubscriptionType
-	(AccessModel)(0),        // 2: bavard.command.v1.AccessModel
-	(SendLast)(0),           // 3: bavard.command.v1.SendLast
-	(NodeAffiliation)(0),    // 4: bavard.command.v1.NodeAffiliation
-	(Affiliation)(0),        // 5: bavard.command.v1.Affiliation
-	(RoomRole)(0),           // 6: bavard.command.v1.RoomRole
-	(RoomWhispers)(0),       // 7: bavard.command.v1.RoomWhispers
-	(UploadPurpose)(0),      // 8: bavard.command.v1.UploadPurpose
-	(ClientAuth)(0),         // 9: bavard.command.v1.ClientAuth
-	(TokenMechanism)(0),     // 10: bavard.command.v1.TokenMechanism
-	(*Command)(nil),         // 11: bavard.command.v1.Command
-	(*Stream)(nil),          // 12: bavard.command.v1.Stream
-	(*Noop)(nil),            // 13: bavard.command.v1.Noop
-	(*CellInit)(nil),        // 14: bavard.command.v1.CellInit
-	(*CellJournal)(nil),     // 15: bavard.command.v1.CellJournal
-	(*ArchiveSweep)(nil),    // 16: bavard.command.v1.ArchiveSweep
-	(*Message)(nil),         // 17: bavard.command.v1.Message
-	(*ScramKeys)(nil),       // 18: bavard.command.v1.ScramKeys
-	(*Credentials)(nil),     // 19: bavard.command.v1.Credentials
-	(*AccountCreate)(nil),   // 20: bavard.command.v1.AccountCreate
-	(*CredentialsSet)(nil),  // 21: bavard.command.v1.CredentialsSet
-	(*InviteCreate)(nil),    // 22: bavard.command.v1.InviteCreate
-	(*InviteRevoke)(nil),    // 23: bavard.command.v1.InviteRevoke
-	(*InviteRedeem)(nil),    // 24: bavard.command.v1.InviteRedeem
-	(*RosterSet)(nil),       // 25: bavard.command.v1.RosterSet
-	(*RosterRemove)(nil),    // 26: bavard.command.v1.RosterRemove
-	(*Subscription)(nil),    // 27: bavard.command.v1.Subscription
-	(*OfflineCursor)(nil),   // 28: bavard.command.v1.OfflineCursor
-	(*Block)(nil),           // 29: bavard.command.v1.Block
-	(*Unblock)(nil),         // 30: bavard.command.v1.Unblock
-	(*PubsubConfig)(nil),    // 31: bavard.command.v1.PubsubConfig
-	(*PubsubGroups)(nil),    // 32: bavard.command.v1.PubsubGroups
-	(*PubsubPublish)(nil),   // 33: bavard.command.v1.PubsubPublish
-	(*PubsubRetract)(nil),   // 34: bavard.command.v1.PubsubRetract
-	(*PubsubCreate)(nil),    // 35: bavard.command.v1.PubsubCreate
-	(*PubsubConfigure)(nil), // 36: bavard.command.v1.PubsubConfigure
-	(*PubsubDelete)(nil),    // 37: bavard.command.v1.PubsubDelete
-	(*PubsubPurge)(nil),     // 38: bavard.command.v1.PubsubPurge
-	(*PubsubRelate)(nil),    // 39: bavard.command.v1.PubsubRelate
-	(*PubsubRelation)(nil),  // 40: bavard.command.v1.PubsubRelation
-	(*PrivateSet)(nil),      // 41: bavard.command.v1.PrivateSet
-	(*PrivateXML)(nil),      // 42: bavard.command.v1.PrivateXML
-	(*BookmarkSet)(nil),     // 43: bavard.command.v1.BookmarkSet
-	(*BookmarksKeep)(nil),   // 44: bavard.command.v1.BookmarksKeep
-	(*VCardSet)(nil),        // 45: bavard.command.v1.VCardSet
-	(*Picture)(nil),         // 46: bavard.command.v1.Picture
-	(*Left)(nil),            // 47: bavard.command.v1.Left
-	(*AccountDisable)(nil),  // 48: bavard.command.v1.AccountDisable
-	(*AccountDelete)(nil),   // 49: bavard.command.v1.AccountDelete
-	(*RoomConfig)(nil),      // 50: bavard.command.v1.RoomConfig
-	(*RoomCreate)(nil),      // 51: bavard.command.v1.RoomCreate
-	(*RoomConfigure)(nil),   // 52: bavard.command.v1.RoomConfigure
-	(*RoomDestroy)(nil),     // 53: bavard.command.v1.RoomDestroy
-	(*RoomAffiliation)(nil), // 54: bavard.command.v1.RoomAffiliation
-	(*RoomAffiliate)(nil),   // 55: bavard.command.v1.RoomAffiliate
-	(*RoomNick)(nil),        // 56: bavard.command.v1.RoomNick
-	(*RoomMessage)(nil),     // 57: bavard.command.v1.RoomMessage
-	(*RoomTombstone)(nil),   // 58: bavard.command.v1.RoomTombstone
-	(*RoomModerate)(nil),    // 59: bavard.command.v1.RoomModerate
-	(*UploadStore)(nil),     // 60: bavard.command.v1.UploadStore
-	(*UploadSweep)(nil),     // 61: bavard.command.v1.UploadSweep
-	(*PushRegister)(nil),    // 62: bavard.command.v1.PushRegister
-	(*PushEnable)(nil),      // 63: bavard.command.v1.PushEnable
-	(*PushDisable)(nil),     // 64: bavard.command.v1.PushDisable
-	(*PushForget)(nil),      // 65: bavard.command.v1.PushForget
-	(*ChatsNote)(nil),       // 66: bavard.command.v1.ChatsNote
-	(*ChatDelete)(nil),      // 67: bavard.command.v1.ChatDelete
-	(*DirectorySet)(nil),    // 68: bavard.command.v1.DirectorySet
-	(*ClientToken)(nil),     // 69: bavard.command.v1.ClientToken
-	(*ClientLogin)(nil),     // 70: bavard.command.v1.ClientLogin
-	(*ClientsSeen)(nil),     // 71: bavard.command.v1.ClientsSeen
-	(*ClientSeen)(nil),      // 72: bavard.command.v1.ClientSeen
-	(*ClientRevoke)(nil),    // 73: bavard.command.v1.ClientRevoke
-	(*LinkSet)(nil),         // 74: bavard.command.v1.LinkSet
-	(*RecoverySet)(nil),     // 75: bavard.command.v1.RecoverySet
+	(MessageType)(0),         // 0: bavard.command.v1.MessageType
+	(SubscriptionType)(0),    // 1: bavard.command.v1.SubscriptionType
+	(AccessModel)(0),         // 2: bavard.command.v1.AccessModel
+	(SendLast)(0),            // 3: bavard.command.v1.SendLast
+	(NodeAffiliation)(0),     // 4: bavard.command.v1.NodeAffiliation
+	(Affiliation)(0),         // 5: bavard.command.v1.Affiliation
+	(RoomRole)(0),            // 6: bavard.command.v1.RoomRole
+	(RoomWhispers)(0),        // 7: bavard.command.v1.RoomWhispers
+	(UploadPurpose)(0),       // 8: bavard.command.v1.UploadPurpose
+	(ClientAuth)(0),          // 9: bavard.command.v1.ClientAuth
+	(TokenMechanism)(0),      // 10: bavard.command.v1.TokenMechanism
+	(*Command)(nil),          // 11: bavard.command.v1.Command
+	(*Stream)(nil),           // 12: bavard.command.v1.Stream
+	(*Noop)(nil),             // 13: bavard.command.v1.Noop
+	(*CellInit)(nil),         // 14: bavard.command.v1.CellInit
+	(*CellJournal)(nil),      // 15: bavard.command.v1.CellJournal
+	(*ArchiveSweep)(nil),     // 16: bavard.command.v1.ArchiveSweep
+	(*Message)(nil),          // 17: bavard.command.v1.Message
+	(*MessageTombstone)(nil), // 18: bavard.command.v1.MessageTombstone
+	(*ArchiveBlank)(nil),     // 19: bavard.command.v1.ArchiveBlank
+	(*ScramKeys)(nil),        // 20: bavard.command.v1.ScramKeys
+	(*Credentials)(nil),      // 21: bavard.command.v1.Credentials
+	(*AccountCreate)(nil),    // 22: bavard.command.v1.AccountCreate
+	(*CredentialsSet)(nil),   // 23: bavard.command.v1.CredentialsSet
+	(*InviteCreate)(nil),     // 24: bavard.command.v1.InviteCreate
+	(*InviteRevoke)(nil),     // 25: bavard.command.v1.InviteRevoke
+	(*InviteRedeem)(nil),     // 26: bavard.command.v1.InviteRedeem
+	(*RosterSet)(nil),        // 27: bavard.command.v1.RosterSet
+	(*RosterRemove)(nil),     // 28: bavard.command.v1.RosterRemove
+	(*Subscription)(nil),     // 29: bavard.command.v1.Subscription
+	(*OfflineCursor)(nil),    // 30: bavard.command.v1.OfflineCursor
+	(*Block)(nil),            // 31: bavard.command.v1.Block
+	(*Unblock)(nil),          // 32: bavard.command.v1.Unblock
+	(*PubsubConfig)(nil),     // 33: bavard.command.v1.PubsubConfig
+	(*PubsubGroups)(nil),     // 34: bavard.command.v1.PubsubGroups
+	(*PubsubPublish)(nil),    // 35: bavard.command.v1.PubsubPublish
+	(*PubsubRetract)(nil),    // 36: bavard.command.v1.PubsubRetract
+	(*PubsubCreate)(nil),     // 37: bavard.command.v1.PubsubCreate
+	(*PubsubConfigure)(nil),  // 38: bavard.command.v1.PubsubConfigure
+	(*PubsubDelete)(nil),     // 39: bavard.command.v1.PubsubDelete
+	(*PubsubPurge)(nil),      // 40: bavard.command.v1.PubsubPurge
+	(*PubsubRelate)(nil),     // 41: bavard.command.v1.PubsubRelate
+	(*PubsubRelation)(nil),   // 42: bavard.command.v1.PubsubRelation
+	(*PrivateSet)(nil),       // 43: bavard.command.v1.PrivateSet
+	(*PrivateXML)(nil),       // 44: bavard.command.v1.PrivateXML
+	(*BookmarkSet)(nil),      // 45: bavard.command.v1.BookmarkSet
+	(*BookmarksKeep)(nil),    // 46: bavard.command.v1.BookmarksKeep
+	(*VCardSet)(nil),         // 47: bavard.command.v1.VCardSet
+	(*Picture)(nil),          // 48: bavard.command.v1.Picture
+	(*Left)(nil),             // 49: bavard.command.v1.Left
+	(*AccountDisable)(nil),   // 50: bavard.command.v1.AccountDisable
+	(*AccountDelete)(nil),    // 51: bavard.command.v1.AccountDelete
+	(*RoomConfig)(nil),       // 52: bavard.command.v1.RoomConfig
+	(*RoomCreate)(nil),       // 53: bavard.command.v1.RoomCreate
+	(*RoomConfigure)(nil),    // 54: bavard.command.v1.RoomConfigure
+	(*RoomDestroy)(nil),      // 55: bavard.command.v1.RoomDestroy
+	(*RoomAffiliation)(nil),  // 56: bavard.command.v1.RoomAffiliation
+	(*RoomAffiliate)(nil),    // 57: bavard.command.v1.RoomAffiliate
+	(*RoomNick)(nil),         // 58: bavard.command.v1.RoomNick
+	(*RoomMessage)(nil),      // 59: bavard.command.v1.RoomMessage
+	(*RoomTombstone)(nil),    // 60: bavard.command.v1.RoomTombstone
+	(*RoomModerate)(nil),     // 61: bavard.command.v1.RoomModerate
+	(*UploadStore)(nil),      // 62: bavard.command.v1.UploadStore
+	(*UploadSweep)(nil),      // 63: bavard.command.v1.UploadSweep
+	(*PushRegister)(nil),     // 64: bavard.command.v1.PushRegister
+	(*PushEnable)(nil),       // 65: bavard.command.v1.PushEnable
+	(*PushDisable)(nil),      // 66: bavard.command.v1.PushDisable
+	(*PushForget)(nil),       // 67: bavard.command.v1.PushForget
+	(*ChatsNote)(nil),        // 68: bavard.command.v1.ChatsNote
+	(*ChatDelete)(nil),       // 69: bavard.command.v1.ChatDelete
+	(*DirectorySet)(nil),     // 70: bavard.command.v1.DirectorySet
+	(*ClientToken)(nil),      // 71: bavard.command.v1.ClientToken
+	(*ClientLogin)(nil),      // 72: bavard.command.v1.ClientLogin
+	(*ClientsSeen)(nil),      // 73: bavard.command.v1.ClientsSeen
+	(*ClientSeen)(nil),       // 74: bavard.command.v1.ClientSeen
+	(*ClientRevoke)(nil),     // 75: bavard.command.v1.ClientRevoke
+	(*LinkSet)(nil),          // 76: bavard.command.v1.LinkSet
+	(*RecoverySet)(nil),      // 77: bavard.command.v1.RecoverySet
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	12, // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
 	17, // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
-	20, // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
-	21, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
-	22, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
-	25, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
-	26, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
-	27, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
-	28, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
+	22, // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
+	23, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
+	24, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
+	27, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
+	28, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
+	29, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
+	30, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
 	13, // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
 	14, // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
-	29, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
-	30, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
-	45, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
-	47, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
-	48, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
-	49, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
-	33, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
-	34, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
-	35, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
-	36, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
-	37, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
-	38, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
-	41, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
-	43, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
-	44, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
+	31, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
+	32, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
+	47, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
+	49, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
+	50, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
+	51, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
+	35, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
+	36, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
+	37, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
+	38, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
+	39, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
+	40, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
+	43, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
+	45, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
+	46, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
 	15, // 26: bavard.command.v1.Command.cell_journal:type_name -> bavard.command.v1.CellJournal
 	16, // 27: bavard.command.v1.Command.archive_sweep:type_name -> bavard.command.v1.ArchiveSweep
-	39, // 28: bavard.command.v1.Command.pubsub_relate:type_name -> bavard.command.v1.PubsubRelate
-	51, // 29: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
-	52, // 30: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
-	53, // 31: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
-	55, // 32: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
-	56, // 33: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
-	57, // 34: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
-	59, // 35: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
-	23, // 36: bavard.command.v1.Command.invite_revoke:type_name -> bavard.command.v1.InviteRevoke
-	24, // 37: bavard.command.v1.Command.invite_redeem:type_name -> bavard.command.v1.InviteRedeem
-	60, // 38: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
-	61, // 39: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
-	62, // 40: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
-	63, // 41: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
-	64, // 42: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
-	65, // 43: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
-	66, // 44: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
-	67, // 45: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
-	68, // 46: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
-	70, // 47: bavard.command.v1.Command.client_login:type_name -> bavard.command.v1.ClientLogin
-	71, // 48: bavard.command.v1.Command.clients_seen:type_name -> bavard.command.v1.ClientsSeen
-	73, // 49: bavard.command.v1.Command.client_revoke:type_name -> bavard.command.v1.ClientRevoke
-	74, // 50: bavard.command.v1.Command.link_set:type_name -> bavard.command.v1.LinkSet
-	75, // 51: bavard.command.v1.Command.recovery_set:type_name -> bavard.command.v1.RecoverySet
-	0,  // 52: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	18, // 53: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	18, // 54: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	19, // 55: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	19, // 56: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 57: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 58: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 59: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	32, // 60: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	31, // 61: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	31, // 62: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
-	31, // 63: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	31, // 64: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	40, // 65: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
-	4,  // 66: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
-	42, // 67: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	46, // 68: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	7,  // 69: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
-	50, // 70: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
-	50, // 71: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
-	5,  // 72: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
-	54, // 73: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
-	6,  // 74: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
-	58, // 75: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
-	59, // 76: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
-	6,  // 77: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
-	8,  // 78: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
-	10, // 79: bavard.command.v1.ClientToken.mechanism:type_name -> bavard.command.v1.TokenMechanism
-	9,  // 80: bavard.command.v1.ClientLogin.auth:type_name -> bavard.command.v1.ClientAuth
-	69, // 81: bavard.command.v1.ClientLogin.issue:type_name -> bavard.command.v1.ClientToken
-	72, // 82: bavard.command.v1.ClientsSeen.clients:type_name -> bavard.command.v1.ClientSeen
-	18, // 83: bavard.command.v1.LinkSet.keys:type_name -> bavard.command.v1.ScramKeys
-	18, // 84: bavard.command.v1.RecoverySet.keys:type_name -> bavard.command.v1.ScramKeys
-	85, // [85:85] is the sub-list for method output_type
-	85, // [85:85] is the sub-list for method input_type
-	85, // [85:85] is the sub-list for extension type_name
-	85, // [85:85] is the sub-list for extension extendee
-	0,  // [0:85] is the sub-list for field type_name
+	41, // 28: bavard.command.v1.Command.pubsub_relate:type_name -> bavard.command.v1.PubsubRelate
+	53, // 29: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
+	54, // 30: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
+	55, // 31: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
+	57, // 32: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
+	58, // 33: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
+	59, // 34: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
+	61, // 35: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
+	25, // 36: bavard.command.v1.Command.invite_revoke:type_name -> bavard.command.v1.InviteRevoke
+	26, // 37: bavard.command.v1.Command.invite_redeem:type_name -> bavard.command.v1.InviteRedeem
+	62, // 38: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
+	63, // 39: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
+	64, // 40: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
+	65, // 41: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
+	66, // 42: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
+	67, // 43: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
+	68, // 44: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
+	69, // 45: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
+	70, // 46: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
+	72, // 47: bavard.command.v1.Command.client_login:type_name -> bavard.command.v1.ClientLogin
+	73, // 48: bavard.command.v1.Command.clients_seen:type_name -> bavard.command.v1.ClientsSeen
+	75, // 49: bavard.command.v1.Command.client_revoke:type_name -> bavard.command.v1.ClientRevoke
+	76, // 50: bavard.command.v1.Command.link_set:type_name -> bavard.command.v1.LinkSet
+	77, // 51: bavard.command.v1.Command.recovery_set:type_name -> bavard.command.v1.RecoverySet
+	19, // 52: bavard.command.v1.Command.archive_blank:type_name -> bavard.command.v1.ArchiveBlank
+	0,  // 53: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	18, // 54: bavard.command.v1.Message.tombstone:type_name -> bavard.command.v1.MessageTombstone
+	20, // 55: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	20, // 56: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	21, // 57: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	21, // 58: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 59: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 60: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 61: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	34, // 62: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	33, // 63: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	33, // 64: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
+	33, // 65: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	33, // 66: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	42, // 67: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
+	4,  // 68: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
+	44, // 69: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	48, // 70: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	7,  // 71: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	52, // 72: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	52, // 73: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	5,  // 74: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	56, // 75: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	6,  // 76: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	60, // 77: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	61, // 78: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	6,  // 79: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	8,  // 80: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
+	10, // 81: bavard.command.v1.ClientToken.mechanism:type_name -> bavard.command.v1.TokenMechanism
+	9,  // 82: bavard.command.v1.ClientLogin.auth:type_name -> bavard.command.v1.ClientAuth
+	71, // 83: bavard.command.v1.ClientLogin.issue:type_name -> bavard.command.v1.ClientToken
+	74, // 84: bavard.command.v1.ClientsSeen.clients:type_name -> bavard.command.v1.ClientSeen
+	20, // 85: bavard.command.v1.LinkSet.keys:type_name -> bavard.command.v1.ScramKeys
+	20, // 86: bavard.command.v1.RecoverySet.keys:type_name -> bavard.command.v1.ScramKeys
+	87, // [87:87] is the sub-list for method output_type
+	87, // [87:87] is the sub-list for method input_type
+	87, // [87:87] is the sub-list for extension type_name
+	87, // [87:87] is the sub-list for extension extendee
+	0,  // [0:87] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -6873,17 +7052,18 @@ func file_internal_command_command_proto_init() {
 		(*Command_ClientRevoke)(nil),
 		(*Command_LinkSet)(nil),
 		(*Command_RecoverySet)(nil),
+		(*Command_ArchiveBlank)(nil),
 	}
-	file_internal_command_command_proto_msgTypes[20].OneofWrappers = []any{}
-	file_internal_command_command_proto_msgTypes[29].OneofWrappers = []any{}
-	file_internal_command_command_proto_msgTypes[39].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[22].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[31].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[41].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      11,
-			NumMessages:   65,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

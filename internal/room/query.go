@@ -177,7 +177,8 @@ func (f *rooms) describe(st *state.Room) *xmlstream.Element {
 	either(c.GetPersistent(), "muc_persistent", "muc_temporary")
 	either(c.GetPublic(), "muc_public", "muc_hidden")
 	if !c.GetUnarchived() {
-		features = append(features, stanza.NSMAM, stanza.NSMAMExtended, stanza.NSRSM, stanza.NSModerate, stanza.NSModerate0)
+		features = append(features, stanza.NSMAM, stanza.NSMAMExtended, stanza.NSRSM, stanza.NSModerate, stanza.NSModerate0,
+			stanza.NSRetract, stanza.NSTombstone, stanza.NSEphemeral)
 	}
 	d := route.Discovery{Identities: []route.Identity{{Category: "conference", Type: "text", Name: nameOf(st)}}, Features: features}
 	field := func(name, value string) *xmlstream.Element {

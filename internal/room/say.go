@@ -39,6 +39,9 @@ func (f *rooms) groupchat(r *route.Request) []route.Effect {
 	if len(m.Id) > maxID || len(m.OriginId) > maxID || len(m.Lang) > 64 {
 		return r.Err(stanza.Modify, stanza.PolicyViolation, "the message's id is too long")
 	}
+	if m.Timer, ok = route.Timer(r.Stanza); !ok {
+		return r.NoTimer()
+	}
 	if !f.kept(r.Stanza, m) {
 		if who.Role == command.RoomRole_ROOM_ROLE_VISITOR {
 			return nil
@@ -93,7 +96,7 @@ func (f *rooms) kept(st *xmlstream.Element, m *command.RoomMessage) bool {
 			more = true // receipts, markers, reactions, whatever comes next
 		}
 	}
-	if body {
+	if route.Said(st) {
 		m.Flags |= command.FlagBody
 	}
 	if subject && !body && !thread {
@@ -263,7 +266,7 @@ func reason(space, text string) *xmlstream.Element {
 // XEP-0425 §tombstones @0.3.0).
 func (h *Hub) tombstone(m *command.RoomMessage) *xmlstream.Element {
 	t := m.Tombstone
-	e := xmlstream.New(stanza.NSRetract, "retracted", "stamp", time.UnixMilli(t.TimeMs).UTC().Format(route.TimeLayout))
+	e := route.Retracted(t.TimeMs, t.Id)
 	if t.ByNick != "" {
 		e.Add(h.moderated(m.Room, t.By, t.ByNick, t.ByAccount), reason(stanza.NSRetract, t.Reason))
 	}

@@ -30,10 +30,20 @@ func AppendMessage(dst []byte, m *command.Message, children ...[]byte) []byte {
 	}
 	dst = append(dst, '>')
 	dst = append(dst, m.Payload...)
+	if t := m.Tombstone; t != nil {
+		dst = xmlstream.AppendElement(dst, Retracted(t.TimeMs, t.Id), stanza.NSClient)
+	}
 	for _, c := range children {
 		dst = append(dst, c...)
 	}
 	return append(dst, "</message>"...)
+}
+
+// Retracted is what is left of a message that the one of this id, which may be
+// "", has taken back at a time, in Unix milliseconds (XEP-0424 §tombstones
+// @0.4.2).
+func Retracted(ms int64, id string) *xmlstream.Element {
+	return xmlstream.New(stanza.NSRetract, "retracted", "id", id, "stamp", time.UnixMilli(ms).UTC().Format(TimeLayout))
 }
 
 // AppendForwarded appends <forwarded/> (XEP-0297 @1.0) with the

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/tools/txtar"
 
@@ -36,6 +37,7 @@ var update = flag.Bool("update", false, "rewrite what the server says in testdat
 //	alice/phone PUT 201 {1} image/png text   puts a file to an address, which answers
 //	alice/phone GET 200 {2} text             gets one
 //	alice/phone quiet        nothing more has come
+//	alice/phone forgets word its own archive is asked until the word is nowhere in it
 //	alice/phone cut          the connection breaks
 //	alice/phone resume       … and comes back, resumed
 //	alice/phone bye          the client closes its stream
@@ -170,6 +172,8 @@ func (c *conversation) step(n int, who, rest string) string {
 		return verb + " " + c.web(n, verb, c.fill(arg), arg)
 	case "quiet":
 		c.quiet(n, d)
+	case "forgets":
+		c.forgets(n, d, arg)
 	case "cut":
 		d.pipe.cut()
 	case "resume":
@@ -298,6 +302,30 @@ func (c *conversation) quiet(n int, d *device) {
 	if el.Get("id") != "quiet" {
 		c.t.Errorf("line %d: %s/%s got %s, want nothing", n, d.user, d.resource, text(el))
 	}
+}
+
+// forgetsWithin bounds how long a word may be in an archive still.
+const forgetsWithin = 20 * time.Second
+
+// forgets asks for the device's archive until a word is nowhere in it.
+func (c *conversation) forgets(n int, d *device, word string) {
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for until := time.Now().Add(forgetsWithin); time.Now().Before(until); <-again.C {
+		d.send("<iq type='set' id='forgets'><query xmlns='urn:xmpp:mam:2'/></iq>")
+		there := false
+		for {
+			el, _ := d.next()
+			if el == nil || el.Get("id") == "forgets" {
+				break
+			}
+			there = there || strings.Contains(text(el), word)
+		}
+		if !there {
+			return
+		}
+	}
+	c.t.Errorf("line %d: the archive of %s has %q still", n, d.user, word)
 }
 
 var (

@@ -81,5 +81,14 @@ const (
 	NSPurpose     = "urn:xmpp:http:upload:purpose:0"         // XEP-0363
 	NSOOB         = "jabber:x:oob"                           // XEP-0066
 	NSFile        = "urn:xmpp:sfs:0"                         // XEP-0447
-	NSReference   = "urn:xmpp:reference:0"                   // XEP-0385
+	NSTombstone   = NSRetract + "#tombstone"                 // XEP-0424
+	NSCallInvite  = "urn:xmpp:call-invites:0"                // XEP-0482
+	NSFallback    = "urn:xmpp:fallback:0"                    // XEP-0428
+	NSReference   = "urn:xmpp:reference:0"                   // XEP-0372, XEP-0385
+	NSGeoloc      = "http://jabber.org/protocol/geoloc"      // XEP-0080
+	NSEME         = "urn:xmpp:eme:0"                         // XEP-0380
+	NSOpenPGP     = "urn:xmpp:openpgp:0"                     // XEP-0373
+	NSPGP         = "jabber:x:encrypted"                     // XEP-0027
+	NSEphemeral   = "urn:xmpp:ephemeral:0"                   // XEP-0466
+	NSExtDisco    = "urn:xmpp:extdisco:2"                    // XEP-0215
 )

@@ -41,6 +41,9 @@ type applier struct {
 	sieves   sieves
 	failed   uint64           // revision that failed and must come next; 0 for none
 	rooms    map[string]*room // some, as they are stored
+	// expiring counts the messages from one account to another whose time runs from
+	// when they are read.
+	expiring map[pair]int
 	txn      txn
 }
 
@@ -49,6 +52,7 @@ func (a *applier) init(v *View) {
 	a.accounts = make(map[string]uint64)
 	a.ids = make(map[uint64]bool)
 	a.rooms = make(map[string]*room)
+	a.expiring = make(map[pair]int)
 	a.recent.init()
 	a.sieves.budget = v.opts.DedupeBytes
 	a.txn.init(a)
@@ -288,6 +292,8 @@ func (t *txn) command(r *request) (command.Outcome, error) {
 		return t.pubsubDelete(q.PubsubDelete)
 	case *command.Command_PubsubPurge:
 		return t.pubsubPurge(q.PubsubPurge)
+	case *command.Command_ArchiveBlank:
+		return t.archiveBlank()
 	case *command.Command_Noop:
 		return accept(), nil
 	}

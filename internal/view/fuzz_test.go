@@ -36,6 +36,10 @@ func FuzzRecord(f *testing.F) {
 	c.accept(noteChats("ann", command.Position{Revision: c.revision}))
 	c.accept(deleteChat("ann", at("bob"), command.Position{Revision: 1}))
 	c.accept(enlist("ann", true, "Ann"))
+	c.accept(timed("ann/x", "bob", "t", 60))
+	c.accept(displayed("bob/x", "ann", "d", "t"))
+	c.accept(retracting("ann/x", "bob", "r", "t"))
+	f.Add(lookKey(1, command.Position{Revision: 9}), (&lookRecord{peer: 2, left: 5, id: "t", by: "r"}).append(nil))
 	if err := c.v.each(func(key, value []byte) error {
 		f.Add(bytes.Clone(key), bytes.Clone(value))
 		return nil
@@ -121,6 +125,18 @@ func reencoded(key, value []byte) []byte {
 	case tableOrder:
 		id, _ := parseOrder(value)
 		return appendOrder(nil, id)
+	case tableLook:
+		l, _ := parseLook(value)
+		return l.append(nil)
+	case tableExpiry:
+		switch key[1] {
+		case expiryWaiting:
+			w, _ := parseWait(value)
+			return w.append(nil)
+		case expiryRead:
+			m, _ := parseRead(value)
+			return m.append(nil)
+		}
 	}
 	return nil
 }
@@ -131,7 +147,7 @@ func FuzzApply(f *testing.F) {
 	for _, cmd := range []*command.Command{
 		cellInit(), create("ann"), createWith("eve", "Eve", "token"), on(message("ann/x", "bob", "m"), 1, 1),
 		subscribing("ann", "bob", subscribeType), rosterSet("ann", at("bob"), "Bob", "a"), rosterRemove("ann", at("bob")),
-		invite("token", 2, start, "ann", "circle"),
+		invite("token", 2, start, "ann", "circle"), retracting("ann/x", "bob", "r", "m"), timed("ann/x", "bob", "t", 1), displayed("bob/x", "ann", "d", "t"), blank(),
 		publish("ann", "node", "item", "<x/>", &command.PubsubConfig{MaxItems: proto.Uint32(3)}), retract("ann", "node", "item"),
 		purge("ann", "node"), deleteNode("ann", "node"), createNode("ann", "node", nil),
 		configure("ann", "node", &command.PubsubConfig{RosterGroups: &command.PubsubGroups{Groups: []string{"g"}}}),

@@ -63,6 +63,9 @@ const (
 	tableDirectory   = 'Q' // bare JID → how an account is found in the directory
 
 	tableJournal = 'Y' // → the journal that the view is folded from
+
+	tableExpiry = 'X' // see expire.go
+	tableLook   = 'Z' // account id, position of a retraction → what it looks for
 )
 
 const (

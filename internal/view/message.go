@@ -52,6 +52,11 @@ func (t *txn) message(r *request, m *command.Message) (command.Outcome, error) {
 		return outcomeOr(o), err
 	}
 	t.archive(sender, recipient, r.raw)
+	if m.Retracts != "" || m.Timer != 0 || m.Flags&command.FlagDisplayed != 0 {
+		if err := t.fades(sender, recipient, m); err != nil {
+			return command.Outcome{}, err
+		}
+	}
 	if sender != recipient {
 		t.event(state.Event{Kind: state.EventMessage, Account: from, Position: t.pos, Message: m})
 	}

@@ -48,7 +48,7 @@ func ownTables() []byte {
 		tableBlock, tableVCard, tableAvatar, tableItem, tablePrivate, tableRelation, tableBlocksOf, tableCursor, tableNode, tableOrder, tableRoster, tableRosterOf, tablePubsubOf, tableLeft,
 		tableClient, tableRecovery, tableLink,
 		tablePush, tablePushService,
-		tablePeers, tableFloor,
+		tablePeers, tableFloor, tableLook,
 	}
 }
 

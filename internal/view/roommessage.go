@@ -54,6 +54,9 @@ func (t *txn) roomMessage(q *request, m *command.RoomMessage) (command.Outcome, 
 			r.number++
 		}
 		t.say(r, sender, q.raw)
+		if m.Timer != 0 && m.Flags&command.FlagSubject == 0 {
+			t.expires(0, r.id, t.pos, m.Timer)
+		}
 	}
 	if len(m.Dedupe) == dedupeSize {
 		t.remember([dedupeSize]byte(m.Dedupe))
@@ -114,7 +117,7 @@ func (t *txn) takeBack(r *room, sender uint64, m *command.RoomMessage) error {
 	if err != nil || e == nil || e.Room.Tombstone != nil || bare(e.Room.From) != bare(m.From) || e.Sender != 0 && e.Sender != sender {
 		return err
 	}
-	t.bury(r, e, value, &command.RoomTombstone{TimeMs: t.meta.time, By: m.From, ByAccount: sender})
+	t.bury(r, e, value, &command.RoomTombstone{TimeMs: t.meta.time, By: m.From, ByAccount: sender, Id: m.Id})
 	return nil
 }
 
@@ -176,9 +179,13 @@ func encodeRoomMessage(m *command.RoomMessage) []byte {
 // bury replaces an archived message by its tombstone. Its place, its time and
 // who said it stay (XEP-0313 §archive_order @1.1.3).
 func (t *txn) bury(r *room, e *state.Entry, old []byte, stone *command.RoomTombstone) {
-	key := saidKey(r.id, e.Position)
-	t.meta.sum -= recordHash(&t.digest, opSet, key, old)
 	left := &command.RoomMessage{Room: e.Room.Room, From: e.Room.From, Nick: e.Room.Nick, Role: e.Room.Role, Id: e.Room.Id, Tombstone: stone}
+	t.rewriteSaid(saidKey(r.id, e.Position), e, old, left)
+}
+
+// rewriteSaid archives what is left of a message in its place.
+func (t *txn) rewriteSaid(key []byte, e *state.Entry, old []byte, left *command.RoomMessage) {
+	t.meta.sum -= recordHash(&t.digest, opSet, key, old)
 	value := append(appendSaidHead(nil, e.Time.UnixMilli(), e.Number, e.Sender), encodeRoomMessage(left)...)
 	t.put(key, value)
 	t.meta.sum += recordHash(&t.digest, opSet, key, value)

@@ -222,6 +222,10 @@ func checkRecord(key, value []byte) error {
 		_, err = parseJournal(value)
 	case tableSweep, tableRoomSweep:
 		_, err = parseSweep(value)
+	case tableLook:
+		_, err = parseLook(value)
+	case tableExpiry:
+		err = checkExpiry(key, value)
 	default:
 		return checkNodeOrRoom(key, value)
 	}

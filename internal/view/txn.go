@@ -41,6 +41,8 @@ type txn struct {
 	seen     map[[dedupeSize]byte]sighting
 	rooms    map[string]*room // looked at, changed, or nil: removed
 	streams  streamWrites
+	talks    talks
+	expiring map[pair]int // changes of applier.expiring
 	events   []state.Event
 	pos      command.Position
 	commands int
@@ -55,6 +57,7 @@ func (t *txn) init(a *applier) {
 	t.avatars = make(map[string]*avatarRecord)
 	t.seen = make(map[[dedupeSize]byte]sighting)
 	t.rooms = make(map[string]*room)
+	t.expiring = make(map[pair]int)
 	t.streams.init()
 }
 
@@ -82,6 +85,8 @@ func (t *txn) end() {
 	clear(t.noted)
 	clear(t.seen)
 	clear(t.rooms)
+	clear(t.expiring)
+	t.talks = talks{}
 	t.streams.reset()
 	t.events = nil
 }
@@ -207,6 +212,7 @@ func (t *txn) commit() error {
 	v.blockers.publish(t.blockers)
 	v.avatars.publish(t.avatars)
 	t.a.keepRooms(t.rooms)
+	t.a.keepExpiring(t.expiring)
 	t.streams.remember(&t.a.recent)
 	v.counters.accounts.Store(int64(len(t.a.accounts)))
 	v.counters.batches.Add(1)
