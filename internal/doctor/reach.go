@@ -104,6 +104,7 @@ func (e *examination) web(ctx context.Context) {
 		return
 	}
 	base := e.Config.LinkBase(l.HTTPS, l.HTTP)
+	e.files(base)
 	switch {
 	case !strings.HasPrefix(base, "https://"):
 		e.add(Warning, about, "set listen.https = \":443\", or put a proxy that encrypts before listen.http and set public_url", "it is at %s: nobody else can open it", base)
@@ -118,6 +119,24 @@ func (e *examination) web(ctx context.Context) {
 	e.hostMeta(ctx)
 	if l.HTTPS == "" && config.Loopback(l.HTTP) && !l.BehindProxy {
 		e.add(Warning, about, "set listen.behind_proxy = true", "a proxy answers for it, and it is not told so: all clients count as one address")
+	}
+}
+
+// files looks at the addresses that files get which people share (XEP-0363).
+func (e *examination) files(base string) {
+	const about = "files"
+	c := e.Config
+	switch files := c.UploadBase(c.Listen.HTTPS, c.Listen.HTTP); {
+	case c.Upload.MaxSizeMiB == 0:
+		e.add(OK, about, "", "switched off: upload.max_size_mib is 0")
+	case !strings.HasPrefix(files, "https://"):
+		e.add(Warning, about, "set public_url", "they are at %s: nobody else can share or open any", files)
+	case c.PublicURL == "" && c.Upload.URL == "" && c.Listen.HTTPS == "":
+		e.add(Warning, about, "set public_url to where the proxy answers", "public_url is not set, so that files are taken to be at %s", files)
+	case files != base:
+		e.add(OK, about, "", "they have an origin of their own, %s: its name has to lead to the same listeners", files)
+	default:
+		e.add(OK, about, "", "they are shared at %s", files)
 	}
 }
 
