@@ -27,3 +27,18 @@ func (h *Hub) Attending(account string) []Attending {
 	}
 	return out
 }
+
+// Client names what a connected device has logged in as, "" when that is not
+// known.
+func (h *Hub) Client(full jid.JID) string {
+	bare := full.Bare().String()
+	s := h.shard(bare)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.resources(bare) {
+		if r.JID == full {
+			return r.client
+		}
+	}
+	return ""
+}

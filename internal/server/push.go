@@ -73,7 +73,7 @@ func (s *server) makePushes(key []byte) (route.Feature, error) {
 	s.pushes = p
 	return push.Feature(push.Options{
 		Domain: s.cfg.Domain, PublicKey: vapid.Public(), NewID: rand.Text,
-		CheckEndpoint: p.client.Check, CheckKeys: webpush.CheckKeys,
+		Client: s.hub.Client, CheckEndpoint: p.client.Check, CheckKeys: webpush.CheckKeys,
 	}), nil
 }
 

@@ -236,7 +236,7 @@ func (t *txn) clientRevoke(c *command.ClientRevoke) (command.Outcome, error) {
 	}
 	t.delete(key)
 	t.event(state.Event{Kind: state.EventRevoked, Account: c.Account, Position: t.pos, Client: string(c.Client)})
-	return accept(), nil
+	return accept(), t.forgetPushes(c.Account, id, func(d state.PushDevice) bool { return d.Client == string(c.Client) })
 }
 
 // lockOut forgets all clients of an account but one, which knows the new
