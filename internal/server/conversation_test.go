@@ -337,7 +337,7 @@ var (
 	word = regexp.MustCompile(`\{[a-z0-9]+\}`)
 	// made are what the server makes up in the course of logins: the end of a
 	// resource, a token for one more device, a recovery code, a client's token.
-	made = regexp.MustCompile(`\b([a-z2-7]{13}|[a-z2-7]{28}|(?:[A-Z2-7]{4}-){6}[A-Z2-7]{4}|[A-Za-z0-9_-]{43})(['</])`)
+	made = regexp.MustCompile(`(@localhost(?:/[^/<']*)?/[a-z2-7]{13}|\b(?:[a-z2-7]{28}|(?:[A-Z2-7]{4}-){6}[A-Z2-7]{4}|[A-Za-z0-9_-]{43}))(['</])`)
 
 	stamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
 )
@@ -365,7 +365,11 @@ func (c *conversation) mask(e *xmlstream.Element) string {
 			out = strings.ReplaceAll(out, v, w)
 		}
 	}
-	out = made.ReplaceAllStringFunc(out, func(v string) string { return c.name(v[:len(v)-1]) + v[len(v)-1:] })
+	out = made.ReplaceAllStringFunc(out, func(v string) string {
+		last := len(v) - 1
+		from := strings.LastIndexByte(v[:last], '/') + 1 // of a resource its end alone
+		return v[:from] + c.name(v[from:last]) + v[last:]
+	})
 	return stamp.ReplaceAllString(out, "{time}")
 }
 
