@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -97,7 +96,6 @@ type crowd struct {
 	room      string
 	occupants []*occupant
 	speakers  []*speaker
-	spoken    atomic.Uint64
 }
 
 // occupant is one in the room.
