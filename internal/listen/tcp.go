@@ -46,7 +46,12 @@ func (f *tcpFramer) readOpen() (*xmlstream.Element, error) {
 	if e.Name.Local != "stream" {
 		return nil, stanza.StreamErr(stanza.StreamBadFormat, "expected <stream/>")
 	}
-	return e, nil
+	// RFC 6120 §4.8.3: another content namespace, as that of servers, is not served.
+	switch f.reader.DefaultNamespace() {
+	case "", stanza.NSClient, stanza.NSStream:
+		return e, nil
+	}
+	return nil, stanza.StreamErr(stanza.StreamInvalidNamespace, "expected the namespace "+stanza.NSClient+" for stanzas")
 }
 
 // read gives the next element. While there is none the connection keeps next to

@@ -192,6 +192,16 @@ func (r *Reader) ReadOpen() (*Element, error) {
 	}
 }
 
+// DefaultNamespace is what the start tag of the stream declared for elements
+// without a prefix (RFC 6120 §4.8.2), "" for nothing; it is known once ReadOpen
+// has returned, before the first Read.
+func (r *Reader) DefaultNamespace() string {
+	if r.work == nil || len(r.open) == 0 {
+		return ""
+	}
+	return r.open[0].def
+}
+
 // Read returns the next complete child of the stream. White space between
 // children, which keeps connections alive (RFC 6120 §4.6.1), is skipped. At the
 // end tag of the stream the error is io.EOF; where the input ends without it,
