@@ -65,7 +65,7 @@ func line(s string) string {
 	}, s)
 	s = strings.TrimSpace(s)
 	if n := utf8.RuneCountInString(s); n > maxAgentText {
-		s = string([]rune(s)[:maxAgentText])
+		s = strings.TrimSpace(string([]rune(s)[:maxAgentText]))
 	}
 	return s
 }
