@@ -336,8 +336,11 @@ var (
 	link = regexp.MustCompile(`(http://localhost:\d+/i/|preauth=)[A-Z2-7]{26}`)
 	word = regexp.MustCompile(`\{[a-z0-9]+\}`)
 	// made are what the server makes up in the course of logins: the end of a
-	// resource, a token for one more device, a recovery code, a client's token.
-	made = regexp.MustCompile(`(@localhost(?:/[^/<']*)?/[a-z2-7]{13}|\b(?:[a-z2-7]{28}|(?:[A-Z2-7]{4}-){6}[A-Z2-7]{4}|[A-Za-z0-9_-]{43}))(['</])`)
+	// resource, a token for one more device, a recovery code.
+	made = regexp.MustCompile(`(@localhost(?:/[^/<']*)?/[a-z2-7]{13}|\b(?:[a-z2-7]{28}|(?:[A-Z2-7]{4}-){6}[A-Z2-7]{4}))(['</])`)
+
+	// secret is a client's token (XEP-0484).
+	secret = regexp.MustCompile(` token='[A-Za-z0-9_-]{43}'`)
 
 	stamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
 )
@@ -369,6 +372,10 @@ func (c *conversation) mask(e *xmlstream.Element) string {
 		last := len(v) - 1
 		from := strings.LastIndexByte(v[:last], '/') + 1 // of a resource its end alone
 		return v[:from] + c.name(v[from:last]) + v[last:]
+	})
+	out = secret.ReplaceAllStringFunc(out, func(v string) string {
+		before, token, _ := strings.Cut(strings.TrimSuffix(v, "'"), "'")
+		return before + "'" + c.name(token) + "'"
 	})
 	return stamp.ReplaceAllString(out, "{time}")
 }

@@ -91,13 +91,15 @@ func (n *node) open(ctx context.Context) error {
 			n.warnings.Raise(health.ViewDamaged, err.Error())
 		}},
 		Events: func(events []state.Event) {
+			// Rooms first: whoever is removed from one with their account is seen as
+			// removed, not as somebody whose session has ended.
+			if n := n.rooms.Load(); n != nil {
+				n.Offer(events)
+			}
 			if hub := n.hub.Load(); hub != nil {
 				hub.Offer(events)
 			}
 			if n := n.notifier.Load(); n != nil {
-				n.Offer(events)
-			}
-			if n := n.rooms.Load(); n != nil {
 				n.Offer(events)
 			}
 			if n := n.pusher.Load(); n != nil {
