@@ -5,7 +5,6 @@ package view
 import (
 	"encoding/binary"
 	"errors"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -97,32 +96,13 @@ func (t *txn) unrelate(n *node) ([]state.PubsubRelation, error) {
 // forgetRelations removes what a deleted account is to the nodes of others:
 // whoever gets its name is somebody else. It looks at all relations of the cell,
 // which is as rare as deleting an account.
-func (t *txn) forgetRelations(account string) (err error) {
+func (t *txn) forgetRelations(account string) error {
 	const head = 1 + idSize + 4
-	about := func(key []byte) bool {
-		return len(key) > head && key[0] == tableRelation && bare(string(key[head:])) == account
-	}
-	it, err := t.a.v.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableRelation}, UpperBound: []byte{tableRelation + 1}})
-	if err != nil {
-		return t.a.v.damaged(err)
-	}
-	defer func() { err = errors.Join(err, t.a.v.damaged(it.Close())) }()
-	var keys []string
-	for ok := it.First(); ok; ok = it.Next() {
-		if _, changed := t.overlay[string(it.Key())]; !changed && about(it.Key()) {
-			keys = append(keys, string(it.Key()))
-		}
-	}
-	for key, value := range t.overlay {
-		if value != nil && about([]byte(key)) {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
+	keys, err := t.matching(tableRelation, func(key, _ []byte) bool { return len(key) > head && bare(string(key[head:])) == account })
 	for _, key := range keys {
 		t.delete([]byte(key))
 	}
-	return t.a.v.damaged(it.Error())
+	return err
 }
 
 // pubsubRelate is XEP-0060 §owner-affiliations-modify @1.30.0,

@@ -66,8 +66,10 @@ func (t *txn) accountDelete(c *command.AccountDelete) (command.Outcome, error) {
 	if err := t.leaveRooms(c.Jid, id); err != nil {
 		return command.Outcome{}, err
 	}
-	if err := t.forgetRelations(c.Jid); err != nil {
-		return command.Outcome{}, err
+	for _, forget := range []func(string) error{t.forgetGuest, t.forgetRelations, t.forgetInvites, t.forgetCircles} {
+		if err := forget(c.Jid); err != nil {
+			return command.Outcome{}, err
+		}
 	}
 	if err := t.deleteUploads(id); err != nil {
 		return command.Outcome{}, err
@@ -146,6 +148,33 @@ func (t *txn) under(prefix []byte) (keys []string, err error) {
 	}
 	for key, value := range t.overlay {
 		if value != nil && strings.HasPrefix(key, string(prefix)) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys, t.a.v.damaged(it.Error())
+}
+
+// matching gives the keys of a table whose records are about something, as the
+// batch has left them, sorted; of tables whose records go through the overlay.
+// It reads all of the table: for what is as rare as deleting an account.
+func (t *txn) matching(table byte, about func(key, value []byte) bool) (keys []string, err error) {
+	it, err := t.a.v.db.NewIter(&pebble.IterOptions{LowerBound: []byte{table}, UpperBound: []byte{table + 1}})
+	if err != nil {
+		return nil, t.a.v.damaged(err)
+	}
+	defer func() { err = errors.Join(err, t.a.v.damaged(it.Close())) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return nil, t.a.v.damaged(err)
+		}
+		if _, changed := t.overlay[string(it.Key())]; !changed && about(it.Key(), value) {
+			keys = append(keys, string(it.Key()))
+		}
+	}
+	for key, value := range t.overlay {
+		if value != nil && key[0] == table && about([]byte(key), value) {
 			keys = append(keys, key)
 		}
 	}

@@ -3,6 +3,7 @@
 package view
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -54,6 +55,56 @@ func (t *txn) sweepInvites(key []byte) error {
 		}
 		if dead {
 			t.dropInvite([]byte(k), &invite)
+		}
+	}
+	return nil
+}
+
+// forgetInvites removes the invites of a deleted account: they are no good any
+// more.
+func (t *txn) forgetInvites(account string) error {
+	keys, err := t.matching(tableInvite, func(_, value []byte) bool { return bytes.Contains(value, []byte(account)) })
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		b, err := t.get([]byte(key))
+		if err != nil {
+			return err
+		}
+		invite, err := parseInvite(b)
+		if err != nil {
+			return t.a.v.damaged(err)
+		}
+		if invite.Inviter == account {
+			t.dropInvite([]byte(key), &invite)
+		}
+	}
+	return nil
+}
+
+// forgetCircles takes a deleted account out of circles, as whoever came next
+// would have: nobody meets it there any more.
+func (t *txn) forgetCircles(account string) error {
+	keys, err := t.matching(tableCircle, func(_, value []byte) bool { return bytes.Contains(value, []byte(account)) })
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		b, err := t.get([]byte(key))
+		if err != nil {
+			return err
+		}
+		all, err := parseCircle(b)
+		if err != nil {
+			return t.a.v.damaged(err)
+		}
+		switch members := slices.DeleteFunc(slices.Clone(all), func(m person) bool { return m.jid == account }); len(members) {
+		case len(all): // somebody whose name ends like it
+		case 0:
+			t.delete([]byte(key))
+		default:
+			t.put([]byte(key), appendCircle(nil, members))
 		}
 	}
 	return nil
