@@ -44,8 +44,8 @@ export class Server {
   addresses = { c2s: '127.0.0.1:0', http: '127.0.0.1:0' }
   #process
   #log = ''
-
   #flags = []
+  #running = false
 
   static async start(...flags) {
     check(existsSync(binary), `no server at ${binary}: build it, or name it in BAVARD_BIN`)
@@ -61,8 +61,13 @@ export class Server {
     const args = ['serve', '--data', this.data, '--c2s', c2s, '--c2s-tls', '', '--http', http, '--insecure-loopback', ...this.#flags]
     this.#process = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     for (const out of [this.#process.stdout, this.#process.stderr]) out.on('data', (d) => (this.#log += d))
-    const gone = new Promise((done) => this.#process.once('exit', done))
-    this.gone = gone
+    this.#running = true
+    this.gone = new Promise((done) =>
+      this.#process.once('exit', () => {
+        this.#running = false
+        done()
+      }),
+    )
     await until(`the server to start:\n${this.#log}`, () => existsSync(join(this.data, 'addresses.json')), 20_000)
     this.addresses = JSON.parse(readFileSync(join(this.data, 'addresses.json'), 'utf8'))
     this.origin = 'http://localhost:' + this.addresses.http.split(':').at(-1)
@@ -84,6 +89,10 @@ export class Server {
     this.#process.kill('SIGTERM')
     await this.gone
     rmSync(this.data, { recursive: true, force: true })
+  }
+
+  get running() {
+    return this.#running
   }
 
   get log() {

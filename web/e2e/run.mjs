@@ -26,6 +26,8 @@ for (const name of chosen.length > 0 ? chosen : all) {
       if (out) for (const [i, p] of world.people.entries()) await p.page?.screenshot({ path: `${out}/${name}-${i}.png` }).catch(() => undefined)
     }
     for (const p of world.people.splice(0)) await p.close().catch(() => undefined)
+    // One test's failure is not that of all that follow.
+    if (!world.server.running) await world.server.start()
   }
   await world.close()
 }
