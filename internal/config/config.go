@@ -36,6 +36,7 @@ type Config struct {
 	Log          Log          `toml:"log"`
 	Journal      Journal      `toml:"journal"`
 	Upload       Upload       `toml:"upload"`
+	Calls        Calls        `toml:"calls"`
 }
 
 // Listen holds the addresses, as host:port; "" is off.
@@ -177,6 +178,7 @@ func Default() Config {
 		Log:     Log{Level: "info", Format: "text"},
 		Journal: Journal{MinFreeMiB: 512, Endpoints: []string{}},
 		Upload:  Upload{MaxSizeMiB: 100, AccountMiB: 5120, AccountFiles: 20_000, MessageDays: 365, EphemeralDays: 30},
+		Calls:   Calls{Servers: []string{}, CredentialsTime: Duration(12 * time.Hour)},
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"bavard/internal/config"
 )
@@ -216,6 +217,22 @@ func TestValidate(t *testing.T) {
 		{"empty contact", func(c *config.Config) { c.Contact.Admin = []string{""} }, "contact.admin"},
 		{"too many contacts", func(c *config.Config) { c.Contact.Feedback = slices.Repeat([]string{"xmpp:a@example.org"}, 17) }, "contact.feedback"},
 		{"status by mail", func(c *config.Config) { c.Contact.ExternalStatus = []string{"mailto:a@example.org"} }, "contact.external_status"},
+		{"servers for calls", func(c *config.Config) {
+			c.Calls.Servers = []string{"stun:stun.example.org", "stuns:192.0.2.1", "turn:[2001:db8::1]:3478?transport=tcp", "turns:Turn.example.org:443"}
+			c.Calls.SecretFile = "turn.secret"
+		}, ""},
+		{"stun needs no secret", func(c *config.Config) { c.Calls.Servers = []string{"stun:stun.example.org"} }, ""},
+		{"turn needs a secret", func(c *config.Config) { c.Calls.Servers = []string{"turn:turn.example.org"} }, "calls.secret_file"},
+		{"secret of nobody", func(c *config.Config) { c.Calls.SecretFile = "turn.secret" }, "calls.secret_file"},
+		{"server without scheme", func(c *config.Config) { c.Calls.Servers = []string{"stun.example.org:3478"} }, "calls.servers"},
+		{"server on a page", func(c *config.Config) { c.Calls.Servers = []string{"stun://stun.example.org"} }, "calls.servers"},
+		{"server without host", func(c *config.Config) { c.Calls.Servers = []string{"stun::3478"} }, "calls.servers"},
+		{"server without port", func(c *config.Config) { c.Calls.Servers = []string{"stun:example.org:"} }, "calls.servers"},
+		{"server on a high port", func(c *config.Config) { c.Calls.Servers = []string{"stun:example.org:70000"} }, "calls.servers"},
+		{"server without brackets", func(c *config.Config) { c.Calls.Servers = []string{"stun:2001:db8::1"} }, "calls.servers"},
+		{"server by carrier pigeon", func(c *config.Config) { c.Calls.Servers = []string{"stun:example.org?transport=pigeon"} }, "calls.servers"},
+		{"too many servers", func(c *config.Config) { c.Calls.Servers = slices.Repeat([]string{"stun:example.org"}, 17) }, "calls.servers"},
+		{"endless credentials", func(c *config.Config) { c.Calls.CredentialsTime = config.Duration(8 * 24 * time.Hour) }, "calls.credentials_time"},
 		{"no reserve", func(c *config.Config) { c.Journal.MinFreeMiB = 0 }, "journal.min_free_mib"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -272,6 +289,32 @@ func TestLinkBase(t *testing.T) {
 			t.Errorf("public %q, https %q, http %q: %q, want %q", tc.public, tc.https, tc.http, got, tc.want)
 		}
 	}
+}
+
+func TestCallServers(t *testing.T) {
+	c := config.Calls{Servers: []string{"stun:stun.example.org", "stuns:192.0.2.1", "turn:[2001:db8::1]:13478?transport=tcp", "turns:Turn.example.org:443"}}
+	want := []config.CallServer{
+		{Type: "stun", Host: "stun.example.org", Port: 3478, Transport: "udp"},
+		{Type: "stuns", Host: "192.0.2.1", Port: 5349, Transport: "tcp"},
+		{Type: "turn", Host: "2001:db8::1", Port: 13478, Transport: "tcp"},
+		{Type: "turns", Host: "turn.example.org", Port: 443, Transport: "tcp"},
+	}
+	if got := c.CallServers(); !slices.Equal(got, want) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func FuzzCallServers(f *testing.F) {
+	f.Add("turn:[2001:db8::1]:13478?transport=tcp")
+	f.Add("stun:example.org:3478")
+	f.Fuzz(func(t *testing.T, text string) {
+		c := config.Calls{Servers: []string{text}}
+		for _, s := range c.CallServers() {
+			if s.Host == "" || s.Port == 0 || s.Transport != "udp" && s.Transport != "tcp" {
+				t.Errorf("%q gives %+v", text, s)
+			}
+		}
+	})
 }
 
 func FuzzParse(f *testing.F) {

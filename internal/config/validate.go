@@ -47,6 +47,7 @@ func (c *Config) Validate() error {
 	v.oneOf("log.format", c.Log.Format, "text", "json")
 	v.journal(&c.Journal)
 	v.upload(c)
+	v.calls(&c.Calls)
 	return errors.Join(v.problems...)
 }
 

@@ -389,6 +389,10 @@ func (c *conversation) maskIDs(e *xmlstream.Element) {
 		e.Set("id", c.name(e.Get("id")))
 	case e.Is(stanza.NSUpload, "put"), e.Is(stanza.NSUpload, "get"):
 		e.Set("url", c.name(e.Get("url")))
+	case e.Is(stanza.NSExtDisco, "service") && e.Get("username") != "":
+		_, account, _ := strings.Cut(e.Get("username"), ":")
+		e.Set("username", "{n}:"+account)
+		e.Set("password", c.name(e.Get("password")))
 	case e.Is(stanza.NSWebPush, "registered"):
 		e.Set("node", c.name(e.Get("node")))
 		e.Set("secret", c.name(e.Get("secret")))

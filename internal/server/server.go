@@ -161,6 +161,10 @@ func (s *server) build() error {
 		return err
 	}
 	s.ids = ids
+	calls, err := s.makeCalls()
+	if err != nil {
+		return err
+	}
 	s.certs, err = cert.Open(cert.Options{
 		Domain: s.cfg.Domain, Dir: s.dir.TLS(), Certificate: s.cfg.TLS.Certificate, Key: s.cfg.TLS.Key,
 		ACME: s.acme(), Warnings: s.warnings, Logger: s.log,
@@ -210,6 +214,7 @@ func (s *server) build() error {
 		access.Feature(s.cell, s.accounts, s.devices, time.Now),
 		lastactivity.Feature(s.cell, s.hub, time.Now),
 		pushes,
+		calls,
 		administration.Feature(administration.Options{
 			Admins: s.cfg.Admins, Accounts: s.accounts, List: s.cell.Accounts, Online: s.hub.Online,
 			Count: func() int { return int(s.cell.Stats().Accounts) },

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"bavard/internal/admin"
@@ -41,6 +42,11 @@ func startServer(t *testing.T) *testServer {
 	cfg.Contact.Security = []string{"mailto:security@localhost"}
 	cfg.Contact.ExternalStatus = []string{"https://status.example.net/localhost.json"}
 	cfg.Upload.AccountFiles = 4
+	cfg.Calls.Servers = []string{"stun:turn.example.org", "turn:turn.example.org?transport=udp", "turn:turn.example.org:3479?transport=tcp", "turns:[2001:db8::1]"}
+	cfg.Calls.SecretFile = filepath.Join(t.TempDir(), "turn.secret")
+	if err := os.WriteFile(cfg.Calls.SecretFile, []byte("a secret of the relays\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	cfg.Listen = config.Listen{C2S: "127.0.0.1:0", HTTP: "127.0.0.1:0"}
 	s := &testServer{t: t, cfg: cfg, made: map[string]bool{}}
 	s.start()
