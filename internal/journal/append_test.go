@@ -44,6 +44,11 @@ func await(t testing.TB, c <-chan struct{}) {
 // until polls for a condition that nothing announces.
 func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
+	untilWithin(t, patience, what, cond)
+}
+
+func untilWithin(t testing.TB, patience time.Duration, what string, cond func() bool) {
+	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	timeout := time.After(patience)

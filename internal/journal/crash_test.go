@@ -20,15 +20,20 @@ import (
 	"time"
 )
 
-// Environment of the helper process of TestKill.
+// Environment of the helper processes of TestKill and TestCellKill.
 const (
 	envKillDir  = "BAVARD_TEST_KILL_DIR"
 	envKillFrom = "BAVARD_TEST_KILL_FROM"
+	envKillNode = "BAVARD_TEST_KILL_NODE" // of a cell
 )
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(envKillDir); dir != "" {
-		if err := appendUntilKilled(dir, os.Getenv(envKillFrom)); err != nil {
+		opts := killOptions(dir, os.Stderr)
+		if node := os.Getenv(envKillNode); node != "" {
+			opts = cellKillOptions(dir, node, os.Stderr)
+		}
+		if err := appendUntilKilled(opts, os.Getenv(envKillFrom)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -72,9 +77,9 @@ func killOptions(dir string, log io.Writer) Options {
 
 // appendUntilKilled appends from some goroutines, as fast as it goes, and writes
 // a line for each settled command.
-func appendUntilKilled(dir, from string) error {
+func appendUntilKilled(opts Options, from string) error {
 	ctx := context.Background()
-	j, err := OpenEtcd(ctx, killOptions(dir, os.Stderr))
+	j, err := OpenEtcd(ctx, opts)
 	if err != nil {
 		return err
 	}
@@ -204,19 +209,23 @@ func killOnce(t *testing.T, dir string, from uint64) map[string]result {
 		kill.Do(func() {
 			time.AfterFunc(time.Duration(rand.IntN(500))*time.Millisecond, func() { _ = cmd.Process.Kill() })
 		})
-		var r result
-		var incarnation string
-		var w, i int
-		if _, err := fmt.Sscanf(lines.Text(), "%d %d %s %d %d", &r.revision, &r.index, &incarnation, &w, &i); err != nil {
-			continue // cut by the kill
+		if name, r, ok := readSettled(lines.Text()); ok {
+			settled[name] = r
 		}
-		settled[fmt.Sprintf("%s %d %d", incarnation, w, i)] = r
 	}
 	_ = cmd.Wait() // killed
 	if len(settled) == 0 {
 		t.Fatalf("nothing was settled: %s", stderr.String())
 	}
 	return settled
+}
+
+// readSettled reads a line of the helper process; it may be cut by the kill.
+func readSettled(line string) (command string, r result, ok bool) {
+	var incarnation string
+	var w, i int
+	_, err := fmt.Sscanf(line, "%d %d %s %d %d", &r.revision, &r.index, &incarnation, &w, &i)
+	return fmt.Sprintf("%s %d %d", incarnation, w, i), r, err == nil
 }
 
 // verify reads all after from and gives the revision of the last batch.
@@ -231,7 +240,13 @@ func verify(t *testing.T, dir string, from uint64, settled map[string]result) ui
 	if err != nil {
 		t.Fatal(err)
 	}
-	tl := tail(t, j, from)
+	verifyTail(t, tail(t, j, from), from, end, settled)
+	return end
+}
+
+// verifyTail reads from a tailer up to end and gives where each command is.
+func verifyTail(t *testing.T, tl Tailer, from, end uint64, settled map[string]result) map[string]result {
+	t.Helper()
 	seen, next := map[string]result{}, map[string]int{}
 	for last := from; last < end; {
 		b, err := tl.Next(testContext(t))
@@ -260,5 +275,5 @@ func verify(t *testing.T, dir string, from uint64, settled map[string]result) ui
 			t.Fatalf("%q was settled at %+v and is at %+v", name, r, seen[name])
 		}
 	}
-	return end
+	return seen
 }

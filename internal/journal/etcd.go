@@ -16,6 +16,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver"
 )
 
 // Keys; docs/formats/journal.md.
@@ -33,6 +34,8 @@ const (
 	// windowBytes bounds the history that etcd keeps: a Watch that starts further
 	// behind stalls the writers.
 	windowBytes = 64 << 20
+	// waitingEvery is how often a start that waits says so.
+	waitingEvery = 5 * time.Second
 	// startTimeout bounds the wait for etcd to be ready.
 	startTimeout = 30 * time.Second
 )
@@ -56,10 +59,11 @@ type Options struct {
 	// MaxSpool bounds what is spooled and not released, in bytes; beyond it
 	// Submit answers ErrFull. 1 GiB if 0.
 	MaxSpool int64
-	// InitialCluster lists the members as etcd does ("a=https://host1:2380,…");
-	// empty: this node alone, which listens nowhere. A cell of several nodes is
-	// not offered yet.
-	InitialCluster string
+	// Peers are the nodes of the cell; nil: this one alone, which listens nowhere.
+	Peers *Peers
+	// Durable is the revision that this node's view has on the disk: with a log that
+	// cannot have reached it a node of several does not start (ErrBehind).
+	Durable uint64
 
 	// Remote is a cluster of the operator's own; nil runs etcd in this process.
 	Remote *Remote
@@ -122,8 +126,13 @@ func newEtcdJournal(opts Options) (*etcdJournal, error) {
 	if opts.Dir == "" || opts.SpoolDir == "" {
 		return nil, errors.New("journal: Dir and SpoolDir are required")
 	}
-	if opts.InitialCluster != "" {
-		return nil, errors.New("journal: cells of several nodes are not supported yet")
+	if opts.Peers != nil {
+		if opts.Remote != nil {
+			return nil, errors.New("journal: nodes that replicate to each other need no etcd elsewhere")
+		}
+		if err := opts.Peers.check(opts.Name); err != nil {
+			return nil, err
+		}
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
@@ -220,7 +229,14 @@ func (j *etcdJournal) find(ctx context.Context) (finished func() error, err erro
 		j.host, j.client = c, c.client
 		return func() error { return nil }, nil
 	}
-	if finished, err = beginDir(j.opts.Dir, j.opts.etcdDir()); err != nil {
+	if p := j.opts.Peers; p != nil {
+		if finished, err = beginMember(j.opts.Dir, j.opts.etcdDir(), p.Begin); err == nil {
+			err = checkMember(j.opts.etcdDir(), j.opts.Durable)
+		}
+	} else {
+		finished, err = beginDir(j.opts.Dir, j.opts.etcdDir())
+	}
+	if err != nil {
 		return nil, err
 	}
 	return finished, j.start(ctx, j.opts.Quota)
@@ -239,15 +255,31 @@ func (j *etcdJournal) start(ctx context.Context, quota int64) error {
 	}
 	e := &embedded{etcd, quota}
 	j.host, j.client = e, e.client()
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	select {
-	case <-etcd.Server.ReadyNotify():
-		return nil
-	case <-etcd.Server.StopNotify():
-		return errors.New("journal: etcd stopped while starting; see its log messages")
-	case <-ctx.Done():
-		return fmt.Errorf("journal: etcd is not ready: %w", ctx.Err())
+	return j.ready(ctx, etcd.Server)
+}
+
+// ready waits until etcd takes part in a majority: alone for startTimeout, among
+// others for as long as ctx allows, because they may start much later.
+func (j *etcdJournal) ready(ctx context.Context, s *etcdserver.EtcdServer) error {
+	if j.opts.Peers == nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, startTimeout)
+		defer cancel()
+	}
+	begun := time.Now()
+	waits := time.NewTicker(waitingEvery)
+	defer waits.Stop()
+	for {
+		select {
+		case <-s.ReadyNotify():
+			return nil
+		case <-s.StopNotify():
+			return errors.New("journal: etcd stopped while starting; see its log messages")
+		case <-ctx.Done():
+			return fmt.Errorf("journal: etcd is not ready: %w", ctx.Err())
+		case <-waits.C:
+			j.log.Warn("journal: waiting for a majority of the cell's nodes", "since", time.Since(begun).Round(time.Second))
+		}
 	}
 }
 

@@ -36,8 +36,8 @@ const (
 // in this process.
 func init() { wal.SegmentSizeBytes = walBytes }
 
-// etcdConfig is for one member that listens on nothing: its only client is in
-// this process.
+// etcdConfig is for one member, whose only client is in this process. Alone it
+// listens on nothing.
 func etcdConfig(opts *Options) (*embed.Config, error) {
 	cfg := embed.NewConfig()
 	cfg.Name = opts.Name
@@ -50,6 +50,9 @@ func etcdConfig(opts *Options) (*embed.Config, error) {
 	cfg.AdvertisePeerUrls = []url.URL{self}
 	cfg.InitialCluster = opts.Name + "=" + self.String()
 	cfg.InitialClusterToken = "bavard"
+	if opts.Peers != nil {
+		opts.Peers.configure(cfg, opts.Name)
+	}
 
 	cfg.TickMs, cfg.ElectionMs = tickMs, electionMs
 	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = snapshotCount, catchUpEntries
@@ -59,14 +62,20 @@ func etcdConfig(opts *Options) (*embed.Config, error) {
 	cfg.EnableGRPCGateway = false
 	cfg.WarningApplyDuration = warnApply
 
-	// The check at start compares with peers and refuses to run when it finds a
-	// difference; the periodic ones would stop the cell's writes.
+	// The periodic checks would stop the cell's writes. The one at start asks each
+	// peer, which does not answer while it starts itself: after a power cut all
+	// nodes would wait for each other, 6 s for each of their peers. Our own
+	// checksums find what it is there for.
 	cfg.CorruptCheckTime = 0
 	gate, ok := cfg.ServerFeatureGate.(featuregate.MutableFeatureGate)
 	if !ok {
 		return nil, errors.New("journal: etcd's feature gates cannot be set")
 	}
-	if err := gate.Set("InitialCorruptCheck=true,CompactHashCheck=false"); err != nil {
+	gates := "InitialCorruptCheck=true,CompactHashCheck=false"
+	if opts.Peers != nil {
+		gates = "InitialCorruptCheck=false,CompactHashCheck=false"
+	}
+	if err := gate.Set(gates); err != nil {
 		return nil, fmt.Errorf("journal: etcd's feature gates: %w", err)
 	}
 	return cfg, nil

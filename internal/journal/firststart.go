@@ -35,6 +35,12 @@ func beginDir(dir, etcdDir string) (finished func() error, err error) {
 			return nil, fmt.Errorf("journal: clearing a first start that was cut short: %w", err)
 		}
 	}
+	return markStarting(dir)
+}
+
+// markStarting says on the disk that a first start is under way, until finished.
+func markStarting(dir string) (finished func() error, err error) {
+	path := filepath.Join(dir, startingFile)
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}

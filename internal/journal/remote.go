@@ -335,6 +335,22 @@ func (c *cluster) describe() Host {
 	return Host{Endpoints: slices.Clone(c.opts.Endpoints), Version: c.version, Trouble: c.trouble}
 }
 
+// leads is true: the cluster serves one node.
+func (c *cluster) leads() bool { return true }
+
+func (c *cluster) atQuota() (own bool, others []string) { return false, nil }
+
+// putAnyway puts: a cluster elsewhere serves one node, which tells nobody anything.
+func (c *cluster) putAnyway(ctx context.Context, key, value string) error {
+	_, err := c.client.Put(ctx, key, value)
+	return err
+}
+
+func (c *cluster) disarm(ctx context.Context) error {
+	_, err := c.client.AlarmDisarm(ctx, &clientv3.AlarmMember{})
+	return err
+}
+
 func (c *cluster) ended() <-chan struct{} { return nil }
 
 // defragment does one member after the other: each is silent meanwhile.

@@ -375,7 +375,7 @@ func TestRemoteKilled(t *testing.T) {
 // testFiles are an authority and a certificate for both sides.
 type testFiles struct{ ca, cert, key string }
 
-func newTestFiles(t *testing.T) *testFiles {
+func newTestFiles(t testing.TB) *testFiles {
 	t.Helper()
 	dir := t.TempDir()
 	f := &testFiles{filepath.Join(dir, "ca.pem"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sys/unix"
 )
 
@@ -98,7 +97,7 @@ func (j *etcdJournal) watchSpace() {
 // checkSpace sets what Submit answers.
 func (j *etcdJournal) checkSpace() {
 	reason := ""
-	if j.space.short() {
+	if own, _ := j.host.atQuota(); own || j.space.short() {
 		ctx, cancel := context.WithTimeout(j.ctx, freeUpTimeout)
 		err := j.freeUp(ctx)
 		cancel()
@@ -158,15 +157,20 @@ func (j *etcdJournal) shortage(refusing bool) string {
 // freeUp compacts what is released, defragments, and only then disarms the
 // alarm, which would come back with the next batch otherwise.
 func (j *etcdJournal) freeUp(ctx context.Context) error {
-	if released := j.window.releasedTo(); released > 0 {
-		if err := j.compact(ctx, released, true); err != nil {
+	released := j.window.releasedTo()
+	cell, err := j.agreed(ctx, nodeState{released, released})
+	if err != nil {
+		return fmt.Errorf("compacting: %w", err)
+	}
+	if cell.spooled > 0 {
+		if err := j.compact(ctx, cell.spooled, true); err != nil {
 			return fmt.Errorf("compacting: %w", err)
 		}
 	}
 	if err := j.host.defragment(ctx); err != nil {
 		return fmt.Errorf("defragmenting: %w", err)
 	}
-	if _, err := j.client.AlarmDisarm(ctx, &clientv3.AlarmMember{}); err != nil {
+	if err := j.host.disarm(ctx); err != nil {
 		return fmt.Errorf("disarming: %w", err)
 	}
 	return nil
@@ -209,7 +213,7 @@ func (j *etcdJournal) widen(ctx context.Context, cause error) error {
 	if err := j.start(ctx, j.opts.Quota+quotaStep); err != nil {
 		return err
 	}
-	if _, err := j.client.AlarmDisarm(ctx, &clientv3.AlarmMember{}); err != nil {
+	if err := j.host.disarm(ctx); err != nil {
 		return fmt.Errorf("journal: disarming: %w", err)
 	}
 	return nil

@@ -178,13 +178,13 @@ func TestDirectoryInUse(t *testing.T) {
 func TestOptionsAreChecked(t *testing.T) {
 	dir := t.TempDir()
 	for name, opts := range map[string]Options{
-		"no name":     {Dir: dir, SpoolDir: dir},
-		"bad name":    {Name: "a/b", Dir: dir, SpoolDir: dir},
-		"long name":   {Name: strings.Repeat("a", 65), Dir: dir, SpoolDir: dir},
-		"no dir":      {Name: "a", SpoolDir: dir},
-		"no spool":    {Name: "a", Dir: dir},
-		"cell":        {Name: "a", Dir: dir, SpoolDir: dir, InitialCluster: "a=https://a:1,b=https://b:1"},
-		"file as dir": {Name: "a", Dir: filepath.Join(dir, "file"), SpoolDir: dir},
+		"no name":                   {Dir: dir, SpoolDir: dir},
+		"bad name":                  {Name: "a/b", Dir: dir, SpoolDir: dir},
+		"long name":                 {Name: strings.Repeat("a", 65), Dir: dir, SpoolDir: dir},
+		"no dir":                    {Name: "a", SpoolDir: dir},
+		"no spool":                  {Name: "a", Dir: dir},
+		"cell without certificates": {Name: "a", Dir: dir, SpoolDir: dir, Peers: &Peers{Members: map[string]string{"a": "127.0.0.1:1", "b": "127.0.0.1:2"}}},
+		"file as dir":               {Name: "a", Dir: filepath.Join(dir, "file"), SpoolDir: dir},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
@@ -208,7 +208,7 @@ func TestWindowPlan(t *testing.T) {
 	}
 	plan := func(at time.Time, spooled, want uint64) {
 		t.Helper()
-		if got := w.plan(at, spooled); got != want {
+		if got := w.plan(at, nodeState{w.releasedTo(), spooled}); got != want {
 			t.Errorf("plan %d, want %d", got, want)
 		}
 	}

@@ -31,8 +31,17 @@ type engine struct {
 	damage func(t *testing.T, revision uint64)
 }
 
-// run runs f over both engines.
+// run runs f over all engines.
 func run(t *testing.T, f func(t *testing.T, e *engine)) {
+	runAlone(t, f)
+	t.Run("cell", func(t *testing.T) {
+		t.Parallel()
+		f(t, cellEngine(t, Options{segment: 2 << 10, recent: 1 << 10, UnsafeNoFsync: true}))
+	})
+}
+
+// runAlone runs f over those engines that have one copy of what they keep.
+func runAlone(t *testing.T, f func(t *testing.T, e *engine)) {
 	t.Run("memory", func(t *testing.T) { f(t, memoryEngine(t)) })
 	t.Run("etcd", func(t *testing.T) {
 		t.Parallel()

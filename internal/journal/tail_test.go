@@ -250,7 +250,7 @@ func TestSpoolOfAnotherJournal(t *testing.T) {
 
 // TestDamagedValue: a batch whose stored bytes have changed is not handed out.
 func TestDamagedValue(t *testing.T) {
-	run(t, func(t *testing.T, e *engine) {
+	runAlone(t, func(t *testing.T, e *engine) {
 		j := e.open(t)
 		revisions := commit(t, j, numbered(5)...)
 		if e.name == "etcd" {

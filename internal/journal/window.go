@@ -81,13 +81,13 @@ func (w *window) wake() {
 	}
 }
 
-// plan says up to which revision to compact now; 0: not now. spooled bounds what
-// the limit may take from a view that lags.
-func (w *window) plan(now time.Time, spooled uint64) uint64 {
+// plan says up to which revision to compact now, given how far the cell has come;
+// 0: not now. What is spooled bounds what the limit may take from views that lag.
+func (w *window) plan(now time.Time, cell nodeState) uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var target uint64
-	if released := min(w.released, w.newest); released > w.compacted {
+	if released := min(cell.released, w.newest); released > w.compacted {
 		var bytes int64
 		for _, m := range w.marks {
 			if m.revision <= released {
@@ -100,7 +100,7 @@ func (w *window) plan(now time.Time, spooled uint64) uint64 {
 	}
 	left := w.bytes
 	for _, m := range w.marks {
-		if w.bytes <= w.limit || left <= w.limit*3/4 || m.revision > spooled {
+		if w.bytes <= w.limit || left <= w.limit*3/4 || m.revision > cell.spooled {
 			break
 		}
 		left -= m.bytes
@@ -122,6 +122,13 @@ func (w *window) compactedTo(revision uint64, now time.Time) {
 	w.marks = w.marks[n:]
 }
 
+// pressed reports whether the history is near its limit.
+func (w *window) pressed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.bytes > w.limit*3/4
+}
+
 func (w *window) releasedTo() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -138,6 +145,7 @@ func (w *window) fill(s *Stats) {
 func (j *etcdJournal) keepWindow() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	var r reporter
 	for {
 		select {
 		case <-j.window.kick:
@@ -145,13 +153,54 @@ func (j *etcdJournal) keepWindow() {
 		case <-j.ctx.Done():
 			return
 		}
-		spooled := j.dropSpooled()
-		if target := j.window.plan(time.Now(), spooled); target > 0 {
-			if err := j.compact(j.ctx, target, false); err != nil && j.ctx.Err() == nil {
-				j.log.Warn("journal: compaction failed, trying again", "revision", target, "error", err)
-			}
+		if err := j.compactAgreed(&r); err != nil && j.ctx.Err() == nil && j.host.hasLeader() {
+			j.log.Warn("journal: compaction failed, trying again", "error", err)
 		}
 	}
+}
+
+// compactAgreed compacts when there is enough that the cell needs no more.
+func (j *etcdJournal) compactAgreed(r *reporter) error {
+	own := nodeState{j.window.releasedTo(), j.dropSpooled()}
+	if j.opts.Peers != nil {
+		spooled, err := j.syncSpooled(own)
+		if err != nil {
+			return err
+		}
+		own.spooled = spooled
+	}
+	if err := j.report(j.ctx, own, r); err != nil {
+		return err
+	}
+	cell, err := j.agreed(j.ctx, own)
+	if err != nil {
+		return err
+	}
+	target := j.window.plan(time.Now(), cell)
+	switch {
+	case target == 0:
+		return nil
+	case !j.host.leads():
+		// One node is enough. Were it to fail, a later compaction of another one drops
+		// what this one was to drop.
+		j.window.compactedTo(target, time.Now())
+		return nil
+	}
+	return j.compact(j.ctx, target, false)
+}
+
+// syncSpooled gives up to which revision this node has the journal on its disk:
+// the spool is synced only while the views lag so far that the history's limit
+// is near.
+func (j *etcdJournal) syncSpooled(own nodeState) (uint64, error) {
+	t := j.currentTailer()
+	if t == nil || !j.window.pressed() {
+		return own.released, nil
+	}
+	if err := t.spool.sync(); err != nil {
+		return 0, err
+	}
+	return max(own.spooled, own.released), nil
 }
 
 // dropSpooled removes segments that are released and read, and gives the

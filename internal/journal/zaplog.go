@@ -4,7 +4,9 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 
@@ -83,12 +85,22 @@ func (c *slogCore) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcor
 	return checked.AddCore(e, c)
 }
 
+// closing tells that an error is a listener's that was closed on purpose.
+func closing(fields []zapcore.Field) bool {
+	for _, f := range fields {
+		if err, ok := f.Interface.(error); ok && errors.Is(err, net.ErrClosed) {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	level := slog.LevelWarn
 	if e.Level >= zapcore.ErrorLevel {
 		level = slog.LevelError
 	}
-	if expected(e.Message) {
+	if expected(e.Message) || closing(fields) {
 		level = slog.LevelDebug
 	}
 	c.log.Log(context.Background(), level, "etcd: "+e.Message, attrs(fields)...)

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// nodePrefix is followed by a node's name; the value is a nodeState.
+const nodePrefix = ourPrefix + "node/"
+
+const (
+	nodeFormat = 1
+	nodeBytes  = 1 + 8 + 8 + 4
+	// reportEvery is how often a node says how far it has come, at most.
+	reportEvery = time.Second
+)
+
+// nodeState is how far a node of the cell has come, as revisions.
+type nodeState struct {
+	released uint64 // durable in its view
+	spooled  uint64 // durable in its spool, or in its view
+}
+
+func (s nodeState) encode() []byte {
+	b := binary.BigEndian.AppendUint64([]byte{nodeFormat}, s.released)
+	b = binary.BigEndian.AppendUint64(b, s.spooled)
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli()))
+}
+
+func decodeNodeState(b []byte) (nodeState, error) {
+	if len(b) != nodeBytes || b[0] != nodeFormat {
+		return nodeState{}, fmt.Errorf("it is not %d bytes of format %d", nodeBytes, nodeFormat)
+	}
+	if crc32.Checksum(b[:nodeBytes-4], castagnoli()) != binary.BigEndian.Uint32(b[nodeBytes-4:]) {
+		return nodeState{}, errors.New("wrong checksum")
+	}
+	return nodeState{binary.BigEndian.Uint64(b[1:]), binary.BigEndian.Uint64(b[9:])}, nil
+}
+
+// reporter tells the cell how far this node has come. It is keepWindow's alone.
+type reporter struct {
+	told nodeState
+	at   time.Time
+}
+
+// report tells the other nodes how far this one has come.
+func (j *etcdJournal) report(ctx context.Context, own nodeState, r *reporter) error {
+	now := time.Now()
+	if j.opts.Peers == nil || own == r.told || now.Sub(r.at) < reportEvery {
+		return nil
+	}
+	r.at = now
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	key, value := nodePrefix+j.opts.Name, string(own.encode())
+	_, err := j.client.Put(ctx, key, value)
+	if errors.Is(err, rpctypes.ErrNoSpace) {
+		// Without it the nodes would never agree on what can be dropped.
+		err = j.host.putAnyway(ctx, key, value)
+	}
+	if err != nil {
+		return fmt.Errorf("telling the other nodes: %w", err)
+	}
+	r.told = own
+	return nil
+}
+
+// agreed is how far the cell has come: released is what all nodes have, so that
+// none needs the history any more; spooled what as many have as must have it
+// before history may be dropped although others still need it. Those have to be
+// given a view.
+func (j *etcdJournal) agreed(ctx context.Context, own nodeState) (nodeState, error) {
+	if j.opts.Peers == nil {
+		return own, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	// This member's copy will do: it may be behind, never ahead.
+	resp, err := j.client.Get(ctx, nodePrefix, clientv3.WithPrefix(), clientv3.WithSerializable())
+	if err != nil {
+		return nodeState{}, fmt.Errorf("asking how far the other nodes are: %w", err)
+	}
+	released, spooled := []uint64{own.released}, []uint64{own.spooled}
+	for _, kv := range resp.Kvs {
+		name := strings.TrimPrefix(string(kv.Key), nodePrefix)
+		s, err := decodeNodeState(kv.Value)
+		switch _, member := j.opts.Peers.Members[name]; {
+		case err != nil:
+			return nodeState{}, damagef(uint64(kv.ModRevision), "the state of node %s: %v", name, err)
+		case member && name != j.opts.Name:
+			released, spooled = append(released, s.released), append(spooled, s.spooled)
+		}
+	}
+	return nodeState{reached(released, len(j.opts.Peers.Members)), reached(spooled, j.opts.Peers.copies())}, nil
+}
+
+// reached is the revision that n of the nodes have, 0 if there are fewer.
+func reached(revisions []uint64, n int) uint64 {
+	if len(revisions) < n {
+		return 0
+	}
+	slices.Sort(revisions)
+	return revisions[len(revisions)-n]
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	"go.etcd.io/etcd/server/v3/embed"
+)
+
+// Peers are the nodes of a cell whose etcds replicate to each other. They speak
+// TLS and each shows a certificate of the cell's own authority: whoever has one
+// is a member.
+type Peers struct {
+	// Members are all nodes by name, this one included, each with the "host:port"
+	// at which the others reach its etcd. It is what the cell began with: who is a
+	// member today etcd knows itself.
+	Members map[string]string
+	// Listen is the "address:port" that this node's etcd listens on for the others;
+	// its own of Members if "", which must then be a numeric address.
+	Listen string
+	// CA, Certificate and Key are PEM files, read anew for each connection.
+	CA, Certificate, Key string
+	// Begin permits a start without data: the cell begins here and now on all its
+	// nodes. Without it such a start is refused with ErrWiped: a node that has lost
+	// its disk must not come back under its old name, because it has forgotten what
+	// it had acknowledged and how it had voted.
+	Begin bool
+}
+
+// Errors about a cell of several nodes.
+var (
+	// ErrWiped: the node has no data, and it was not said that the cell begins.
+	ErrWiped = errors.New("journal: this node of the cell has no data")
+	// ErrBehind: the node's log has lost what it had acknowledged. It must not
+	// vote any more: it has to be wiped and to join anew.
+	ErrBehind = errors.New("journal: the log of this node has lost its end")
+)
+
+// copies is how many nodes must have what the history drops in spite of others
+// that lag: a majority of three.
+func (p *Peers) copies() int { return len(p.Members)/2 + 1 }
+
+// check errs when the members cannot form a cell with this node, called name.
+func (p *Peers) check(name string) error {
+	switch own, ok := p.Members[name]; {
+	case len(p.Members) < 2:
+		return errors.New("journal: a cell of several nodes has at least two")
+	case !ok:
+		return fmt.Errorf("journal: node %q is not among the cell's: %s", name, strings.Join(slices.Sorted(maps.Keys(p.Members)), ", "))
+	case p.Listen == "":
+		if host, _, err := net.SplitHostPort(own); err != nil || net.ParseIP(host) == nil {
+			return fmt.Errorf("journal: say at which address node %q listens: %q is not numeric", name, own)
+		}
+	}
+	seen := map[string]string{}
+	for _, member := range slices.Sorted(maps.Keys(p.Members)) {
+		address := p.Members[member]
+		if err := checkWriter(member); err != nil {
+			return err
+		}
+		if host, port, err := net.SplitHostPort(address); err != nil || host == "" || port == "" {
+			return fmt.Errorf("journal: the address of node %q is %q, want host:port", member, address)
+		}
+		if other, twice := seen[address]; twice {
+			return fmt.Errorf("journal: nodes %q and %q have the same address %s", other, member, address)
+		}
+		seen[address] = member
+	}
+	if p.CA == "" || p.Certificate == "" || p.Key == "" {
+		return errors.New("journal: a cell of several nodes needs its authority, and this node a certificate and a key")
+	}
+	return nil
+}
+
+// configure makes cfg one member of the cell.
+func (p *Peers) configure(cfg *embed.Config, name string) {
+	own, listen := p.Members[name], p.Listen
+	if listen == "" {
+		listen = own
+	}
+	cfg.ListenPeerUrls = []url.URL{{Scheme: "https", Host: listen}}
+	cfg.AdvertisePeerUrls = []url.URL{{Scheme: "https", Host: own}}
+	var members []string
+	for _, member := range slices.Sorted(maps.Keys(p.Members)) {
+		members = append(members, member+"=https://"+p.Members[member])
+	}
+	cfg.InitialCluster = strings.Join(members, ",")
+	cfg.PeerTLSInfo = transport.TLSInfo{
+		CertFile: p.Certificate, KeyFile: p.Key, TrustedCAFile: p.CA, ClientCertAuth: true,
+	}
+}
