@@ -44,11 +44,6 @@ func await(t testing.TB, c <-chan struct{}) {
 // until polls for a condition that nothing announces.
 func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	untilWithin(t, patience, what, cond)
-}
-
-func untilWithin(t testing.TB, patience time.Duration, what string, cond func() bool) {
-	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	timeout := time.After(patience)
@@ -118,7 +113,7 @@ func TestRetry(t *testing.T) {
 	}
 	for name, fate := range fates {
 		t.Run(name, func(t *testing.T) {
-			run(t, func(t *testing.T, e *engine) {
+			runAll(t, func(t *testing.T, e *engine) {
 				e.inject(func(a Attempt) Fate {
 					if a.Try <= 2 {
 						return fate
@@ -147,7 +142,7 @@ func TestRetry(t *testing.T) {
 }
 
 func TestFencing(t *testing.T) {
-	run(t, func(t *testing.T, e *engine) {
+	runAll(t, func(t *testing.T, e *engine) {
 		j := e.open(t)
 		commit(t, j, "before")
 		e.rival(t, j)
@@ -305,7 +300,7 @@ func TestCloseReleasesBlockedSubmitters(t *testing.T) {
 }
 
 func TestManyWriters(t *testing.T) {
-	run(t, func(t *testing.T, e *engine) {
+	runAll(t, func(t *testing.T, e *engine) {
 		j := e.open(t)
 		tl := tail(t, j, 0)
 		const workers, each = 16, 50

@@ -87,6 +87,13 @@ func (n *killedNode) kill() {
 	_ = n.cmd.Wait() // killed
 }
 
+// end is for a test that has failed.
+func (n *killedNode) end() {
+	if n.cmd.ProcessState == nil {
+		n.kill()
+	}
+}
+
 func (n *killedNode) count() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -114,14 +121,14 @@ func TestCellKill(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(c.nodes)) {
 		n := &killedNode{t: t, dir: c.dir, name: name, settled: map[string]result{}}
 		n.start()
-		defer func() { _ = n.cmd.Process.Kill() }()
+		defer n.end()
 		nodes = append(nodes, n)
 	}
 	progress := func() {
 		t.Helper()
 		for _, n := range nodes {
 			before := n.count()
-			untilWithin(t, 3*patience, "node "+n.name+" settles commands", func() bool { return n.count() > before })
+			until(t, "node "+n.name+" settles commands", func() bool { return n.count() > before })
 		}
 	}
 	for cycle := range cycles {

@@ -166,7 +166,8 @@ func TestRemoteIsLookedForAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(testContext(t), patience)
+	const within = 20 * time.Second
+	ctx, cancel := context.WithTimeout(testContext(t), within)
 	defer cancel()
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -196,7 +197,7 @@ func TestRemoteIsLookedForAgain(t *testing.T) {
 	l.Close()
 	wg.Wait()
 	if tried < 9 {
-		t.Errorf("tried %d times in %v", tried, patience)
+		t.Errorf("tried %d times in %v", tried, within)
 	}
 }
 

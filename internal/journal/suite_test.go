@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds every wait of the tests.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // engine is what the suite needs of an engine.
 type engine struct {
@@ -31,17 +31,17 @@ type engine struct {
 	damage func(t *testing.T, revision uint64)
 }
 
-// run runs f over all engines.
-func run(t *testing.T, f func(t *testing.T, e *engine)) {
-	runAlone(t, f)
+// runAll runs f over all engines, a cell of several nodes too, which takes longer.
+func runAll(t *testing.T, f func(t *testing.T, e *engine)) {
+	run(t, f)
 	t.Run("cell", func(t *testing.T) {
 		t.Parallel()
 		f(t, cellEngine(t, Options{segment: 2 << 10, recent: 1 << 10, UnsafeNoFsync: true}))
 	})
 }
 
-// runAlone runs f over those engines that have one copy of what they keep.
-func runAlone(t *testing.T, f func(t *testing.T, e *engine)) {
+// run runs f over the engines with one copy of what they keep.
+func run(t *testing.T, f func(t *testing.T, e *engine)) {
 	t.Run("memory", func(t *testing.T) { f(t, memoryEngine(t)) })
 	t.Run("etcd", func(t *testing.T) {
 		t.Parallel()
@@ -322,7 +322,7 @@ func numbered(n int) []string {
 }
 
 func TestOrder(t *testing.T) {
-	run(t, func(t *testing.T, e *engine) {
+	runAll(t, func(t *testing.T, e *engine) {
 		j := e.open(t)
 		tl := tail(t, j, 0)
 		r := newRecorder(t)
@@ -342,7 +342,7 @@ func TestOrder(t *testing.T) {
 }
 
 func TestRestart(t *testing.T) {
-	run(t, func(t *testing.T, e *engine) {
+	runAll(t, func(t *testing.T, e *engine) {
 		j := e.open(t)
 		r := newRecorder(t)
 		r.submit(j, numbered(20)...)
@@ -362,7 +362,7 @@ func TestRestart(t *testing.T) {
 }
 
 func TestTailFromAnyRevision(t *testing.T) {
-	run(t, func(t *testing.T, e *engine) {
+	runAll(t, func(t *testing.T, e *engine) {
 		j := e.open(t)
 		cmds := numbered(6)
 		revisions := commit(t, j, cmds...)

@@ -13,7 +13,7 @@ import (
 
 // TestReleaseCompacts: what is released can no longer be read, what is not can.
 func TestReleaseCompacts(t *testing.T) {
-	run(t, func(t *testing.T, e *engine) {
+	runAll(t, func(t *testing.T, e *engine) {
 		j := e.open(t)
 		tl := tail(t, j, 0)
 		big := strings.Repeat("x", MaxCommand)
@@ -250,7 +250,7 @@ func TestSpoolOfAnotherJournal(t *testing.T) {
 
 // TestDamagedValue: a batch whose stored bytes have changed is not handed out.
 func TestDamagedValue(t *testing.T) {
-	runAlone(t, func(t *testing.T, e *engine) {
+	run(t, func(t *testing.T, e *engine) {
 		j := e.open(t)
 		revisions := commit(t, j, numbered(5)...)
 		if e.name == "etcd" {
