@@ -10,20 +10,24 @@ import (
 
 const room = "choir@rooms.localhost"
 
+// slixmppInRooms starts a peer that can use rooms, and makes it available.
+func (s *server) slixmppInRooms(t *testing.T, jid string, network *line) *script {
+	t.Helper()
+	p := startScript(t, "slixmpp "+jid, []string{python, "-B", "testdata/slixmpp_rooms.py"})
+	p.do("connect", map[string]any{"jid": jid, "password": password, "host": network.host(), "port": atoi(t, network.port()), "ca": s.ca})
+	p.event("session_start", "jid", jid)
+	p.do("available", nil)
+	return p
+}
+
 // TestSlixmppRooms: a private group, of slixmpp's plugin for rooms.
 func TestSlixmppRooms(t *testing.T) {
 	needModule(t, "slixmpp")
 	t.Parallel()
 	s := startServer(t)
 	enter := func(p *script, nick string) any { return p.do("enter", map[string]any{"room": room, "nick": nick}) }
-	comes := func(who string) *script {
-		p := startScript(t, "slixmpp "+who, []string{python, "-B", "testdata/slixmpp_rooms.py"})
-		p.do("connect", map[string]any{"jid": who + "@localhost/one", "password": password, "host": "localhost", "port": atoi(t, s.port), "ca": s.ca})
-		p.event("session_start")
-		p.do("available", nil)
-		return p
-	}
-	ann, bob := comes("ann"), comes("bob")
+	network := s.line(t)
+	ann, bob := s.slixmppInRooms(t, "ann@localhost/one", network), s.slixmppInRooms(t, "bob@localhost/one", network)
 	if got := fmt.Sprint(ann.do("rooms", map[string]any{"service": "localhost"})); !strings.Contains(got, "rooms.localhost") {
 		t.Errorf("the service of rooms is not found: %s", got)
 	}

@@ -4,6 +4,7 @@ package interop
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"bavard/drill/node"
 )
@@ -28,7 +30,8 @@ type script struct {
 	stdin  io.WriteCloser
 	log    node.Tail
 	number int
-	jid    string // bound, where the test is told
+	jid    string        // bound, where the test is told
+	waits  time.Duration // how long for an answer or event
 
 	mu     sync.Mutex
 	lines  []map[string]any // not yet consumed
@@ -50,7 +53,7 @@ func startScript(t *testing.T, name string, line []string, env ...string) *scrip
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &script{t: t, name: name, stdin: stdin, change: make(chan struct{})}
+	p := &script{t: t, name: name, stdin: stdin, waits: patience, change: make(chan struct{})}
 	cmd.Stderr = &p.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -95,10 +98,30 @@ func (p *script) read(stdout io.Reader) {
 	add(nil)
 }
 
+// end lets the program end by itself, so that it can clean up.
+func (p *script) end() {
+	p.stdin.Close()
+	late := time.After(5 * time.Second)
+	for {
+		p.mu.Lock()
+		change, ended := p.change, p.ended
+		p.mu.Unlock()
+		if ended {
+			return
+		}
+		select {
+		case <-change:
+		case <-late:
+			return // it is killed
+		}
+	}
+}
+
 // take waits for the first line that matches and consumes it.
 func (p *script) take(what string, match func(map[string]any) bool) map[string]any {
 	p.t.Helper()
-	ctx := testContext(p.t)
+	ctx, cancel := context.WithTimeout(p.t.Context(), p.waits)
+	defer cancel()
 	for {
 		p.mu.Lock()
 		i := slices.IndexFunc(p.lines, match)

@@ -89,7 +89,7 @@ type server struct {
 	log        *node.Tail
 
 	mu  sync.Mutex
-	now string // the address of the STARTTLS listener, "" while there is none
+	now node.Addresses // of its listeners, none while it does not run
 }
 
 const password = "correct horse"
@@ -156,31 +156,38 @@ func (s *server) start(t *testing.T) {
 	if s.host, s.port, err = net.SplitHostPort(s.C2S); err != nil {
 		t.Fatal(err)
 	}
-	s.listens(s.C2S)
+	s.listens(s.Addresses)
 }
 
 // kill ends the server's process with SIGKILL. After start it has other ports:
 // clients that are to find it again go by a line.
 func (s *server) kill(t *testing.T) {
 	t.Helper()
-	s.listens("")
+	s.listens(node.Addresses{})
 	s.Kill()
 	if err := os.Remove(filepath.Join(s.data, "addresses.json")); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (s *server) listens(address string) {
+func (s *server) listens(addresses node.Addresses) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now = address
+	s.now = addresses
 }
 
 // address is where the server listens, "" while it does not run.
 func (s *server) address() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.now
+	return s.now.C2S
+}
+
+// web is where the server listens for browsers, "" while it does not run.
+func (s *server) web() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now.HTTPS
 }
 
 // login connects our own client over WebSocket, as the app does, and makes it

@@ -53,6 +53,9 @@ type Listen struct {
 	BehindProxy bool `toml:"behind_proxy"`
 	// Proxies are the addresses and ranges of that proxy; see ProxyPrefixes.
 	Proxies []string `toml:"proxies"`
+	// Origins are the sites, besides the app's own, whose pages may use the
+	// WebSocket; at most 100.
+	Origins []string `toml:"origins"`
 }
 
 // TLS says where the certificate comes from: PEM files, or ACME when its
@@ -159,6 +162,7 @@ func Default() Config {
 			HTTP:   "127.0.0.1:5280",
 
 			Proxies: []string{"127.0.0.1", "::1"},
+			Origins: []string{},
 		},
 		TLS: TLS{ACME: ACME{Challenge: "tls-alpn-01"}},
 		Limits: Limits{

@@ -201,6 +201,13 @@ func TestValidate(t *testing.T) {
 		{"proxies", func(c *config.Config) { c.Listen.Proxies = []string{"10.0.0.0/8", "2001:db8::1"} }, ""},
 		{"push.allow", func(c *config.Config) { c.Push.Allow = []string{"10.0.0.0/8", "::1"} }, ""},
 		{"push.allow by name", func(c *config.Config) { c.Push.Allow = []string{"push.example.org"} }, "push.allow"},
+		{"origins", func(c *config.Config) {
+			c.Listen.Origins = []string{"https://webchat.example.org", "http://localhost:3000/"}
+		}, ""},
+		{"any origin", func(c *config.Config) { c.Listen.Origins = []string{"*"} }, "listen.origins"},
+		{"origins by pattern", func(c *config.Config) { c.Listen.Origins = []string{"https://*.example.org"} }, "listen.origins"},
+		{"origin that is not encrypted", func(c *config.Config) { c.Listen.Origins = []string{"http://webchat.example.org"} }, "listen.origins"},
+		{"too many origins", func(c *config.Config) { c.Listen.Origins = slices.Repeat([]string{"https://webchat.example.org"}, 101) }, "listen.origins"},
 		{"proxy by name", func(c *config.Config) { c.Listen.Proxies = []string{"proxy.example.org"} }, "listen.proxies"},
 		{"no connections", func(c *config.Config) { c.Limits.Connections = 0 }, "limits.connections"},
 		{"endless login", func(c *config.Config) { c.Limits.LoginTime = 0 }, "limits.login_time"},

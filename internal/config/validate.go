@@ -36,6 +36,7 @@ func (c *Config) Validate() error {
 	v.origin("public_url", c.PublicURL)
 	v.admins(c)
 	v.listen(c)
+	v.origins(&c.Listen)
 	v.tls(c)
 	v.limits(&c.Limits)
 	v.registration(&c.Registration)
@@ -108,6 +109,23 @@ func (v *validator) origin(key, s string) {
 		v.add(key, "has a path", "it is the root of a host name: https://chat.example.org")
 	case u.Scheme == "http" && !loopbackHost(u.Hostname()):
 		v.add(key, "is not encrypted", "browsers run the app over https only, except on this machine itself")
+	}
+}
+
+// origins checks the sites whose pages may use the WebSocket: as browsers name
+// them, and no patterns.
+func (v *validator) origins(l *Listen) {
+	const most = 100
+	if len(l.Origins) > most {
+		v.add("listen.origins", fmt.Sprintf("has %d sites", len(l.Origins)), fmt.Sprintf("name %d at most", most))
+	}
+	for i, o := range l.Origins {
+		if o == "" || strings.ContainsAny(o, `*?[\`) {
+			v.add("listen.origins", fmt.Sprintf("%q is no web address", o), "name each site, like https://webchat.example.org")
+			continue
+		}
+		v.origin("listen.origins", o)
+		l.Origins[i] = strings.TrimRight(o, "/")
 	}
 }
 

@@ -162,12 +162,13 @@ func (s *server) listen(ctx context.Context, group *errgroup.Group) error {
 }
 
 // origins whose pages may open a WebSocket, besides those of the same host: a
-// proxy may have changed the host that the request names.
+// proxy may have changed the host that the request names, and web clients may be
+// elsewhere.
 func (s *server) origins() []string {
 	if base := s.base(); strings.HasPrefix(base, "https://") {
-		return []string{base}
+		return append([]string{base}, s.cfg.Listen.Origins...)
 	}
-	return nil
+	return s.cfg.Listen.Origins
 }
 
 // http is what the web listeners serve.

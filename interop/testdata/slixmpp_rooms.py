@@ -7,6 +7,8 @@ import xml.etree.ElementTree as ET
 from lines import out, serve
 
 import slixmpp
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import MatchXPath
 
 import slixmpp_peer
 
@@ -20,6 +22,18 @@ class Peer(slixmpp_peer.Peer):
         self.add_event_handler("groupchat_subject", lambda m: out(event="subject", room=m["from"].bare, subject=m["subject"]))
         self.add_event_handler("groupchat_direct_invite", lambda m: out(event="invited", room=str(m["groupchat_invite"]["jid"]), reason=m["groupchat_invite"]["reason"]))
         self.add_event_handler("groupchat_presence", self.occupant)
+        # Its own event is for messages with a body.
+        self.register_handler(Callback("annotations", MatchXPath("{jabber:client}message"), self.annotated))
+
+    def annotated(self, message):
+        """Reactions, and messages that are taken back, by whom they are from or by a moderator."""
+        reactions = message.xml.find("{urn:xmpp:reactions:0}reactions")
+        if reactions is not None:
+            out(event="reactions", id=reactions.get("id"), values="".join(r.text for r in reactions), **{"from": str(message["from"])})
+        retract = message.xml.find("{urn:xmpp:message-retract:1}retract")
+        if retract is not None:
+            moderated = retract.find("{urn:xmpp:message-moderate:1}moderated") is not None
+            out(event="retracted", id=retract.get("id"), moderated=moderated, **{"from": str(message["from"])})
 
     def said(self, message):
         occupant = message.xml.find("{urn:xmpp:occupant-id:0}occupant-id")
@@ -61,6 +75,13 @@ class Commands(slixmpp_peer.Commands):
         message["id"] = message["origin_id"]["id"] = self.peer.new_id()
         message.send()
         return message["id"]
+
+    async def annotate(self, to, type, xml):
+        """Sends a message about another one."""
+        message = self.peer.make_message(mto=to, mtype=type)
+        message["id"] = self.peer.new_id()
+        message.append(ET.fromstring(xml))
+        message.send()
 
     async def subject(self, room, subject):
         self.peer["xep_0045"].set_subject(slixmpp.JID(room), subject)
