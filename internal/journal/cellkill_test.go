@@ -107,7 +107,7 @@ func TestCellKill(t *testing.T) {
 	t.Parallel()
 	cycles := 5
 	if os.Getenv("BAVARD_LONG") != "" {
-		cycles = 30
+		cycles = 15
 	}
 	c := newTestCell(t)
 	text, err := json.Marshal(Peers{Members: c.nodes, CA: c.files.ca, Certificate: c.files.cert, Key: c.files.key, Begin: true})
