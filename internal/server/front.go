@@ -205,14 +205,14 @@ func (s *server) redirect() http.Handler {
 	return mux
 }
 
-// about tells the app which domain it is served for, and whether anybody may
-// make an account.
+// about tells the app which domain it is served for, whether anybody may make an
+// account, and where files are: it shows none that are elsewhere.
 func (s *server) about(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	_ = json.NewEncoder(w).Encode(map[string]any{
-		"domain": s.cfg.Domain, "version": s.o.Version, "registration": s.accounts.Open(),
+		"domain": s.cfg.Domain, "version": s.o.Version, "registration": s.accounts.Open(), "uploads": s.uploadBase(),
 	}) // the peer may be gone
 }
 

@@ -3,6 +3,7 @@
 package server
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -55,5 +56,14 @@ func TestUploadsOfAnOriginOfTheirOwn(t *testing.T) {
 	app := do(http.MethodGet, "localhost", "/", "", http.StatusOK)
 	if policy := app.Header.Get("Content-Security-Policy"); strings.Count(policy, "https://media.example.org") != 3 {
 		t.Errorf("the app may not use them: %s", policy)
+	}
+	var about struct{ Uploads string }
+	resp, err := http.Get("http://" + s.running.Addresses.HTTP + "/.well-known/bavard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&about); err != nil || about.Uploads != "https://media.example.org" {
+		t.Errorf("the app is told %q, %v", about.Uploads, err)
 	}
 }

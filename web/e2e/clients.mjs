@@ -10,10 +10,10 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { check, shown, until, web } from './harness.mjs'
 
-const password = 'correct horse battery'
+export const password = 'correct horse battery'
 
 /** slixmpp, driven by a JSON object a line: see interop/testdata/slixmpp_peer.py. */
-class Slixmpp {
+export class Slixmpp {
   #process = spawn('/usr/bin/python3', [join(web, '../interop/testdata/slixmpp_peer.py')], { stdio: ['pipe', 'pipe', 'ignore'] })
   #lines = []
   #n = 0
@@ -40,7 +40,7 @@ class Slixmpp {
 }
 
 /** Profanity on the screen of a tmux server of its own. */
-class Profanity {
+export class Profanity {
   #dir = mkdtempSync(join(tmpdir(), 'e2e-prof-'))
   #server = spawn('tmux', ['-D', '-u', '-S', join(this.#dir, 's'), '-f', '/dev/null'], {
     stdio: 'ignore',
@@ -86,7 +86,7 @@ class Profanity {
 }
 
 /** Somebody in the app who has opened the chat with an address and said hello. */
-async function greets(world, name, address, text) {
+export async function greets(world, name, address, text) {
   const person = await world.person(name)
   const [invite] = world.server.invites(1)
   await person.join(invite)

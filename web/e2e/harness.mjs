@@ -22,6 +22,9 @@ const FLAGS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
+  // A microphone that beeps, for who is asked for it.
+  '--use-fake-device-for-media-stream',
+  '--use-fake-ui-for-media-stream',
 ]
 
 export async function until(what, test, ms = 10_000) {
@@ -68,10 +71,10 @@ export class Server {
         done()
       }),
     )
-    await until(`the server to start:\n${this.#log}`, () => existsSync(join(this.data, 'addresses.json')), 20_000)
+    await until(`the server to start:\n${this.#log}`, () => existsSync(join(this.data, 'addresses.json')), 60_000)
     this.addresses = JSON.parse(readFileSync(join(this.data, 'addresses.json'), 'utf8'))
     this.origin = 'http://localhost:' + this.addresses.http.split(':').at(-1)
-    await until('the server to be ready', () => fetch(this.origin + '/readyz').then((r) => r.ok, () => false), 20_000)
+    await until('the server to be ready', () => fetch(this.origin + '/readyz').then((r) => r.ok, () => false), 60_000)
   }
 
   async kill() {

@@ -4,7 +4,7 @@ import { SvelteMap } from 'svelte/reactivity'
 import type { Engine, Soft } from './engine'
 import type { OnboardOptions } from './onboard'
 import { Conversation } from './store/conversation.svelte'
-import { getMeta, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture } from './store/schema'
+import { getMeta, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared } from './store/schema'
 import { search } from './store/search'
 import { act, compose, composeAgain, discard, editChat, editMessage, markRead, type Act } from './store/write'
 import { Tabs } from './tabs'
@@ -33,6 +33,9 @@ const MOST_FOUND = 100
 export interface Saying {
   reply?: Message | undefined
   mentions?: Mention[] | undefined
+  /** A file, and what is in it when it is not uploaded yet. */
+  file?: Shared | undefined
+  data?: Blob | undefined
 }
 
 const NO_SOFT: Soft = { link: { kind: 'idle' }, lastContact: 0, online: [], typing: [] }
@@ -48,6 +51,8 @@ export class App {
   /** Where the pictures of people and groups are, by address. */
   readonly pictures = new SvelteMap<string, string>()
   readonly drafts = new SvelteMap<string, string>()
+  /** How much of a message's file is uploaded, 0 to 1, by its key. */
+  readonly uploading = new SvelteMap<number, number>()
   private soft = $state.raw<Soft>(NO_SOFT)
   link = $derived(this.soft.link)
   lastContact = $derived(this.soft.lastContact)
@@ -217,7 +222,7 @@ export class App {
   /** Puts a message on its way; once this has settled it outlives everything but the device. */
   async send(peer: string, text: string, more: Saying = {}): Promise<void> {
     const body = clean(text).trim()
-    if (body === '') return
+    if (body === '' && !more.file) return
     const chat = this.chats.get(peer)
     const id = token()
     const group = chat?.group
@@ -227,9 +232,10 @@ export class App {
     } else if (chat?.asks) void this.accept(peer).catch(() => undefined)
     else await this.addPerson(peer)
     const answered = more.reply && this.quote(more.reply)
-    const frame = buildChat(peer, id, { body, group: group !== undefined, reply: answered?.say, mentions: more.mentions })
-    const draft = { body, reply: answered?.kept, mentions: more.mentions, from: group && { who: this.me, nick: group.nick } }
-    this.changed(await compose(this.db, peer, draft, { id, frame }, Date.now()))
+    // A message with a file is made when that has an address.
+    const frame = more.file ? '' : buildChat(peer, id, { body, group: group !== undefined, reply: answered?.say, mentions: more.mentions })
+    const draft = { body, reply: answered?.kept, mentions: more.mentions, from: group && { who: this.me, nick: group.nick }, file: more.file }
+    this.changed(await compose(this.db, peer, draft, { id, frame }, Date.now(), more.data))
     this.poke()
     this.keepStore()
   }
@@ -238,7 +244,7 @@ export class App {
   private quote(message: Message): { say: NonNullable<Say['reply']>; kept: NonNullable<Message['reply']> } | undefined {
     const id = this.nameToOthers(message)
     if (id === undefined) return undefined
-    const text = message.body.slice(0, QUOTED)
+    const text = (message.body || (message.file?.name ?? '')).slice(0, QUOTED)
     const group = this.chats.get(message.peer)?.group
     const to = group ? `${message.peer}/${message.from?.nick ?? ''}` : message.out ? this.me : message.peer
     return { say: { id, to, text }, kept: { id, text, out: message.out, nick: message.from?.nick ?? '' } }
@@ -346,17 +352,40 @@ export class App {
   /** Sends a refused message anew, as another. */
   async retry(message: Message): Promise<void> {
     const id = token()
-    const { peer, body, reply, mentions } = message
+    const { peer, body, reply, mentions, file } = message
     const group = this.chats.get(peer)?.group !== undefined
     const to = group ? `${peer}/${reply?.nick ?? ''}` : reply?.out ? this.me : peer
     const say: Say = { body, mentions, group, reply: reply && { id: reply.id, to, text: reply.text } }
-    const frame = { id, frame: buildChat(peer, id, say) }
+    const frame = { id, frame: file ? '' : buildChat(peer, id, say) }
     this.changed(await composeAgain(this.db, message.key, frame, Date.now()))
     this.poke()
   }
 
   async discard(message: Message): Promise<void> {
     this.changed(await discard(this.db, message.key))
+  }
+
+  // --- files
+
+  /** How large a file may be, in bytes; 0 when the server takes none. Rejects while nobody can be asked. */
+  uploadLimit(): Promise<number> {
+    return this.ask('uploadLimit') as Promise<number>
+  }
+
+  /** Takes a message back whose file is not uploaded yet. */
+  async withdraw(message: Message): Promise<void> {
+    this.changed(await discard(this.db, message.key, true))
+    void this.ask('withdrawn', message.peer, message.key).catch(() => undefined)
+  }
+
+  /** The file of a message: from this device, else from the server. Rejects when it cannot be had. */
+  async fileOf(message: Message): Promise<Blob> {
+    return (await import('./files')).fileOf(this.db, message)
+  }
+
+  /** The same, if it is on this device. */
+  async keptFile(message: Message): Promise<Blob | undefined> {
+    return (await this.db.get('files', message.key))?.data
   }
 
   /** The person sees the conversation to its end. */
@@ -541,6 +570,11 @@ export class App {
         this.soft = soft
         this.tabs?.tell('soft', soft)
       },
+      origin: location.origin,
+      uploading: (key, share) => {
+        this.uploads(key, share)
+        this.tabs?.tell('uploading', [key, share])
+      },
       looks: (picture) => {
         this.look(picture)
         this.tabs?.tell('looks', picture)
@@ -558,44 +592,18 @@ export class App {
   private async called(method: string, args: unknown[]): Promise<unknown> {
     const engine = await this.starting
     if (!engine) throw new Error('this tab does not lead')
-    const peer = args[0] as string
-    switch (method) {
-      case 'hello':
-        return engine.softState()
-      case 'history':
-        return engine.history(peer)
-      case 'accept':
-        return engine.accept(peer)
-      case 'announce':
-        return engine.announce()
-      case 'chatState':
-        return engine.chatState(peer, args[1] as ChatState)
-      case 'picture':
-        return engine.setPicture(peer, args[1] as { type: string; bytes: Uint8Array<ArrayBuffer> } | undefined, args[2] as number)
-      case 'about':
-        return engine.about(peer)
-      case 'setAbout':
-        return engine.setAbout(args[0] as { name: string; about: string })
-      case 'block':
-        return engine.block(peer, args[1] as boolean)
-      case 'rename':
-        return engine.rename(peer, args[1] as string)
-      case 'group':
-        return engine.group(peer, args.slice(1))
-      case 'retry':
-        return engine.retry()
-      case 'nudge':
-        return engine.nudge()
-      case 'doubt':
-        return engine.doubt()
-      default:
-        throw new Error(method)
-    }
+    return engine.called(method, args)
+  }
+
+  private uploads(key: number, share: number | undefined): void {
+    if (share === undefined) this.uploading.delete(key)
+    else this.uploading.set(key, share)
   }
 
   private told(topic: string, data: unknown): void {
     if (topic === 'change') this.show(data as Change)
     else if (topic === 'soft') this.soft = data as Soft
+    else if (topic === 'uploading') this.uploads(...(data as [number, number | undefined]))
     else if (topic === 'looks') this.look(data as Picture)
     else if (topic === 'account') this.account = data as Account
     else if (topic === 'poke') this.engine?.poke()

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { Outbox } from './outbox/outbox'
+import { Uploads } from './outbox/uploads'
+import { put } from './put'
 import { CatchUp } from './catchup'
 import { People } from './people'
 import { Pictures } from './pictures'
 import { Rooms } from './rooms'
-import { getMeta, putMeta, type Account, type Change, type Db, type Picture } from './store/schema'
+import { getMeta, putMeta, type Account, type Change, type Db, type Message, type Picture, type Shared, type Slot } from './store/schema'
 import { applyContact, take, takeHistory } from './store/receive'
 import { editChat } from './store/write'
 import { queryArchive, type ArchivePage } from './wire/archive'
 import { enableCarbons, readItems, readPresence, saveContact } from './wire/contacts'
 import { readHostMeta } from './wire/discover'
+import { StanzaError } from './wire/errors'
 import { Link, type LinkState } from './wire/link'
-import { buildChatState, buildReceipt } from './wire/compose'
+import { buildChat, buildChatState, buildReceipt } from './wire/compose'
 import { readMessage, type ChatState, type Incoming } from './wire/message'
 import { bare } from './wire/jid'
 import { NS } from './wire/ns'
@@ -20,7 +23,9 @@ import { readPublished } from './wire/pep'
 import { fetchAbout, readBlocking, saveAbout, setBlocked, type About, type Image } from './wire/profile'
 import { token } from './wire/random'
 import type { Session } from './wire/session'
+import { shareFrom, sharing } from './wire/share'
 import type { Dial } from './wire/transport'
+import { askSlot, findUploads, type UploadService } from './wire/upload'
 import type { XmlElement } from './wire/xml'
 
 /** What is true only now, and is kept nowhere. */
@@ -47,6 +52,10 @@ export interface EngineOptions {
   soft: (soft: Soft) => void
   /** Somebody looks different now. */
   looks: (picture: Picture) => void
+  /** The page's own origin. */
+  origin: string
+  /** How much of a message's file is uploaded, 0 to 1; undefined when it is over. */
+  uploading: (key: number, share: number | undefined) => void
 }
 
 const HISTORY_PAGE = 60
@@ -55,6 +64,8 @@ const HISTORY_PAGE = 60
 export class Engine {
   private readonly link: Link
   private readonly outbox: Outbox
+  private readonly uploads: Uploads
+  private uploadService: Promise<UploadService | undefined> | undefined
   private readonly people: People
   private readonly catchUp: CatchUp
   private readonly rooms: Rooms
@@ -68,6 +79,15 @@ export class Engine {
     const { db, account } = options
     this.addresses = [options.address]
     this.outbox = new Outbox({ db, changed: options.changed, ready: (group) => this.ready(group), lost: (group) => this.rooms.lost(group) })
+    this.uploads = new Uploads({
+      db,
+      changed: options.changed,
+      slot: (file) => this.askSlot(file),
+      put,
+      frame: (message, id) => this.frameOf(message, id),
+      filed: (peer) => this.outbox.filed(peer),
+      progress: options.uploading,
+    })
     this.people = new People({ db, account, changed: options.changed, soft: () => this.tellSoft() })
     this.catchUp = new CatchUp({
       lastId: async () => (await getMeta(db, 'sync'))?.lastId,
@@ -111,12 +131,15 @@ export class Engine {
     const { db } = this.options
     const [known, contact] = await Promise.all([getMeta(db, 'addresses'), getMeta(db, 'lastContact')])
     this.useAddresses(known ?? [])
+    const uploads = await getMeta(db, 'uploads')
+    shareFrom(this.options.origin, uploads ?? (await this.learnUploads()))
     this.link.lastContact = contact ?? 0
     this.link.start()
   }
 
   stop(): void {
     this.outbox.close()
+    this.uploads.close()
     this.rooms.close()
     this.link.stop()
   }
@@ -129,7 +152,20 @@ export class Engine {
   /** There is something new in the outbox. */
   poke(): void {
     this.outbox.pump()
+    this.uploads.pump()
   }
+
+  /** That message, whose file was to be uploaded, is gone. */
+  withdrawn(peer: string, key: number): void {
+    this.uploads.cancel(peer, key)
+  }
+
+  /** How large a file may be, in bytes; 0 when this server takes none. */
+  async uploadLimit(): Promise<number> {
+    const service = await this.findUploads(this.need())
+    return service ? service.most || Number.MAX_SAFE_INTEGER : 0
+  }
+
 
   /** There is a new person to tell the server about. */
   async announce(): Promise<void> {
@@ -166,6 +202,47 @@ export class Engine {
     const work = this.fetchHistory(peer).finally(() => this.histories.delete(peer))
     this.histories.set(peer, work)
     return work
+  }
+
+  /** What another tab, or this one, asks the leader for. */
+  called(method: string, args: unknown[]): unknown {
+    const peer = args[0] as string
+    switch (method) {
+      case 'hello':
+        return this.softState()
+      case 'history':
+        return this.history(peer)
+      case 'accept':
+        return this.accept(peer)
+      case 'announce':
+        return this.announce()
+      case 'chatState':
+        return this.chatState(peer, args[1] as ChatState)
+      case 'picture':
+        return this.setPicture(peer, args[1] as { type: string; bytes: Uint8Array<ArrayBuffer> } | undefined, args[2] as number)
+      case 'about':
+        return this.about(peer)
+      case 'setAbout':
+        return this.setAbout(args[0] as { name: string; about: string })
+      case 'block':
+        return this.block(peer, args[1] as boolean)
+      case 'rename':
+        return this.rename(peer, args[1] as string)
+      case 'group':
+        return this.group(peer, args.slice(1))
+      case 'uploadLimit':
+        return this.uploadLimit()
+      case 'withdrawn':
+        return this.withdrawn(peer, args[1] as number)
+      case 'retry':
+        return this.retry()
+      case 'nudge':
+        return this.nudge()
+      case 'doubt':
+        return this.doubt()
+      default:
+        throw new Error(method)
+    }
   }
 
   /** What a person does with groups; the names are those of Rooms. */
@@ -217,6 +294,49 @@ export class Engine {
     await saveContact(this.need(), jid, name)
   }
 
+  private findUploads(session: Session): Promise<UploadService | undefined> {
+    this.uploadService ??= findUploads(session).catch((e: unknown) => {
+      this.uploadService = undefined
+      throw e
+    })
+    return this.uploadService
+  }
+
+  private async askSlot(file: Shared): Promise<Slot> {
+    const session = this.need()
+    const service = await this.findUploads(session)
+    if (!service) throw new StanzaError('service-unavailable', 'cancel', '')
+    const slot = await askSlot(session, service.jid, file)
+    const base = new URL(slot.get).origin
+    if (base !== this.options.origin) {
+      shareFrom(this.options.origin, base)
+      await putMeta(this.options.db, 'uploads', base)
+    }
+    return slot
+  }
+
+  /** A message with a file, once that has an address. */
+  private frameOf(message: Message, id: string): string {
+    const { peer, body, reply, mentions, file } = message
+    const group = message.from !== undefined
+    const to = group ? `${peer}/${reply?.nick ?? ''}` : reply?.out ? this.options.account.jid : peer
+    const answered = reply && { id: reply.id, to, text: reply.text }
+    return buildChat(peer, id, { body, group, mentions, reply: answered, rest: file && sharing(file, body) })
+  }
+
+  /** Where this server has its files, when that is not where the app is. */
+  private async learnUploads(): Promise<string> {
+    try {
+      const answer = await fetch('/.well-known/bavard.json', { signal: AbortSignal.timeout(3_000) })
+      const { uploads } = (await answer.json()) as { uploads?: unknown }
+      const base = typeof uploads === 'string' && URL.canParse(uploads) ? new URL(uploads).origin : ''
+      await putMeta(this.options.db, 'uploads', base)
+      return base
+    } catch {
+      return '' // the next start asks again
+    }
+  }
+
   private ready(group: string): boolean {
     return this.open.has(group) && this.rooms.isIn(group)
   }
@@ -232,12 +352,14 @@ export class Engine {
       this.people.forgetPresence()
       this.open.clear()
       this.outbox.catchingUp()
+      this.uploadService = undefined
       void enableCarbons(session).catch(() => undefined)
       // The archive is asked before presence is sent: then the server need not send twice what waits.
       const appear = (): void => void this.people.begin(session).catch(() => undefined)
       void this.catchUp.run(session, appear).then((done) => done && this.caughtUp(session))
     } else this.rooms.resumed(session)
     this.outbox.begin(session, resumed)
+    this.uploads.begin()
   }
 
   private caughtUp(session: Session): void {
@@ -247,6 +369,7 @@ export class Engine {
     void this.people.fetchBlocked(session).catch(() => undefined)
     void this.pictures.own(session).catch(() => undefined)
     void this.learnAddresses()
+    void this.learnUploads().then((base) => base && shareFrom(this.options.origin, base))
   }
 
   private linkChanged(): void {
@@ -353,7 +476,7 @@ export class Engine {
       const done = page.complete || page.first === undefined
       this.options.changed(await takeHistory(db, peer, page.entries, done))
       // A page may hold nothing to show, only receipts and markers: go on to one that does.
-      if (done || page.entries.some((m) => m.body)) return
+      if (done || page.entries.some((m) => m.body || m.file)) return
       page = await ask(page.first!)
     }
   }

@@ -9,6 +9,8 @@ import type { Session } from '../wire/session'
 const WINDOW = 64
 /** How long to wait before what the server put off is sent again. */
 const PUT_OFF_MS = [2_000, 5_000, 15_000, 30_000] as const
+/** What is said after a file waits so long for it. */
+const PATIENCE_MS = 10_000
 
 export interface OutboxOptions {
   db: Db
@@ -32,6 +34,11 @@ export interface OutboxOptions {
  * What goes to a group waits until we are in it, and holds up nothing else. It
  * leaves the outbox when it comes back from the group (see Fold): that, and no
  * acknowledgement, says that it was said there, and where.
+ *
+ * A message with a file goes once the file is uploaded (see Uploads). What is
+ * said in the same conversation after it waits for that, so that a picture comes
+ * before the words about it; but not for long: a large file on a slow line must
+ * not hold up a cry for help.
  */
 export class Outbox {
   private session: Session | undefined
@@ -41,6 +48,11 @@ export class Outbox {
   private returning = new Set<string>()
   /** All up to this record was sent on the present session. */
   private sentTo = 0
+  /** Conversations in which a file is waited for, and until when. */
+  private patience = new Map<string, number>()
+  /** Of these a file was passed over since the store was last read from the beginning. */
+  private behind = new Set<string>()
+  private patient: ReturnType<typeof setTimeout> | undefined
   private pumping = false
   private again = false
   private holding = false
@@ -68,6 +80,7 @@ export class Outbox {
   close(): void {
     this.pause()
     clearTimeout(this.timer)
+    clearTimeout(this.patient)
   }
 
   /** There is something new in the outbox. */
@@ -131,8 +144,19 @@ export class Outbox {
 
   /** We are in a group now: what was passed over goes. */
   open(): void {
-    this.sentTo = 0
+    this.fromBeginning()
     this.pump()
+  }
+
+  /** A file of that conversation is uploaded, or will not be. */
+  filed(peer: string): void {
+    this.patience.delete(peer)
+    this.open()
+  }
+
+  private fromBeginning(): void {
+    this.sentTo = 0
+    this.behind.clear()
   }
 
   /** Nothing that waits for that group will be taken. */
@@ -174,7 +198,7 @@ export class Outbox {
     let sent = false
     for (const record of records) {
       const group = record.group ? record.peer : undefined
-      const wait = group !== undefined && !(this.options.ready?.(group) ?? true)
+      const wait = (group !== undefined && !(this.options.ready?.(group) ?? true)) || this.waitsForFile(record)
       if (!wait && !this.onWay.has(record.id) && !this.returning.has(record.id)) {
         if (!session.send(record.frame, record.id)) return false
         this.onWay.set(record.id, { refusal: undefined, group })
@@ -185,11 +209,31 @@ export class Outbox {
     return sent
   }
 
+  /** Whether it has no file yet, or comes after one that is waited for. */
+  private waitsForFile(record: Outgoing): boolean {
+    const { peer } = record
+    const now = Date.now()
+    if (record.file) {
+      this.behind.add(peer)
+      if (!this.patience.has(peer)) this.patience.set(peer, now + PATIENCE_MS)
+      return true
+    }
+    const said = record.message !== undefined || record.act !== undefined
+    const until = said && this.behind.has(peer) ? (this.patience.get(peer) ?? 0) : 0
+    if (until <= now) return false
+    this.patient ??= setTimeout(() => {
+      this.patient = undefined
+      this.open()
+    }, until - now)
+    return true
+  }
+
   private restart(): void {
     clearTimeout(this.timer)
+    this.patience.clear()
     this.onWay.clear()
     this.returning.clear()
-    this.sentTo = 0
+    this.fromBeginning()
     this.holding = false
   }
 

@@ -33,7 +33,7 @@ export class Fold {
   async prefetch(batch: Incoming[]): Promise<void> {
     const reads: Promise<unknown>[] = []
     for (const m of batch) {
-      if (m.archiveId && m.body !== undefined) reads.push(this.findArchived(m.archiveId))
+      if (m.archiveId && (m.body !== undefined || m.file)) reads.push(this.findArchived(m.archiveId))
       for (const id of [m.originId, m.received, m.displayed, m.reactions?.id, m.replaces, m.retracts, m.reply?.id]) if (id) reads.push(this.findNamed(m.peer, id))
     }
     for (const peer of new Set(batch.map((m) => m.peer))) reads.push(this.chat(peer))
@@ -170,6 +170,7 @@ export class Fold {
       ...(m.sender && { from: m.sender }),
       ...(m.reply && { reply: await this.quote(m) }),
       ...(m.mentions && { mentions: m.mentions }),
+      ...(m.file && { file: m.file }),
       ...(m.encrypted !== undefined && { encrypted: m.encrypted }),
       ...(m.retracted && { deleted: true }),
       names: [...names],
@@ -181,7 +182,7 @@ export class Fold {
   private async quote(m: Incoming): Promise<NonNullable<Message['reply']>> {
     const { id, to, text } = m.reply!
     const known = await this.findNamed(m.peer, id)
-    if (known) return { id, text: known.body.slice(0, QUOTED), out: known.out, nick: known.from?.nick ?? '' }
+    if (known) return { id, text: (known.body || (known.file?.name ?? '')).slice(0, QUOTED), out: known.out, nick: known.from?.nick ?? '' }
     const group = m.sender && (await this.chat(m.peer)).group
     const out = group ? resource(to) === group.nick : !to.startsWith(m.peer)
     return { id, text, out, nick: group ? resource(to) : '' }
@@ -235,6 +236,7 @@ export class Fold {
 
   private blank(chat: Chat, message: Message): void {
     blank(message)
+    void this.tx.objectStore('files').delete(message.key)
     this.update(chat, message)
   }
 
@@ -432,7 +434,7 @@ const QUOTED = 300
 
 /** Whether it is something to show. */
 function says(m: Incoming): boolean {
-  return (m.body !== undefined && m.body !== '') || m.encrypted !== undefined || m.retracted === true
+  return (m.body !== undefined && m.body !== '') || m.file !== undefined || m.encrypted !== undefined || m.retracted === true
 }
 
 /** Who said it, as reactions and changes name people. */

@@ -4,7 +4,7 @@ import type { Chat, Message } from './schema'
 
 /** Takes a message's words away. */
 export function blank(m: Message): void {
-  Object.assign(m, { body: '', deleted: true, reactions: undefined, reply: undefined, mentions: undefined, edited: undefined, starred: undefined })
+  Object.assign(m, { body: '', deleted: true, reactions: undefined, reply: undefined, mentions: undefined, edited: undefined, starred: undefined, file: undefined })
 }
 
 export function preview(m: Message): NonNullable<Chat['last']> {
@@ -17,5 +17,6 @@ export function preview(m: Message): NonNullable<Chat['last']> {
     body: m.body.slice(0, 200),
     ...(kind && { kind }),
     ...(m.from && !m.out && { by: m.from.nick }),
+    ...(m.file && { file: { name: m.file.name, type: m.file.type, length: m.file.length, wave: m.file.wave && '', inline: m.file.inline } }),
   }
 }

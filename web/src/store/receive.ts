@@ -31,7 +31,7 @@ export interface TakeOptions {
 
 /** Takes messages that are newer than what is in the store: live, or while catching up. */
 export async function take(db: Db, batch: Incoming[], options: TakeOptions): Promise<Taken> {
-  const tx = begin(db)
+  const tx = begin(db, false, 'files')
   const fold = new Fold(tx, options.complete)
   await fold.prefetch(batch)
   for (const m of batch) await fold.forward(m, options.now)
@@ -50,7 +50,7 @@ export async function take(db: Db, batch: Incoming[], options: TakeOptions): Pro
 
 /** Takes a page of history of one conversation, given oldest first, that ends where the store begins. */
 export async function takeHistory(db: Db, peer: string, page: Incoming[], complete: boolean): Promise<Change> {
-  const tx = begin(db)
+  const tx = begin(db, false, 'files')
   const fold = new Fold(tx, false)
   await fold.prefetch(page)
   for (const m of page.toReversed()) if (m.peer === peer) await fold.backward(m)

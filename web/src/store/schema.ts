@@ -2,8 +2,9 @@
 
 import { openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction, type StoreNames } from 'idb'
 import type { Mention } from '../wire/message'
+import type { Shared } from '../wire/share'
 
-export type { Mention }
+export type { Mention, Shared }
 
 /** How far a message of ours has come. The numbers are stored: they never change their meaning. */
 export const Tick = {
@@ -55,6 +56,8 @@ export interface Message {
   /** Encrypted in that way, which we cannot read. */
   encrypted?: string | undefined
   mentions?: Mention[] | undefined
+  /** The file that it shares; the body is what is said about it. */
+  file?: Shared | undefined
   /** 1 when the person wants to find it again; for the index. */
   starred?: 1 | undefined
   /** What happened in a group, instead of words. */
@@ -108,7 +111,7 @@ export interface Chat {
   /** Highest positions of ours known to be delivered and read. */
   peerGot: number
   peerRead: number
-  last: { key: number; pos: number; out: boolean; tick: Tick; body: string; kind?: Kind | undefined; by?: string | undefined } | undefined
+  last: { key: number; pos: number; out: boolean; tick: Tick; body: string; kind?: Kind | undefined; by?: string | undefined; file?: Label | undefined } | undefined
   /** We take nothing from them. */
   blocked?: boolean | undefined
   /** Not with a person but with a group. */
@@ -118,6 +121,9 @@ export interface Chat {
   /** Counts its writes. */
   rev: number
 }
+
+/** As much of a file as the list of chats tells. */
+export type Label = Pick<Shared, 'name' | 'type' | 'length' | 'wave' | 'inline'>
 
 /** What stands in the list of chats instead of words. */
 export type Kind = 'deleted' | 'encrypted'
@@ -163,8 +169,28 @@ export interface Outgoing {
   message?: number | undefined
   /** It goes to a group: it waits until we are in it, and is there when it comes back. */
   group?: boolean | undefined
+  /** 1 while its file has to be uploaded first: there is no frame yet; for the index. */
+  file?: 1 | undefined
+  /** Where that file may be put, and got from then. */
+  slot?: Slot | undefined
   /** It changes the message with that key; how to undo that when it is refused. */
   act?: { key: number; undo: Partial<Message> } | undefined
+}
+
+/** A place for one file (XEP-0363). */
+export interface Slot {
+  put: string
+  get: string
+  authorization?: string | undefined
+}
+
+/** A file on this device, under the key of its message. */
+export interface Kept {
+  key: number
+  data: Blob
+  size: number
+  /** When it was last needed, for what may be thrown away; a file that is not uploaded yet has none, and stays. */
+  used?: number | undefined
 }
 
 /** What came for a message that the store does not have yet, which is older. */
@@ -215,6 +241,8 @@ export interface Meta {
   addresses: string[]
   /** When the server was last heard. */
   lastContact: number
+  /** The origin where this server has its files, when that is another than the app's; else "". */
+  uploads: string
 }
 
 interface Schema extends DBSchema {
@@ -225,10 +253,11 @@ interface Schema extends DBSchema {
     value: Message
     indexes: { pos: [string, number]; names: string; archive: string; starred: number }
   }
-  outbox: { key: number; value: Outgoing; indexes: { message: number; id: string } }
+  outbox: { key: number; value: Outgoing; indexes: { message: number; id: string; file: number } }
   loose: { key: string; value: Loose }
   drafts: { key: string; value: { peer: string; text: string } }
   pictures: { key: string; value: Picture }
+  files: { key: number; value: Kept; indexes: { used: number } }
 }
 
 export type Db = IDBPDatabase<Schema>
@@ -236,7 +265,7 @@ export type WriteTx = IDBPTransaction<Schema, StoreNames<Schema>[], 'readwrite'>
 
 /** What the stores hold is documented by the types above; a change of them is a new version and a migration here. */
 export function openStore(name = 'bavard'): Promise<Db> {
-  return openDB<Schema>(name, 2, {
+  return openDB<Schema>(name, 3, {
     upgrade(db, from, _to, tx) {
       if (from < 1) {
         db.createObjectStore('meta')
@@ -254,6 +283,10 @@ export function openStore(name = 'bavard'): Promise<Db> {
         tx.objectStore('messages').createIndex('starred', 'starred')
         tx.objectStore('outbox').createIndex('id', 'id')
         db.createObjectStore('pictures', { keyPath: 'jid' })
+      }
+      if (from < 3) {
+        tx.objectStore('outbox').createIndex('file', 'file')
+        db.createObjectStore('files', { keyPath: 'key' }).createIndex('used', 'used')
       }
     },
     blocking(_current, _blocked, event) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { blank, preview } from './preview'
-import { ME, named, newChat, PENDING, putChat, Tick, type Change, type Chat, type Db, type Message, type WriteTx } from './schema'
+import { ME, named, newChat, PENDING, putChat, Tick, type Change, type Chat, type Db, type Message, type Slot, type WriteTx } from './schema'
 
 /**
  * Every write to the store is here or, of what comes in, in `receive.ts`: each
@@ -17,33 +17,35 @@ export interface Frame {
 
 export type FrameFor = (peer: string, messageId: string) => Frame
 
-export function begin(db: Db, strict = false): WriteTx {
-  const stores = ['chats', 'messages', 'outbox', 'loose', 'meta'] as const
+export function begin(db: Db, strict = false, ...more: 'files'[]): WriteTx {
+  const stores = ['chats', 'messages', 'outbox', 'loose', 'meta', ...more] as const
   return db.transaction(stores, 'readwrite', strict ? { durability: 'strict' } : {}) as unknown as WriteTx
 }
 
 /** What is said, as the conversation keeps it. */
-export type Draft = Pick<Message, 'body' | 'reply' | 'mentions' | 'from'>
+export type Draft = Pick<Message, 'body' | 'reply' | 'mentions' | 'from' | 'file'>
 
 /**
- * Puts a message into the conversation and the outbox. Once this has settled
- * the message is on the device's disk.
+ * Puts a message into the conversation and the outbox, and its file into the
+ * store. Once this has settled all of it is on the device's disk.
  */
-export async function compose(db: Db, peer: string, draft: Draft, frame: Frame, now: number): Promise<Change> {
-  return enqueue(begin(db, true), peer, draft, frame, now)
+export async function compose(db: Db, peer: string, draft: Draft, frame: Frame, now: number, data?: Blob): Promise<Change> {
+  return enqueue(begin(db, true, 'files'), peer, draft, frame, now, data)
 }
 
 /** Puts a refused message into the outbox anew, as another message: in one step, so that it cannot get lost between. */
 export async function composeAgain(db: Db, key: number, frame: Frame, now: number): Promise<Change> {
-  const tx = begin(db, true)
+  const tx = begin(db, true, 'files')
   const message = await tx.objectStore('messages').get(key)
   if (!message) return { messages: [], removed: [], chats: [] }
+  const kept = message.file && (await tx.objectStore('files').get(key))
   void tx.objectStore('messages').delete(key)
-  const change = await enqueue(tx, message.peer, message, frame, now)
+  if (kept) void tx.objectStore('files').delete(key)
+  const change = await enqueue(tx, message.peer, message, frame, now, kept?.data)
   return { ...change, removed: [key] }
 }
 
-async function enqueue(tx: WriteTx, peer: string, draft: Draft, frame: Frame, now: number): Promise<Change> {
+async function enqueue(tx: WriteTx, peer: string, draft: Draft, frame: Frame, now: number, data?: Blob): Promise<Change> {
   const chats = tx.objectStore('chats')
   const chat = (await chats.get(peer)) ?? newChat(peer, false)
   chat.composed += 1
@@ -59,18 +61,20 @@ async function enqueue(tx: WriteTx, peer: string, draft: Draft, frame: Frame, no
     ...(draft.from && { from: draft.from }),
     ...(draft.reply && { reply: draft.reply }),
     ...(draft.mentions && { mentions: draft.mentions }),
+    ...(draft.file && { file: draft.file }),
     names: [named(peer, frame.id)],
     rev: 1,
   }
   const key = await tx.objectStore('messages').add(fields as Message)
   const message: Message = { ...fields, key }
+  if (data) void tx.objectStore('files').add({ key, data, size: data.size })
   chat.last = preview(message)
   chat.time = Math.max(chat.time, now)
   chat.unread = 0
   chat.readPos = chat.tail
   if (chat.group) chat.group.mentioned = false
   putChat(tx, chat)
-  void tx.objectStore('outbox').add({ ...frame, peer, message: key, ...(chat.group && { group: true }) } as never)
+  void tx.objectStore('outbox').add({ ...frame, peer, message: key, ...(chat.group && { group: true }), ...(draft.file && { file: 1 }) } as never)
   await tx.done
   return { messages: [message], removed: [], chats: [chat] }
 }
@@ -84,15 +88,18 @@ export type Act = { kind: 'correct'; body: string; mentions: Message['mentions']
  * is refused.
  */
 export async function act(db: Db, key: number, what: Act, frame: Frame): Promise<Change> {
-  const tx = begin(db, true)
+  const tx = begin(db, true, 'files')
   const message = await tx.objectStore('messages').get(key)
   const chat = message && (await tx.objectStore('chats').get(message.peer))
   if (!message || !chat || message.deleted) return { messages: [], removed: [], chats: [] }
-  const { body, mentions, edited, reactions, reply, starred } = message
-  const undo: Partial<Message> = { body, mentions, edited, reactions, reply, starred, deleted: undefined }
+  const { body, mentions, edited, reactions, reply, starred, file } = message
+  const undo: Partial<Message> = { body, mentions, edited, reactions, reply, starred, file, deleted: undefined }
   if (what.kind === 'correct') Object.assign(message, { body: what.body, mentions: what.mentions, edited: frame.id })
   else if (what.kind === 'react') message.reactions = { ...reactions, [ME]: what.emoji }
-  else blank(message)
+  else {
+    blank(message)
+    void tx.objectStore('files').delete(key)
+  }
   message.acts = [...(message.acts ?? []), frame.id]
   message.undone = undefined
   message.rev += 1
@@ -119,14 +126,20 @@ export async function editMessage(db: Db, key: number, edit: (message: Message) 
   return { messages: [message], removed: [], chats: [] }
 }
 
-/** Takes a message off this device, and out of the outbox. */
-export async function discard(db: Db, key: number): Promise<Change> {
-  const tx = begin(db)
+/**
+ * Takes a message off this device, and out of the outbox.
+ *
+ * @param unsent only if its file is not uploaded yet: once it is made it may be on its way
+ */
+export async function discard(db: Db, key: number, unsent = false): Promise<Change> {
+  const tx = begin(db, false, 'files')
   const messages = tx.objectStore('messages')
   const message = await messages.get(key)
-  if (!message) return { messages: [], removed: [], chats: [] }
+  const records = await tx.objectStore('outbox').index('message').getAll(key)
+  if (!message || (unsent && !records.some((r) => r.file))) return { messages: [], removed: [], chats: [] }
   void messages.delete(key)
-  for (const n of await tx.objectStore('outbox').index('message').getAllKeys(key)) void tx.objectStore('outbox').delete(n)
+  void tx.objectStore('files').delete(key)
+  for (const { n } of records) void tx.objectStore('outbox').delete(n)
   const chat = await tx.objectStore('chats').get(message.peer)
   if (chat?.last?.key === key) {
     const range = IDBKeyRange.bound([message.peer, -Infinity], [message.peer, Infinity])
@@ -136,6 +149,34 @@ export async function discard(db: Db, key: number): Promise<Change> {
   }
   await tx.done
   return { messages: [], removed: [key], chats: chat ? [chat] : [] }
+}
+
+/** A file may be put there: kept, so that it is put there again after whatever happens meanwhile. */
+export async function setSlot(db: Db, n: number, slot: Slot | undefined): Promise<void> {
+  const tx = db.transaction('outbox', 'readwrite')
+  const record = await tx.store.get(n)
+  if (record?.file) void tx.store.put({ ...record, slot })
+  await tx.done
+}
+
+/**
+ * The file of a message is uploaded: the message is made, and may go. The file
+ * stays on this device as one that can be had again.
+ */
+export async function uploaded(db: Db, n: number, url: string, frameOf: (message: Message) => string, now: number): Promise<Change> {
+  const tx = begin(db, true, 'files')
+  const record = await tx.objectStore('outbox').get(n)
+  const message = record?.file && record.message !== undefined ? await tx.objectStore('messages').get(record.message) : undefined
+  if (!record || !message?.file) return { messages: [], removed: [], chats: [] }
+  message.file = { ...message.file, url }
+  message.rev += 1
+  void tx.objectStore('messages').put(message)
+  const { file: _file, slot: _slot, ...rest } = record
+  void tx.objectStore('outbox').put({ ...rest, frame: frameOf(message) })
+  const kept = await tx.objectStore('files').get(message.key)
+  if (kept) void tx.objectStore('files').put({ ...kept, used: now })
+  await tx.done
+  return { messages: [message], removed: [], chats: [] }
 }
 
 const MOST_MARKING = 50

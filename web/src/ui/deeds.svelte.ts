@@ -13,6 +13,8 @@ export class Deeds {
   forward = $state.raw<Message | undefined>(undefined)
   remove = $state.raw<Message | undefined>(undefined)
   info = $state.raw<Message | undefined>(undefined)
+  /** The picture or film that is looked at. */
+  view = $state.raw<Message | undefined>(undefined)
   /** Shows the message that others know by that id. */
   jump: (id: string) => void = () => undefined
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { Message } from '../store/schema'
+import type { Label, Message } from '../store/schema'
 import { language, t } from './strings'
 
 export { folded } from '../store/search'
@@ -109,11 +109,32 @@ function linked(text: string): Part[] {
   return found
 }
 
+/** A length of time like "1:05". */
+export function lengthOf(ms: number): string {
+  const s = Math.round(ms / 1000)
+  return `${Math.floor(s / 60)}:${String(s % 60).padStart(2, '0')}`
+}
+
+/** How a file is shown. Pictures and films only of types that a browser draws and that cannot act. */
+export function kindOf(f: Label): keyof typeof t.kinds {
+  const [kind, sub] = f.type.split('/')
+  if (!f.inline) return 'file'
+  if (kind === 'image' && /^(jpeg|png|gif|webp|avif)$/.test(sub!)) return kind
+  if (kind === 'video') return kind
+  return kind === 'audio' ? (f.wave === undefined ? kind : 'voice') : 'file'
+}
+
+function labelOf(f: Label): string {
+  const kind = kindOf(f)
+  if (kind === 'file') return f.name
+  return t.kinds[kind] + (kind === 'voice' && f.length ? ` (${lengthOf(f.length)})` : '')
+}
+
 /** What is read in a message's place: its words, or why there are none. */
-export function wordsOf(m: { body: string; out: boolean; deleted?: boolean | undefined; encrypted?: string | undefined }): string {
+export function wordsOf(m: { body: string; file?: Label | undefined; out: boolean; deleted?: boolean | undefined; encrypted?: string | undefined }): string {
   if (m.deleted) return m.out ? t.youDeleted : t.deleted
   if (m.encrypted !== undefined) return t.encrypted(m.encrypted)
-  return m.body
+  return m.file ? labelOf(m.file) + (m.body && `: ${m.body}`) : m.body
 }
 
 function trimLink(link: string): string {

@@ -58,6 +58,9 @@ const en = {
   notKept: 'This device could not keep the message. Is its storage full?',
   saidBy: (name: string) => `${name}:`,
 
+  kinds: { image: 'Photo', video: 'Video', voice: 'Voice message', audio: 'Audio', file: 'Document' },
+  attach: 'Attach',
+  record: 'Record a voice message',
   reply: 'Reply',
   react: 'React',
   more: 'More',
@@ -118,6 +121,16 @@ const en = {
       case 'not-allowed':
       case 'not-acceptable':
         return 'They do not take messages from you.'
+      case 'file-too-large':
+        return 'The file is too large.'
+      case 'file-quota':
+        return 'There is no room left for your files on the server.'
+      case 'file-unsupported':
+        return 'This server takes no files.'
+      case 'file-refused':
+        return 'The server does not take this file.'
+      case 'gone':
+        return 'The file is not on this device any more.'
       case 'policy-violation':
       case 'resource-constraint':
         return text || 'The server does not take it now.'

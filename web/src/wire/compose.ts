@@ -19,6 +19,8 @@ export interface Say {
   /** It takes the place of our message with this id. */
   replaces?: string | undefined
   mentions?: Mention[] | undefined
+  /** Stands behind the text for clients that know nothing of what else the message carries, and that. */
+  rest?: { text: string; of: string; payload: XmlElement[] } | undefined
 }
 
 /** A message to somebody or to a group. */
@@ -29,9 +31,10 @@ export function buildChat(to: string, id: string, say: Say): string {
     xml('reference', { xmlns: NS.reference, type: 'mention', begin: String(m.begin + shift), end: String(m.end + shift), uri: `xmpp:${encodeURI(m.jid)}` }),
   )
   const payload = [
-    xml('body', {}, quote + say.body),
+    xml('body', {}, quote + say.body + (say.rest?.text ?? '')),
     ...(say.reply ? [xml('reply', { xmlns: NS.reply, id: say.reply.id, to: say.reply.to })] : []),
     ...(shift > 0 ? [fallback(NS.reply, xml('body', { start: '0', end: String(shift) }))] : []),
+    ...(say.rest ? [fallback(say.rest.of, behind(shift + [...say.body].length, say.rest.text)), ...say.rest.payload] : []),
     ...mentions,
     ...(say.replaces !== undefined ? [xml('replace', { xmlns: NS.replace, id: say.replaces })] : []),
     xml('active', { xmlns: NS.chatStates }),
@@ -40,6 +43,10 @@ export function buildChat(to: string, id: string, say: Say): string {
   if (!say.group && say.replaces === undefined) payload.push(xml('request', { xmlns: NS.receipts }))
   payload.push(xml('markable', { xmlns: NS.markers }))
   return envelope(to, id, say.group, ...payload)
+}
+
+function behind(start: number, text: string): XmlElement {
+  return start === 0 ? xml('body', {}) : xml('body', { start: String(start), end: String(start + [...text].length) })
 }
 
 function quoted(text: string): string {

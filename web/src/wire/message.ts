@@ -2,6 +2,7 @@
 
 import { bare, domain } from './jid'
 import { NS } from './ns'
+import { readShared, type Shared } from './share'
 import type { XmlElement } from './xml'
 
 export type ChatState = 'active' | 'composing' | 'paused' | 'inactive' | 'gone'
@@ -62,6 +63,8 @@ export interface Incoming {
   /** It was encrypted in that way, which we cannot read (XEP-0380). */
   encrypted?: string | undefined
   mentions?: Mention[] | undefined
+  /** The file that it shares; the body is what is said about it. */
+  file?: Shared | undefined
   /** It mentions us. */
   callsMe?: boolean | undefined
   /** An invitation to a group (XEP-0249). */
@@ -124,7 +127,8 @@ export function readContent(el: XmlElement): Omit<Incoming, 'peer' | 'mine' | 'f
   const reactions = el.child('reactions', NS.reactions)
   const retract = el.child('retract', NS.retract)
   const encrypted = readEncryption(el)
-  const whole = encrypted === undefined && !retract ? el.childText('body', NS.client) : undefined
+  const readable = encrypted === undefined && !retract
+  const { whole, file } = readable ? readShared(el, el.childText('body', NS.client)) : { whole: undefined, file: undefined }
   const { body, reply, shift } = whole === undefined ? { body: undefined, reply: undefined, shift: 0 } : readReply(el, whole)
   const mentions = body === undefined ? [] : readMentions(el, shift)
   return {
@@ -138,6 +142,7 @@ export function readContent(el: XmlElement): Omit<Incoming, 'peer' | 'mine' | 'f
     chatState: el.elements().find((e) => e.ns === NS.chatStates)?.name as ChatState | undefined,
     ...(reply && { reply }),
     ...(mentions.length > 0 && { mentions }),
+    ...(file && { file }),
     ...(reactions?.attr('id') && { reactions: { id: reactions.attr('id')!, emoji: readEmoji(reactions) } }),
     ...(el.child('replace', NS.replace)?.attr('id') && { replaces: el.child('replace', NS.replace)!.attr('id') }),
     ...(retract?.attr('id') && { retracts: retract.attr('id') }),

@@ -12,6 +12,7 @@ export const NS = {
   roster: 'jabber:iq:roster', // RFC 6121 §2
   data: 'jabber:x:data', // XEP-0004
   rsm: 'http://jabber.org/protocol/rsm', // XEP-0059
+  oob: 'jabber:x:oob', // XEP-0066
   register: 'jabber:iq:register', // XEP-0077
   chatStates: 'http://jabber.org/protocol/chatstates', // XEP-0085
   nick: 'http://jabber.org/protocol/nick', // XEP-0172
@@ -35,12 +36,16 @@ export const NS = {
   ping: 'urn:xmpp:ping', // XEP-0199
   delay: 'urn:xmpp:delay', // XEP-0203
   carbons: 'urn:xmpp:carbons:2', // XEP-0280
+  urlData: 'http://jabber.org/protocol/url-data', // in XEP-0447
+  thumbs: 'urn:xmpp:thumbs:1', // XEP-0264
   forward: 'urn:xmpp:forward:0', // XEP-0297
   replace: 'urn:xmpp:message-correct:0', // XEP-0308
   mam: 'urn:xmpp:mam:2', // XEP-0313
   markers: 'urn:xmpp:chat-markers:0', // XEP-0333
   hints: 'urn:xmpp:hints', // XEP-0334
   sid: 'urn:xmpp:sid:0', // XEP-0359
+  upload: 'urn:xmpp:http:upload:0', // XEP-0363
+  purpose: 'urn:xmpp:http:upload:purpose:0', // XEP-0363
   reference: 'urn:xmpp:reference:0', // XEP-0372
   pars: 'urn:xmpp:pars:0', // XEP-0379, XEP-0445
   encryption: 'urn:xmpp:eme:0', // XEP-0380
@@ -51,5 +56,8 @@ export const NS = {
   moderate: 'urn:xmpp:message-moderate:1', // XEP-0425
   fallback: 'urn:xmpp:fallback:0', // XEP-0428
   reactions: 'urn:xmpp:reactions:0', // XEP-0444
+  file: 'urn:xmpp:file:metadata:0', // XEP-0446
+  sharing: 'urn:xmpp:sfs:0', // XEP-0447
   reply: 'urn:xmpp:reply:0', // XEP-0461
+  waveform: 'urn:bavard:waveform:0', // docs/media.md
 } as const

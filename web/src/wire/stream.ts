@@ -4,7 +4,8 @@ import { StanzaError, StreamFailure } from './errors'
 import { NS } from './ns'
 import { token } from './random'
 import type { Dial, Transport } from './transport'
-import { parseXml, xml, type XmlElement } from './xml'
+import { parseXml } from './parse'
+import { xml, type XmlElement } from './xml'
 
 /**
  * An XMPP stream over a WebSocket (RFC 7395): each frame is one element. It is

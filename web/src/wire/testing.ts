@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Dial, TransportEvents } from './transport'
-import { parseXml, xml, type Attributes, type XmlElement } from './xml'
+import { parseXml } from './parse'
+import { xml, type Attributes, type XmlElement } from './xml'
 import { NS } from './ns'
 import { decode64, encode64 } from './base64'
 

@@ -12,7 +12,7 @@ import { readBookmark } from './pep'
 import { readPictureHash } from './profile'
 import { readRoomMessage, readRoomPresence, readRoomResult } from './room'
 import { Scram } from './scram'
-import { parseXml } from './xml'
+import { parseXml } from './parse'
 
 const utf8 = (s: string): string => encode64(new TextEncoder().encode(s))
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { describe, expect, it } from 'vitest'
-import { clean, parseXml, xml, XmlError, type XmlElement } from './xml'
+import { parseXml, XmlError } from './parse'
+import { clean, xml, type XmlElement } from './xml'
 
 describe('writing', () => {
   it('declares a namespace where it differs from that of the parent', () => {

@@ -73,6 +73,9 @@ export const words: Strings = {
   notKept: 'لم يستطع هذا الجهاز حفظ الرسالة. هل امتلأت ذاكرته؟',
   saidBy: (name) => `${name}:`,
 
+  kinds: { image: 'صورة', video: 'فيديو', voice: 'رسالة صوتية', audio: 'صوت', file: 'مستند' },
+  attach: 'إرفاق',
+  record: 'تسجيل رسالة صوتية',
   reply: 'رد',
   react: 'تفاعل',
   more: 'المزيد',
@@ -133,6 +136,16 @@ export const words: Strings = {
       case 'not-allowed':
       case 'not-acceptable':
         return 'لا تُقبل رسائلك.'
+      case 'file-too-large':
+        return 'الملف كبير جدًا.'
+      case 'file-quota':
+        return 'لم يبق مكان لملفاتك على الخادم.'
+      case 'file-unsupported':
+        return 'هذا الخادم لا يقبل الملفات.'
+      case 'file-refused':
+        return 'لا يقبل الخادم هذا الملف.'
+      case 'gone':
+        return 'لم يعد الملف على هذا الجهاز.'
       case 'policy-violation':
       case 'resource-constraint':
         return text || 'لا يقبلها الخادم الآن.'

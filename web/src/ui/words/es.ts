@@ -57,6 +57,9 @@ export const words: Strings = {
   notKept: 'Este dispositivo no pudo guardar el mensaje. ¿Está llena su memoria?',
   saidBy: (name) => `${name}:`,
 
+  kinds: { image: 'Foto', video: 'Vídeo', voice: 'Mensaje de voz', audio: 'Audio', file: 'Documento' },
+  attach: 'Adjuntar',
+  record: 'Grabar un mensaje de voz',
   reply: 'Responder',
   react: 'Reaccionar',
   more: 'Más',
@@ -117,6 +120,16 @@ export const words: Strings = {
       case 'not-allowed':
       case 'not-acceptable':
         return 'No acepta mensajes tuyos.'
+      case 'file-too-large':
+        return 'El archivo es demasiado grande.'
+      case 'file-quota':
+        return 'No queda sitio para tus archivos en el servidor.'
+      case 'file-unsupported':
+        return 'Este servidor no acepta archivos.'
+      case 'file-refused':
+        return 'El servidor no acepta este archivo.'
+      case 'gone':
+        return 'El archivo ya no está en este dispositivo.'
       case 'policy-violation':
       case 'resource-constraint':
         return text || 'El servidor no lo acepta ahora.'

@@ -57,6 +57,9 @@ export const words: Strings = {
   notKept: 'Cet appareil n’a pas pu garder le message. Sa mémoire est-elle pleine ?',
   saidBy: (name) => `${name} :`,
 
+  kinds: { image: 'Photo', video: 'Vidéo', voice: 'Message vocal', audio: 'Audio', file: 'Document' },
+  attach: 'Joindre',
+  record: 'Enregistrer un message vocal',
   reply: 'Répondre',
   react: 'Réagir',
   more: 'Plus',
@@ -117,6 +120,16 @@ export const words: Strings = {
       case 'not-allowed':
       case 'not-acceptable':
         return 'Vos messages ne sont pas acceptés.'
+      case 'file-too-large':
+        return 'Le fichier est trop grand.'
+      case 'file-quota':
+        return 'Il n’y a plus de place pour vos fichiers sur le serveur.'
+      case 'file-unsupported':
+        return 'Ce serveur n’accepte pas de fichiers.'
+      case 'file-refused':
+        return 'Le serveur n’accepte pas ce fichier.'
+      case 'gone':
+        return 'Le fichier n’est plus sur cet appareil.'
       case 'policy-violation':
       case 'resource-constraint':
         return text || 'Le serveur ne l’accepte pas en ce moment.'
