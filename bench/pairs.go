@@ -150,6 +150,9 @@ type pairs struct {
 	moved     atomic.Uint64 // ticks and deliveries
 	last      atomic.Int64  // when one of them was, since epoch
 	silence   atomic.Int64  // the longest time between two of them
+	first     int           // account of the first
+	// record is told of each tick and delivery that is measured; may be nil.
+	record func(tick bool, sent time.Time, took time.Duration)
 }
 
 // pair is one conversation.
@@ -157,7 +160,8 @@ type pair struct {
 	run  *pairs
 	a, b *client.Session
 	to   string
-	free chan struct{} // one token per message that may be under way
+	free chan struct{}        // one token per message that may be under way
+	rest func() time.Duration // before each message; nil does not
 
 	mu                sync.Mutex
 	open              map[int]*flight // sent, and not yet ticked and delivered
@@ -201,10 +205,11 @@ func (r *pairs) bodyOf(n int) string {
 	return r.text[from : from+r.body]
 }
 
-// login logs everybody in: the nth pair is the accounts 2n and 2n+1.
+// login logs everybody in: the nth pair is the accounts 2n and 2n+1, counted
+// from the first.
 func (r *pairs) login(ctx context.Context, t *Target, w *Watch) ([]*client.Session, error) {
 	resource := "bench-" + r.name[:6]
-	sessions, err := t.all(ctx, 2*len(r.pairs), w, func(n int, cfg *client.Config) {
+	sessions, err := t.from(ctx, r.first, 2*len(r.pairs), w, func(n int, cfg *client.Config) {
 		p := r.pairs[n/2]
 		cfg.Carbons, cfg.Resource = true, resource
 		if n%2 == 0 {
@@ -214,7 +219,7 @@ func (r *pairs) login(ctx context.Context, t *Target, w *Watch) ([]*client.Sessi
 		}
 	})
 	for i, p := range r.pairs {
-		local, _ := t.Accounts.User(2*i + 1)
+		local, _ := t.Accounts.User(r.first + 2*i + 1)
 		p.to = local + "@" + t.Domain
 		if err == nil {
 			p.a, p.b = sessions[2*i], sessions[2*i+1]
@@ -226,6 +231,9 @@ func (r *pairs) login(ctx context.Context, t *Target, w *Watch) ([]*client.Sessi
 // send sends until ctx ends, or count messages if that is not negative.
 func (p *pair) send(ctx context.Context, count int) error {
 	for n := 0; n != count; n++ {
+		if p.rest != nil && wait(ctx, p.rest()) != nil {
+			return nil
+		}
 		select {
 		case <-p.free:
 		case <-p.a.Done():
@@ -274,9 +282,7 @@ func (p *pair) ticked(o *client.Outgoing) {
 		return // it was refused before
 	}
 	f.ticked = true
-	if p.run.measuring.Load() {
-		p.ticks.add(now.Sub(f.sent))
-	}
+	p.measured(true, &p.ticks, f, now)
 	p.settle(n, f)
 }
 
@@ -305,10 +311,19 @@ func (p *pair) delivered(in *client.Inbound) {
 	}
 	p.highest = max(p.highest, n)
 	f.delivered = true
-	if p.run.measuring.Load() {
-		p.deliveries.add(now.Sub(f.sent))
-	}
+	p.measured(false, &p.deliveries, f, now)
 	p.settle(n, f)
+}
+
+// measured adds what a message met to what is measured; p.mu is held.
+func (p *pair) measured(tick bool, h *histogram, f *flight, now time.Time) {
+	if !p.run.measuring.Load() {
+		return
+	}
+	h.add(now.Sub(f.sent))
+	if p.run.record != nil {
+		p.run.record(tick, f.sent, now.Sub(f.sent))
+	}
 }
 
 // progress notes that something moved, or that silence begins to count.

@@ -7,8 +7,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,6 +31,11 @@ type RoomConfig struct {
 	Service string
 	// Rate bounds what is said per second in all, 0 does not.
 	Rate int
+	// Told, if it is not nil, has lines "speak" and "hush", which begin and interrupt
+	// the speaking, and its end ends the measurement, instead of Duration. Ready is
+	// called when all are in; it may be nil.
+	Told  io.Reader
+	Ready func()
 	// Warmup is the time before the measurement; Duration defaults to 10 s, Drain,
 	// how long is waited at the end for what was said, as well.
 	Warmup, Duration, Drain time.Duration
@@ -41,6 +48,9 @@ func (c *RoomConfig) defaults(domain string) {
 	orElse(&c.Body, 100)
 	orElse(&c.Duration, 10*time.Second)
 	orElse(&c.Drain, 10*time.Second)
+	if c.Told != nil {
+		c.Duration = 24 * time.Hour // it is told when to end
+	}
 	c.Speakers = min(c.Speakers, c.Occupants)
 	if c.Service == "" {
 		c.Service = "rooms." + domain
@@ -96,6 +106,9 @@ type crowd struct {
 	room      string
 	occupants []*occupant
 	speakers  []*speaker
+	turns     chan struct{} // to speak; nil when everybody speaks as they can
+	speaking  atomic.Bool   // turns are given
+	stir      chan struct{} // speaking has changed
 }
 
 // occupant is one in the room.
@@ -151,16 +164,25 @@ func Room(ctx context.Context, t *Target, cfg RoomConfig, w *Watch) (*RoomReport
 	}
 	report.Entering = time.Since(began).Seconds()
 
+	if cfg.Ready != nil {
+		cfg.Ready()
+	}
 	talk, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	group, talk := errgroup.WithContext(talk)
 	for _, s := range run.speakers {
 		group.Go(func() error { return s.speak(talk) })
 	}
+	if run.turns != nil {
+		group.Go(func() error { run.give(talk); return nil })
+	}
 	measured, done := context.WithCancel(ctx)
 	defer done()
 	context.AfterFunc(talk, done)
-	report.Interrupted = run.watch(measured, w, report) != nil
+	if cfg.Told != nil {
+		go run.told(cfg.Told, done)
+	}
+	report.Interrupted = run.watch(measured, w, report) != nil && (cfg.Told == nil || ctx.Err() != nil)
 	stop()
 	err = group.Wait()
 	run.settled(ctx)
@@ -169,7 +191,10 @@ func Room(ctx context.Context, t *Target, cfg RoomConfig, w *Watch) (*RoomReport
 }
 
 func newCrowd(cfg RoomConfig) *crowd {
-	r := &crowd{pairs: &pairs{name: rand.Text() + "-", text: text(cfg.Body), body: cfg.Body}, cfg: cfg}
+	r := &crowd{pairs: &pairs{name: rand.Text() + "-", text: text(cfg.Body), body: cfg.Body}, cfg: cfg, stir: make(chan struct{}, 1)}
+	if r.speaking.Store(cfg.Told == nil); cfg.Told != nil || cfg.Rate > 0 {
+		r.turns = make(chan struct{})
+	}
 	r.room = "bench-" + strings.ToLower(r.name[:10]) + "@" + cfg.Service
 	for n := range cfg.Occupants {
 		o := &occupant{crowd: r, n: n, in: make(chan struct{}), highest: make([]int, cfg.Speakers)}
@@ -253,23 +278,23 @@ func (o *occupant) presence(e *xmlstream.Element) {
 	close(o.in)
 }
 
-// speak speaks until ctx ends. With a rate it waits for its turn.
+// speak speaks until ctx ends, where there are turns in its turn.
 func (s *speaker) speak(ctx context.Context) error {
 	session := s.crowd.occupants[s.n].session
-	pause := time.Duration(0)
-	if s.crowd.cfg.Rate > 0 {
-		pause = time.Second * time.Duration(len(s.crowd.speakers)) / time.Duration(s.crowd.cfg.Rate)
-	}
 	for n := 0; ; n++ {
-		if pause > 0 && wait(ctx, pause) != nil {
-			return nil
-		}
 		select {
 		case <-s.free:
 		case <-session.Done():
 			return fmt.Errorf("%s: the session ended: %w", session.JID(), session.Err())
 		case <-ctx.Done():
 			return nil
+		}
+		if s.crowd.turns != nil {
+			select {
+			case <-s.crowd.turns:
+			case <-ctx.Done():
+				return nil
+			}
 		}
 		s.mu.Lock()
 		s.open[n] = &said{at: time.Now(), left: len(s.crowd.occupants)}

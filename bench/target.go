@@ -207,7 +207,12 @@ const descriptors = 50
 // all logs n clients in, at most t.Logins at once; make says how each one is
 // set up. What was opened is returned in any case, with holes where it failed.
 func (t *Target) all(ctx context.Context, n int, w *Watch, set func(n int, cfg *client.Config)) ([]*client.Session, error) {
-	if err := t.check(n); err != nil {
+	return t.from(ctx, 0, n, w, set)
+}
+
+// from is all with the accounts from the first on.
+func (t *Target) from(ctx context.Context, first, n int, w *Watch, set func(n int, cfg *client.Config)) ([]*client.Session, error) {
+	if err := t.check(first + n); err != nil {
 		return nil, err
 	}
 	sessions := make([]*client.Session, n)
@@ -219,7 +224,7 @@ func (t *Target) all(ctx context.Context, n int, w *Watch, set func(n int, cfg *
 			break
 		}
 		group.Go(func() (err error) {
-			cfg := t.config(i, "bench")
+			cfg := t.config(first+i, "bench")
 			if set != nil {
 				set(i, &cfg)
 			}

@@ -37,6 +37,15 @@ func TestBench(t *testing.T) {
 	}
 }
 
+// People write to each other beside a room, whose load is a process of its own.
+func TestBenchRoomBeside(t *testing.T) {
+	r := run(t, "", "bench", "room", "--serve", "--occupants", "8", "--speakers", "2", "--rate", "20", "--beside", "200", "--pairs", "3",
+		"--rounds", "2", "--slice", "400ms")
+	if r.code != 0 || !strings.Contains(r.out, "8 in it, 2 speak") || !strings.Contains(r.out, "3 pairs, ") || !strings.Contains(r.out, "0 lost") || !strings.Contains(r.out, "1 orders") {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestBenchStorm(t *testing.T) {
 	r := run(t, "", "bench", "storm", "--serve", "--kill", "--clients", "5", "--still", "300ms")
 	if r.code != 0 || !strings.Contains(r.out, "cut by killing the server") || !strings.Contains(r.out, "5 came back") || !strings.Contains(r.out, "generator") {

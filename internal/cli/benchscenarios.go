@@ -5,6 +5,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -77,7 +80,14 @@ each says the next thing when the server has acknowledged an earlier one and eve
 the room has got it. A delivery is one thing said reaching one occupant.
 
 Everybody has to get all that was acknowledged, once and in the same order: if not, the exit
-code is 1. Other servers call their service of rooms conference.DOMAIN: see --service.`,
+code is 1. Other servers call their service of rooms conference.DOMAIN: see --service.
+
+With --beside N, pairs of people write to each other besides, N messages per second, and
+what is measured is how much longer theirs take while the room speaks. It speaks in every
+other slice of time, so that what else the machine does hits both alike; its load is a
+process of its own, which gives way to theirs.
+
+    taskset -c 1 bavard bench room --serve --cpu 0 --occupants 1024 --rate 10 --beside 400`,
 	}
 	f := cmd.Flags()
 	f.IntVar(&c.Occupants, "occupants", 100, "people in the room")
@@ -88,10 +98,57 @@ code is 1. Other servers call their service of rooms conference.DOMAIN: see --se
 	f.StringVar(&c.Service, "service", "", "`domain` of the rooms (default rooms. and the domain)")
 	f.DurationVar(&c.Warmup, "warmup", 2*time.Second, "time before the measurement")
 	f.DurationVar(&c.Duration, "duration", 10*time.Second, "time of the measurement")
-	people := func() int { return c.Occupants }
+	var beside bench.BesideConfig
+	var told bool
+	f.IntVar(&beside.Rate, "beside", 0, "messages per second between two people, beside the room")
+	f.IntVar(&beside.Pairs, "pairs", 20, "with --beside: pairs of people")
+	f.IntVar(&beside.Rounds, "rounds", 5, "with --beside: how often the room is silent, and then speaks")
+	f.DurationVar(&beside.Slice, "slice", 2*time.Second, "with --beside: how long, each time")
+	f.BoolVar(&told, "told", false, "speak when standard input says so")
+	_ = f.MarkHidden("told") // it is there
+	people := func() int {
+		if beside.Rate > 0 {
+			return c.Occupants + 2*beside.Pairs
+		}
+		return c.Occupants
+	}
 	return p.scenario(cmd, people, people, func(ctx context.Context, l *load) (bench.Report, error) {
+		switch {
+		case told:
+			c.Told, c.Ready = p.Stdin, func() { fmt.Fprintln(p.Stdout, "ready") }
+		case beside.Rate > 0:
+			beside.Occupants, beside.Body = c.Occupants, c.Body
+			crowd, err := l.crowd(&c)
+			if err != nil {
+				return nil, err
+			}
+			beside.Crowd = crowd
+			return report(bench.Beside(ctx, &l.target, beside, &l.watch))
+		}
 		return report(bench.Room(ctx, &l.target, c, &l.watch))
 	})
+}
+
+// crowd is the command that loads a room where l has its target, as a process
+// that gives way to this one.
+func (l *load) crowd(c *bench.RoomConfig) ([]string, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	t := &l.target
+	args := []string{
+		"nice", "-n", "10", program, "bench", "room", "--told", "--json", "--warmup", "0s",
+		"--addr", t.Addr, "--domain", t.Domain, "--transport", t.Transport, "--url", t.URL, "--mechanism", t.Mechanism,
+		"--user", l.user, "--password", l.password, "--users-file", l.usersFile, "--ca", l.ca, "--service", c.Service,
+	}
+	for name, n := range map[string]int{"occupants": c.Occupants, "speakers": c.Speakers, "window": c.Window, "body": c.Body, "rate": c.Rate, "logins": t.Logins} {
+		args = append(args, "--"+name, strconv.Itoa(n))
+	}
+	if l.insecure || l.serve {
+		args = append(args, "--insecure") // it was verified here
+	}
+	return args, nil
 }
 
 func (p *Program) benchLogins() *cobra.Command {

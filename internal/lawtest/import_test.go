@@ -25,6 +25,8 @@ var mayImport = []struct{ packages, imports, why string }{
 	{"internal/view", words, "the view folds commands"},
 	{"internal/cell", words + " internal/journal internal/view", "the cell joins journal and view"},
 	{"internal/dispatch", words + " internal/route internal/archive internal/roster", "dispatch delivers what features have decided"},
+	{"internal/room", features + " internal/lane", "rooms are a feature that hands out much at once"},
+	{"internal/lane", "", "it is under everything"},
 	{"internal/listen", words, "listen knows streams, not who speaks"},
 	{"internal/negotiate", words + " internal/listen internal/account", "negotiate ends where the session begins"},
 	{"internal/session", words + " internal/route internal/dispatch", "a session performs effects; it knows no feature"},

@@ -89,7 +89,7 @@ func (h *Hub) entered(s *shard, v route.Visitor, q *entering) {
 		if err != nil {
 			return // it was read from the view
 		}
-		r = &live{jid: room, occupants: map[string]*occupant{}, devices: map[jid.JID]*visit{}}
+		r = &live{jid: room, shard: s, occupants: map[string]*occupant{}, devices: map[jid.JID]*visit{}}
 	}
 	s.mu.Lock()
 	r.config = st.Config
@@ -246,10 +246,10 @@ func (h *Hub) history(r *live, v *visit, x *xmlstream.Element, st *state.Room) {
 			}
 			out := h.Message(e, &e.Time)
 			out.To = v.to
-			v.device.Enqueue(out)
+			r.hand(v, out)
 		}
 	}
-	h.subject(st, v)
+	h.subject(r, st, v)
 }
 
 // historyQuery reads what a device asks for (XEP-0045 §enter-managehistory
@@ -332,7 +332,7 @@ func (h *Hub) leave(s *shard, r *live, v *visit, d departure) {
 	h.away(v.device, r.jid.String())
 	p := shown{nick: o.nick, of: o, full: v.full, gone: true, status: d.status, reason: d.reason, actor: d.actor, said: d.said}
 	if !d.quiet {
-		v.device.Enqueue(route.Out{Name: "presence", To: v.to, Rest: h.render(r, &p, true, true)})
+		r.hand(v, route.Out{Name: "presence", To: v.to, Rest: h.render(r, &p, true, true)})
 	}
 	if last {
 		h.broadcast(r, p)
@@ -374,7 +374,7 @@ func (h *Hub) rename(s *shard, r *live, v *visit, q *entering) {
 	if len(o.visits) == 1 {
 		h.broadcast(r, gone)
 	} else {
-		v.device.Enqueue(route.Out{Name: "presence", To: v.to, Rest: h.render(r, &gone, true, true)})
+		r.hand(v, route.Out{Name: "presence", To: v.to, Rest: h.render(r, &gone, true, true)})
 	}
 	s.mu.Lock()
 	if o.visits = remove(o.visits, v); len(o.visits) == 0 {

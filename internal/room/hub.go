@@ -14,6 +14,7 @@ import (
 
 	"bavard/internal/command"
 	"bavard/internal/jid"
+	"bavard/internal/lane"
 	"bavard/internal/route"
 	"bavard/internal/state"
 	"bavard/internal/xmlstream"
@@ -25,6 +26,9 @@ const (
 	// shed, so that what was said has room.
 	queueMost = 1 << 16
 	softMost  = queueMost / 4
+	// handMost is how many devices get something before a shard gives way to
+	// others; a multiple of it while jobs wait.
+	handMost = 8
 	// roomsMost bounds the rooms that one device is in.
 	roomsMost = 500
 )
@@ -55,12 +59,20 @@ type shard struct {
 	wake   chan struct{}
 	busy   bool // jobs that were taken from the queue are not done
 	closed bool
+	// handed counts what devices got in rooms of the shard.
+	handed atomic.Uint64
+
+	// Of its goroutine: how much was handed over since it gave way, how many jobs
+	// it has taken that wait.
+	since, waiting int
+	yielder        *lane.Yielder
 }
 
 // live is a room that somebody is in. Only its shard's goroutine changes it,
 // under the shard's lock; others read under that lock.
 type live struct {
 	jid       jid.JID
+	shard     *shard
 	config    *command.RoomConfig
 	occupants map[string]*occupant // by nick
 	devices   map[jid.JID]*visit   // by real full JID
@@ -130,6 +142,8 @@ func (s *shard) poke() {
 
 func (h *Hub) work(s *shard) {
 	defer h.wg.Done()
+	s.yielder = lane.NewYielder()
+	defer s.yielder.Close()
 	var batch []func()
 	for range s.wake {
 		for {
@@ -145,11 +159,33 @@ func (h *Hub) work(s *shard) {
 				break
 			}
 			for i, do := range batch {
+				s.waiting = len(batch) - 1 - i
 				do()
 				batch[i] = nil
 			}
 		}
 	}
+}
+
+// hand gives a device in the room something. Now and then the shard gives way, so
+// that what is said to many does not hold up what is said to few: that is on its
+// way through one goroutine after the other. The more jobs wait, the less often,
+// so that a shard gets through its work on a machine that is never idle.
+func (r *live) hand(v *visit, out route.Out) {
+	v.device.Enqueue(out)
+	s := r.shard
+	s.handed.Add(1)
+	if s.since++; s.since < handMost*(1+s.waiting) {
+		return
+	}
+	s.mu.Lock()
+	waiting := s.waiting + len(s.queue)
+	s.mu.Unlock()
+	if s.since < handMost*(1+waiting) {
+		return
+	}
+	s.since = 0
+	s.yielder.Yield()
 }
 
 // post queues a job of a room; false when there are too many.
@@ -296,6 +332,7 @@ type Stats struct {
 	Visits int // devices in rooms
 	Queued int
 	Shed   uint64
+	Handed uint64 // stanzas that devices got in rooms
 }
 
 // Stats counts.
@@ -306,6 +343,7 @@ func (h *Hub) Stats() Stats {
 		s.mu.Lock()
 		st.Rooms += len(s.rooms)
 		st.Queued += len(s.queue)
+		st.Handed += s.handed.Load()
 		for _, r := range s.rooms {
 			st.Visits += len(r.visits)
 		}

@@ -5,9 +5,14 @@ package room
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"bavard/internal/command"
 	"bavard/internal/jid"
@@ -231,5 +236,75 @@ func TestTemporaryRoomOutlivesATakeover(t *testing.T) {
 	h.Close()
 	if len(removed) != 1 || <-removed != room {
 		t.Fatal("the empty room stays")
+	}
+}
+
+// busy is a device that takes a while for all that it gets, as a write does.
+type busy struct{ takes *atomic.Int64 }
+
+func (d *busy) Enqueue(route.Out) {
+	for began := time.Now(); time.Since(began) < time.Duration(d.takes.Load()); {
+	}
+}
+
+func (d *busy) Behind() {}
+
+// echo answers on a connection of its own, byte by byte, and counts.
+func echo(t *testing.T) *atomic.Int64 {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			defer c.Close()
+			_, _ = io.Copy(c, c)
+		}
+	}()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	n := &atomic.Int64{}
+	go func() {
+		for b := [1]byte{}; ; n.Add(1) {
+			if _, err := c.Write(b[:]); err != nil {
+				return
+			}
+			if _, err := io.ReadFull(c, b[:]); err != nil {
+				return
+			}
+		}
+	}()
+	return n
+}
+
+// While something is said to many, others get their turn and the network is
+// heard, on one processor as well: again and again, however fast the machine is.
+func TestALargeRoomGivesWay(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	h := newHub(t)
+	const room, people = "r@rooms.localhost", 256
+	takes := &atomic.Int64{}
+	for i := range people {
+		h.enter(&busy{takes}, entry(t, fmt.Sprintf("u%d@localhost/x", i), fmt.Sprintf("%s/n%d", room, i)))
+	}
+	h.settle(room)
+	takes.Store(int64(20 * time.Microsecond))
+	answers, meanwhile := echo(t), int64(0)
+	for i := range 8 {
+		before := answers.Load()
+		h.Offer([]state.Event{{Kind: state.EventRoom, Account: room, Position: command.Position{Revision: uint64(i + 1)}, Room: &state.RoomEvent{
+			Message: &command.RoomMessage{Room: room, From: "u0@localhost/x", Nick: "n0", Payload: []byte("<body>hi</body>")},
+		}}})
+		h.settle(room)
+		meanwhile += answers.Load() - before
+	}
+	t.Logf("%d answers while %d times something was said to %d", meanwhile, 8, people)
+	if h.Stats().Handed < 8*people || meanwhile < 30 {
+		t.Errorf("%d answers; %+v", meanwhile, h.Stats())
 	}
 }

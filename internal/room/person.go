@@ -126,7 +126,7 @@ func (h *Hub) ask(v route.Visitor, q *route.Request) {
 		id := "muc-" + rand.Text()
 		r.asked.add(id, question{id: q.Stanza.Get("id"), from: from, to: room + "/" + to.nick})
 		st := q.Stanza.Clone().Set("id", id).Set("from", room+"/"+from.is.nick).Set("to", target.to)
-		target.device.Enqueue(route.Serialise(st))
+		r.hand(target, route.Serialise(st))
 		return nil
 	})
 }
@@ -149,7 +149,7 @@ func (f *rooms) answer(r *route.Request) []route.Effect {
 				return
 			}
 			st := r.Stanza.Clone().Set("id", q.id).Set("from", q.to).Set("to", q.from.to)
-			q.from.device.Enqueue(route.Serialise(st))
+			live.hand(q.from, route.Serialise(st))
 		})
 	}}}
 }
@@ -180,7 +180,7 @@ func (h *Hub) whisper(v route.Visitor, q *route.Request) {
 		st.Add(xmlstream.New(stanza.NSMUCUser, "x"),
 			xmlstream.New(stanza.NSOccupantID, "occupant-id", "id", from.id))
 		for _, v := range to.visits {
-			v.device.Enqueue(route.Serialise(st.Set("to", v.to)))
+			r.hand(v, route.Serialise(st.Set("to", v.to)))
 		}
 		return nil
 	})

@@ -100,7 +100,7 @@ func (h *Hub) broadcast(r *live, p shown) {
 				}
 				out.Rest = plain
 			}
-			v.device.Enqueue(out)
+			r.hand(v, out)
 		}
 	}
 	for _, v := range p.of.visits {
@@ -110,7 +110,7 @@ func (h *Hub) broadcast(r *live, p shown) {
 
 // show shows a presence to one device.
 func (h *Hub) show(r *live, to *visit, p shown) {
-	to.device.Enqueue(route.Out{Name: "presence", To: to.to, Rest: h.render(r, &p, h.seesAddress(r, to) || to.is == p.of, to.is == p.of)})
+	r.hand(to, route.Out{Name: "presence", To: to.to, Rest: h.render(r, &p, h.seesAddress(r, to) || to.is == p.of, to.is == p.of)})
 }
 
 // seesAddress: real addresses are for everybody, or for moderators (XEP-0045

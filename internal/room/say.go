@@ -143,7 +143,7 @@ func (h *Hub) soft(v route.Visitor, q *route.Request) {
 				continue
 			}
 			out.To = v.to
-			v.device.Enqueue(out)
+			r.hand(v, out)
 		}
 	})
 }
@@ -275,9 +275,9 @@ func (h *Hub) tombstone(m *command.RoomMessage) *xmlstream.Element {
 
 // subject tells the subject, which also says that entering is complete; an
 // empty one when none was set.
-func (h *Hub) subject(st *state.Room, v *visit) {
+func (h *Hub) subject(r *live, st *state.Room, v *visit) {
 	if st.Subject.Position.IsZero() {
-		v.device.Enqueue(route.Out{Name: "message", To: v.to, Rest: append(
+		r.hand(v, route.Out{Name: "message", To: v.to, Rest: append(
 			xmlstream.AppendAttr(nil, "from", st.JID), " type='groupchat'><subject></subject></message>"...)})
 		return
 	}
@@ -286,7 +286,7 @@ func (h *Hub) subject(st *state.Room, v *visit) {
 	}}
 	out := h.Message(e, &e.Time)
 	out.To = v.to
-	v.device.Enqueue(out)
+	r.hand(v, out)
 }
 
 // event tells a room what the view has applied.
@@ -323,7 +323,7 @@ func (h *Hub) said(r *live, e *state.Event) {
 			continue
 		}
 		out.To = v.to
-		v.device.Enqueue(out)
+		r.hand(v, out)
 	}
 }
 
@@ -345,7 +345,7 @@ func (h *Hub) announce(r *live, x *xmlstream.Element, to func(*visit) bool) {
 	for _, v := range r.visits {
 		if to(v) {
 			out.To = v.to
-			v.device.Enqueue(out)
+			r.hand(v, out)
 		}
 	}
 }
@@ -393,7 +393,7 @@ func (h *Hub) destroyed(s *shard, r *live, d *command.RoomDestroy) {
 		of := *v.is
 		of.affiliation = command.Affiliation_AFFILIATION_NONE
 		p := shown{nick: of.nick, of: &of, full: v.full, gone: true, destroy: e}
-		v.device.Enqueue(route.Out{Name: "presence", To: v.to, Rest: h.render(r, &p, true, true)})
+		r.hand(v, route.Out{Name: "presence", To: v.to, Rest: h.render(r, &p, true, true)})
 	}
 }
 

@@ -99,7 +99,7 @@ func (h *Hub) askVoice(r *live, who *occupant, full string) {
 	for _, v := range r.visits {
 		if v.is.role == command.RoomRole_ROOM_ROLE_MODERATOR {
 			out.To = v.to
-			v.device.Enqueue(out)
+			r.hand(v, out)
 		}
 	}
 }
