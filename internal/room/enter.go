@@ -89,7 +89,7 @@ func (h *Hub) entered(s *shard, v route.Visitor, q *entering) {
 		if err != nil {
 			return // it was read from the view
 		}
-		r = &live{jid: room, shard: s, occupants: map[string]*occupant{}, devices: map[jid.JID]*visit{}}
+		r = &live{jid: room, shard: s, occupants: map[string]*occupant{}, public: map[string]*occupant{}, devices: map[jid.JID]*visit{}}
 	}
 	s.mu.Lock()
 	r.config = st.Config
@@ -188,8 +188,12 @@ func (h *Hub) update(s *shard, v *visit, q *entering) {
 // welcome tells a device who is there, tells all that it has come, and hands
 // over what was said (XEP-0045 §order @1.35.5).
 func (h *Hub) welcome(r *live, v *visit, q *entering, st *state.Room) {
-	for _, nick := range sorted(r.occupants) {
-		if o := r.occupants[nick]; o != v.is {
+	there := r.public
+	if v.all = v.all || v.is.role == command.RoomRole_ROOM_ROLE_MODERATOR; v.all {
+		there = r.occupants
+	}
+	for _, nick := range sorted(there) {
+		if o := there[nick]; o != v.is {
 			h.show(r, v, shown{nick: nick, of: o})
 		}
 	}
@@ -320,6 +324,7 @@ func (h *Hub) leave(s *shard, r *live, v *visit, d departure) {
 	last := len(o.visits) == 0
 	if last {
 		delete(r.occupants, o.nick)
+		delete(r.public, o.nick)
 	}
 	empty := len(r.visits) == 0
 	if empty {
@@ -379,11 +384,15 @@ func (h *Hub) rename(s *shard, r *live, v *visit, q *entering) {
 	s.mu.Lock()
 	if o.visits = remove(o.visits, v); len(o.visits) == 0 {
 		delete(r.occupants, o.nick)
+		delete(r.public, o.nick)
 	}
 	to := r.occupants[q.nick]
 	if to == nil {
 		to = &occupant{nick: q.nick, who: o.who, id: o.id, affiliation: o.affiliation, role: o.role}
 		r.occupants[q.nick] = to
+		if o.public {
+			r.publish(to)
+		}
 	}
 	to.presence = stripped(q.Stanza)
 	to.visits = append(to.visits[:len(to.visits):len(to.visits)], v)

@@ -75,6 +75,7 @@ type live struct {
 	shard     *shard
 	config    *command.RoomConfig
 	occupants map[string]*occupant // by nick
+	public    map[string]*occupant // those of them that everybody sees
 	devices   map[jid.JID]*visit   // by real full JID
 	// visits are all devices in the room; the slice is never written to once
 	// made.
@@ -89,6 +90,7 @@ type occupant struct {
 	id          string  // occupant-id
 	affiliation command.Affiliation
 	role        command.RoomRole
+	public      bool // everybody in the room sees them
 	visits      []*visit
 	presence    []*xmlstream.Element // children of the latest
 }
@@ -99,6 +101,7 @@ type visit struct {
 	full   jid.JID
 	to     string // full, as text
 	is     *occupant
+	all    bool // it sees everybody in the room
 	// floor: what was said up to it came with the history.
 	floor command.Position
 }

@@ -82,12 +82,53 @@ func stripped(p *xmlstream.Element) []*xmlstream.Element {
 	return out
 }
 
-// broadcast shows a presence to everybody in the room. An occupant's own
-// devices come last, so that who enters knows who was there before.
+// publicMost is how many people everybody sees in a room that is open to all,
+// moderators not counted. What the presence of all to all costs grows with the
+// square of their number.
+const publicMost = 100
+
+// publish has everybody see an occupant.
+func (r *live) publish(o *occupant) {
+	o.public = true
+	r.public[o.nick] = o
+}
+
+// expose decides whether everybody is to see an occupant: in a room for members
+// always, in an open one if it is a moderator or not many are seen yet (XEP-0045
+// §enter-pres @1.35.5). Who has been seen once is until they leave, and anybody
+// who enters sees the same people. Others are seen by moderators, and by
+// themselves.
+func (r *live) expose(o *occupant) {
+	if !o.public && (r.config.GetMembersOnly() || o.role == command.RoomRole_ROOM_ROLE_MODERATOR || len(r.public) < publicMost) {
+		r.publish(o)
+	}
+}
+
+// oversee shows an occupant's devices everybody, once it is a moderator. They
+// see them until they leave, also when it is one no more.
+func (h *Hub) oversee(r *live, o *occupant) {
+	for _, v := range o.visits {
+		if v.all {
+			continue
+		}
+		v.all = true
+		for _, nick := range sorted(r.occupants) {
+			if other := r.occupants[nick]; !other.public && other != o {
+				h.show(r, v, shown{nick: nick, of: other})
+			}
+		}
+	}
+}
+
+// broadcast shows a presence to everybody in the room who sees the occupant. An
+// occupant's own devices come last, so that who enters knows who was there before.
 func (h *Hub) broadcast(r *live, p shown) {
+	if !p.gone {
+		r.expose(p.of)
+	}
 	var plain, full []byte
 	for _, v := range r.visits {
-		if v.is != p.of {
+		if v.is != p.of && (p.of.public || v.all) {
 			out := route.Out{Name: "presence", To: v.to}
 			if h.seesAddress(r, v) {
 				if full == nil {
@@ -105,6 +146,9 @@ func (h *Hub) broadcast(r *live, p shown) {
 	}
 	for _, v := range p.of.visits {
 		h.show(r, v, p)
+	}
+	if !p.gone && p.of.role == command.RoomRole_ROOM_ROLE_MODERATOR {
+		h.oversee(r, p.of)
 	}
 }
 

@@ -374,6 +374,11 @@ func (h *Hub) configured(s *shard, r *live, ev *state.RoomEvent) {
 				h.leave(s, r, v, departure{status: []int{statusMembersOnly}})
 			}
 		}
+		for _, nick := range sorted(r.occupants) {
+			if o := r.occupants[nick]; !o.public {
+				h.broadcast(r, shown{nick: nick, of: o})
+			}
+		}
 	}
 	if st.Config.GetModerated() != old.GetModerated() || st.Config.GetAnnouncements() != old.GetAnnouncements() {
 		for _, nick := range sorted(r.occupants) {
