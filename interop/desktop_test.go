@@ -160,10 +160,13 @@ func (d *desktop) run(ctx context.Context, name string, args ...string) (string,
 	return string(out), nil
 }
 
-// until waits for a condition.
+// until waits for a condition. Dino tries again ten seconds after it finds no
+// server, and on a busy machine more than one try may be too early.
 func (d *desktop) until(what string, condition func(context.Context) error) {
 	d.t.Helper()
-	if err := await.UntilEvery(testContext(d.t), 100*time.Millisecond, condition); err != nil {
+	ctx, cancel := context.WithTimeout(d.t.Context(), 2*patience)
+	defer cancel()
+	if err := await.UntilEvery(ctx, 100*time.Millisecond, condition); err != nil {
 		d.t.Fatalf("%s: %v", what, err)
 	}
 }

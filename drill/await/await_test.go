@@ -31,3 +31,25 @@ func TestUntil(t *testing.T) {
 		}
 	})
 }
+
+// TestUntilLast: what a condition says because it is cut off is not what was
+// waited for.
+func TestUntilLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), Every*3/2)
+		defer cancel()
+		not, killed := errors.New("not yet"), errors.New("killed")
+		first := true
+		err := Until(ctx, func(ctx context.Context) error {
+			if first {
+				first = false
+				return not
+			}
+			<-ctx.Done()
+			return killed
+		})
+		if !errors.Is(err, not) || errors.Is(err, killed) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("it says %v", err)
+		}
+	})
+}
