@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"bavard/drill/await"
 	"bavard/drill/node"
 )
 
@@ -175,6 +176,21 @@ func (p *script) never(name string, pairs ...string) {
 		if has(line, name, pairs) {
 			p.t.Errorf("%s tells %v", p.name, line)
 		}
+	}
+}
+
+// until waits for what the client does not tell.
+func (p *script) until(what string, condition func() bool) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), p.waits)
+	defer cancel()
+	if err := await.UntilEvery(ctx, 200*time.Millisecond, func(context.Context) error {
+		if !condition() {
+			return fmt.Errorf("%s does not see %s", p.name, what)
+		}
+		return nil
+	}); err != nil {
+		p.t.Fatal(err)
 	}
 }
 

@@ -78,7 +78,7 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// server is a running server with the accounts ann, bob and eve.
+// server is a running server with the accounts ann, bob, carl, dora and eve.
 type server struct {
 	*node.Node
 	node.Addresses
@@ -121,7 +121,10 @@ func startServerOf(t *testing.T, domain, configuration string) *server {
 		t.Fatal(err)
 	}
 	args := []string{"--config", file, "--domain", domain}
-	users := []node.User{{Local: "ann", Password: password}, {Local: "bob", Password: password}, {Local: "eve", Password: password}}
+	var users []node.User
+	for _, local := range []string{"ann", "bob", "carl", "dora", "eve"} {
+		users = append(users, node.User{Local: local, Password: password})
+	}
 	if err := node.Import(testContext(t), bin, data, users, args...); err != nil {
 		t.Fatal(err)
 	}

@@ -392,4 +392,5 @@ class Commands:
         await asyncio.wait_for(stopped, 20)
 
 
-asyncio.run(serve(Commands()))
+if __name__ == "__main__":
+    asyncio.run(serve(Commands()))
