@@ -288,7 +288,7 @@ func aioxmppCommands(t *testing.T, s *server, ann, bob *script) {
 		"accountjid": "zoe@localhost", "password": password, "password-verify": password,
 	}})
 	result := ann.do("execute", map[string]any{"jid": "localhost", "node": number, "fields": map[string]string{}}).(map[string]any)
-	if got := fmt.Sprint(result["fields"]); !strings.Contains(got, "registeredusersnum:[4]") {
+	if got := fmt.Sprint(result["fields"]); !strings.Contains(got, "registeredusersnum:[6]") {
 		t.Errorf("number of accounts: %s", got)
 	}
 	if got := bob.refused("execute", map[string]any{"jid": "localhost", "node": add, "fields": map[string]string{}}); !strings.Contains(got, "forbidden") {

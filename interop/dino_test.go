@@ -228,7 +228,9 @@ func (d *dino) heard(parts ...string) {
 		if !slices.ContainsFunc(d.stanzas("XMPP IN "), func(stanza string) bool {
 			return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(stanza, part) })
 		}) {
-			return fmt.Errorf("it has no stanza with %q", parts)
+			data := d.tail(16 << 20)
+			data = data[min(d.seen, len(data)):]
+			return fmt.Errorf("it has no stanza with %q, but ends in:\n%s", parts, data[max(0, len(data)-4<<10):])
 		}
 		return nil
 	})

@@ -78,7 +78,7 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// server is a running server with the accounts ann, bob, carl, dora and eve.
+// server is a running server with the accounts ann, bob, carl, eve and kim.
 type server struct {
 	*node.Node
 	node.Addresses
@@ -122,7 +122,7 @@ func startServerOf(t *testing.T, domain, configuration string) *server {
 	}
 	args := []string{"--config", file, "--domain", domain}
 	var users []node.User
-	for _, local := range []string{"ann", "bob", "carl", "dora", "eve"} {
+	for _, local := range []string{"ann", "bob", "carl", "eve", "kim"} {
 		users = append(users, node.User{Local: local, Password: password})
 	}
 	if err := node.Import(testContext(t), bin, data, users, args...); err != nil {
