@@ -84,7 +84,24 @@ func (g *group) hear(t *testing.T, nick, body string) {
 	g.ann.event("said", "body", body, "from", room+"/"+nick)
 	g.carl.event("said", "body", body, "from", room+"/"+nick)
 	g.bob.shows(body)
-	g.eve.once(body)
+	g.eve.told(body)
+}
+
+// told waits until Poezio shows what was said in a room, which the server has
+// to have sent once. Poezio itself may show it twice: live, and from its log,
+// with which it fills what it gets from the archive.
+func (p *poezio) told(body string) {
+	p.t.Helper()
+	p.shows(body)
+	n := 0
+	for line := range strings.Lines(p.all()) {
+		if strings.Contains(line, "RECV: <message") && strings.Contains(line, "<body>"+body+"</body>") && !strings.Contains(line, "<result") {
+			n++
+		}
+	}
+	if n != 1 {
+		p.t.Errorf("%q came to Poezio %d times", body, n)
+	}
 }
 
 // everybody says something.
@@ -156,7 +173,7 @@ func (g *group) bookmarks(t *testing.T) {
 	g.ann.event("occupant", "nick", "Bob", "type", "unavailable")
 	g.ann.do("say", map[string]any{"room": room, "body": "without Bob"})
 	g.said = append(g.said, "without Bob")
-	g.eve.once("without Bob")
+	g.eve.told("without Bob")
 	g.bob = g.server.profanityAt(g.root, "bob@localhost/prof", g.network.host(), g.network.port())
 	g.bob.t = t
 	g.ann.event("occupant", "nick", "Bob", "type", "available")
