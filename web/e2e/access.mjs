@@ -7,7 +7,7 @@ import { seed, village } from './seed.mjs'
 
 const axe = readFileSync(join(web, 'node_modules/axe-core/axe.min.js'), 'utf8')
 
-async function audit(page, where) {
+export async function audit(page, where) {
   // A row is hidden until it was measured.
   await page.waitForFunction(() => [...document.querySelectorAll('nav a')].every((a) => getComputedStyle(a).visibility === 'visible'))
   // The page's own policy forbids foreign scripts, as it should; the debugger may.

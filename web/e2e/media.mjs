@@ -7,7 +7,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { greets, password, Profanity, Slixmpp } from './clients.mjs'
-import { check, stored, until } from './harness.mjs'
+import { audit } from './access.mjs'
+import { check, picture, stored, until } from './harness.mjs'
 
 const bubble = (p, text) => p.page.locator('[role=log] .bubble').filter({ has: p.page.locator('.body', { hasText: text }) }).last()
 const pictures = (p) => p.page.locator('[role=log] .bubble .picture')
@@ -345,6 +346,80 @@ export default {
     await alice.page.getByRole('alert').getByText('bavard may not use the microphone').waitFor()
   },
 
+  async 'in a group, light and dark, wide and narrow, from the right: axe finds nothing serious'(world) {
+    const invites = world.server.invites(2)
+    const anna = await world.person('Anna Keller', { reducedMotion: 'reduce' })
+    await anna.join(invites[0])
+    const omar = await world.person('عمر', { locale: 'ar', colorScheme: 'dark', viewport: { width: 390, height: 760 }, reducedMotion: 'reduce' })
+    omar.page = await omar.tab(invites[1])
+    await omar.page.getByRole('textbox').fill('عمر')
+    await omar.page.getByRole('textbox').press('Enter')
+    await anna.page.locator('nav a', { hasText: 'عمر' }).waitFor()
+    await anna.page.goto(world.server.origin + '/?group')
+    await anna.page.getByLabel('Name of the group').fill('Hikers')
+    await anna.page.getByRole('group', { name: 'Contacts' }).getByText('عمر').click()
+    await anna.page.getByRole('button', { name: 'Create group' }).click()
+    await anna.page.getByRole('textbox', { name: 'Message Hikers' }).waitFor()
+
+    await anna.page.getByRole('button', { name: 'Attach' }).click()
+    await anna.page.getByText('Photos and videos').waitFor()
+    await audit(anna.page, 'where to take files from')
+    await anna.page.keyboard.press('Escape')
+    const photos = await Promise.all([20, 190].map((hue) => photo(anna.page, 1600, 1100, hue)))
+    await attach(anna, photos.map((buffer, i) => ({ name: `hill ${i}.jpg`, mimeType: 'image/jpeg', buffer })))
+    await until('both to be ready', () => anna.page.getByRole('button', { name: 'Send 2 files' }).isEnabled())
+    await audit(anna.page, 'files to send')
+    await picture(anna.page, 'x-media-attach')
+    await sendFiles(anna, 'From the top. Two hours, and nobody else up there.')
+    await attach(anna, { name: 'Route to the hut.pdf', mimeType: 'application/pdf', buffer: Buffer.alloc(284_000, '%PDF') }, 'Document')
+    await sendFiles(anna)
+    await anna.page.getByRole('button', { name: 'Record a voice message' }).click()
+    await anna.page.getByRole('group', { name: 'Recording' }).getByText('0:02').waitFor()
+    await audit(anna.page, 'recording')
+    await picture(anna.page, 'x-media-recording')
+    await anna.page.getByRole('button', { name: 'Send voice message' }).click()
+
+    await omar.page.locator('nav a', { hasText: /Anna Keller: رسالة صوتية \(0:0\d\)/ }).waitFor()
+    await omar.page.locator('nav a', { hasText: 'Hikers' }).click()
+    await until('both photos', async () => (await pictures(omar).count()) === 2)
+    await drawn(omar)
+    const wide = await omar.page.evaluate(() => document.documentElement.scrollWidth > innerWidth)
+    check(!wide, 'nothing sticks out')
+    await audit(omar.page, 'files in Arabic, dark, narrow')
+    await picture(omar.page, 'media-phone')
+    await pictures(omar).first().click()
+    await until('it to be drawn', () => omar.page.locator('dialog img:not(.thumb)').evaluate((i) => i.naturalWidth > 0).catch(() => false))
+    await audit(omar.page, 'viewer in Arabic, narrow')
+    await picture(omar.page, 'x-media-viewer-phone')
+    // From the right, the next is to the left.
+    await omar.page.keyboard.press('ArrowLeft')
+    await omar.page.getByRole('dialog', { name: /hill 1/ }).waitFor()
+    await omar.page.keyboard.press('Escape')
+    await audit(anna.page, 'files in a group')
+    await anna.page.getByRole('log').evaluate((log) => (log.scrollTop = log.scrollHeight))
+    await picture(anna.page, 'media')
+    await pictures(anna).last().click()
+    await audit(anna.page, 'viewer')
+    await picture(anna.page, 'x-media-viewer')
+  },
+
+  async 'what the server does not take is told, before it is sent and after'(world) {
+    const [alice] = await talk(world)
+    await attach(alice, { name: 'nothing.txt', mimeType: 'text/plain', buffer: Buffer.alloc(0) }, 'Document')
+    await alice.page.getByRole('alert').getByText('There is nothing in this file.').waitFor()
+    check(!(await alice.page.getByRole('button', { name: 'Send 1 file' }).isEnabled()), 'it cannot be sent')
+    await alice.page.keyboard.press('Escape')
+    // More than one may upload, in a file that says that it is smaller: the server refuses it.
+    await alice.page.evaluate(() => {
+      const size = Object.getOwnPropertyDescriptor(Blob.prototype, 'size')
+      Object.defineProperty(Blob.prototype, 'size', { get: () => 200 * 1024 * 1024, configurable: true })
+      globalThis.honest = () => Object.defineProperty(Blob.prototype, 'size', size)
+    })
+    await attach(alice, { name: 'large.bin', mimeType: 'application/octet-stream', buffer: Buffer.from('12345') }, 'Document')
+    await alice.page.getByRole('alert').getByText('Too large: this server takes at most 105 MB.').waitFor()
+    await alice.page.evaluate(() => globalThis.honest())
+  },
+
   async 'other clients see it, and their files are shown'(world) {
     world.server.user('sly', password)
     world.server.user('prof', password)
@@ -381,6 +456,7 @@ export default {
       prof.type(password)
       await prof.shows('logged in successfully')
       prof.type('/msg anna@localhost Look at this')
+      await anna.page.locator('nav a', { hasText: 'Look at this' }).waitFor() // by then it knows where files go
       prof.type(`/sendfile "${join(directory, 'from prof.png')}"`)
       await anna.page.locator('nav a', { hasText: 'Photo' }).waitFor()
       await anna.open('prof')

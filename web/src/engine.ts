@@ -4,6 +4,7 @@ import { Outbox } from './outbox/outbox'
 import { Uploads } from './outbox/uploads'
 import { put } from './put'
 import { CatchUp } from './catchup'
+import { makeRoom } from './files'
 import { People } from './people'
 import { Pictures } from './pictures'
 import { Rooms } from './rooms'
@@ -85,7 +86,10 @@ export class Engine {
       slot: (file) => this.askSlot(file),
       put,
       frame: (message, id) => this.frameOf(message, id),
-      filed: (peer) => this.outbox.filed(peer),
+      filed: (peer) => {
+        this.outbox.filed(peer)
+        void makeRoom(db).catch(() => undefined)
+      },
       progress: options.uploading,
     })
     this.people = new People({ db, account, changed: options.changed, soft: () => this.tellSoft() })

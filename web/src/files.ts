@@ -49,11 +49,11 @@ async function keep(db: Db, key: number, data: Blob, now: number): Promise<void>
   // Not for a message that was taken back meanwhile.
   if ((await db.get('messages', key))?.file === undefined) return
   await db.put('files', { key, data, size: data.size, used: now })
-  await makeRoom(db, MOST_IN_ALL)
+  await makeRoom(db)
 }
 
 /** Throws away what was not needed for longest until the rest is no more than that many bytes; what waits to be uploaded stays. */
-export async function makeRoom(db: Db, most: number): Promise<void> {
+export async function makeRoom(db: Db, most = MOST_IN_ALL): Promise<void> {
   const tx = db.transaction('files', 'readwrite')
   let total = 0
   for (let c = await tx.store.index('used').openCursor(null, 'prev'); c; c = await c.continue()) {

@@ -21,8 +21,9 @@ export async function search(db: Db, words: string, most: number, goOn: () => bo
     const rows = await db.getAll('messages', IDBKeyRange.bound(end - CHUNK, end, true))
     found.push(
       ...rows.filter((m) => {
-        if (m.body === '') return false
-        const text = folded(m.body)
+        const said = m.file ? `${m.body} ${m.file.name}` : m.body
+        if (said === '') return false
+        const text = folded(said)
         return wanted.every((w) => text.includes(w))
       }),
     )

@@ -433,3 +433,26 @@ describe('reading by positions', () => {
     expect(jumped.messages.length).toBe(211)
   })
 })
+
+describe('files', () => {
+  const file = { name: 'hill.jpg', type: 'image/jpeg', size: 3, inline: true, url: 'https://x.test/upload/a/hill.jpg' }
+
+  it('come with messages, stand in the list, and go when they are taken back', async () => {
+    await takeAll([said(1, { body: '', file })])
+    expect((await rows())[0]).toMatchObject({ body: '', file })
+    expect((await chat()).last).toMatchObject({ body: '', file: { name: 'hill.jpg', type: 'image/jpeg' } })
+    await takeAll([said(2, { body: 'nice', reply: { id: 'm1', to: bob, text: '' } })])
+    expect((await rows())[1]!.reply!.text).toBe('hill.jpg')
+    const [{ key }] = (await rows()) as [Message]
+    await db.put('files', { key, data: new Blob(['abc']), size: 3, used: 1 })
+    expect((await search(db, 'hill', 10, () => true)).length).toBe(1)
+    await takeAll([said(3, { body: undefined, retracts: 'm1' })])
+    expect((await rows())[0]!.file).toBeUndefined()
+    expect(await db.count('files')).toBe(0)
+  })
+
+  it('of history come too', async () => {
+    await takeHistory(db, bob, [said(5, { body: '', file })], true)
+    expect((await rows())[0]).toMatchObject({ file })
+  })
+})

@@ -16,8 +16,8 @@ const READ_MS = 8_000
 export interface Prepared {
   file: Shared
   data: Blob
-  /** What a person is told of what was done to it. */
-  smaller: boolean
+  /** It was drawn anew: what the camera wrote into it is gone. */
+  stripped: boolean
 }
 
 /**
@@ -30,7 +30,7 @@ export async function prepare(source: File, asDocument: boolean): Promise<Prepar
   const name = source.name.replace(/[\p{Cc}\p{Cf}/\\:]+/gu, ' ').trim().slice(-120) || 'file'
   const file: Shared = { name, type, size: source.size, inline: !asDocument }
   const data = source.slice(0, source.size, type) // no name and no date of the file itself
-  const plain: Prepared = { file, data, smaller: false }
+  const plain: Prepared = { file, data, stripped: false }
   if (asDocument) return plain
   try {
     if (/^image\/(jpeg|png|webp|avif|bmp|heic|heif)$/.test(type)) return await photo(source, file)
@@ -59,7 +59,7 @@ async function photo(source: File, file: Shared): Promise<Prepared> {
   const thumb = await thumbnail(image, width, height)
   image.close()
   const name = file.name.replace(/\.[^.]*$/, '') + (data.type === 'image/png' ? '.png' : '.jpg')
-  return { file: { ...file, name, type: data.type, size: data.size, width, height, thumb }, data, smaller: true }
+  return { file: { ...file, name, type: data.type, size: data.size, width, height, thumb }, data, stripped: true }
 }
 
 function draw(image: CanvasImageSource, width: number, height: number, opaque: boolean): HTMLCanvasElement {
