@@ -36,7 +36,7 @@ export default {
         await seed(page, village())
         await page.goto(world.server.origin + '/')
         await page.locator('nav a').first().waitFor()
-        await page.getByRole('status').filter({ hasText: 'password' }).waitFor()
+        await page.getByRole('status').filter({ hasText: 'Connecting' }).waitFor()
         minor += await audit(page, where('list and strip'))
         for (const peer of ['anna', 'nobody', 'asks', 'new', 'zoe.muller']) {
           await page.goto(`${world.server.origin}/chat/${peer}@localhost`)

@@ -118,14 +118,21 @@ export class Server {
 export class Network {
   #pairs = new Set()
 
-  static async to(server) {
+  /** So many milliseconds each way, of a network made with `slowing`. */
+  delay = 0
+
+  static async to(server, { slowing = false } = {}) {
     const network = new Network()
+    const slowly = (from, to) => from.on('data', (d) => setTimeout(() => to.destroyed || to.write(d), network.delay))
     const [host, port] = server.addresses.http.split(':')
     network.listener = createServer((near) => {
       const far = connect(Number(port), host)
       const pair = { near, far }
       network.#pairs.add(pair)
-      near.pipe(far).pipe(near)
+      if (slowing) {
+        slowly(near, far)
+        slowly(far, near)
+      } else near.pipe(far).pipe(near)
       for (const socket of [near, far]) {
         socket.on('error', () => undefined)
         socket.on('close', () => {
@@ -207,6 +214,28 @@ export class Person {
     const area = page.getByRole('textbox', { name: /^Message / })
     await area.fill(text)
     await area.press('Enter')
+  }
+
+  /** Makes a password for another program, and gives it. */
+  async newPassword(page = this.page) {
+    await page.goto(this.origin + '/?me')
+    await page.getByRole('button', { name: 'Password for other apps' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByRole('button', { name: 'Make a password' }).click()
+    await dialog.locator('output').nth(1).waitFor()
+    const [address, password] = await dialog.locator('output').allInnerTexts()
+    await dialog.getByRole('button', { name: 'Close' }).click()
+    return { address, password }
+  }
+
+  /** Logs in with an account that there is. */
+  async logIn({ address, password }) {
+    const page = (this.page = await this.tab('/'))
+    await page.getByLabel('Address').fill(address)
+    await page.getByLabel('Password').fill(password)
+    await page.getByRole('button', { name: 'Log in' }).click()
+    await page.getByRole('heading', { name: 'bavard', exact: true }).waitFor()
+    return page
   }
 
   async close() {

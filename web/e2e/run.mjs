@@ -5,7 +5,7 @@
 
 import { World } from './harness.mjs'
 
-const all = ['chat', 'actions', 'groups', 'profile', 'open', 'clients', 'media', 'crash', 'network', 'offline', 'tabs', 'history', 'access', 'budgets']
+const all = ['chat', 'actions', 'groups', 'profile', 'devices', 'open', 'clients', 'media', 'crash', 'network', 'offline', 'tabs', 'history', 'access', 'budgets']
 const chosen = process.argv.slice(2)
 let failed = 0
 

@@ -58,6 +58,8 @@ export class App {
   lastContact = $derived(this.soft.lastContact)
   online = $derived(new Set(this.soft.online))
   typing = $derived(new Set(this.soft.typing))
+  /** The server does not let this device in any more: somebody logged it out, or set a new password. */
+  out = $derived(this.account?.out === true || (this.soft.link.kind === 'stopped' && this.soft.link.reason === 'credentials'))
   unread = $derived([...this.chats.values()].reduce((n, c) => n + c.unread, 0))
 
   private engine: Engine | undefined
@@ -73,7 +75,7 @@ export class App {
   static async boot(): Promise<App> {
     const app = new App(await openStore())
     await app.load()
-    if (app.account) app.connect()
+    if (app.account && !app.account.out) app.connect()
     return app
   }
 
@@ -122,6 +124,13 @@ export class App {
     await this.ask('block', jid, blocked)
   }
 
+  /** Gives the account a new password; all other devices have to log in again. */
+  async makePassword(): Promise<string> {
+    const password = token(24)
+    await this.ask('setPassword', password)
+    return password
+  }
+
   async rename(jid: string, name: string): Promise<void> {
     await this.ask('rename', jid, clean(name))
   }
@@ -148,10 +157,21 @@ export class App {
     this.enter(await signUp(await this.onboarding(), invite, name))
   }
 
-  async logIn(jid: string, password: string): Promise<void> {
+  /** Lets this device in by a password, or by what stands for it. */
+  async logIn(jid: string, secret: string, kind: 'password' | 'link' | 'recovery' = 'password'): Promise<void> {
     const { logIn } = await import('./onboard')
     const options = await this.onboarding()
-    this.enter(await logIn({ ...options, domain: jid.slice(jid.indexOf('@') + 1) }, jid, password))
+    const account = await logIn({ ...options, domain: jid.slice(jid.indexOf('@') + 1) }, jid, { kind, secret })
+    if (!this.account) this.enter(account)
+    else this.reload() // what is in memory is from before
+  }
+
+  /** All tabs begin anew. */
+  private reload(): void {
+    this.tabs?.tell('logout', undefined)
+    this.lost()
+    this.tabs?.close()
+    location.assign('/')
   }
 
   /** How many messages were not sent yet. */
@@ -161,14 +181,11 @@ export class App {
 
   /** Forgets the account and everything that belongs to it on this device. */
   async logOut(): Promise<void> {
-    this.tabs?.tell('logout', undefined)
-    this.engine?.stop()
-    this.tabs?.close()
-    const stores = [...this.db.objectStoreNames]
-    const tx = this.db.transaction(stores, 'readwrite')
-    for (const name of stores) void tx.objectStore(name).clear()
-    await tx.done
-    location.assign('/')
+    this.lost()
+    const { forgetAll, logOut } = await import('./onboard')
+    await logOut(await this.onboarding()).catch(() => undefined) // the server forgets it in time, too
+    await forgetAll(this.db)
+    this.reload()
   }
 
   /** The domain of the accounts here. */
@@ -184,8 +201,8 @@ export class App {
 
   private async onboarding(): Promise<OnboardOptions> {
     await this.homeDomain()
-    const { dialWebSocket } = await import('./wire/transport')
-    return { db: this.db, dial: dialWebSocket, address: ownAddress(location.origin), domain: this.domain }
+    const [{ dialWebSocket }, { thisDevice }] = await Promise.all([import('./wire/transport'), import('./device')])
+    return { db: this.db, dial: dialWebSocket, address: ownAddress(location.origin), domain: this.domain, device: thisDevice() }
   }
 
   private enter(account: Account): void {
@@ -556,12 +573,13 @@ export class App {
 
   /** The engine is fetched after the first paint: what the store has is shown without it. */
   private async startEngine(account: Account): Promise<Engine> {
-    const [{ Engine }, { dialWebSocket }] = await Promise.all([import('./engine'), import('./wire/transport')])
+    const [{ Engine }, { dialWebSocket }, { thisDevice }] = await Promise.all([import('./engine'), import('./wire/transport'), import('./device')])
     const engine = new Engine({
       db: this.db,
       account,
       address: ownAddress(location.origin),
       hostMeta: '/.well-known/host-meta.json',
+      device: thisDevice(),
       dial: dialWebSocket,
       online: () => navigator.onLine,
       watched: () => document.visibilityState === 'visible' || this.watchers.size > 0,

@@ -8,7 +8,7 @@ import { makeRoom } from './files'
 import { People } from './people'
 import { Pictures } from './pictures'
 import { Rooms } from './rooms'
-import { getMeta, putMeta, type Account, type Change, type Db, type Message, type Picture, type Shared, type Slot } from './store/schema'
+import { editAccount, getMeta, putMeta, type Account, type Change, type Db, type Message, type Picture, type Shared, type Slot } from './store/schema'
 import { applyContact, take, takeHistory } from './store/receive'
 import { editChat } from './store/write'
 import { queryArchive, type ArchivePage } from './wire/archive'
@@ -17,12 +17,15 @@ import { readHostMeta } from './wire/discover'
 import { StanzaError } from './wire/errors'
 import { Link, type LinkState } from './wire/link'
 import { buildChat, buildChatState, buildReceipt } from './wire/compose'
+import type { Credentials } from './wire/negotiate'
 import { readMessage, type ChatState, type Incoming } from './wire/message'
 import { bare } from './wire/jid'
 import { NS } from './wire/ns'
 import { readPublished } from './wire/pep'
 import { fetchAbout, readBlocking, saveAbout, setBlocked, type About, type Image } from './wire/profile'
 import { token } from './wire/random'
+import { setPassword } from './wire/register'
+import type { Token } from './wire/token'
 import type { Session } from './wire/session'
 import { shareFrom, sharing } from './wire/share'
 import type { Dial } from './wire/transport'
@@ -46,6 +49,8 @@ export interface EngineOptions {
   address: string
   /** Where the server lists all its addresses. */
   hostMeta: string
+  /** What the account's list of devices calls this one. */
+  device: { software: string; device: string }
   dial: Dial
   online: () => boolean
   watched: () => boolean
@@ -117,7 +122,9 @@ export class Engine {
     })
     this.pictures = new Pictures({ db, account, changed: options.looks, session: () => this.link.live })
     this.link = new Link({
-      credentials: account,
+      account: account.jid,
+      credentials: () => this.credentials(),
+      keep: (token) => this.keep(token),
       resource: account.resource,
       addresses: () => this.addresses,
       dial: options.dial,
@@ -139,6 +146,21 @@ export class Engine {
     shareFrom(this.options.origin, uploads ?? (await this.learnUploads()))
     this.link.lastContact = contact ?? 0
     this.link.start()
+  }
+
+  /** As the store has them: another tab may have led meanwhile. */
+  private async credentials(): Promise<Credentials> {
+    const { db, device } = this.options
+    const account = await editAccount(db, (a) => (a.device ? a : { ...a, device: crypto.randomUUID() }))
+    if (!account) throw new Error('no account')
+    const { jid, token, password } = account
+    const secret = token ? ({ kind: 'token', token } as const) : ({ kind: 'password', secret: password ?? '' } as const)
+    return { jid, secret, device: { ...device, id: account.device! } }
+  }
+
+  /** From now on the device has a token; the password is nowhere on it. */
+  private async keep(token: Token): Promise<void> {
+    await editAccount(this.options.db, (a) => ({ ...a, token, password: undefined }))
   }
 
   stop(): void {
@@ -230,6 +252,8 @@ export class Engine {
         return this.setAbout(args[0] as { name: string; about: string })
       case 'block':
         return this.block(peer, args[1] as boolean)
+      case 'setPassword':
+        return this.setPassword(peer)
       case 'rename':
         return this.rename(peer, args[1] as string)
       case 'group':
@@ -286,6 +310,11 @@ export class Engine {
   async setAbout(about: About): Promise<void> {
     await saveAbout(this.need(), about)
     this.options.account.name = about.name
+  }
+
+  /** Gives the account another password; all other devices have to log in again. */
+  async setPassword(password: string): Promise<void> {
+    await setPassword(this.need(), this.options.account.jid, password)
   }
 
   async block(jid: string, blocked: boolean): Promise<void> {
@@ -357,7 +386,7 @@ export class Engine {
       this.open.clear()
       this.outbox.catchingUp()
       this.uploadService = undefined
-      void enableCarbons(session).catch(() => undefined)
+      if (!session.carbons) void enableCarbons(session).catch(() => undefined)
       // The archive is asked before presence is sent: then the server need not send twice what waits.
       const appear = (): void => void this.people.begin(session).catch(() => undefined)
       void this.catchUp.run(session, appear).then((done) => done && this.caughtUp(session))
@@ -377,7 +406,11 @@ export class Engine {
   }
 
   private linkChanged(): void {
-    const { kind } = this.link.state
+    const { state } = this.link
+    const { kind } = state
+    if (state.kind === 'stopped' && state.reason === 'credentials') {
+      void editAccount(this.options.db, (a) => ({ ...a, out: true }))
+    }
     if (kind !== 'live') {
       this.outbox.pause()
       this.rooms.pause()

@@ -2,10 +2,11 @@
 
 import { getMeta, putMeta, type Account, type Db, type SignUp } from './store/schema'
 import { StanzaError, StreamFailure } from './wire/errors'
-import { authenticate } from './wire/negotiate'
+import { endToken, fetchToken, type Credentials, type Secret } from './wire/negotiate'
 import { token } from './wire/random'
 import { register, showInvite } from './wire/register'
 import { Stream } from './wire/stream'
+import type { Token } from './wire/token'
 import type { Dial } from './wire/transport'
 
 /** How somebody comes to have an account here: by an invite, or with one that they have. */
@@ -30,9 +31,13 @@ export interface OnboardOptions {
   dial: Dial
   address: string
   domain: string
+  /** What the account's list of devices calls this one. */
+  device: { software: string; device: string }
 }
 
 const STEP_MS = 15_000
+/** Nobody waits longer for leaving. */
+const FAREWELL_MS = 2_000
 
 /** Asks the server whether an invite is good, without spending it. Rejects with OnboardError. */
 export async function checkInvite(options: OnboardOptions, invite: string): Promise<void> {
@@ -64,30 +69,64 @@ export async function signUp(options: OnboardOptions, invite: string, name: stri
   })
 }
 
-/** Takes an account that exists. Rejects with OnboardError when the server does not accept the password. */
-export async function logIn(options: OnboardOptions, jid: string, password: string): Promise<Account> {
-  await connected(options, (stream) => authenticate(stream, { jid, password }))
-  const name = jid.slice(0, jid.indexOf('@'))
-  const account: Account = { jid, password, name, resource: deviceName(), bornHere: false, created: Date.now() }
-  await putMeta(options.db, 'account', account)
+/**
+ * Takes an account that exists. Rejects with OnboardError when the server does
+ * not accept what is shown. What this device keeps of another account goes; what
+ * it has of this one, from before it was logged out, stays.
+ */
+export async function logIn(options: OnboardOptions, jid: string, secret: Secret): Promise<Account> {
+  const { db } = options
+  const before = await getMeta(db, 'account')
+  const device = crypto.randomUUID()
+  const token = await connected(options, (stream) => fetchToken(stream, credentials(options, jid, secret, device)))
+  const password = token || secret.kind !== 'password' ? undefined : secret.secret
+  const known: Account =
+    before?.jid === jid ? before : { jid, name: jid.slice(0, jid.indexOf('@')), resource: deviceName(), bornHere: false, created: Date.now() }
+  const account: Account = { ...known, device, token, password, out: undefined }
+  if (before && before.jid !== jid) await forgetAll(db)
+  await putMeta(db, 'account', account)
   return account
+}
+
+/** Clears the store. */
+export async function forgetAll(db: Db): Promise<void> {
+  const stores = [...db.objectStoreNames]
+  const tx = db.transaction(stores, 'readwrite')
+  for (const name of stores) void tx.objectStore(name).clear()
+  await tx.done
+}
+
+/** Has the server forget this device, if it can be told now. */
+export async function logOut(options: OnboardOptions): Promise<void> {
+  const account = await getMeta(options.db, 'account')
+  const { token, jid, device } = account ?? {}
+  if (token && jid && device) await connected(options, (stream) => endToken(stream, credentials(options, jid, { kind: 'token', token }, device)), FAREWELL_MS)
+}
+
+function credentials({ device }: OnboardOptions, jid: string, secret: Secret, id: string): Credentials {
+  return { jid, secret, device: { ...device, id } }
 }
 
 async function finishEarlier(options: OnboardOptions, earlier: SignUp): Promise<Account | undefined> {
   try {
     const jid = `${earlier.username}@${options.domain}`
-    await connected(options, (stream) => authenticate(stream, { jid, password: earlier.password }))
-    return await keep(options, earlier)
+    const device = crypto.randomUUID()
+    const token = await connected(options, (stream) =>
+      fetchToken(stream, credentials(options, jid, { kind: 'password', secret: earlier.password }, device)),
+    )
+    return await keep(options, earlier, device, token)
   } catch (e) {
     if (e instanceof OnboardError && e.reason === 'credentials') return undefined
     throw e
   }
 }
 
-async function keep({ db, domain }: OnboardOptions, made: SignUp): Promise<Account> {
+async function keep({ db, domain }: OnboardOptions, made: SignUp, device?: string, token?: Token): Promise<Account> {
   const account: Account = {
     jid: `${made.username}@${domain}`,
-    password: made.password,
+    password: token ? undefined : made.password,
+    token,
+    device,
     name: made.name,
     resource: deviceName(),
     bornHere: true,
@@ -105,9 +144,9 @@ function deviceName(): string {
 }
 
 /** Runs work on a fresh stream, and says what went wrong in words that can be shown. */
-async function connected<T>(options: OnboardOptions, work: (stream: Stream) => Promise<T>): Promise<T> {
+async function connected<T>(options: OnboardOptions, work: (stream: Stream) => Promise<T>, ms = STEP_MS): Promise<T> {
   const stream = new Stream(options.dial, options.address, options.domain)
-  const deadline = setTimeout(() => stream.fail(new StreamFailure('silent')), STEP_MS)
+  const deadline = setTimeout(() => stream.fail(new StreamFailure('silent')), ms)
   try {
     return await work(stream)
   } catch (e) {

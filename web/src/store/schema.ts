@@ -3,6 +3,7 @@
 import { openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction, type StoreNames } from 'idb'
 import type { Mention } from '../wire/message'
 import type { Shared } from '../wire/share'
+import type { Token } from '../wire/token'
 
 export type { Mention, Shared }
 
@@ -204,9 +205,16 @@ export interface Loose {
 
 export interface Account {
   jid: string
-  password: string
+  /** Until there is a token. */
+  password?: string | undefined
+  /** What lets this device in. */
+  token?: Token | undefined
+  /** Names this installation; a UUID. */
+  device?: string | undefined
+  /** The server does not let this device in any more. */
+  out?: boolean | undefined
   name: string
-  /** Names this device to the server. */
+  /** Names this device to servers that take its word for it. */
   resource: string
   /** Registered on this device, so that it knows everything from the beginning. */
   bornHere: boolean
@@ -297,6 +305,16 @@ export function openStore(name = 'bavard'): Promise<Db> {
 
 export async function getMeta<K extends keyof Meta>(db: Db, key: K): Promise<Meta[K] | undefined> {
   return (await db.get('meta', key)) as Meta[K] | undefined
+}
+
+/** Changes what is kept of the account, if there is one still. On the disk once this has settled. */
+export async function editAccount(db: Db, edit: (account: Account) => Account): Promise<Account | undefined> {
+  const tx = db.transaction('meta', 'readwrite', { durability: 'strict' })
+  const account = (await tx.store.get('account')) as Account | undefined
+  const edited = account && edit(account)
+  if (edited) void tx.store.put(edited, 'account')
+  await tx.done
+  return edited
 }
 
 export async function putMeta<K extends keyof Meta>(db: Db, key: K, value: Meta[K]): Promise<void> {

@@ -19,8 +19,9 @@ describe('texts', () => {
   })
 
   it('of few emoji are shown large', () => {
-    for (const yes of ['😀', '👩‍👩‍👧', '❤️ 🎉', '🇫🇷🇩🇪🇪🇸']) expect(isJustEmoji(yes)).toBe(true)
-    for (const no of ['', '1', 'a😀', '😀😀😀😀', '#']) expect(isJustEmoji(no)).toBe(false)
+    const kinds = ['👋🏽', '🧑🏽‍🚀', '🤷‍♂️', '1️⃣', '🏴󠁧󠁢󠁳󠁣󠁴󠁿', '❤️‍🔥', '👁️‍🗨️', '🏳️‍🌈', '☺️', '🐻‍❄️']
+    for (const yes of ['😀', '👩‍👩‍👧', '❤️ 🎉', '🇫🇷🇩🇪🇪🇸', ...kinds]) expect(isJustEmoji(yes)).toBe(true)
+    for (const no of ['', '1', '123', 'a😀', '😀😀😀😀', '#', '©', '☎', '日本', 'مرحبا']) expect(isJustEmoji(no)).toBe(false)
   })
 
   it('give initials', () => {

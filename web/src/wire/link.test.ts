@@ -3,9 +3,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { StanzaError } from './errors'
 import { Link, type LinkOptions, type LinkState } from './link'
+import type { Credentials } from './negotiate'
 import { NS } from './ns'
 import type { Session } from './session'
 import { Network, type Peer } from './testing'
+import type { Token } from './token'
 import { xml, type XmlElement } from './xml'
 
 const account = 'me@localhost'
@@ -18,12 +20,19 @@ class Harness {
   acked: string[] = []
   refused: [string, StanzaError][] = []
   online = true
+  credentials: Credentials = { jid: account, secret: { kind: 'password', secret: 'secret' }, device: { id: 'd1', software: 's', device: 'd' } }
+  kept: Token[] = []
   store: () => Promise<void> = () => Promise.resolve()
   link: Link
 
   constructor(options: Partial<LinkOptions> = {}) {
     this.link = new Link({
-      credentials: { jid: account, password: 'secret' },
+      account,
+      credentials: () => Promise.resolve(this.credentials),
+      keep: (token) => {
+        this.kept.push(token)
+        return Promise.resolve()
+      },
       resource: 'test',
       addresses: () => ['ws://a', 'ws://b'],
       dial: this.network.dial,

@@ -3,9 +3,10 @@
 import { backoff } from './backoff'
 import { StreamFailure } from './errors'
 import { domain } from './jid'
-import { authenticate, bind, resume, type Credentials } from './negotiate'
+import { logIn, type Credentials } from './negotiate'
 import { Session, type SessionEvents } from './session'
 import { Stream } from './stream'
+import type { Token } from './token'
 import type { Dial } from './transport'
 
 /** Why there is no connection, as a person is told. */
@@ -23,8 +24,13 @@ export type LinkState =
   | { kind: 'stopped'; reason: 'conflict' | 'credentials' }
 
 export interface LinkOptions extends SessionEvents {
-  credentials: Credentials
-  /** The resource to bind: stable for this device. */
+  /** Our bare address. */
+  account: string
+  /** What to show of ourselves; asked anew for each attempt. */
+  credentials: () => Promise<Credentials>
+  /** Keeps what is to be shown from now on. */
+  keep: (token: Token) => Promise<void>
+  /** The resource to bind where the server does not choose it: stable for this device. */
   resource: string
   /** Where to dial, in order of preference; asked anew for each attempt. */
   addresses: () => string[]
@@ -59,6 +65,8 @@ export class Link {
   private failingSince = 0
   private next = 0
   private elsewhere: string | undefined
+  /** What was shown last. */
+  private shown: string | undefined
   private current: LinkState = { kind: 'idle' }
   /** When the server was last heard, in ms since the epoch; 0 for never. */
   lastContact = 0
@@ -111,6 +119,8 @@ export class Link {
       this.set({ kind: 'connecting', problem })
       const failure = await this.attempt()
       if (!this.running) break
+      if (failure.fault === 'credentials' && (await this.haveOthers())) continue
+      if (!this.running) break
       if (stops(failure)) {
         this.running = false
         this.session?.finish()
@@ -128,8 +138,8 @@ export class Link {
 
   /** One connection, from dialling to its end. */
   private async attempt(): Promise<StreamFailure> {
-    const { credentials, dial } = this.options
-    const stream = (this.stream = new Stream(dial, this.address(), domain(credentials.jid)))
+    const { account, dial } = this.options
+    const stream = (this.stream = new Stream(dial, this.address(), domain(account)))
     const deadline = setTimeout(() => stream.fail(new StreamFailure('silent')), NEGOTIATE_MS)
     let liveSince = 0
     try {
@@ -159,28 +169,32 @@ export class Link {
   }
 
   private async negotiate(stream: Stream): Promise<void> {
-    const { credentials } = this.options
-    await authenticate(stream, credentials)
-    this.lastContact = Date.now()
+    const { credentials, keep, resource } = this.options
     const former = this.session
-    if (former?.resumeId !== undefined) {
-      await former.settle() // what still comes in from the old connection counts
-      const answer = await resume(stream, former.resumeId, former.handled)
-      if (answer.resumed) {
-        former.resumed(stream, answer.h)
-        this.options.session(former, true)
-        return
-      }
-      former.finish(answer.h)
-    } else {
-      await former?.settle()
-      former?.finish()
+    await former?.settle() // what still comes in from the old connection counts
+    const who = await credentials()
+    this.shown = JSON.stringify(who.secret)
+    const resume = former?.resumeId === undefined ? undefined : { id: former.resumeId, h: former.handled }
+    const outcome = await logIn(stream, who, { resume, resource }, keep)
+    this.lastContact = Date.now()
+    if (former && outcome.resumed !== undefined) {
+      former.resumed(stream, outcome.resumed)
+      this.options.session(former, true)
+      return
     }
-    this.session = undefined
-    const session = new Session(await bind(stream, credentials, this.options.resource), this.options)
-    this.session = session
-    session.begin(stream)
+    former?.finish(outcome.lost)
+    const session = (this.session = new Session(outcome.jid!, this.options))
+    session.carbons = outcome.carbons ?? false
+    session.begin(stream, outcome.enabled)
     this.options.session(session, false)
+  }
+
+  /** Whether what was refused is not what we have to show now: another tab may have got a new token meanwhile. */
+  private async haveOthers(): Promise<boolean> {
+    const before = this.shown
+    const now = await this.options.credentials().then((c) => JSON.stringify(c.secret), () => before)
+    this.shown = now
+    return now !== before
   }
 
   /** Looks whether the connection still lives. */

@@ -8,6 +8,12 @@ export const NS = {
   stanzaError: 'urn:ietf:params:xml:ns:xmpp-stanzas', // RFC 6120 §8.3
   framing: 'urn:ietf:params:xml:ns:xmpp-framing', // RFC 7395
   sasl: 'urn:ietf:params:xml:ns:xmpp-sasl', // RFC 6120 §6
+  sasl2: 'urn:xmpp:sasl:2', // XEP-0388
+  bind2: 'urn:xmpp:bind:0', // XEP-0386
+  fast: 'urn:xmpp:fast:0', // XEP-0484
+  link: 'urn:bavard:link:0', // docs/login.md
+  recovery: 'urn:bavard:recovery:0', // docs/login.md
+  csi: 'urn:xmpp:csi:0', // XEP-0352
   bind: 'urn:ietf:params:xml:ns:xmpp-bind', // RFC 6120 §7
   roster: 'jabber:iq:roster', // RFC 6121 §2
   data: 'jabber:x:data', // XEP-0004

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { local } from './jid'
 import { NS } from './ns'
+import type { Session } from './session'
 import type { Stream } from './stream'
 import { xml } from './xml'
 
@@ -31,4 +33,10 @@ export async function register(stream: Stream, who: Registration): Promise<void>
     xml('name', {}, who.name),
   )
   await stream.ask('set', query)
+}
+
+/** Gives the account another password (XEP-0077 §usecases-changepw @2.4): all its other devices have to log in again. */
+export async function setPassword(session: Session, account: string, password: string): Promise<void> {
+  const query = xml('query', { xmlns: NS.register }, xml('username', {}, local(account)), xml('password', {}, password))
+  await session.ask('set', query)
 }

@@ -45,6 +45,8 @@ export class Session {
   resumeId: string | undefined
   /** Since when an asked-for acknowledgement is outstanding, in ms since the epoch. */
   askedAt: number | undefined
+  /** Copies of what other devices send come by themselves (XEP-0280). */
+  carbons = false
 
   constructor(
     readonly jid: string,
@@ -64,10 +66,11 @@ export class Session {
     return this.counters.handled
   }
 
-  /** Begins on a freshly bound stream: stanzas count from here (XEP-0198 §enable @1.6.3). */
-  begin(stream: Stream): void {
+  /** Begins on a freshly bound stream: stanzas count from here (XEP-0198 §enable @1.6.3), unless they do so already. */
+  begin(stream: Stream, enabled?: XmlElement): void {
     this.stream = stream
-    stream.send(xml('enable', { xmlns: NS.sm, resume: 'true' }))
+    if (enabled) this.management(enabled)
+    else stream.send(xml('enable', { xmlns: NS.sm, resume: 'true' }))
     stream.deliver((el) => this.receive(el))
   }
 

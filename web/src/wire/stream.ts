@@ -25,6 +25,8 @@ export class Stream {
   readonly ended = new Promise<StreamFailure>((resolve) => (this.end = resolve))
   /** When the last frame came in, in milliseconds since the epoch. */
   heard = Date.now()
+  /** What the server offered last. */
+  features: XmlElement | undefined
 
   constructor(
     dial: Dial,
@@ -38,14 +40,19 @@ export class Stream {
     })
   }
 
-  /** Opens, or opens anew after authentication, and gives the stream features (RFC 7395 §3.4, RFC 6120 §4.3.2). */
-  async open(): Promise<XmlElement> {
+  /**
+   * Opens, or opens anew after authentication, and gives the stream features
+   * (RFC 7395 §3.4, RFC 6120 §4.3.2). What need not wait for them goes along.
+   */
+  async open(along?: XmlElement): Promise<XmlElement> {
     await Promise.race([this.whenOpen, this.ended])
     this.send(xml('open', { xmlns: NS.framing, to: this.domain, version: '1.0' }))
+    if (along) this.send(along)
     const open = await this.next()
     if (!open.is('open', NS.framing)) throw this.fail(new StreamFailure('protocol', open.name))
     const features = await this.next()
     if (!features.is('features', NS.stream)) throw this.fail(new StreamFailure('protocol', features.name))
+    this.features = features
     return features
   }
 
