@@ -4,7 +4,7 @@ import { SvelteMap } from 'svelte/reactivity'
 import type { Engine, Soft } from './engine'
 import type { OnboardOptions } from './onboard'
 import { Conversation } from './store/conversation.svelte'
-import { getMeta, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared } from './store/schema'
+import { getMeta, isArchived, isMuted, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared } from './store/schema'
 import { search } from './store/search'
 import { act, compose, composeAgain, discard, editChat, editMessage, markRead, type Act } from './store/write'
 import { Tabs } from './tabs'
@@ -60,7 +60,8 @@ export class App {
   typing = $derived(new Set(this.soft.typing))
   /** The server does not let this device in any more: somebody logged it out, or set a new password. */
   out = $derived(this.account?.out === true || (this.soft.link.kind === 'stopped' && this.soft.link.reason === 'credentials'))
-  unread = $derived([...this.chats.values()].reduce((n, c) => n + c.unread, 0))
+  /** Of those that may call for attention. */
+  unread = $derived([...this.chats.values()].reduce((n, c) => n + (isMuted(c) || isArchived(c) ? 0 : c.unread), 0))
 
   private engine: Engine | undefined
   private starting: Promise<Engine> | undefined
@@ -166,11 +167,12 @@ export class App {
     else this.reload() // what is in memory is from before
   }
 
-  /** All tabs begin anew. */
+  /** All tabs begin anew, also when this one was logged out and has no part in them. */
   private reload(): void {
-    this.tabs?.tell('logout', undefined)
+    this.tabs ??= this.joinTabs(this.me)
+    this.tabs.tell('logout', undefined)
     this.lost()
-    this.tabs?.close()
+    this.tabs.close()
     location.assign('/')
   }
 
@@ -407,12 +409,18 @@ export class App {
 
   /** The person sees the conversation to its end. */
   async markRead(peer: string): Promise<void> {
-    const change = await markRead(this.db, peer, (to, messageId) => {
+    if (this.chats.get(peer)?.markedUnread) void this.setChat(peer, 'unread', undefined).catch(() => undefined)
+    const change = await markRead(this.db, this.me, peer, (to, read) => {
       const id = token()
-      return { id, frame: buildDisplayed(to, id, messageId, this.chats.get(to)?.group !== undefined) }
+      return { id, frame: buildDisplayed(to, id, read, this.chats.get(to)?.group !== undefined) }
     })
     this.changed(change)
     if (change.queued) this.poke()
+  }
+
+  /** Sets something for a conversation, on all devices of ours; undefined takes it away. */
+  async setChat(peer: string, name: 'pinned' | 'archived' | 'unread' | 'notify', value: unknown): Promise<void> {
+    await this.ask('setChat', peer, name, value)
   }
 
   setTyping(peer: string, state: ChatState): void {
@@ -517,13 +525,7 @@ export class App {
   private connect(): void {
     const account = this.account
     if (!account || this.tabs) return
-    this.tabs = new Tabs({
-      name: `bavard ${account.jid}`,
-      lead: () => void this.lead(account),
-      lost: () => this.lost(),
-      told: (topic, data) => this.told(topic, data),
-      called: (method, args) => this.called(method, args),
-    })
+    this.tabs = this.joinTabs(account.jid, () => void this.lead(account))
     this.tabs.call('hello').then(
       (soft) => (this.soft = soft as Soft),
       () => undefined, // nobody leads yet: the next one tells
@@ -537,6 +539,16 @@ export class App {
       this.tabs?.tell('watching', { tab: this.self, watching: false })
     })
     look()
+  }
+
+  private joinTabs(jid: string, lead: () => void = () => undefined): Tabs {
+    return new Tabs({
+      name: `bavard ${jid}`,
+      lead,
+      lost: () => this.lost(),
+      told: (topic, data) => this.told(topic, data),
+      called: (method, args) => this.called(method, args),
+    })
   }
 
   private readonly self = token(8)

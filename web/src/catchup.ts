@@ -19,6 +19,8 @@ export interface CatchUpOptions {
   bornHere: boolean
   query: (session: Session, query: ArchiveQuery) => Promise<ArchivePage>
   take: (batch: Incoming[], lastId: string | undefined) => Promise<void>
+  /** Fills the store of a device that knows nothing from the list of chats; gives up to where the archive is told by it, undefined where there is no list. */
+  fill?: (session: Session) => Promise<{ upTo: string | undefined } | undefined>
 }
 
 /**
@@ -85,7 +87,13 @@ export class CatchUp {
 
   private async fetch(session: Session): Promise<void> {
     const lastId = await this.options.lastId()
-    if (lastId === undefined && !this.options.bornHere) return this.fromEnd(session)
+    if (lastId === undefined && !this.options.bornHere) {
+      const filled = this.options.fill?.(session)
+      this.asked?.()
+      this.asked = undefined
+      const begin = await filled
+      return begin ? this.forward(session, begin.upTo) : this.fromEnd(session)
+    }
     try {
       await this.forward(session, lastId)
     } catch (e) {

@@ -8,20 +8,21 @@ import { makeRoom } from './files'
 import { People } from './people'
 import { Pictures } from './pictures'
 import { Rooms } from './rooms'
-import { editAccount, getMeta, putMeta, type Account, type Change, type Db, type Message, type Picture, type Shared, type Slot } from './store/schema'
-import { applyContact, take, takeHistory } from './store/receive'
+import { editAccount, getMeta, putMeta, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared, type Slot } from './store/schema'
+import { applyContact, take, takeHistory, takeList, takeRead, takeSettings } from './store/receive'
 import { editChat } from './store/write'
 import { queryArchive, type ArchivePage } from './wire/archive'
 import { enableCarbons, readItems, readPresence, saveContact } from './wire/contacts'
 import { readHostMeta } from './wire/discover'
 import { StanzaError } from './wire/errors'
+import * as inbox from './wire/inbox'
 import { Link, type LinkState } from './wire/link'
 import { buildChat, buildChatState, buildReceipt } from './wire/compose'
 import type { Credentials } from './wire/negotiate'
 import { readMessage, type ChatState, type Incoming } from './wire/message'
 import { bare } from './wire/jid'
 import { NS } from './wire/ns'
-import { readPublished } from './wire/pep'
+import { readPublished, type Published } from './wire/pep'
 import { fetchAbout, readBlocking, saveAbout, setBlocked, type About, type Image } from './wire/profile'
 import { token } from './wire/random'
 import { setPassword } from './wire/register'
@@ -66,6 +67,11 @@ export interface EngineOptions {
 
 const HISTORY_PAGE = 60
 
+const receipt = (peer: string, messageId: string): { id: string; frame: string } => {
+  const id = token()
+  return { id, frame: buildReceipt(peer, id, messageId) }
+}
+
 /** The one connection of all tabs: brings wire, store and outbox together. Runs in the leading tab. */
 export class Engine {
   private readonly link: Link
@@ -103,6 +109,7 @@ export class Engine {
       bornHere: account.bornHere,
       query: queryArchive,
       take: (batch, lastId) => this.take(batch, lastId),
+      fill: (session) => this.fill(session),
     })
     this.rooms = new Rooms({
       db,
@@ -252,6 +259,8 @@ export class Engine {
         return this.setAbout(args[0] as { name: string; about: string })
       case 'block':
         return this.block(peer, args[1] as boolean)
+      case 'setChat':
+        return this.setChat(peer, args[1] as inbox.SettingName, args[2])
       case 'setPassword':
         return this.setPassword(peer)
       case 'rename':
@@ -399,10 +408,57 @@ export class Engine {
     this.outbox.caughtUp()
     void this.rooms.begin(session).catch((e: unknown) => console.warn('groups:', e))
     void this.people.announceWanted(session)
+    void this.list(session, false).catch(() => undefined)
     void this.people.fetchBlocked(session).catch(() => undefined)
     void this.pictures.own(session).catch(() => undefined)
     void this.learnAddresses()
     void this.learnUploads().then((base) => base && shareFrom(this.options.origin, base))
+  }
+
+  /** A device that knows nothing begins with the list of chats: what is older is fetched when somebody looks. */
+  private async fill(session: Session): Promise<{ upTo: string | undefined } | undefined> {
+    // What is said meanwhile comes after this, or is held back.
+    const upTo = session.archiveEnd ?? (await queryArchive(session, { before: '', max: 1 })).last
+    return (await this.list(session, true, upTo)) ? { upTo } : undefined
+  }
+
+  /** Takes the list of chats; false where the server has none. */
+  private async list(session: Session, fill: boolean, lastId?: string): Promise<boolean> {
+    const listed = await inbox.fetchList(session, fill)
+    if (!listed) return false
+    const taken = await takeList(this.options.db, listed, { lastId, fill, receipt, now: Date.now() })
+    this.options.changed(taken)
+    if (taken.queued) this.outbox.pump()
+    return true
+  }
+
+  /** What a person sets for a conversation, on all devices. */
+  async setChat(peer: string, name: inbox.SettingName, value: unknown): Promise<void> {
+    const { db } = this.options
+    const session = this.need()
+    const chat = await db.get('chats', peer)
+    if (name === 'pinned') await inbox.changeSetting(session, peer, name, inbox.pinned(value as number | undefined))
+    else if (name === 'archived' || name === 'unread') {
+      const newest = value ? await this.newest(peer) : undefined
+      await inbox.changeSetting(session, peer, name, inbox.upTo(name, newest))
+    } else if (chat?.group) await inbox.muteGroup(session, peer, value as { until: number | undefined } | undefined)
+    else await inbox.changeSetting(session, peer, name, inbox.muted(value as { until: number | undefined } | undefined))
+    const edit = (c: Chat): void => {
+      if (name === 'pinned') c.pinned = value as number | undefined
+      else if (name === 'archived') c.archivedAt = value ? c.tail : undefined
+      else if (name === 'unread') c.markedUnread = value ? true : undefined
+      else c.muted = value as { until: number | undefined } | undefined
+    }
+    this.options.changed(await editChat(db, peer, edit))
+  }
+
+  /** The archive's name for the newest message that the store has of a conversation; "" for none. */
+  private async newest(peer: string): Promise<string> {
+    const range = IDBKeyRange.bound([peer, -Infinity], [peer, Infinity])
+    for (let c = await this.options.db.transaction('messages').store.index('pos').openCursor(range, 'prev'); c; c = await c.continue()) {
+      if (c.value.archiveId !== undefined) return c.value.archiveId
+    }
+    return ''
   }
 
   private linkChanged(): void {
@@ -472,8 +528,35 @@ export class Engine {
     if (!published || !session) return readMessage(el, account.jid)
     // Threat: forged bookmarks. XEP-0402 §security @1.2.0: only our own.
     if (published.node === NS.avatarMetadata) await this.pictures.published(session, published)
-    else if (published.node === NS.bookmarks && published.from === account.jid) await this.rooms.published(session, published)
+    else if (published.from !== account.jid) return undefined
+    else if (published.node === NS.bookmarks) await this.bookmarked(session, published)
+    else if (published.node === NS.chats) await this.settingsChanged(published)
+    else if (published.node === NS.mds) {
+      for (const item of published.items) {
+        const id = item.child('displayed', NS.mds)?.child('stanza-id', NS.sid)?.attr('id')
+        if (id) this.options.changed(await takeRead(this.options.db, bare(item.attr('id') ?? ''), id))
+      }
+    }
     return undefined
+  }
+
+  private async bookmarked(session: Session, published: Published): Promise<void> {
+    for (const item of published.items) {
+      const peer = bare(item.attr('id') ?? '')
+      if (!(await this.options.db.get('chats', peer))) continue
+      const muted = inbox.readMuted(item.child('conference', NS.bookmarks)?.child('extensions')?.child('notify', NS.notify))
+      this.options.changed(await editChat(this.options.db, peer, (c) => (c.muted = muted)))
+    }
+    await this.rooms.published(session, published)
+  }
+
+  private async settingsChanged(published: Published): Promise<void> {
+    const { db } = this.options
+    for (const item of published.items) {
+      const peer = bare(item.attr('id') ?? '')
+      if (await db.get('chats', peer)) this.options.changed(await takeSettings(db, peer, inbox.readSettings(item)))
+    }
+    for (const id of published.gone) if (await db.get('chats', id)) this.options.changed(await takeSettings(db, id, {}))
   }
 
   private async take(batch: Incoming[], lastId: string | undefined, group?: string): Promise<void> {
@@ -481,10 +564,7 @@ export class Engine {
     const taken = await take(db, batch, {
       lastId,
       complete: account.bornHere,
-      receipt: (peer, messageId) => {
-        const id = token()
-        return { id, frame: buildReceipt(peer, id, messageId) }
-      },
+      receipt,
       now: Date.now(),
       group,
     })

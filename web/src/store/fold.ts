@@ -143,10 +143,11 @@ export class Fold {
     if (m.mine) {
       chat.readPos = record.pos // who answers has read
       chat.unread = 0
+      chat.markedUnread = undefined
       if (chat.group) chat.group.mentioned = false
     } else {
       chat.unread += 1
-      chat.lastIn = { pos: record.pos, id: m.sender ? m.archiveId : m.id, markable: m.markable }
+      chat.lastIn = { pos: record.pos, id: m.sender ? m.archiveId : m.id, markable: m.markable, archiveId: m.archiveId }
       if (chat.group && m.callsMe) chat.group.mentioned = true
       if (m.asksReceipt && m.id && !m.sender) this.owed.set(named(m.peer, m.id), m.peer)
     }
@@ -418,9 +419,15 @@ export class Fold {
   private async readElsewhere(peer: string, id: string): Promise<void> {
     const message = await this.findNamed(peer, id)
     if (!message || message.out) return
+    ;(await this.chat(peer)).marked = id
+    await this.readUpTo(message)
+  }
+
+  /** The conversation was read up to that message; a mark set by hand after it stays. */
+  async readUpTo(message: Message): Promise<void> {
+    const { peer } = message
     const chat = await this.chat(peer)
-    chat.marked = id
-    if (message.pos <= chat.readPos) return
+    if (message.pos <= chat.readPos || message.pos >= PENDING) return
     if (chat.group) chat.group.mentioned = false
     chat.readPos = message.pos
     const range = IDBKeyRange.bound([peer, message.pos], [peer, PENDING], true, true)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Contact } from '../wire/contacts'
+import type { ChatSettings, Listed } from '../wire/inbox'
 import type { Incoming } from '../wire/message'
 import { Fold } from './fold'
 import { newChat, PENDING, putChat, Tick, type Change, type Chat, type Db, type GroupEvent, type Message, type Sync } from './schema'
@@ -46,6 +47,70 @@ export async function take(db: Db, batch: Incoming[], options: TakeOptions): Pro
   } else if (options.lastId !== undefined) void tx.objectStore('meta').put({ lastId: options.lastId } satisfies Sync, 'sync')
   const change = await fold.flush()
   return { ...change, settled: fold.settled, queued: fold.owed.size > 0 }
+}
+
+/**
+ * Takes the list of chats. A device that knew nothing begins with it: of each the last message, and how many are not read. On others it tells what was
+ * set for each.
+ */
+export async function takeList(db: Db, listed: Listed[], options: Pick<TakeOptions, 'lastId' | 'receipt' | 'now'> & { fill: boolean }): Promise<Taken> {
+  const tx = begin(db)
+  const fold = new Fold(tx, false)
+  await fold.prefetch(listed.flatMap((l) => l.last ?? []))
+  const known = new Set(listed.map((l) => l.peer))
+  for (const chat of await tx.objectStore('chats').getAll()) {
+    if (!known.has(chat.peer) && set(chat, {}, chat.tail)) fold.touch(chat)
+  }
+  for (const l of listed.toReversed()) {
+    const chat = await fold.chat(l.peer)
+    // Of a group its own archive tells.
+    if (options.fill && l.last && !l.room && chat.last === undefined) {
+      await fold.forward(l.last, options.now)
+      chat.unread = Math.min(l.unread, 999)
+      chat.readPos = chat.tail - chat.unread
+      fold.touch(chat)
+    }
+    const here = chat.last !== undefined || chat.group !== undefined || chat.contact
+    if (here && set(chat, l.settings, chat.tail)) fold.touch(chat)
+  }
+  let queued = false
+  for (const [name, peer] of fold.owed) {
+    if (((await fold.chat(peer)).unread ?? 0) === 0) continue
+    queued = true
+    void tx.objectStore('outbox').add({ ...options.receipt(peer, name.slice(peer.length + 1)), peer } as never)
+  }
+  if (options.fill && options.lastId !== undefined) void tx.objectStore('meta').put({ lastId: options.lastId } satisfies Sync, 'sync')
+  return { ...(await fold.flush()), settled: fold.settled, queued }
+}
+
+/** Takes what was set for a conversation; of a group, the silence stands elsewhere. */
+export async function takeSettings(db: Db, peer: string, settings: ChatSettings): Promise<Change> {
+  const tx = begin(db)
+  const fold = new Fold(tx, false)
+  const chat = await fold.chat(peer)
+  const named = settings.archived ? await tx.objectStore('messages').index('archive').get(settings.archived) : undefined
+  const muted = chat.group ? chat.muted : settings.muted
+  if (set(chat, { ...settings, muted }, named?.peer === peer ? named.pos : chat.tail)) fold.touch(chat)
+  return fold.flush()
+}
+
+/** Another device has read a conversation up to the message with that archive id. */
+export async function takeRead(db: Db, peer: string, archiveId: string): Promise<Change> {
+  const tx = begin(db)
+  const fold = new Fold(tx, false)
+  const message = await tx.objectStore('messages').index('archive').get(archiveId)
+  if (message?.peer === peer) await fold.readUpTo(message)
+  return fold.flush()
+}
+
+/** Whether anything is different. */
+function set(chat: Chat, settings: ChatSettings, at: number): boolean {
+  const archivedAt = settings.archived === undefined ? undefined : Math.max(chat.archivedAt ?? -Infinity, at)
+  const next = { pinned: settings.pinned, markedUnread: settings.marked, muted: settings.muted, archivedAt }
+  const { pinned, markedUnread, muted } = chat
+  if (JSON.stringify({ pinned, markedUnread, muted, archivedAt: chat.archivedAt }) === JSON.stringify(next)) return false
+  Object.assign(chat, next)
+  return true
 }
 
 /** Takes a page of history of one conversation, given oldest first, that ends where the store begins. */

@@ -106,13 +106,21 @@ export interface Chat {
   /** All up to here was read by us. */
   readPos: number
   /** The newest message that came in, for marking it displayed. */
-  lastIn: { pos: number; id: string | undefined; markable: boolean } | undefined
+  lastIn: { pos: number; id: string | undefined; markable: boolean; archiveId?: string | undefined } | undefined
   /** The message that we last marked as displayed. */
   marked: string | undefined
   /** Highest positions of ours known to be delivered and read. */
   peerGot: number
   peerRead: number
   last: { key: number; pos: number; out: boolean; tick: Tick; body: string; kind?: Kind | undefined; by?: string | undefined; file?: Label | undefined } | undefined
+  /** Its place among those on top, from 1. */
+  pinned?: number | undefined
+  /** Put out of sight when this was the newest. */
+  archivedAt?: number | undefined
+  /** Marked as unread by hand. */
+  markedUnread?: boolean | undefined
+  /** Nothing is to be told of it: until then, or for ever. */
+  muted?: { until: number | undefined } | undefined
   /** We take nothing from them. */
   blocked?: boolean | undefined
   /** Not with a person but with a group. */
@@ -348,6 +356,15 @@ export function newChat(peer: string, complete: boolean): Chat {
     time: 0,
     rev: 0,
   }
+}
+
+export function isMuted(chat: Chat, now = Date.now()): boolean {
+  return chat.muted !== undefined && (chat.muted.until ?? Infinity) > now
+}
+
+/** Out of sight: until something is said in it, unless it is silent. */
+export function isArchived(chat: Chat, now = Date.now()): boolean {
+  return chat.archivedAt !== undefined && (chat.tail <= chat.archivedAt || isMuted(chat, now))
 }
 
 /** Keeps a conversation's record; every write of one goes through here. */

@@ -3,12 +3,13 @@
 import 'fake-indexeddb/auto'
 import { IDBFactory } from 'fake-indexeddb'
 import { beforeEach, describe, expect, it } from 'vitest'
+import type { Listed } from '../wire/inbox'
 import type { Incoming } from '../wire/message'
 import { Conversation } from './conversation.svelte'
-import { ME, openStore, PENDING, Tick, type Db, type Message } from './schema'
+import { getMeta, isArchived, isMuted, ME, openStore, PENDING, Tick, type Db, type Message } from './schema'
 import { search } from './search'
-import { acknowledge, place, refuse, take, takeContacts, takeHistory } from './receive'
-import { act, compose, composeAgain, discard, editChat, markRead } from './write'
+import { acknowledge, place, refuse, take, takeContacts, takeHistory, takeList, takeRead, takeSettings } from './receive'
+import { act, compose, composeAgain, discard, editChat, markRead, type ReadFor } from './write'
 
 const bob = 'bob@localhost'
 let db: Db
@@ -49,6 +50,8 @@ const frame = (kind: string) => (peer: string, id: string) => {
   return { id: `${kind} ${id}`, frame: `<${kind}/>` }
 }
 
+const me = 'me@localhost'
+const read: ReadFor = (peer, { marker, archive }) => frame(marker ? 'displayed' : 'read')(peer, marker ?? archive?.id ?? '')
 const takeAll = (batch: Incoming[], lastId?: string) =>
   take(db, batch, { lastId, complete: true, receipt: frame('receipt'), now: 9_999_000 })
 
@@ -333,13 +336,60 @@ describe('finding', () => {
 describe('reading', () => {
   it('is told once, for the last that asked', async () => {
     await takeAll([said(1), said(2)])
-    expect((await markRead(db, bob, frame('displayed'))).queued).toBe(true)
-    expect((await markRead(db, bob, frame('displayed'))).queued).toBe(false)
+    expect((await markRead(db, me, bob, read)).queued).toBe(true)
+    expect((await markRead(db, me, bob, read)).queued).toBe(false)
     expect(frames).toEqual(['displayed bob@localhost m2'])
     expect((await chat()).unread).toBe(0)
-    await takeAll([said(3, { markable: false })])
-    expect((await markRead(db, bob, frame('displayed'))).queued).toBe(false)
+    await takeAll([said(3, { markable: false, archiveId: undefined })])
+    expect((await markRead(db, me, bob, read)).queued).toBe(false)
     expect((await chat()).unread).toBe(0)
+    // Who does not ask is not told; our other devices are.
+    await takeAll([said(4, { markable: false, archiveId: 'a4' })])
+    expect((await markRead(db, me, bob, read)).queued).toBe(true)
+    expect(frames.at(-1)).toBe('read bob@localhost a4')
+  })
+
+  it('on another device holds here, by the name in the archive', async () => {
+    await takeAll([said(1, { archiveId: 'a1' }), said(2, { archiveId: 'a2' }), said(3, { archiveId: 'a3' })])
+    await takeRead(db, bob, 'a2')
+    expect((await chat()).unread).toBe(1)
+    await takeRead(db, bob, 'a1')
+    expect((await chat()).unread).toBe(1)
+    await takeRead(db, bob, 'unknown')
+    await takeRead(db, bob, 'a3')
+    expect((await chat()).unread).toBe(0)
+  })
+})
+
+describe('the list of chats', () => {
+  const listed = (more: Partial<Listed>): Listed => ({ peer: bob, unread: 0, room: false, name: '', last: undefined, settings: {}, ...more })
+  const list = (all: Listed[], fill: boolean) => takeList(db, all, { lastId: 'a9', fill, receipt: frame('received'), now: 9_000 })
+
+  it('fills a store that knows nothing: the last of each, and how much is not read', async () => {
+    const { queued } = await list([listed({ unread: 3, last: said(7, { asksReceipt: true }), settings: { pinned: 2, muted: { until: undefined } } })], true)
+    const c = await chat()
+    expect(c).toMatchObject({ unread: 3, complete: false, pinned: 2, muted: { until: undefined } })
+    expect(c.tail - c.readPos).toBe(3)
+    expect(c.last?.body).toBe(said(7).body)
+    expect(queued).toBe(true)
+    expect(await getMeta(db, 'sync')).toEqual({ lastId: 'a9' })
+    // What comes after it is counted on.
+    await takeAll([said(7, { archiveId: 'a7' }), said(8, { archiveId: 'a8' })])
+    expect((await chat()).unread).toBe(4)
+  })
+
+  it('tells a store that knows what was set for each, and no more', async () => {
+    await takeAll([said(1)])
+    await list([listed({ unread: 9, last: said(7), settings: { archived: '' } })], false)
+    expect(await chat()).toMatchObject({ unread: 1, tail: 1, archivedAt: 1 })
+    expect(isArchived(await chat())).toBe(true)
+    await takeAll([said(2)])
+    expect(isArchived(await chat())).toBe(false)
+    await takeSettings(db, bob, { muted: { until: Date.now() + 60_000 }, archived: '' })
+    expect([isArchived(await chat()), isMuted(await chat())]).toEqual([true, true])
+    expect(isMuted(await chat(), Date.now() + 61_000)).toBe(false)
+    await list([], false)
+    expect([isArchived(await chat()), isMuted(await chat())]).toEqual([false, false])
   })
 })
 

@@ -179,16 +179,22 @@ export async function uploaded(db: Db, n: number, url: string, frameOf: (message
   return { messages: [message], removed: [], chats: [] }
 }
 
+/** What says that a conversation was read. */
+export type ReadFor = (peer: string, read: { marker?: string | undefined; archive?: { id: string; by: string } | undefined }) => Frame
+
 const MOST_MARKING = 50
 
-/** The person has seen the conversation to its end. Tells the other side when it asked. */
-export async function markRead(db: Db, peer: string, displayed: FrameFor): Promise<Change & { queued: boolean }> {
+/** The person has seen the conversation to its end. Tells the other side when it asked, and our other devices. */
+export async function markRead(db: Db, me: string, peer: string, displayed: ReadFor): Promise<Change & { queued: boolean }> {
   const tx = begin(db)
   const chat = await tx.objectStore('chats').get(peer)
-  const id = chat?.lastIn?.markable ? chat.lastIn.id : undefined
+  const last = chat?.lastIn
   // In a large group nobody asks who of all has read.
   const few = !chat?.group || (chat.group.state === 'in' && chat.group.members.length <= MOST_MARKING)
-  const tell = few && id !== undefined && chat?.marked !== id && (chat?.lastIn?.pos ?? 0) > 0
+  const marker = few && last?.markable ? last.id : undefined
+  const archive = last?.archiveId === undefined ? undefined : { id: last.archiveId, by: chat?.group ? peer : me }
+  const id = marker ?? (chat?.group ? undefined : archive?.id)
+  const tell = id !== undefined && chat?.marked !== id && (last?.pos ?? 0) > 0
   if (!chat || (chat.unread === 0 && chat.readPos >= chat.tail && !tell)) {
     return { messages: [], removed: [], chats: [], queued: false }
   }
@@ -197,7 +203,7 @@ export async function markRead(db: Db, peer: string, displayed: FrameFor): Promi
   if (chat.group) chat.group.mentioned = false
   if (tell) {
     chat.marked = id
-    void tx.objectStore('outbox').add({ ...displayed(peer, id), peer, ...(chat.group && { group: true }) } as never)
+    void tx.objectStore('outbox').add({ ...displayed(peer, { marker, archive }), peer, ...(chat.group && { group: true }) } as never)
   }
   putChat(tx, chat)
   await tx.done

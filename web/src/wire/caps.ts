@@ -19,6 +19,8 @@ const FEATURES = [
   NS.avatarMetadata + '+notify',
   NS.invitation,
   NS.bookmarks + '+notify',
+  NS.chats + '+notify',
+  NS.mds + '+notify',
   NS.markers,
   NS.replace,
   NS.retract,

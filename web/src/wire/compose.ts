@@ -81,12 +81,17 @@ export function buildReceipt(to: string, id: string, messageId: string): string 
   return envelope(to, id, false, xml('received', { xmlns: NS.receipts, id: messageId }), xml('store', { xmlns: NS.hints }))
 }
 
-/** Tells the sender, or the group, that everything up to that message was read. */
-export function buildDisplayed(to: string, id: string, messageId: string, group = false): string {
-  return envelope(to, id, group, xml('displayed', { xmlns: NS.markers, id: messageId }), xml('store', { xmlns: NS.hints }))
+/**
+ * Says that everything up to that message was read: to its sender or the group, when they asked, by the id that they know it by (XEP-0333); to our
+ * other devices, by that in our archive or the group's, with the server's help (XEP-0490 §rules-server @1.0.1).
+ */
+export function buildDisplayed(to: string, id: string, read: { marker?: string | undefined; archive?: { id: string; by: string } | undefined }, group = false): string {
+  const marker = read.marker !== undefined && xml('displayed', { xmlns: NS.markers, id: read.marker })
+  const own = read.archive && xml('displayed', { xmlns: NS.mds }, xml('stanza-id', { xmlns: NS.sid, ...read.archive }))
+  return envelope(to, id, group, marker, own, marker && xml('store', { xmlns: NS.hints }))
 }
 
-function envelope(to: string, id: string, group: boolean | undefined, ...payload: XmlElement[]): string {
+function envelope(to: string, id: string, group: boolean | undefined, ...payload: (XmlElement | false | undefined)[]): string {
   const type = group ? 'groupchat' : 'chat'
   return xml('message', { xmlns: NS.client, type, to, id }, ...payload, xml('origin-id', { xmlns: NS.sid, id })).toString()
 }

@@ -185,6 +185,7 @@ export class Link {
     former?.finish(outcome.lost)
     const session = (this.session = new Session(outcome.jid!, this.options))
     session.carbons = outcome.carbons ?? false
+    session.archiveEnd = outcome.archiveEnd
     session.begin(stream, outcome.enabled)
     this.options.session(session, false)
   }

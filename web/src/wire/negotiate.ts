@@ -48,6 +48,8 @@ export interface LoggedIn {
   enabled?: XmlElement | undefined
   /** Copies of what other devices send are on their way already. */
   carbons?: boolean | undefined
+  /** The newest in the archive now (XEP-0386 §bind-request @1.1.0). */
+  archiveEnd?: string | undefined
 }
 
 // SASL conditions (RFC 6120 §6.5) that trying again cannot mend.
@@ -168,7 +170,8 @@ function readSuccess(success: XmlElement, account: string, wanted: Wanted): Logg
   const jid = success.childText('authorization-identifier')?.trim() ?? ''
   if (!bound || bare(jid) !== account || resource(jid) === '') throw new StreamFailure('protocol', 'bind', jid)
   const failed = success.child('failed', NS.sm)
-  return { jid, carbons: true, enabled: bound.child('enabled', NS.sm), lost: failed && handled(failed) }
+  const archiveEnd = bound.child('metadata', NS.mam)?.child('end')?.attr('id')
+  return { jid, carbons: true, archiveEnd, enabled: bound.child('enabled', NS.sm), lost: failed && handled(failed) }
 }
 
 function handled(el: XmlElement): number | undefined {

@@ -10,6 +10,10 @@ export const NS = {
   sasl: 'urn:ietf:params:xml:ns:xmpp-sasl', // RFC 6120 §6
   sasl2: 'urn:xmpp:sasl:2', // XEP-0388
   bind2: 'urn:xmpp:bind:0', // XEP-0386
+  inbox: 'urn:xmpp:inbox:1', // XEP-0430 0.2.0
+  chats: 'urn:bavard:chats:0', // docs/chats.md
+  notify: 'urn:xmpp:notification-settings:1', // XEP-0492
+  mds: 'urn:xmpp:mds:displayed:0', // XEP-0490
   fast: 'urn:xmpp:fast:0', // XEP-0484
   link: 'urn:bavard:link:0', // docs/login.md
   recovery: 'urn:bavard:recovery:0', // docs/login.md

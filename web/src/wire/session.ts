@@ -47,6 +47,10 @@ export class Session {
   askedAt: number | undefined
   /** Copies of what other devices send come by themselves (XEP-0280). */
   carbons = false
+  /** The newest in the archive when the session began, where the server told it. */
+  archiveEnd: string | undefined
+  /** Takes the entries of the list of chats while it is asked for. */
+  listing: ((entry: XmlElement, result: XmlElement | undefined) => void) | undefined
 
   constructor(
     readonly jid: string,
@@ -195,7 +199,10 @@ export class Session {
     if (el.name === 'iq') this.iq(el)
     else if (el.name === 'message') {
       const result = el.child('result', NS.mam)
-      if (result) {
+      const entry = el.child('entry', NS.inbox)
+      if (entry) {
+        if ((el.attr('from') ?? this.account) === this.account) this.listing?.(entry, result)
+      } else if (result) {
         // Threat: forged archive results. Only the archive that was asked may answer.
         const collector = this.collectors.get(result.attr('queryid') ?? '')
         if (collector?.of === (el.attr('from') ?? this.account)) collector.take(result)
@@ -255,7 +262,7 @@ export class Session {
 
 function isForUs(el: XmlElement, account: string): boolean {
   if (el.name === 'iq') return isPush(el, account)
-  return el.name === 'presence' || !el.child('result', NS.mam)
+  return el.name === 'presence' || !(el.child('result', NS.mam) || el.child('entry', NS.inbox))
 }
 
 /** Threat: forged pushes of the roster (RFC 6121 §2.1.6) and the blocklist: only from our own account. */
