@@ -335,6 +335,11 @@ export default {
     await sound.getByRole('button', { name: 'Pause' }).click()
     await sound.getByRole('button', { name: 'Play' }).waitFor()
 
+    await bubble(bob, '').click({ button: 'right', position: { x: 150, y: 60 } })
+    const download = bob.page.waitForEvent('download')
+    await bob.page.getByRole('dialog').getByRole('button', { name: 'Save' }).click()
+    check(/^voice-.*\.(webm|ogg|m4a)$/.test((await download).suggestedFilename()), 'it is saved')
+
     // Held, it goes when one lets go.
     await mic.hover()
     await alice.page.mouse.down()

@@ -32,4 +32,9 @@ async function start(): Promise<void> {
   }
 }
 
+// A file that is let go beside the conversation must not take the app's place.
+for (const type of ['dragover', 'drop'] as const) {
+  addEventListener(type, (e) => e.dataTransfer?.types.includes('Files') && e.preventDefault())
+}
+
 void start().then(() => update.register())
