@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { greets, password, Profanity, Slixmpp } from './clients.mjs'
 import { audit } from './access.mjs'
-import { check, picture, stored, until } from './harness.mjs'
+import { check, picture, Server, stored, until } from './harness.mjs'
 
 const bubble = (p, text) => p.page.locator('[role=log] .bubble').filter({ has: p.page.locator('.body', { hasText: text }) }).last()
 const pictures = (p) => p.page.locator('[role=log] .bubble .picture')
@@ -423,6 +423,37 @@ export default {
     await attach(alice, { name: 'large.bin', mimeType: 'application/octet-stream', buffer: Buffer.from('12345') }, 'Document')
     await alice.page.getByRole('alert').getByText('Too large: this server takes at most 105 MB.').waitFor()
     await alice.page.evaluate(() => globalThis.honest())
+  },
+
+  async 'where there is no room left, it is said, and tried again with the file'(world) {
+    const directory = mkdtempSync(join(tmpdir(), 'e2e-media-'))
+    writeFileSync(join(directory, 'bavard.toml'), '[upload]\naccount_files = 1\n')
+    const server = await Server.start('--config', join(directory, 'bavard.toml'))
+    world.origin = server.origin
+    try {
+      const alice = await world.person('Alice')
+      await alice.join(server.invites(1)[0])
+      await alice.page.goto(server.origin + '/c/alice@localhost')
+      for (const name of ['first.txt', 'second.txt']) {
+        await attach(alice, { name, mimeType: 'text/plain', buffer: Buffer.from(name) }, 'Document')
+        await sendFiles(alice, name)
+        if (name === 'first.txt') await bubble(alice, name).getByLabel(/Sent|Delivered|Read/).waitFor()
+      }
+      const said = alice.page.getByText('There is no room left for your files on the server.')
+      await said.waitFor()
+      await alice.page.getByRole('button', { name: 'Try again' }).click()
+      await until('it to be tried again', async () => (await files(alice.page)).every((f) => f.key !== 2))
+      await said.waitFor()
+      check((await files(alice.page)).every((f) => f.kept), 'it is kept all the same')
+      await alice.page.getByRole('button', { name: 'Delete', exact: true }).click()
+      await said.waitFor({ state: 'detached' })
+      check((await files(alice.page)).length === 1, 'it is gone')
+      await world.people.pop().close()
+    } finally {
+      world.origin = undefined
+      await server.close()
+      rmSync(directory, { recursive: true })
+    }
   },
 
   async 'other clients see it, and their files are shown'(world) {
