@@ -46,6 +46,7 @@ type Hub struct {
 	shards [shards]shard
 	wg     sync.WaitGroup
 	shed   atomic.Uint64
+	behind atomic.Uint64
 
 	mu sync.Mutex
 	// where has the rooms that a device is in or was let towards.
@@ -193,11 +194,18 @@ func (r *live) hand(v *visit, out route.Out) {
 
 // post queues a job of a room; false when there are too many.
 func (h *Hub) post(room string, most int, do func()) bool {
+	ok := h.queue(room, most, do)
+	if !ok {
+		h.shed.Add(1)
+	}
+	return ok
+}
+
+func (h *Hub) queue(room string, most int, do func()) bool {
 	s := h.shard(room)
 	s.mu.Lock()
 	if s.closed || len(s.queue) >= most {
 		s.mu.Unlock()
-		h.shed.Add(1)
 		return false
 	}
 	s.queue = append(s.queue, do)
@@ -226,7 +234,11 @@ func (h *Hub) Offer(events []state.Event) {
 		if r == nil && !pending {
 			continue
 		}
-		if !h.post(e.Account, queueMost, func() { h.event(s, &e) }) && r != nil {
+		if h.queue(e.Account, queueMost, func() { h.event(s, &e) }) {
+			continue
+		}
+		h.behind.Add(1)
+		if r != nil {
 			s.mu.Lock()
 			visits := r.visits
 			s.mu.Unlock()
@@ -334,13 +346,14 @@ type Stats struct {
 	Rooms  int // that somebody is in
 	Visits int // devices in rooms
 	Queued int
-	Shed   uint64
+	Shed   uint64 // jobs dropped, or refused to who asked for them
+	Behind uint64 // events dropped, devices told to read the archive
 	Handed uint64 // stanzas that devices got in rooms
 }
 
 // Stats counts.
 func (h *Hub) Stats() Stats {
-	st := Stats{Shed: h.shed.Load()}
+	st := Stats{Shed: h.shed.Load(), Behind: h.behind.Load()}
 	for i := range h.shards {
 		s := &h.shards[i]
 		s.mu.Lock()

@@ -106,7 +106,7 @@ func entry(t testing.TB, from, to string) *entering {
 // settle waits until a room's shard has done what was posted before.
 func (h *Hub) settle(room string) {
 	done := make(chan struct{})
-	h.post(room, queueMost, func() { close(done) })
+	h.post(room, 2*queueMost, func() { close(done) })
 	<-done
 }
 
@@ -306,5 +306,42 @@ func TestALargeRoomGivesWay(t *testing.T) {
 	t.Logf("%d answers while %d times something was said to %d", meanwhile, 8, people)
 	if h.Stats().Handed < 8*people || meanwhile < 30 {
 		t.Errorf("%d answers; %+v", meanwhile, h.Stats())
+	}
+}
+
+// A shard that has more to do than it may have waiting sheds what nobody misses
+// first; then those in its rooms are told to read the archive. Both are counted.
+func TestAFullShard(t *testing.T) {
+	h := newHub(t)
+	const room = "r@rooms.localhost"
+	inside, late := &device{}, &device{}
+	h.enter(inside, entry(t, "ann@localhost/x", room+"/ann"))
+	h.settle(room)
+	release, held := make(chan struct{}), make(chan struct{})
+	h.post(room, queueMost, func() { close(held); <-release })
+	<-held
+	said := state.Event{Kind: state.EventRoom, Account: room, Position: command.Position{Revision: 1}, Room: &state.RoomEvent{
+		Message: &command.RoomMessage{Room: room, From: "ann@localhost/x", Nick: "ann", Payload: []byte("<body>hi</body>")},
+	}}
+	for range softMost {
+		h.Offer([]state.Event{said})
+	}
+	h.enter(late, entry(t, "bob@localhost/x", room+"/bob"))
+	if st := h.Stats(); st.Queued != softMost || st.Shed != 1 || st.Behind != 0 || !strings.Contains(late.all(), "overloaded") {
+		t.Errorf("%+v: %s", st, late.all())
+	}
+	for range queueMost - softMost + 3 {
+		h.Offer([]state.Event{said})
+	}
+	inside.mu.Lock()
+	behind := inside.behind
+	inside.mu.Unlock()
+	if st := h.Stats(); st.Queued != queueMost || st.Behind != 3 || !behind {
+		t.Errorf("%+v, behind: %v", st, behind)
+	}
+	close(release)
+	h.settle(room)
+	if st := h.Stats(); st.Queued != 0 || st.Handed < queueMost {
+		t.Errorf("%+v", st)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"crypto/sha256"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"bavard/internal/account"
 	"bavard/internal/archive"
 	"bavard/internal/room"
@@ -42,4 +44,20 @@ func derived(key []byte, purpose string) []byte {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(purpose))
 	return mac.Sum(nil)
+}
+
+// collectRooms registers the figures of the rooms that somebody is in.
+func (s *server) collectRooms(r prometheus.Registerer) {
+	gauge := func(name, help string, read func(room.Stats) int) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "bavard", Name: name, Help: help}, func() float64 { return float64(read(s.rooms.Stats())) }))
+	}
+	counter := func(name, help string, read func(room.Stats) uint64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "bavard", Name: name, Help: help}, func() float64 { return float64(read(s.rooms.Stats())) }))
+	}
+	gauge("rooms_open", "Rooms that somebody is in.", func(st room.Stats) int { return st.Rooms })
+	gauge("rooms_devices", "Devices in rooms, one in two of them counted twice.", func(st room.Stats) int { return st.Visits })
+	gauge("rooms_queued", "What rooms have yet to do.", func(st room.Stats) int { return st.Queued })
+	counter("rooms_handed_total", "Stanzas handed to devices in rooms.", func(st room.Stats) uint64 { return st.Handed })
+	counter("rooms_shed_total", "Entries, typing notices and requests dropped or refused because a room had too much to do.", func(st room.Stats) uint64 { return st.Shed })
+	counter("rooms_behind_total", "Events dropped because a room had too much to do; devices were told to read the archive.", func(st room.Stats) uint64 { return st.Behind })
 }

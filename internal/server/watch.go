@@ -104,6 +104,7 @@ func (s *server) collect(r prometheus.Registerer) {
 	s.registrations(r)
 	s.pushes.collect(r)
 	s.collectUploads(r)
+	s.collectRooms(r)
 	gauge := func(name, help string, read func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "bavard", Name: name, Help: help}, read))
 	}
