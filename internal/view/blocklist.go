@@ -178,7 +178,7 @@ func (t *txn) blocklist(id uint64) (list []string, err error) {
 	kept := list[:0]
 	for _, j := range list {
 		seen[j] = true
-		if b, changed := t.overlay[prefix+j]; !changed || b != nil {
+		if key := prefix + j; !t.touched([]byte(key)) || t.overlay[key] != nil {
 			kept = append(kept, j)
 		}
 	}

@@ -319,7 +319,7 @@ func (t *txn) newestID(n *node) (id string, err error) {
 	}
 	defer func() { err = errors.Join(err, t.a.v.damaged(it.Close())) }()
 	for ok := it.Last(); ok; ok = it.Prev() {
-		if _, written := t.overlay[string(it.Key())]; !written {
+		if !t.touched(it.Key()) {
 			id, err := parseOrder(it.Value())
 			return id, t.a.v.damaged(err)
 		}
@@ -337,11 +337,10 @@ func (t *txn) oldestID(n *node) (string, error) {
 	}
 	for ok := it.First(); ok; ok = it.Next() {
 		value := it.Value()
-		if now, written := t.overlay[string(it.Key())]; written {
-			if now == nil {
+		if t.touched(it.Key()) {
+			if value = t.overlay[string(it.Key())]; value == nil {
 				continue
 			}
-			value = now
 		}
 		value = bytes.Clone(value)
 		if err := it.Close(); err != nil {

@@ -4,11 +4,6 @@ package view
 
 import (
 	"encoding/binary"
-	"errors"
-	"slices"
-	"strings"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"bavard/internal/command"
 	"bavard/internal/stanza"
@@ -131,67 +126,6 @@ func (t *txn) leaveContacts(account string, id uint64) error {
 		}
 	}
 	return nil
-}
-
-// under gives the keys under a prefix as the batch has left them, sorted; of
-// tables whose records go through the overlay.
-func (t *txn) under(prefix []byte) (keys []string, err error) {
-	it, err := t.a.v.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
-	if err != nil {
-		return nil, t.a.v.damaged(err)
-	}
-	defer func() { err = errors.Join(err, t.a.v.damaged(it.Close())) }()
-	for ok := it.First(); ok; ok = it.Next() {
-		if _, changed := t.overlay[string(it.Key())]; !changed {
-			keys = append(keys, string(it.Key()))
-		}
-	}
-	for key, value := range t.overlay {
-		if value != nil && strings.HasPrefix(key, string(prefix)) {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	return keys, t.a.v.damaged(it.Error())
-}
-
-// matching gives the keys of a table whose records are about something, as the
-// batch has left them, sorted; of tables whose records go through the overlay.
-// It reads all of the table: for what is as rare as deleting an account.
-func (t *txn) matching(table byte, about func(key, value []byte) bool) (keys []string, err error) {
-	it, err := t.a.v.db.NewIter(&pebble.IterOptions{LowerBound: []byte{table}, UpperBound: []byte{table + 1}})
-	if err != nil {
-		return nil, t.a.v.damaged(err)
-	}
-	defer func() { err = errors.Join(err, t.a.v.damaged(it.Close())) }()
-	for ok := it.First(); ok; ok = it.Next() {
-		value, err := it.ValueAndErr()
-		if err != nil {
-			return nil, t.a.v.damaged(err)
-		}
-		if _, changed := t.overlay[string(it.Key())]; !changed && about(it.Key(), value) {
-			keys = append(keys, string(it.Key()))
-		}
-	}
-	for key, value := range t.overlay {
-		if value != nil && key[0] == table && about([]byte(key), value) {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	return keys, t.a.v.damaged(it.Error())
-}
-
-// deleteRange deletes all keys from start up to end, those that the batch
-// wrote included.
-func (t *txn) deleteRange(start, end []byte) {
-	_ = t.b.DeleteRange(start, end, nil) // errs on an indexed batch only
-	t.chainWrite(opDeleteRange, start, end)
-	for key := range t.overlay {
-		if key >= string(start) && key < string(end) {
-			t.overlay[key] = nil
-		}
-	}
 }
 
 // addFormer remembers under which ids others have messages of a deleted

@@ -4,11 +4,7 @@ package view
 
 import (
 	"bytes"
-	"errors"
 	"slices"
-	"strings"
-
-	"github.com/cockroachdb/pebble/v2"
 )
 
 // sweepSlice bounds the invites that are looked at for each new one. New ones
@@ -108,27 +104,4 @@ func (t *txn) forgetCircles(account string) error {
 		}
 	}
 	return nil
-}
-
-// next gives the first n keys from start up to end as the batch has left them,
-// sorted; of tables whose records go through the overlay. It gives the same
-// wherever batches begin and end.
-func (t *txn) next(start, end []byte, n int) (keys []string, err error) {
-	it, err := t.a.v.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
-	if err != nil {
-		return nil, t.a.v.damaged(err)
-	}
-	defer func() { err = errors.Join(err, t.a.v.damaged(it.Close())) }()
-	for ok := it.First(); ok && len(keys) < n; ok = it.Next() {
-		if _, changed := t.overlay[string(it.Key())]; !changed {
-			keys = append(keys, string(it.Key()))
-		}
-	}
-	for key, value := range t.overlay {
-		if value != nil && strings.Compare(key, string(start)) >= 0 && strings.Compare(key, string(end)) < 0 {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	return keys[:min(n, len(keys))], t.a.v.damaged(it.Error())
 }

@@ -4,7 +4,6 @@ package view
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/bits"
 	"time"
@@ -33,6 +32,7 @@ type txn struct {
 	digest xxhash.Digest
 
 	overlay  map[string][]byte        // written and read again; nil is deleted
+	cleared  clearings                // deleted as ranges, before what is in overlay
 	accounts map[string]uint64        // created; 0 for deleted
 	noted    map[uint64]bool          // deleted accounts and rooms whose archive is to be removed
 	removed  bool                     // records of the archive are taken away
@@ -78,6 +78,7 @@ func (t *txn) end() {
 		t.b = nil
 	}
 	clear(t.overlay)
+	t.cleared = t.cleared[:0]
 	clear(t.accounts)
 	clear(t.blockers)
 	clear(t.avatars)
@@ -153,18 +154,6 @@ func recordHash(d *xxhash.Digest, op byte, key, value []byte) uint64 {
 	_, _ = d.Write(key)
 	_, _ = d.Write(value)
 	return d.Sum64()
-}
-
-// get reads a record through the overlay; nil means that there is none.
-func (t *txn) get(key []byte) ([]byte, error) {
-	if b, ok := t.overlay[string(key)]; ok {
-		return b, nil
-	}
-	b, err := t.a.v.get(t.a.v.db, key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, nil
-	}
-	return b, t.a.v.damaged(err)
 }
 
 // account returns the id of an account, 0 when there is none.
