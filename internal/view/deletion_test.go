@@ -79,10 +79,16 @@ func (c *cellOf) usesAll() {
 	c.t.Helper()
 	c.accept(invite("circle", 2, time.Time{}, "bob", "friends"))
 	c.nextIsGone()
-	c.accept(createWith("gone", "Gone", "circle"))
+	c.comesAndUsesAll()
 	if id := c.id("gone"); id != goneID {
 		c.t.Fatalf("the id is %x", id)
 	}
+}
+
+// comesAndUsesAll follows an invite "circle".
+func (c *cellOf) comesAndUsesAll() {
+	c.t.Helper()
+	c.accept(createWith("gone", "Gone", "circle"))
 	c.goneTalks()
 	c.goneKeeps()
 	c.goneMeets()

@@ -27,6 +27,7 @@ type cellOf struct {
 	fs       vfs.FS
 	revision uint64
 	now      time.Time
+	kept     *[]Batch // takes what is applied; nil: nothing does
 }
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -120,9 +121,13 @@ func (c *cellOf) apply(cmds ...*command.Command) Result {
 			cmd.TimeMs = c.now.UnixMilli()
 		}
 	}
-	r, err := c.v.Apply(Batch{Revision: c.revision, Commands: encode(c.t, cmds...)})
+	b := Batch{Revision: c.revision, Commands: encode(c.t, cmds...)}
+	r, err := c.v.Apply(b)
 	if err != nil {
 		c.t.Fatal(err)
+	}
+	if c.kept != nil {
+		*c.kept = append(*c.kept, b)
 	}
 	if len(r.Outcomes) != len(cmds) {
 		c.t.Fatalf("%d outcomes for %d commands", len(r.Outcomes), len(cmds))
