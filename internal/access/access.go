@@ -157,10 +157,17 @@ func entry(id string, connected bool, first, last time.Time, auth []string) *xml
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
+// idMost bounds the id of a client, in bytes: those that are handed out name at
+// most a resource, in base64url.
+const idMost = 2048
+
 // revoke is XEP-0494 §revoking-access @0.1.0. A device that knows the password is
 // only kept out by a new one.
 func (f *feature) revoke(r *route.Request) []route.Effect {
 	account, id := r.From.Bare().String(), r.Payload.Get("id")
+	if len(id) > idMost {
+		return r.Err(stanza.Cancel, stanza.ItemNotFound, "there is no such device")
+	}
 	return []route.Effect{r.Read(func(ctx context.Context) []route.Effect {
 		for _, s := range f.connected(account) {
 			if s.Client == "" && sessionPrefix+base64.RawURLEncoding.EncodeToString([]byte(s.JID.Resource())) == id {

@@ -83,6 +83,10 @@ type Limits struct {
 	LoginTime       Duration `toml:"login_time"`                  // from accept to bound
 	ResumeTime      Duration `toml:"resume_time"`                 // XEP-0198 max
 	StanzaKiB       int      `toml:"stanza_kib"`                  // of an authenticated client
+	SessionStanzas  int      `toml:"session_stanzas"`             // in a second, of a session; 0 is no limit
+	SessionKiB      int      `toml:"session_kib"`                 // likewise
+	AccountStanzas  int      `toml:"account_stanzas"`             // of all sessions of an account
+	AccountKiB      int      `toml:"account_kib"`
 }
 
 // Registration without an invite.
@@ -172,6 +176,10 @@ func Default() Config {
 			LoginTime:       Duration(10 * time.Second),
 			ResumeTime:      Duration(5 * time.Minute),
 			StanzaKiB:       256,
+			SessionStanzas:  2000,
+			SessionKiB:      4096,
+			AccountStanzas:  3000,
+			AccountKiB:      8192,
 		},
 		Registration: Registration{AddressHourly: 3, AddressDaily: 10, Hourly: 60, Daily: 300},
 		Contact: Contact{

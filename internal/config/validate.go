@@ -293,6 +293,18 @@ func (v *validator) limits(l *Limits) {
 	v.lasts("limits.login_time", l.LoginTime, time.Second, 5*time.Minute)
 	v.lasts("limits.resume_time", l.ResumeTime, 0, time.Hour)
 	v.between("limits.stanza_kib", l.StanzaKiB, 16, 256)
+	v.between("limits.session_stanzas", l.SessionStanzas, 0, 1_000_000)
+	v.between("limits.session_kib", l.SessionKiB, 0, 1<<20)
+	v.between("limits.account_stanzas", l.AccountStanzas, 0, 1_000_000)
+	v.between("limits.account_kib", l.AccountKiB, 0, 1<<20)
+	for _, kind := range []struct {
+		key              string
+		session, account int
+	}{{"limits.account_stanzas", l.SessionStanzas, l.AccountStanzas}, {"limits.account_kib", l.SessionKiB, l.AccountKiB}} {
+		if kind.account > 0 && kind.account < kind.session {
+			v.add(kind.key, "is less than one session may send", "set it to that or more, or to 0 for no limit")
+		}
+	}
 }
 
 func (v *validator) registration(r *Registration) {

@@ -70,6 +70,9 @@ type Deps struct {
 	// Limits on what an authenticated client sends; xmlstream.AfterAuth when
 	// zero.
 	Limits xmlstream.Limits
+	// Idle is how long an authenticated client may be silent until it is asked for a
+	// sign of life; it is told (XEP-0478). 0 tells nothing.
+	Idle time.Duration
 	// Timeout bounds authentication and then, anew, what follows it: on a slow
 	// network each is several round trips. 10 s when zero.
 	Timeout time.Duration
@@ -301,11 +304,26 @@ func (n *negotiation) featuresAfter() *xmlstream.Element {
 // featuresOf adds the features that every device gets.
 func (n *negotiation) featuresOf(own ...*xmlstream.Element) *xmlstream.Element {
 	f := xmlstream.New(stanza.NSStream, "features").Add(own...)
-	f.Add(xmlstream.New(stanza.NSCSI, "csi")) // XEP-0352 §discovery @1.0.0
+	f.Add(xmlstream.New(stanza.NSCSI, "csi"), n.limits()) // XEP-0352 §discovery @1.0.0
 	if n.deps.Features != nil {
 		f.Add(n.deps.Features()...)
 	}
 	return f
+}
+
+// limits tells an authenticated client how large its stanzas may be, and how long
+// it may be silent (XEP-0478 §advertise @0.2.0). Those before are not told: clients
+// remember them, and what they send then is small.
+func (n *negotiation) limits() *xmlstream.Element {
+	most := n.deps.Limits.MaxBytes
+	if most <= 0 {
+		most = xmlstream.AfterAuth.MaxBytes
+	}
+	e := xmlstream.New(stanza.NSLimits, "limits").Add(xmlstream.NewText(stanza.NSLimits, "max-bytes", strconv.Itoa(most)))
+	if n.deps.Idle > 0 {
+		e.Add(xmlstream.NewText(stanza.NSLimits, "idle-seconds", strconv.Itoa(int(n.deps.Idle/time.Second))))
+	}
+	return e
 }
 
 // read gives the client's next element, within the bound on their number.

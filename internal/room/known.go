@@ -4,6 +4,18 @@ package room
 
 import "bavard/internal/jid"
 
+// Crowd is how many devices are in a room, 0 when nobody is: each gets what is
+// said there.
+func (h *Hub) Crowd(room string) int {
+	s := h.shard(room)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.rooms[room]; l != nil {
+		return len(l.visits)
+	}
+	return 0
+}
+
 // OccupantID is what a person's messages in a room are marked with, whoever
 // is in it (XEP-0421 §id-generation @1.0.1).
 func (h *Hub) OccupantID(room, who string, account uint64) string {

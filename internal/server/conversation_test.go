@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ var update = flag.Bool("update", false, "rewrite what the server says in testdat
 //	alice/phone S~ <…/>      the same; adjacent ones may come in any order
 //	alice/phone PUT 201 {1} image/png text   puts a file to an address, which answers
 //	alice/phone GET 200 {2} text             gets one
+//	alice/phone long 300000  the client sends a message with a body of so many letters
 //	alice/phone quiet        nothing more has come
 //	alice/phone forgets word its own archive is asked until the word is nowhere in it
 //	alice/phone cut          the connection breaks
@@ -164,6 +166,9 @@ func (c *conversation) step(n int, who, rest string) string {
 		d.sasl2(c.fill(arg))
 	case "C:":
 		d.send(c.fill(arg))
+	case "long":
+		n, _ := strconv.Atoi(arg)
+		d.send("<message to='localhost'><body>" + strings.Repeat("a", n) + "</body></message>")
 	case "S:":
 		return "S: " + c.expect(n, d, arg)
 	case "S~":

@@ -51,7 +51,7 @@ func (s *server) serve(ctx context.Context, st *listen.Stream) {
 	login, err := negotiate.Run(ctx, st, negotiate.Deps{
 		Domain: s.cfg.Domain, Accounts: s.accounts, TLS: s.certs.TLS(), AllowPlaintext: s.cfg.InsecureLoopback,
 		Features: s.table.StreamFeatures, Current: s.cell.Current, Limits: limits, Log: log, Timeout: s.cfg.Limits.LoginTime.Std(),
-		Room: s.hub.Room, Inline: inline(),
+		Room: s.hub.Room, Inline: inline(), Idle: session.ProbeAfter,
 		Resume: func(_ context.Context, acc state.Account, previd string, h uint32) negotiate.Resumption {
 			bare, err := jid.Parse(acc.JID)
 			if err != nil {

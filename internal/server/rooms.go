@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,6 +30,15 @@ func (s *server) makeRooms(key []byte, ids *archive.IDs) route.Feature {
 	s.rooms = room.NewHub(o)
 	o.Archive = archive.Rooms(s.cell, ids, func(r *route.Request) archive.Said { return s.rooms.Archived(r.To.String(), r.From) })
 	return room.Feature(o, s.rooms)
+}
+
+// crowd is how many devices are in the room of an address, 0 if it is none.
+func (s *server) crowd(to string) int {
+	room, _, _ := strings.Cut(to, "/")
+	if !strings.HasSuffix(room, "@rooms."+s.cfg.Domain) {
+		return 0
+	}
+	return s.rooms.Crowd(room)
 }
 
 // inviteLink is the address of an invite's page, "" when there is none.

@@ -231,6 +231,9 @@ func (s *server) build() error {
 	s.sessions = session.NewManager(session.Options{
 		Cell: s.cell, Hub: s.hub, Table: s.table, Logger: s.log, ResumeTime: s.cfg.Limits.ResumeTime.Std(),
 		Refusal: refusal, Answered: s.notifier.Answered, Gone: s.rooms.Gone, Missed: s.pushes.missed(), NoDedupe: s.o.UnsafeNoDedupe,
+		Pace:        session.Pace{Stanzas: s.cfg.Limits.SessionStanzas, Bytes: s.cfg.Limits.SessionKiB << 10},
+		AccountPace: session.Pace{Stanzas: s.cfg.Limits.AccountStanzas, Bytes: s.cfg.Limits.AccountKiB << 10},
+		Crowd:       s.crowd,
 	})
 	s.node.hub.Store(s.hub)
 	s.node.notifier.Store(s.notifier)

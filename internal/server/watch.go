@@ -115,6 +115,7 @@ func (s *server) collect(r prometheus.Registerer) {
 	gauge("sessions_detached", "Sessions whose device is away and may resume.", func() float64 { return float64(s.sessions.Stats().Detached) })
 	gauge("sessions_inactive", "Sessions whose device says that nobody looks at it.", func() float64 { return float64(s.sessions.Stats().Inactive) })
 	counter("stanzas_spared_total", "Presence and the like that inactive devices never got because newer took its place.", func() float64 { return float64(s.sessions.Stats().Spared) })
+	counter("stanzas_held_total", "Stanzas after which a device was read more slowly, because it or its account sends too much.", func() float64 { return float64(s.sessions.Stats().Held) })
 	gauge("connections", "Open connections.", func() float64 { return float64(s.front.Stats().Open) })
 	gauge("connections_idle", "Open connections on which nothing has come for 10 s.", func() float64 { return float64(s.front.Stats().Idle) })
 	gauge("commands_in_flight", "Commands submitted by this node and not yet applied.", func() float64 { return float64(s.cell.InFlight()) })

@@ -25,7 +25,12 @@ type person struct {
 
 func arrive(t *testing.T, n *node, account int, wg *sync.WaitGroup, setup ...*xmlstream.Element) *person {
 	t.Helper()
-	full, err := jid.Parse(bare(account) + "/device")
+	return arriveAs(t, n, account, "device", wg, setup...)
+}
+
+func arriveAs(t *testing.T, n *node, account int, resource string, wg *sync.WaitGroup, setup ...*xmlstream.Element) *person {
+	t.Helper()
+	full, err := jid.Parse(bare(account) + "/" + resource)
 	if err != nil {
 		t.Fatal(err)
 	}

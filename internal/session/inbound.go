@@ -209,6 +209,7 @@ func (in *inbound) readAll(s *Session) {
 		in.changed.Broadcast()
 		in.mu.Unlock()
 		effects := s.m.read(r)
+		s.charge(readCost, handed(effects), 0) // it waits for that with its next stanza
 		in.mu.Lock()
 		if !in.closed {
 			s.perform(effects)
@@ -216,6 +217,9 @@ func (in *inbound) readAll(s *Session) {
 		in.mu.Unlock()
 	}
 }
+
+// readCost is what a read costs, as so many stanzas that come.
+const readCost = 5
 
 // read performs one read for a session.
 func (m *Manager) read(r route.Read) []route.Effect {

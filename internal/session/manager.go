@@ -51,6 +51,12 @@ type Options struct {
 	// not acknowledged: its stream is broken, or it is silent. It may have read them, and
 	// gets what it has not when it resumes. It must not block. nil ignores.
 	Missed func(full jid.JID, messages []route.Out)
+	// Pace bounds what a device sends, AccountPace what all of an account do: who
+	// sends more is read more slowly.
+	Pace, AccountPace Pace
+	// Crowd is how many devices are in the room of this address, 0 if it is none.
+	// nil is never any.
+	Crowd func(to string) int
 	// NoDedupe is for the drills' negative control; see chat.Options.
 	NoDedupe bool
 }
@@ -63,16 +69,18 @@ type Manager struct {
 	crew   *crew
 	wg     sync.WaitGroup // the idle watch
 	spared atomic.Uint64
+	held   atomic.Uint64
 
 	mu       sync.Mutex
 	sessions map[string]*Session // by resumption id
+	accounts map[string]*shared  // by bare JID, of those with sessions
 	closed   bool
 }
 
 // NewManager starts a manager; Shutdown ends it.
 func NewManager(o Options) *Manager {
 	ctx, cancel := context.WithCancel(context.Background())
-	m := &Manager{o: o, ctx: ctx, cancel: cancel, crew: newCrew(ctx.Done()), sessions: map[string]*Session{}}
+	m := &Manager{o: o, ctx: ctx, cancel: cancel, crew: newCrew(ctx.Done()), sessions: map[string]*Session{}, accounts: map[string]*shared{}}
 	m.wg.Add(1)
 	go m.watch()
 	return m
@@ -156,6 +164,7 @@ func (m *Manager) Start(o Start, stream Stream) {
 		return
 	}
 	m.sessions[s.ID()] = s
+	s.account = m.share(s.jid.Bare().String())
 	m.mu.Unlock()
 	if o.Greet != nil && !s.greet(o, stream) {
 		return
@@ -268,7 +277,10 @@ func (m *Manager) lowerBound(previd string) (uint32, bool) {
 func (m *Manager) forget(s *Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.sessions, s.ID())
+	if m.sessions[s.ID()] == s {
+		delete(m.sessions, s.ID())
+		m.unshare(s.jid.Bare().String())
+	}
 }
 
 // stopping reports whether Shutdown was called.
@@ -304,7 +316,9 @@ func (m *Manager) farewell(who jid.JID, wasAvailable bool, directed []jid.JID) {
 // Idle times: a silent device is asked for a sign of life, and given up when
 // it gives none.
 const (
-	probeAfter = 3 * time.Minute
+	// ProbeAfter is how long a device may be silent until then.
+	ProbeAfter = 3 * time.Minute
+	probeAfter = ProbeAfter
 	deadAfter  = probeAfter + time.Minute
 	watchEvery = 15 * time.Second
 )
@@ -365,11 +379,14 @@ type Stats struct {
 	// Spared counts the stanzas that inactive devices never got because newer ones
 	// took their place.
 	Spared uint64
+	// Held counts how often a device was read more slowly because it or its
+	// account sent more than it may.
+	Held uint64
 }
 
 // Stats counts sessions.
 func (m *Manager) Stats() Stats {
-	st := Stats{Spared: m.spared.Load()}
+	st := Stats{Spared: m.spared.Load(), Held: m.held.Load()}
 	for _, s := range m.all() {
 		st.Sessions++
 		s.out.mu.Lock()

@@ -65,6 +65,10 @@ type Session struct {
 	id  [16]byte // names the stream in the journal and is the resumption id
 	in  inbound
 	out outbound
+	// pace and account measure what the device and its account send; account is
+	// nil before the session has begun.
+	pace    meter
+	account *shared
 	// refused: the node refused a stanza without the journal knowing.
 	refused atomic.Bool
 	// putOff counts the messages that the node itself refused, as with a full
@@ -106,6 +110,24 @@ func (s *Session) receive(stream Stream, el *xmlstream.Element, err error) bool 
 		return false
 	}
 	s.seen.Store(s.m.now().UnixNano())
+	size := weight(el) // before it is handled: it may be changed then
+	if !s.take(el) {
+		return false
+	}
+	s.hold(stream, s.charge(1, s.crowd(el), size))
+	return true
+}
+
+// crowd is how many devices are in the room, if any, that a stanza is for.
+func (s *Session) crowd(el *xmlstream.Element) int {
+	if s.m.o.Crowd == nil || el.Name.Local == "iq" {
+		return 0
+	}
+	return s.m.o.Crowd(el.Get("to"))
+}
+
+// take does what an element asks for. It reports whether to go on.
+func (s *Session) take(el *xmlstream.Element) bool {
 	switch el.Name.Space {
 	case stanza.NSSM:
 		bad := s.management(el)

@@ -85,6 +85,7 @@ type world struct {
 	t        *testing.T
 	rng      *rand.Rand
 	noDedupe bool
+	pace     session.Pace // of a device; twice that of an account
 	cluster  *journal.Cluster
 	disk     *vfs.MemFS
 	log      *oracle.Log
@@ -187,7 +188,11 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	n.sessions = session.NewManager(session.Options{Cell: c, Hub: n.hub, Table: table, Logger: log, ResumeTime: time.Minute, Missed: n.missed.take, NoDedupe: w.noDedupe})
+	n.sessions = session.NewManager(session.Options{
+		Cell: c, Hub: n.hub, Table: table, Logger: log, ResumeTime: time.Minute, Missed: n.missed.take, NoDedupe: w.noDedupe,
+		Pace: w.pace, AccountPace: session.Pace{Stanzas: 2 * w.pace.Stanzas, Bytes: 2 * w.pace.Bytes},
+		Crowd: func(to string) int { return map[string]int{"crowded@localhost": 100}[to] },
+	})
 	mu.Lock()
 	hub = n.hub
 	mu.Unlock()

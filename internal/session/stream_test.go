@@ -124,6 +124,13 @@ func (w *wire) hangUp() {
 	w.change.Broadcast()
 }
 
+// unread counts what the session has not taken.
+func (w *wire) unread() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.up)
+}
+
 // taken gives what the session has written and nobody has received.
 func (w *wire) taken() []*xmlstream.Element {
 	w.mu.Lock()

@@ -90,5 +90,6 @@ const (
 	NSOpenPGP     = "urn:xmpp:openpgp:0"                     // XEP-0373
 	NSPGP         = "jabber:x:encrypted"                     // XEP-0027
 	NSEphemeral   = "urn:xmpp:ephemeral:0"                   // XEP-0466
+	NSLimits      = "urn:xmpp:stream-limits:0"               // XEP-0478
 	NSExtDisco    = "urn:xmpp:extdisco:2"                    // XEP-0215
 )
