@@ -27,8 +27,10 @@ const (
 	queueMost = 1 << 16
 	softMost  = queueMost / 4
 	// handMost is how many devices get something before a shard gives way to
-	// others; a multiple of it while jobs wait.
-	handMost = 8
+	// others, handMostSmall while that is in a room of no more; a multiple of it
+	// while jobs wait.
+	handMost      = 8
+	handMostSmall = 128
 	// roomsMost bounds the rooms that one device is in.
 	roomsMost = 500
 )
@@ -174,18 +176,22 @@ func (h *Hub) work(s *shard) {
 // hand gives a device in the room something. Now and then the shard gives way, so
 // that what is said to many does not hold up what is said to few: that is on its
 // way through one goroutine after the other. The more jobs wait, the less often,
-// so that a shard gets through its work on a machine that is never idle.
+// so that a shard gets through its work on a machine that is never idle; and in a
+// small room hardly, so that devices get all that was said meanwhile in one write.
 func (r *live) hand(v *visit, out route.Out) {
 	v.device.Enqueue(out)
-	s := r.shard
+	s, most := r.shard, handMost
+	if len(r.visits) <= handMostSmall {
+		most = handMostSmall
+	}
 	s.handed.Add(1)
-	if s.since++; s.since < handMost*(1+s.waiting) {
+	if s.since++; s.since < most*(1+s.waiting) {
 		return
 	}
 	s.mu.Lock()
 	waiting := s.waiting + len(s.queue)
 	s.mu.Unlock()
-	if s.since < handMost*(1+waiting) {
+	if s.since < most*(1+waiting) {
 		return
 	}
 	s.since = 0
