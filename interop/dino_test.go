@@ -58,10 +58,7 @@ func (s *server) newDino(t *testing.T, local string) *dino {
 	})
 	d.start() // it makes its database, and asks for an account
 	d.until("the database", func(ctx context.Context) error {
-		if _, err := d.sql(ctx, "select int_val from _meta where name = 'version'"); err != nil {
-			return err
-		}
-		_, err := d.actions(ctx)
+		_, err := d.sql(ctx, "select int_val from _meta where name = 'version'")
 		return err
 	})
 	d.run.stop()
@@ -114,6 +111,11 @@ func (d *dino) start() {
 	}
 	defer log.Close()
 	d.run = d.desktop.start(log, nil, "dino-im", "--print-xmpp=all")
+	// It ends when somebody reads its database while it opens it.
+	d.until("Dino on its bus", func(ctx context.Context) error {
+		_, err := d.actions(ctx)
+		return err
+	})
 }
 
 // sql asks Dino's database.

@@ -16,11 +16,17 @@ import (
 // fetched gets a file as a browser would.
 func fetched(t *testing.T, url, typ, want string) {
 	t.Helper()
+	fetchedBy(t, http.DefaultClient, url, typ, want)
+}
+
+// fetchedBy is fetched by somebody of the test's choice.
+func fetchedBy(t *testing.T, browser *http.Client, url, typ, want string) {
+	t.Helper()
 	req, err := http.NewRequestWithContext(testContext(t), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := browser.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ class Peer(slixmpp.ClientXMPP):
         self.ca_certs = ca
         self.use_aiodns = False
         self.use_ipv6 = False
-        for name in ("xep_0030", "xep_0184", "xep_0198", "xep_0199", "xep_0280", "xep_0297", "xep_0313", "xep_0333", "xep_0359", "xep_0084", "xep_0115", "xep_0163", "xep_0172", "xep_0085", "xep_0308", "xep_0363"):
+        for name in ("xep_0030", "xep_0066", "xep_0184", "xep_0198", "xep_0199", "xep_0280", "xep_0297", "xep_0313", "xep_0333", "xep_0359", "xep_0084", "xep_0115", "xep_0163", "xep_0172", "xep_0085", "xep_0308", "xep_0363"):
             self.register_plugin(name)
         self["xep_0198"].window = 1
         self.auto_authorize = True
@@ -91,7 +91,7 @@ class Commands:
     async def available(self):
         self.peer.send_presence()
 
-    async def send(self, to, body, receipt=False, markable=False):
+    async def send(self, to, body, receipt=False, markable=False, oob=None):
         message = self.peer.make_message(mto=to, mbody=body, mtype="chat")
         message["id"] = self.peer.new_id()
         message["origin_id"]["id"] = message["id"]
@@ -99,6 +99,8 @@ class Commands:
             message["request_receipt"] = True
         if markable:
             message.enable("markable")
+        if oob:
+            message["oob"]["url"] = oob
         message.send()
         return message["id"]
 
@@ -164,8 +166,9 @@ class Commands:
         result = await self.peer["xep_0060"].get_node_config(self.peer.boundjid.bare, node, timeout=20)
         return result["pubsub_owner"]["configure"]["form"]["values"]
 
-    async def upload(self, name, type, content):
-        return await self.peer["xep_0363"].upload_file(name, content_type=type, input_file=io.BytesIO(content.encode()), timeout=20)
+    async def upload(self, name, type, content, encoding="utf-8"):
+        data = base64.b64decode(content) if encoding == "base64" else content.encode(encoding)
+        return await self.peer["xep_0363"].upload_file(name, content_type=type, input_file=io.BytesIO(data), timeout=20)
 
     async def cut(self):
         self.peer.abort()
