@@ -73,10 +73,14 @@ func (n *line) cut() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.down = true
+	// RST, not FIN, at both ends, before pass closes the other one as well: at the
+	// end of a TLS stream without a farewell Dino 0.4.2 may never try again.
 	for conn := range n.conns {
 		if tcp, ok := conn.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0) // RST, not FIN; it may have ended
+			_ = tcp.SetLinger(0) // it may have ended
 		}
+	}
+	for conn := range n.conns {
 		conn.Close()
 	}
 }
