@@ -5,7 +5,6 @@ import type { Engine, Soft } from './engine'
 import type { OnboardOptions } from './onboard'
 import { Conversation } from './store/conversation.svelte'
 import { getMeta, isArchived, isMuted, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared } from './store/schema'
-import { search } from './store/search'
 import { act, compose, composeAgain, discard, editChat, editMessage, markRead, type Act } from './store/write'
 import { Tabs } from './tabs'
 import { ownAddress } from './wire/discover'
@@ -345,6 +344,7 @@ export class App {
 
   /** What was said, on this device, with these words in it; goOn says whether it is still wanted. */
   async search(words: string, goOn: () => boolean): Promise<Message[]> {
+    const { search } = await import('./store/find')
     return search(this.db, words, MOST_FOUND, goOn)
   }
 

@@ -2,7 +2,7 @@
 
 import { refuse } from '../store/receive'
 import type { Change, Db, Message, Outgoing, Shared, Slot } from '../store/schema'
-import { setSlot, uploaded } from '../store/write'
+import { setSlot, uploaded } from '../store/uploaded'
 import { StanzaError } from '../wire/errors'
 
 /** What became of a file that was put somewhere: an HTTP status, and when to come again if that was said. */

@@ -7,7 +7,7 @@ import type { Listed } from '../wire/inbox'
 import type { Incoming } from '../wire/message'
 import { Conversation } from './conversation.svelte'
 import { getMeta, isArchived, isMuted, ME, openStore, PENDING, Tick, type Db, type Message } from './schema'
-import { search } from './search'
+import { search } from './find'
 import { acknowledge, place, refuse, take, takeContacts, takeHistory, takeList, takeRead, takeSettings } from './receive'
 import { act, compose, composeAgain, discard, editChat, markRead, type ReadFor } from './write'
 
