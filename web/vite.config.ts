@@ -59,7 +59,13 @@ export default defineConfig({
     assetsInlineLimit: 0,
     rolldownOptions: {
       input: { index: 'index.html', sw: 'src/sw.ts' },
-      output: { entryFileNames: (chunk) => (chunk.name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js') },
+      output: {
+        entryFileNames: (chunk) => (chunk.name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js'),
+        // What the first paint needs and others share packs better in one piece.
+        advancedChunks: {
+          groups: [{ name: 'base', test: /node_modules\/(svelte|idb|esm-env|clsx)\/|src\/ui\/(Avatar|Icon|Ticks|Lazy|router|context|format|strings|settings)\b|src\/store\/(schema|search)\.ts|src\/wire\/(jid|xml|ns|random)\.ts/ }],
+        },
+      },
     },
   },
   server: {

@@ -7,6 +7,7 @@ import { Conversation } from './store/conversation.svelte'
 import { getMeta, isArchived, isMuted, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared } from './store/schema'
 import { act, compose, composeAgain, discard, editChat, editMessage, markRead, type Act } from './store/write'
 import { Tabs } from './tabs'
+import type { Client } from './wire/access'
 import { ownAddress } from './wire/discover'
 import { buildChat, buildDisplayed, buildReactions, buildRetract, type Say } from './wire/compose'
 import type { ChatState, Mention } from './wire/message'
@@ -27,6 +28,15 @@ const MOST_SOUGHT = 20
 const RETRACTED = 'This message was deleted, but your app does not support that.'
 
 const MOST_FOUND = 100
+
+/** A device that the account is used on. */
+export interface LinkedDevice {
+  id: string
+  name: string
+  self: boolean
+  connected: boolean
+  lastSeen: number
+}
 
 /** What comes with a text. */
 export interface Saying {
@@ -122,6 +132,33 @@ export class App {
 
   async block(jid: string, blocked: boolean): Promise<void> {
     await this.ask('block', jid, blocked)
+  }
+
+  /** Where the account is used, this device first. */
+  async devices(): Promise<LinkedDevice[]> {
+    const [clients, account] = await Promise.all([this.ask('devices') as Promise<Client[]>, getMeta(this.db, 'account')])
+    const mark = ` #${account?.device?.slice(0, 6)}`
+    return clients
+      .map((c) => ({ id: c.id, name: (c.device || c.software).replace(/ #\w{6}$/, ''), self: c.device.endsWith(mark), connected: c.connected, lastSeen: c.lastSeen }))
+      .sort((a, b) => Number(b.self) - Number(a.self) || b.lastSeen - a.lastSeen)
+  }
+
+  /** False when only a new password keeps it out. */
+  async revokeDevice(id: string): Promise<boolean> {
+    return (await this.ask('revoke', id)) as boolean
+  }
+
+  /** The address that lets one more device in. */
+  async makeLink(): Promise<string> {
+    return `${location.origin}/?link#${this.me}/${(await this.ask('link')) as string}`
+  }
+
+  async recovery(): Promise<{ made: number | undefined; expires: number | undefined }> {
+    return (await this.ask('recovery')) as { made: number | undefined; expires: number | undefined }
+  }
+
+  async makeRecovery(): Promise<string> {
+    return (await this.ask('makeRecovery')) as string
   }
 
   /** Gives the account a new password; all other devices have to log in again. */

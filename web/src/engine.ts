@@ -5,12 +5,14 @@ import { Uploads } from './outbox/uploads'
 import { put } from './put'
 import { CatchUp } from './catchup'
 import { makeRoom } from './files'
+import { named } from './device'
 import { People } from './people'
 import { Pictures } from './pictures'
 import { Rooms } from './rooms'
 import { editAccount, getMeta, putMeta, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared, type Slot } from './store/schema'
 import { applyContact, take, takeHistory, takeList, takeRead, takeSettings } from './store/receive'
 import { editChat } from './store/write'
+import * as access from './wire/access'
 import { queryArchive, type ArchivePage } from './wire/archive'
 import { enableCarbons, readItems, readPresence, saveContact } from './wire/contacts'
 import { readHostMeta } from './wire/discover'
@@ -162,7 +164,7 @@ export class Engine {
     if (!account) throw new Error('no account')
     const { jid, token, password } = account
     const secret = token ? ({ kind: 'token', token } as const) : ({ kind: 'password', secret: password ?? '' } as const)
-    return { jid, secret, device: { ...device, id: account.device! } }
+    return { jid, secret, device: { ...named(device, account.device!), id: account.device! } }
   }
 
   /** From now on the device has a token; the password is nowhere on it. */
@@ -261,6 +263,16 @@ export class Engine {
         return this.block(peer, args[1] as boolean)
       case 'setChat':
         return this.setChat(peer, args[1] as inbox.SettingName, args[2])
+      case 'devices':
+        return access.fetchClients(this.need())
+      case 'revoke':
+        return access.revoke(this.need(), peer)
+      case 'link':
+        return access.makeLink(this.need())
+      case 'recovery':
+        return access.recoveryState(this.need())
+      case 'makeRecovery':
+        return access.makeRecovery(this.need())
       case 'setPassword':
         return this.setPassword(peer)
       case 'rename':

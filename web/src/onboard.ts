@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { named } from './device'
 import { getMeta, putMeta, type Account, type Db, type SignUp } from './store/schema'
 import { StanzaError, StreamFailure } from './wire/errors'
 import { endToken, fetchToken, type Credentials, type Secret } from './wire/negotiate'
@@ -104,7 +105,7 @@ export async function logOut(options: OnboardOptions): Promise<void> {
 }
 
 function credentials({ device }: OnboardOptions, jid: string, secret: Secret, id: string): Credentials {
-  return { jid, secret, device: { ...device, id } }
+  return { jid, secret, device: { ...named(device, id), id } }
 }
 
 async function finishEarlier(options: OnboardOptions, earlier: SignUp): Promise<Account | undefined> {

@@ -9,8 +9,11 @@ export type Route =
   | { at: 'new' }
   | { at: 'me' }
   | { at: 'starred' }
+  | { at: 'archived' }
+  | { at: 'devices' }
   | { at: 'group' } // a new one
   | { at: 'invite'; token: string }
+  | { at: 'link' } // this device to an account
   | { at: 'join' } // without an invite
 
 function read(): Route {
@@ -23,7 +26,10 @@ function read(): Route {
   if (search === '?new') return { at: 'new' }
   if (search === '?me') return { at: 'me' }
   if (search === '?starred') return { at: 'starred' }
+  if (search === '?archived') return { at: 'archived' }
+  if (search === '?devices') return { at: 'devices' }
   if (search === '?group') return { at: 'group' }
+  if (search === '?link') return { at: 'link' }
   if (search === '?join') return { at: 'join' }
   return { at: 'list' }
 }

@@ -15,6 +15,7 @@ export const NS = {
   notify: 'urn:xmpp:notification-settings:1', // XEP-0492
   mds: 'urn:xmpp:mds:displayed:0', // XEP-0490
   fast: 'urn:xmpp:fast:0', // XEP-0484
+  cam: 'urn:xmpp:cam:0', // XEP-0494
   link: 'urn:bavard:link:0', // docs/login.md
   recovery: 'urn:bavard:recovery:0', // docs/login.md
   csi: 'urn:xmpp:csi:0', // XEP-0352
