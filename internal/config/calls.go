@@ -3,6 +3,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -75,7 +76,7 @@ func callServer(text string) (CallServer, error) {
 	case "stuns", "turns":
 		s.Transport, port = "tcp", 5349
 	default:
-		return CallServer{}, fmt.Errorf("begins with none of stun:, stuns:, turn:, turns:")
+		return CallServer{}, errors.New("neither stun: nor stuns: nor turn: nor turns: is at its beginning")
 	}
 	rest, query, some := strings.Cut(rest, "?")
 	if some {

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -204,7 +203,7 @@ func (f *wsFramer) message(r io.Reader) (*xmlstream.Element, error) {
 		return nil, readError(err)
 	}
 	if buf.Len() > f.limits.MaxBytes {
-		return nil, stanza.StreamErr(stanza.StreamPolicyViolation, fmt.Sprintf("message larger than %d bytes", f.limits.MaxBytes))
+		return nil, stanza.StreamErr(stanza.StreamPolicyViolation, "the element is too large")
 	}
 	if len(bytes.TrimLeft(buf.Bytes(), " \t\r\n")) == 0 {
 		return nil, nil

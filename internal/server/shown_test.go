@@ -52,7 +52,7 @@ func (s shown) lacks() string {
 		})
 	}
 	switch {
-	case !has(" C: ") && !has(" login") && !has(" refused "):
+	case !slices.ContainsFunc([]string{" C: ", " login", " refused ", " sasl2 ", " long "}, func(step string) bool { return has(step) }):
 		return "a step of a client"
 	case s.kind == "success" && !has(" S: ") && !has(" S~ "):
 		return "what the server says"
