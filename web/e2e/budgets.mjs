@@ -90,9 +90,14 @@ export default {
       globalThis.slow = []
       new PerformanceObserver((list) => slow.push(...list.getEntries().map((e) => e.duration))).observe({ type: 'event', durationThreshold: 16 })
     })
-    await page.getByRole('textbox').last().pressSequentially('the quick brown fox jumps over the lazy dog', { delay: 25 })
-    await page.waitForTimeout(200)
-    budget('key press to painted, worst', Math.max(16, ...(await page.evaluate(() => slow))), 50, 'ms')
+    const worst = []
+    for (let i = 0; i < 3; i++) {
+      await page.getByRole('textbox').last().pressSequentially('the quick brown fox jumps over the lazy dog', { delay: 25 })
+      await page.waitForTimeout(200)
+      worst.push(Math.max(16, ...(await page.evaluate(() => slow.splice(0)))))
+    }
+    // The median of three: the machine's own pauses are not the app's.
+    budget('key press to painted, worst of 43', median(worst), 50, 'ms')
 
     const log = page.getByRole('log')
     await log.hover()
