@@ -170,10 +170,16 @@ func has(line map[string]any, name string, pairs []string) bool {
 // values, has come and was not taken.
 func (p *script) never(name string, pairs ...string) {
 	p.t.Helper()
+	p.neverBut("", "", name, pairs...)
+}
+
+// neverBut is never, except for events that have this value under this key.
+func (p *script) neverBut(key, value, name string, pairs ...string) {
+	p.t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, line := range p.lines {
-		if has(line, name, pairs) {
+		if has(line, name, pairs) && (key == "" || fmt.Sprint(line[key]) != value) {
 			p.t.Errorf("%s tells %v", p.name, line)
 		}
 	}
