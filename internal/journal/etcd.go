@@ -230,9 +230,7 @@ func (j *etcdJournal) find(ctx context.Context) (finished func() error, err erro
 		return func() error { return nil }, nil
 	}
 	if p := j.opts.Peers; p != nil {
-		if finished, err = beginMember(j.opts.Dir, j.opts.etcdDir(), p.Begin); err == nil {
-			err = checkMember(j.opts.etcdDir(), j.opts.Durable)
-		}
+		finished, err = beginMember(j.opts.Dir, j.opts.etcdDir(), p.Begin, j.opts.Durable)
 	} else {
 		finished, err = beginDir(j.opts.Dir, j.opts.etcdDir())
 	}

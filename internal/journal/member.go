@@ -96,11 +96,7 @@ func readMemberDatabase(etcdDir string) (memberDatabase, error) {
 // started, lacks what the node is known to have had: what is in its database, or
 // up to the revision durable, which its view has. Were it to vote, a majority
 // could be found that has forgotten what was acknowledged.
-func checkMember(etcdDir string, durable uint64) error {
-	l, err := readMemberLog(etcdDir)
-	if err != nil || l == nil {
-		return err
-	}
+func (l *memberLog) checkMember(etcdDir string, durable uint64) error {
 	d, err := readMemberDatabase(etcdDir)
 	if err != nil {
 		return err
@@ -117,8 +113,9 @@ func checkMember(etcdDir string, durable uint64) error {
 
 // beginMember prepares the directory of one member of a cell for its start. A
 // first start that was cut short is begun anew if this node has told nobody
-// anything yet; otherwise etcd goes on with what it has.
-func beginMember(dir, etcdDir string, begin bool) (finished func() error, err error) {
+// anything yet; otherwise etcd goes on with what it has, if that is all of what it
+// had: see checkMember.
+func beginMember(dir, etcdDir string, begin bool, durable uint64) (finished func() error, err error) {
 	path := filepath.Join(dir, startingFile)
 	_, startingErr := os.Lstat(path)
 	l, err := readMemberLog(etcdDir)
@@ -129,12 +126,16 @@ func beginMember(dir, etcdDir string, begin bool) (finished func() error, err er
 	case err != nil:
 		return nil, err
 	case !started && l != nil:
-		return func() error { return nil }, nil
+		return func() error { return nil }, l.checkMember(etcdDir, durable)
 	case !started && !begin:
 		return nil, fmt.Errorf("%w in %s: if the cell begins now, say so; if it has lost its disk, remove it from the cell and let it join anew", ErrWiped, etcdDir)
 	case started && (l == nil || l.bootstrap):
 		if err := os.RemoveAll(etcdDir); err != nil {
 			return nil, fmt.Errorf("journal: clearing a first start that was cut short: %w", err)
+		}
+	case started:
+		if err := l.checkMember(etcdDir, durable); err != nil {
+			return nil, err
 		}
 	}
 	return markStarting(dir)
