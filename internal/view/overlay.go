@@ -66,6 +66,17 @@ func (t *txn) get(key []byte) ([]byte, error) {
 	return b, t.a.v.damaged(err)
 }
 
+// record reads what is under a key that under, matching or next gave.
+func record[T any](t *txn, key string, parse func([]byte) (T, error)) (T, error) {
+	b, err := t.get([]byte(key))
+	if err != nil {
+		var none T
+		return none, err
+	}
+	v, err := parse(b)
+	return v, t.a.v.damaged(err)
+}
+
 // touched reports whether what the database has under a key is out of date: the
 // batch has written or deleted it.
 func (t *txn) touched(key []byte) bool {

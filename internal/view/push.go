@@ -284,13 +284,9 @@ func (t *txn) forgetPushes(account string, id uint64, of func(state.PushDevice) 
 		return err
 	}
 	for _, key := range keys {
-		b, err := t.get([]byte(key))
+		p, err := record(t, key, parsePush)
 		if err != nil {
 			return err
-		}
-		p, err := parsePush(b)
-		if err != nil {
-			return t.a.v.damaged(err)
 		}
 		if of(p.Device) {
 			t.delete([]byte(key))

@@ -28,13 +28,9 @@ func (t *txn) sweepInvites(key []byte) error {
 		keys = append(keys, more...)
 	}
 	for _, k := range keys {
-		b, err := t.get([]byte(k))
+		invite, err := record(t, k, parseInvite)
 		if err != nil {
 			return err
-		}
-		invite, err := parseInvite(b)
-		if err != nil {
-			return t.a.v.damaged(err)
 		}
 		dead := invite.Uses == 0 || !invite.Expires.IsZero() && !t.time().Before(invite.Expires.Add(inviteGrace))
 		if !dead && invite.Inviter != "" {
@@ -64,13 +60,9 @@ func (t *txn) forgetInvites(account string) error {
 		return err
 	}
 	for _, key := range keys {
-		b, err := t.get([]byte(key))
+		invite, err := record(t, key, parseInvite)
 		if err != nil {
 			return err
-		}
-		invite, err := parseInvite(b)
-		if err != nil {
-			return t.a.v.damaged(err)
 		}
 		if invite.Inviter == account {
 			t.dropInvite([]byte(key), &invite)
@@ -87,13 +79,9 @@ func (t *txn) forgetCircles(account string) error {
 		return err
 	}
 	for _, key := range keys {
-		b, err := t.get([]byte(key))
+		all, err := record(t, key, parseCircle)
 		if err != nil {
 			return err
-		}
-		all, err := parseCircle(b)
-		if err != nil {
-			return t.a.v.damaged(err)
 		}
 		switch members := slices.DeleteFunc(slices.Clone(all), func(m person) bool { return m.jid == account }); len(members) {
 		case len(all): // somebody whose name ends like it
