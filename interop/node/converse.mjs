@@ -126,7 +126,20 @@ const commands = {
     await page.click('#converse-login button[type=submit]');
     return connected();
   },
+  /**
+   * Loads the page again, once Converse has on disk what it shows: it writes behind, and a page that goes in between
+   * loses, in its new life, what the server knows that it has acknowledged.
+   */
   async reload() {
+    await until('what is shown being stored', async () => {
+      for (const box of window.driven.state.chatboxes.models) {
+        for (const m of box.messages?.models ?? []) {
+          const stored = await box.messages.storage.find(m);
+          if (['body', 'moderated', 'retracted'].some((key) => (stored?.[key] ?? null) !== (m.get(key) ?? null))) return false;
+        }
+      }
+      return true;
+    });
     await page.reload();
     return connected();
   },
