@@ -177,6 +177,7 @@ func (g *group) bookmarks(t *testing.T) {
 	g.bob = g.server.profanityAt(g.root, "bob@localhost/prof", g.network.host(), g.network.port())
 	g.bob.t = t
 	g.ann.event("occupant", "nick", "Bob", "type", "available")
+	g.bob.shows("Autojoined " + room) // only then is there a window of it
 	g.bob.typeLine("/win 2")
 	g.bob.shows("without Bob")
 	g.everybody(t, "another song")

@@ -122,7 +122,7 @@ func TestProfanityArchive(t *testing.T) {
 	need(t, "profanity", "tmux")
 	s := startServer(t)
 	app, got := s.login(t, "ann")
-	other, _ := s.login(t, "bob")
+	other, gotToo := s.login(t, "bob")
 	for _, m := range []struct {
 		from *client.Session
 		to   string
@@ -134,6 +134,12 @@ func TestProfanityArchive(t *testing.T) {
 		<-o.Settled()
 	}
 	receive(t, got, "archived for ann")
+	receive(t, gotToo, "archived for bob")
+	// It acknowledges what it has: Profanity is not sent it offline, which would open
+	// the chat before Profanity knows that there is an archive.
+	if err := other.Close(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
 
 	bob := s.profanity(t, "bob@localhost/prof")
 	bob.typeLine("/msg ann@localhost")

@@ -108,7 +108,7 @@ export default {
     await bob.page.reload()
     await until('three clocks', async () => (await bob.page.locator('main').getByLabel('Waiting to be sent').count()) === 3)
     await world.server.start()
-    await bubble(alice, 'This message was deleted').waitFor({ timeout: 40_000 })
+    await bubble(alice, 'This message was deleted').waitFor()
     const wanted = '> Shall we meet at ten?|I am not sure|Maybe later|This message was deleted'
     await until('all to be there once and in order', async () => (await shown(alice.page)).join('|') === wanted)
     await alice.page.locator('.reactions', { hasText: '❤️' }).waitFor()

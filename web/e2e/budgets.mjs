@@ -132,7 +132,7 @@ export default {
       await world.server.kill()
       await alice.page.getByRole('status').filter({ hasText: 'cannot be reached' }).waitFor()
       // Asked for before: the app may be back before we know that the server is.
-      const opened = alice.page.waitForEvent('websocket', { predicate: async (ws) => ws.waitForEvent('framereceived').then(() => true, () => false), timeout: 40_000 })
+      const opened = alice.page.waitForEvent('websocket', { predicate: async (ws) => ws.waitForEvent('framereceived').then(() => true, () => false) })
       await world.server.start()
       await opened
       const began = Date.now()

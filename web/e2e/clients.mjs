@@ -75,7 +75,7 @@ export class Profanity {
   }
 
   shows(text) {
-    return until(`Profanity to show ${text}`, () => this.#tmux('capture-pane', '-p', '-t', 'p').includes(text), 20_000)
+    return until(`Profanity to show ${text}`, () => this.#tmux('capture-pane', '-p', '-t', 'p').includes(text))
   }
 
   close() {

@@ -27,7 +27,7 @@ export default {
     }
     for (const p of [alice, bob]) {
       const mine = p === alice ? 'a' : 'b'
-      await until(`${p.name}'s messages to be ticked`, async () => (await stored(p.page)).every((m) => !m.out || m.tick >= 2), 15_000)
+      await until(`${p.name}'s messages to be ticked`, async () => (await stored(p.page)).every((m) => !m.out || m.tick >= 2))
       const bodies = (await stored(p.page)).map((m) => m.body)
       for (const by of ['a', 'b']) {
         const got = bodies.filter((b) => b.startsWith(by)).join()
@@ -65,7 +65,7 @@ export default {
       alice.page = await alice.tab('/')
       await alice.page.locator('nav a').first().waitFor()
     }
-    await until('all to be delivered', async () => (await stored(alice.page)).every((m) => m.tick >= 2), 20_000)
+    await until('all to be delivered', async () => (await stored(alice.page)).every((m) => m.tick >= 2))
     const sent = (await stored(alice.page)).map((m) => m.body).join()
     await until('both sides to have the same', async () => (await stored(bob.page)).map((m) => m.body).join() === sent)
     check(new Set(sent.split(',')).size === sent.split(',').length, `something is there twice: ${sent}`)

@@ -85,7 +85,7 @@ export default {
     }
     const said = async (p) => (await stored(p.page)).filter((m) => /^\w+ \d+$/.test(m.body)).map((m) => m.body)
     for (const p of everybody) {
-      await until(`${p.name} to have all`, async () => (await said(p)).length >= 3 * n && (await stored(p.page)).every((m) => !m.out || m.tick >= 1), 60_000)
+      await until(`${p.name} to have all`, async () => (await said(p)).length >= 3 * n && (await stored(p.page)).every((m) => !m.out || m.tick >= 1))
       const got = await said(p)
       check(got.length === 3 * n && new Set(got).size === 3 * n, `${p.name} has ${got.length} of ${3 * n}, ${new Set(got).size} different`)
       for (const by of everybody) check(got.filter((s) => s.startsWith(by.name)).every((s, i) => s === `${by.name} ${i}`), `${p.name} has ${by.name}’s out of order`)

@@ -27,7 +27,10 @@ const FLAGS = [
   '--use-fake-ui-for-media-stream',
 ]
 
-export async function until(what, test, ms = 10_000) {
+/** How long anything may take on a busy machine; what is too slow for people is the budgets' to find. */
+export const PATIENCE = 60_000
+
+export async function until(what, test, ms = PATIENCE) {
   const end = Date.now() + ms
   for (;;) {
     const value = await test()
@@ -71,10 +74,10 @@ export class Server {
         done()
       }),
     )
-    await until(`the server to start:\n${this.#log}`, () => existsSync(join(this.data, 'addresses.json')), 60_000)
+    await until(`the server to start:\n${this.#log}`, () => existsSync(join(this.data, 'addresses.json')))
     this.addresses = JSON.parse(readFileSync(join(this.data, 'addresses.json'), 'utf8'))
     this.origin = 'http://localhost:' + this.addresses.http.split(':').at(-1)
-    await until('the server to be ready', () => fetch(this.origin + '/readyz').then((r) => r.ok, () => false), 60_000)
+    await until('the server to be ready', () => fetch(this.origin + '/readyz').then((r) => r.ok, () => false))
   }
 
   async kill() {
@@ -255,7 +258,7 @@ export class World {
 
   async person(name, options = {}) {
     const context = await this.browser.newContext({ viewport: { width: 1180, height: 760 }, locale: 'en-GB', ...options })
-    if (process.env.BAVARD_E2E_TIMEOUT) context.setDefaultTimeout(Number(process.env.BAVARD_E2E_TIMEOUT))
+    context.setDefaultTimeout(Number(process.env.BAVARD_E2E_TIMEOUT ?? PATIENCE))
     const person = new Person(this.origin ?? this.server.origin, name, context)
     this.people.push(person)
     return person

@@ -238,11 +238,11 @@ export default {
         await network.slow(-1)
         await world.server.start()
       }
-      await bubble(alice, `file ${round}`).getByLabel(/Delivered|Read/).waitFor({ timeout: 30_000 })
+      await bubble(alice, `file ${round}`).getByLabel(/Delivered|Read/).waitFor()
     }
     const said = async (p) => (await stored(p.page)).map((m) => m.body).join('|')
     const wanted = 'file 0|said after file 0|file 1|said after file 1'
-    for (const p of [alice, bob]) await until(`${p.name} to have it all once, in order`, async () => (await said(p)) === wanted, 20_000)
+    for (const p of [alice, bob]) await until(`${p.name} to have it all once, in order`, async () => (await said(p)) === wanted)
     for (const { url, size } of await files(bob.page)) {
       const bytes = Buffer.from(await (await fetch(url)).arrayBuffer())
       check(size === plan.length && bytes.equals(plan), `${url} is whole`)
@@ -266,7 +266,7 @@ export default {
     await bubble(alice, 'one').getByRole('button', { name: 'Do not send' }).click()
     await bubble(alice, 'one').waitFor({ state: 'detached' })
     await world.server.start()
-    await bubble(bob, 'two').waitFor({ timeout: 20_000 })
+    await bubble(bob, 'two').waitFor()
     await drawn(bob)
     check((await stored(bob.page)).map((m) => m.body).join() === 'two', 'one arrived')
     // Seen once, it is there without the server.

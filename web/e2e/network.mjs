@@ -25,7 +25,7 @@ export default {
       if (i % 4 === 1) network.cut()
     }
     for (const p of [alice, bob]) {
-      await until(`${p.name}’s ticks`, async () => (await stored(p.page)).every((m) => !m.out || m.tick >= 2), 15_000)
+      await until(`${p.name}’s ticks`, async () => (await stored(p.page)).every((m) => !m.out || m.tick >= 2))
       await strip(p.page).waitFor({ state: 'hidden' })
       for (const by of ['a', 'b']) {
         const got = (await stored(p.page)).map((m) => m.body).filter((b) => b.startsWith(by)).join()
@@ -48,7 +48,7 @@ export default {
     network.silence()
     const began = Date.now()
     await alice.write('into the void')
-    await bob.page.locator('nav a', { hasText: 'into the void' }).waitFor({ timeout: 60_000 })
+    await bob.page.locator('nav a', { hasText: 'into the void' }).waitFor()
     console.log(`      found out and delivered after ${Date.now() - began} ms`)
     check((await stored(bob.page)).length === 1, 'once')
     network.close()

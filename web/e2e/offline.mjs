@@ -35,7 +35,7 @@ export default {
 
     await world.server.start()
     await alice.context.setOffline(false)
-    await until('both to arrive', async () => (await shown(bob.page)).join('|') === 'written offline|and another', 15_000)
+    await until('both to arrive', async () => (await shown(bob.page)).join('|') === 'written offline|and another')
     await until('the ticks', async () => (await stored(alice.page)).every((m) => m.tick >= 2))
     check((await stored(bob.page)).length === 2, 'each once')
   },

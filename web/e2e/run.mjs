@@ -1,15 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Runs the browser tests one after the other, or those named on the command
-// line: `node e2e/run.mjs chat crash`. Each has a server of its own.
+// Runs the browser tests, or those named on the command line: `node e2e/run.mjs
+// chat crash`. Each file has a server and a browser of its own, and two of them run
+// side by side: a person's browser mostly waits. What is timed has the machine to itself.
 
 import { World } from './harness.mjs'
 
-const all = ['chat', 'actions', 'groups', 'profile', 'devices', 'open', 'clients', 'media', 'crash', 'network', 'offline', 'tabs', 'history', 'access', 'budgets']
-const chosen = process.argv.slice(2)
+// Those that take longest come first.
+const together = ['access', 'media', 'groups', 'devices', 'history', 'network', 'chat', 'tabs', 'actions', 'crash', 'profile', 'offline', 'clients', 'open']
+const alone = ['budgets']
+
+const named = process.argv.slice(2)
+const chosen = (files) => (named.length > 0 ? named.filter((name) => files.includes(name)) : files)
+const unknown = named.filter((name) => ![...together, ...alone].includes(name))
+if (unknown.length > 0) {
+  console.error(`no such browser tests: ${unknown.join(', ')}; there are: ${[...together, ...alone].join(', ')}`)
+  process.exit(2)
+}
+
 let failed = 0
 
-for (const name of chosen.length > 0 ? chosen : all) {
+async function run(name) {
   const { default: tests } = await import(`./${name}.mjs`)
   const world = await World.make()
   for (const [what, test] of Object.entries(tests)) {
@@ -31,4 +42,16 @@ for (const name of chosen.length > 0 ? chosen : all) {
   }
   await world.close()
 }
+
+/** Runs all files, so many at a time. */
+async function all(files, most) {
+  const left = [...files]
+  const work = async () => {
+    for (let name; (name = left.shift()); ) await run(name)
+  }
+  await Promise.all(Array.from({ length: most }, work))
+}
+
+await all(chosen(together), 2)
+await all(chosen(alone), 1)
 process.exit(failed > 0 ? 1 : 0)
