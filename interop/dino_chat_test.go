@@ -178,7 +178,7 @@ func (d dinoChat) outlivesServer() {
 	d.contact.event("disconnected")
 	d.send("bob@chat.test", "is anybody there")
 	d.server.start(d.desktop.t)
-	d.contact.waits = 2 * patience // for what depends on Dino's next try
+	d.contact.waits = 2 * patience // Dino tries again after a minute when its first try finds no server
 	d.contact.do("reconnect", nil)
 	d.contact.event("session_start")
 	d.contact.do("available", nil)

@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long anything may take on a busy machine.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 var buildDir string
 
