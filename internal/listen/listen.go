@@ -73,6 +73,9 @@ type Config struct {
 	// Proxies are the reverse proxies whose X-Forwarded-For and
 	// X-Forwarded-Proto are believed.
 	Proxies []netip.Prefix
+	// Turns is how many negotiations work at the same time; 16 for each processor
+	// when it is 0.
+	Turns int
 	// Log, slog.Default when nil.
 	Log *slog.Logger
 }
@@ -82,10 +85,13 @@ type Stats struct {
 	Open             int // connections
 	Idle             int // of these, nothing has come for a while: they hold no buffer
 	Strangers        int // of these, not authenticated
+	Waiting          int // of these, for their turn
+	WaitingBehind    int // the same, of those that give way to others
 	Accepted         uint64
 	RefusedFull      uint64 // over Limits.Connections
 	RefusedStrangers uint64 // over Limits.Strangers
 	RefusedBlock     uint64 // over Limits.StrangersPerBlock
+	RefusedBehind    uint64 // of those that gave way: there was no turn in time
 	AcceptErrors     uint64
 }
 
@@ -130,7 +136,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	return &Server{
 		cfg: cfg, log: log, gate: newGate(cfg.Limits),
-		pools:     pools{restAfter: restAfter, turns: newTurns()},
+		pools:     pools{restAfter: restAfter, turns: newTurns(cfg.Turns)},
 		stopped:   make(chan struct{}),
 		listeners: make(map[net.Listener]struct{}),
 		streams:   make(map[*Stream]struct{}),
@@ -365,6 +371,7 @@ func (s *Server) Stats() Stats {
 	st := s.gate.snapshot()
 	st.AcceptErrors = s.acceptErrors.Load()
 	st.Idle = int(s.idling.Load())
+	s.pools.turns.tell(&st)
 	return st
 }
 

@@ -170,6 +170,14 @@ func (s *Stream) CanStartTLS() bool { return s.Framing() == TCP && !s.secure }
 // Authenticated takes the connection off the count of strangers.
 func (s *Stream) Authenticated() { s.pass.known() }
 
+// GiveWay lets all other negotiations go first, now and until GoAhead, and waits
+// for a turn to work behind them: one of 16 is for those that give way. When
+// there is none within most, or too many wait already, it reports false.
+func (s *Stream) GiveWay(most time.Duration) bool { return s.conn.giveWay(most) }
+
+// GoAhead ends what GiveWay began.
+func (s *Stream) GoAhead() { s.conn.goAhead() }
+
 // SetDeadline bounds all reads and writes until t; zero lifts it. It is for
 // negotiation as a whole.
 func (s *Stream) SetDeadline(t time.Time) { s.conn.setEnd(t) }

@@ -17,13 +17,13 @@ import (
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := &turns{free: 1}
-		turns.take(0)
+		turns.take(ahead, 0)
 		var mu sync.Mutex
 		var order []int
 		var wg sync.WaitGroup
 		for i, stage := range []int{0, 3, 0, stages + 5, 1} {
 			wg.Go(func() {
-				turns.take(stage)
+				turns.take(ahead, stage)
 				mu.Lock()
 				order = append(order, i)
 				mu.Unlock()
@@ -46,10 +46,10 @@ func TestTurns(t *testing.T) {
 func TestTurnsAreNotWaitedForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := &turns{free: 1}
-		turns.take(0)
+		turns.take(ahead, 0)
 		began := time.Now()
 		for range 3 {
-			turns.take(0)
+			turns.take(ahead, 0)
 		}
 		if took := time.Since(began); took != 3*turnWait {
 			t.Errorf("waited for %v", took)
@@ -59,6 +59,85 @@ func TestTurnsAreNotWaitedForLong(t *testing.T) {
 		}
 		if turns.free != 1 {
 			t.Errorf("%d turns are free", turns.free)
+		}
+	})
+}
+
+// TestGivingWay: who gives way is behind all others, whoever came first and has come
+// furthest; but one turn in so many is theirs.
+func TestGivingWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns(1)
+		turns.take(ahead, 0)
+		var mu sync.Mutex
+		var order []string
+		var wg sync.WaitGroup
+		enter := func(name string, take func() bool) {
+			wg.Go(func() {
+				if !take() {
+					t.Error(name, "had no turn")
+				}
+				mu.Lock()
+				order = append(order, name)
+				mu.Unlock()
+				turns.give()
+			})
+			synctest.Wait()
+		}
+		for range 2 {
+			enter("password", func() bool { return turns.takeBehind(stages, time.Minute) })
+		}
+		enter("goes on", func() bool { turns.take(behind, stages); return true })
+		for range 2*behindShare + 3 {
+			enter("token", func() bool { turns.take(ahead, 1); return true })
+		}
+		var stats Stats
+		if turns.tell(&stats); stats.Waiting != 2*behindShare+3 || stats.WaitingBehind != 3 {
+			t.Errorf("%+v", stats)
+		}
+		turns.give()
+		wg.Wait()
+		var at []int
+		for i, name := range order {
+			if name != "token" {
+				at = append(at, i)
+			}
+		}
+		if want := []int{behindShare - 1, 2*behindShare - 1, 2*behindShare + 5}; !slices.Equal(at, want) {
+			t.Errorf("at %v, want %v", at, want)
+		}
+		if turns.tell(&stats); stats.Waiting != 0 || stats.WaitingBehind != 0 || stats.RefusedBehind != 0 || turns.free != 1 {
+			t.Errorf("%+v, %d turns are free", stats, turns.free)
+		}
+	})
+}
+
+// TestGivingWayEnds: after the time that was said, or at once when too many wait;
+// and nobody who waits longer takes a turn by force, as others do.
+func TestGivingWayEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns(1)
+		turns.take(ahead, 0)
+		began := time.Now()
+		for range behindMost {
+			go func() {
+				if turns.takeBehind(1, 3*turnWait) || time.Since(began) != 3*turnWait {
+					t.Errorf("after %v", time.Since(began))
+				}
+			}()
+		}
+		synctest.Wait()
+		if turns.takeBehind(1, 3*turnWait) || time.Since(began) != 0 {
+			t.Errorf("one too many, after %v", time.Since(began))
+		}
+		time.Sleep(3 * turnWait)
+		synctest.Wait()
+		var stats Stats
+		if turns.tell(&stats); stats.WaitingBehind != 0 || stats.RefusedBehind != behindMost+1 || turns.free != 0 {
+			t.Errorf("%+v, %d turns are free", stats, turns.free)
+		}
+		if turns.give(); !turns.takeBehind(1, 0) {
+			t.Error("no turn, although one is free")
 		}
 	})
 }

@@ -57,6 +57,9 @@ type options struct {
 	directTLS bool // or https
 	tls12     bool // the client knows no newer TLS
 	current   func(context.Context) error
+	turns     int           // negotiations that work at the same time
+	patience  time.Duration // of logins with a password
+	timeout   time.Duration
 	limits    listen.Limits
 	log       *slog.Logger
 	origins   []string
@@ -98,7 +101,7 @@ func prepare(t testing.TB, o options) *node {
 	}})
 	n.invite(t, token, 2)
 	deps := Deps{
-		Domain: "localhost", Accounts: n.accounts, AllowPlaintext: !o.noPlain, Resume: resume, Inline: []string{stanza.NSCarbons, stanza.NSSM}, Current: o.current, Log: o.log,
+		Domain: "localhost", Accounts: n.accounts, AllowPlaintext: !o.noPlain, Resume: resume, Inline: []string{stanza.NSCarbons, stanza.NSSM}, Current: o.current, Log: o.log, PasswordWait: o.patience, Timeout: o.timeout,
 		Features: func() []*xmlstream.Element {
 			return []*xmlstream.Element{xmlstream.New(stanza.NSCaps, "c", "hash", "sha-1", "node", "n", "ver", "v")}
 		},
@@ -110,7 +113,7 @@ func prepare(t testing.TB, o options) *node {
 		deps.TLS = n.tls
 	}
 	n.server, err = listen.New(listen.Config{
-		Domain: "localhost", TLS: func() *tls.Config { return n.tls }, Log: deps.Log, Limits: o.limits, Origins: o.origins,
+		Domain: "localhost", TLS: func() *tls.Config { return n.tls }, Log: deps.Log, Limits: o.limits, Origins: o.origins, Turns: o.turns,
 		Handle: func(s *listen.Stream) { n.ended <- handle(s, deps) },
 	})
 	if err != nil {

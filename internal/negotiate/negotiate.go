@@ -33,7 +33,9 @@ const (
 	// signupTimeout applies once a valid invite was shown, or the form got that
 	// anybody may fill in: a person may be typing.
 	signupTimeout = 60 * time.Second
-	maxElements   = 40 // from the client, all in all
+	// passwordWait is the default of Deps.PasswordWait.
+	passwordWait = 5 * time.Second
+	maxElements  = 40 // from the client, all in all
 	// maxFailures of SASL: RFC 6120 §6.4.5 asks for 2 to 5. slixmpp before 1.8.5,
 	// and so Poezio, needs four: it binds to tls-unique where TLS 1.3 has none,
 	// then takes itself for downgraded, and then goes on to PLAIN.
@@ -76,6 +78,10 @@ type Deps struct {
 	// Timeout bounds authentication and then, anew, what follows it: on a slow
 	// network each is several round trips. 10 s when zero.
 	Timeout time.Duration
+	// PasswordWait bounds how long a login with a password waits for those that
+	// show a token or resume a session, when there are too many to serve all at
+	// once. 5 s when zero.
+	PasswordWait time.Duration
 	// Log, slog.Default when nil.
 	Log *slog.Logger
 }
@@ -142,6 +148,9 @@ func Run(ctx context.Context, s *listen.Stream, deps Deps) (Login, error) {
 	}
 	if n.deps.Timeout <= 0 {
 		n.deps.Timeout = timeout
+	}
+	if n.deps.PasswordWait <= 0 {
+		n.deps.PasswordWait = passwordWait
 	}
 	n.until(n.deps.Timeout)
 	login, err := n.run(ctx)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"time"
 
 	"bavard/internal/account"
 	"bavard/internal/listen"
@@ -56,6 +57,25 @@ type attempt struct {
 	account.Attempt
 	initial []byte
 	silent  bool // there is no initial response
+	resumes bool // a session, in the same request
+}
+
+// giveWay lets those first that show a token or resume: they are done at once,
+// and their people have been here a moment ago. It takes nothing from the
+// client's time. Who has waited in vain is told to come again.
+func (n *negotiation) giveWay(in profile) error {
+	began := time.Now()
+	admitted := n.stream.GiveWay(n.deps.PasswordWait)
+	n.end = n.end.Add(time.Since(began))
+	n.stream.SetDeadline(n.end)
+	if admitted {
+		return nil
+	}
+	const busy = "The server has too much to do at the moment; try again in a minute."
+	if err := n.fail(in, &account.Failure{Condition: account.TemporaryAuthFailure, Text: busy}); err != nil {
+		return err
+	}
+	return stanza.StreamErr(stanza.StreamResourceConstraint, busy) // RFC 6120 §4.9.3.17
 }
 
 // exchange has the client prove who it is. Nothing is said of the success. The
@@ -65,6 +85,12 @@ func (n *negotiation) exchange(ctx context.Context, in profile, a attempt) (prov
 	x, err := n.deps.Accounts.Begin(a.Attempt)
 	if err != nil {
 		return proven{}, nil, n.fail(in, err)
+	}
+	if a.Shown != account.Token && !a.resumes {
+		defer n.stream.GoAhead()
+		if err := n.giveWay(in); err != nil {
+			return proven{}, nil, err
+		}
 	}
 	ctx, cancel := n.within(ctx)
 	defer cancel()

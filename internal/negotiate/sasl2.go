@@ -115,7 +115,7 @@ func (n *negotiation) sasl2(ctx context.Context, e *xmlstream.Element) (proven, 
 	if err != nil {
 		return proven{}, nil, n.fail(sasl2, err)
 	}
-	r.Offer, r.From = n.offer2, n.from
+	r.Offer, r.From, r.resumes = n.offer2, n.from, r.resume != nil && n.deps.Resume != nil
 	who, _, err := n.exchange(ctx, sasl2, r.attempt)
 	if err != nil || who.Account.JID == "" {
 		return proven{}, nil, err
