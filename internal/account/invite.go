@@ -64,6 +64,12 @@ func (s *Service) NewInvite(ctx context.Context, inv Invitation) (token string, 
 	return token, expires, nil
 }
 
+// RevokeInvite takes back the invite whose token has the SHA-256, for the
+// operator. The error is a *stanza.Error, item-not-found, when there is none.
+func (s *Service) RevokeInvite(ctx context.Context, hash []byte) error {
+	return s.do(ctx, &command.Command{Request: &command.Command_InviteRevoke{InviteRevoke: &command.InviteRevoke{TokenHash: hash}}})
+}
+
 // HashToken gives what is stored of a token: its SHA-256.
 func HashToken(token string) []byte {
 	h := sha256.Sum256([]byte(token))

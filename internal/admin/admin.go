@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 	"time"
 
 	"bavard/internal/account"
@@ -29,8 +28,7 @@ type Backend interface {
 	// each line that gives none, and progress at least every 200 ms while lines
 	// come in, from one goroutine. It gives an error when it had to stop.
 	Import(ctx context.Context, src io.Reader, format Format, report func(ImportEvent)) (Progress, error)
-	// NewInvites makes invites.
-	NewInvites(ctx context.Context, o InviteOptions) ([]Invite, error)
+	Invites
 	Users
 	// Status says how the server is.
 	Status(ctx context.Context) (Status, error)
@@ -41,31 +39,6 @@ type User struct {
 	Localpart string `json:"localpart"`
 	Password  string `json:"password"`
 	Name      string `json:"name,omitempty"` // that people see
-}
-
-// Bounds of invites.
-const (
-	MaxInvites    = 1000 // made at once
-	MaxInviteUses = 10000
-)
-
-// InviteOptions describe invites to make.
-type InviteOptions struct {
-	Count   int           `json:"count"`            // how many; 1 to MaxInvites
-	Uses    int           `json:"uses"`             // accounts per invite; 1 to MaxInviteUses
-	Expires time.Duration `json:"expires"`          // nanoseconds from now; 0: never
-	Room    string        `json:"room,omitempty"`   // who comes becomes a member of this room: its name or bare JID
-	Circle  string        `json:"circle,omitempty"` // who joins by invites of one circle become contacts
-}
-
-// Invite to hand out: whoever has it can make an account.
-type Invite struct {
-	Token   string    `json:"token"`
-	Link    string    `json:"link"` // opens the app
-	URI     string    `json:"uri"`  // opens an XMPP client (XEP-0401)
-	Uses    int       `json:"uses"`
-	Expires time.Time `json:"expires,omitzero"` // zero: never
-	Circle  string    `json:"circle,omitempty"`
 }
 
 // Status of a server.
@@ -132,6 +105,7 @@ func (e *Error) Error() string {
 type Accounts interface {
 	Create(ctx context.Context, local, password, name string) (jid.JID, error)
 	NewInvite(ctx context.Context, inv account.Invitation) (token string, expires time.Time, err error)
+	RevokeInvite(ctx context.Context, hash []byte) error
 }
 
 // Options of a Backend on the data itself.
@@ -142,6 +116,8 @@ type Options struct {
 	// Manage changes accounts, List lists them; see Users.
 	Manage Manager
 	List   func(after string, limit int) ([]state.Account, error)
+	// Invites gives invites by the SHA-256 of their tokens, from that of from on.
+	Invites func(from []byte, most int) (page []state.ListedInvite, next []byte, err error)
 	// Account gives an account by bare JID, state.ErrNotFound if there is none.
 	Account func(bare string) (state.Account, error)
 	// Base is the start of invite links, like "https://chat.example.org".
@@ -191,55 +167,6 @@ func explain(err error) error {
 func contextError(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
-	}
-	return nil
-}
-
-// NewInvites implements Backend.
-func (b *backend) NewInvites(ctx context.Context, o InviteOptions) ([]Invite, error) {
-	if err := o.check(); err != nil {
-		return nil, err
-	}
-	if o.Room != "" && !strings.Contains(o.Room, "@") {
-		o.Room += "@rooms." + b.o.Domain
-	}
-	if o.Room != "" {
-		room, err := jid.ParseBare(o.Room)
-		if err != nil {
-			return nil, &Error{Code: CodeInvalid, Text: o.Room + " is no address of a room"}
-		}
-		o.Room = room.String()
-	}
-	all := make([]Invite, 0, o.Count)
-	for range o.Count {
-		token, expires, err := b.o.Accounts.NewInvite(ctx, account.Invitation{
-			Circle: o.Circle, Room: o.Room, Uses: uint32(o.Uses), TTL: o.Expires,
-		})
-		if err != nil {
-			return nil, explain(err)
-		}
-		all = append(all, Invite{
-			Token: token,
-			Link:  b.o.Base() + "/i/" + token,
-			// XEP-0401 §ibr and XEP-0445: the token stands after "preauth=".
-			URI:  "xmpp:" + b.o.Domain + "?register;preauth=" + token,
-			Uses: o.Uses, Expires: expires, Circle: o.Circle,
-		})
-	}
-	return all, nil
-}
-
-func (o *InviteOptions) check() error {
-	invalid := func(text string) error { return &Error{Code: CodeInvalid, Text: text} }
-	switch {
-	case o.Count < 1 || o.Count > MaxInvites:
-		return invalid("the number of invites is 1 to 1000")
-	case o.Uses < 1 || o.Uses > MaxInviteUses:
-		return invalid("an invite has 1 to 10000 uses")
-	case o.Expires < 0:
-		return invalid("an invite cannot have expired already")
-	case len(o.Circle) > 100:
-		return invalid("the name of a circle has at most 100 bytes")
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 package admin_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -69,6 +71,34 @@ func (a *accounts) NewInvite(_ context.Context, inv account.Invitation) (string,
 	return token, expires, nil
 }
 
+func (a *accounts) RevokeInvite(_ context.Context, hash []byte) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for token := range a.users {
+		if bytes.Equal(account.HashToken(token), hash) {
+			delete(a.users, token)
+			return nil
+		}
+	}
+	return stanza.Err(stanza.Cancel, stanza.ItemNotFound, "")
+}
+
+// invites lists a page of two.
+func (a *accounts) invites(from []byte, _ int) (page []state.ListedInvite, next []byte, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for token, circle := range a.users {
+		if hash := account.HashToken(token); strings.HasPrefix(token, "TOKEN") && bytes.Compare(hash, from) >= 0 {
+			page = append(page, state.ListedInvite{Hash: hash, Invite: state.Invite{Circle: circle, Uses: 1}})
+		}
+	}
+	slices.SortFunc(page, func(a, b state.ListedInvite) int { return bytes.Compare(a.Hash, b.Hash) })
+	if len(page) > 2 {
+		page, next = page[:2], page[2].Hash
+	}
+	return page, next, nil
+}
+
 func (a *accounts) account(bare string) (state.Account, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -86,7 +116,7 @@ func run(t *testing.T, f func(t *testing.T, a *accounts, b admin.Backend)) {
 			warnings := health.NewWarnings(time.Now)
 			warnings.Raise(health.DiskLow, "")
 			b := admin.New(admin.Options{
-				Domain: "localhost", Version: "1.2.3", Accounts: a, Account: a.account,
+				Domain: "localhost", Version: "1.2.3", Accounts: a, Account: a.account, Invites: a.invites,
 				Base:     func() string { return "http://localhost:5280" },
 				Report:   func(_ context.Context, s *admin.Status) error { s.Accounts = len(a.users); return nil },
 				Warnings: warnings,
@@ -161,7 +191,7 @@ func TestInvites(t *testing.T) {
 			t.Fatalf("%v, %v", all, err)
 		}
 		want := admin.Invite{
-			Token: "TOKEN1", Link: "http://localhost:5280/i/TOKEN1", URI: "xmpp:localhost?register;preauth=TOKEN1",
+			ID: state.InviteID(account.HashToken("TOKEN1")), Token: "TOKEN1", Link: "http://localhost:5280/i/TOKEN1", URI: "xmpp:localhost?register;preauth=TOKEN1",
 			Uses: 3, Expires: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), Circle: "family",
 		}
 		if all[1] != want {
@@ -392,6 +422,51 @@ func FuzzImport(f *testing.F) {
 		done, err := b.Import(t.Context(), strings.NewReader(string(text)), format, func(admin.ImportEvent) {})
 		if err != nil || done.Added != len(a.users) || done.Added+done.Existing+done.Bad != done.Read {
 			t.Errorf("%+v, %v, %d users", done, err, len(a.users))
+		}
+	})
+}
+
+// Invites are listed page by page and taken back by their ids.
+func TestInvitesAreListedAndTakenBack(t *testing.T) {
+	run(t, func(t *testing.T, _ *accounts, b admin.Backend) {
+		want := map[string]bool{}
+		for range 5 {
+			made, err := b.NewInvites(t.Context(), admin.InviteOptions{Count: 1, Uses: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want[made[0].ID] = true
+		}
+		var ids []string
+		for from := ""; ; {
+			l, err := b.ListInvites(t.Context(), from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, i := range l.Invites {
+				ids = append(ids, i.ID)
+				delete(want, i.ID)
+			}
+			if from = l.Next; from == "" {
+				break
+			}
+		}
+		if len(ids) != 5 || len(want) != 0 || !slices.IsSorted(ids) {
+			t.Errorf("listed %q, not %v", ids, want)
+		}
+		if i, err := b.RevokeInvite(t.Context(), ids[1]); err != nil || i.ID != ids[1] {
+			t.Errorf("%+v, %v", i, err)
+		}
+		for id, want := range map[string]string{
+			ids[1]: admin.CodeUnknown, "": admin.CodeInvalid, "12345678": admin.CodeInvalid, "../users": admin.CodeInvalid, strings.Repeat("0", 66): admin.CodeInvalid,
+			"0000000000000000": admin.CodeUnknown,
+		} {
+			if _, err := b.RevokeInvite(t.Context(), id); id != "" && code(err) != want {
+				t.Errorf("%q: %v", id, err)
+			}
+		}
+		if _, err := b.ListInvites(t.Context(), "x"); code(err) != admin.CodeInvalid {
+			t.Errorf("from nowhere: %v", err)
 		}
 	})
 }

@@ -47,13 +47,6 @@ func (c *Client) AddUser(ctx context.Context, u User) (string, error) {
 	return added.Address, err
 }
 
-// NewInvites implements Backend.
-func (c *Client) NewInvites(ctx context.Context, o InviteOptions) ([]Invite, error) {
-	var all []Invite
-	err := c.do(ctx, http.MethodPost, "/v1/invites", o, &all)
-	return all, err
-}
-
 // Status implements Backend.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status

@@ -44,6 +44,8 @@ type addedUser struct {
 //	POST /v1/users/NAME/disable, /enable → {"address": …}
 //	DELETE /v1/users/NAME  → {"address": …}
 //	POST /v1/invites       InviteOptions → [Invite]
+//	GET  /v1/invites?from= InviteListing, at most 1,000 invites
+//	DELETE /v1/invites/ID  → ListedInvite
 //	GET  /v1/status        Status
 //	GET  /metrics
 //
@@ -54,7 +56,7 @@ func Handler(b Backend, r *prometheus.Registry, log *slog.Logger) http.Handler {
 	mux.HandleFunc("POST /v1/users", h.addUser)
 	mux.HandleFunc("POST /v1/users/import", h.importUsers)
 	h.users(mux)
-	mux.HandleFunc("POST /v1/invites", h.newInvites)
+	h.invites(mux)
 	mux.HandleFunc("GET /v1/status", h.status)
 	mux.Handle("GET /metrics", health.MetricsHandler(r))
 	return mux
@@ -75,18 +77,6 @@ func (h *handler) addUser(w http.ResponseWriter, r *http.Request) {
 		h.log.Info("account made", "by", "operator", "account", address)
 	}
 	answer(w, addedUser{address}, err)
-}
-
-func (h *handler) newInvites(w http.ResponseWriter, r *http.Request) {
-	var o InviteOptions
-	if !decode(w, r, &o) {
-		return
-	}
-	all, err := h.b.NewInvites(r.Context(), o)
-	if err == nil {
-		h.log.Info("invites made", "by", "operator", "count", len(all), "uses", o.Uses)
-	}
-	answer(w, all, err)
 }
 
 func (h *handler) status(w http.ResponseWriter, r *http.Request) {

@@ -266,6 +266,15 @@ func invites(t *testing.T, data, link string) {
 	if strings.Count(r.out, "\n") != 1 || !strings.HasPrefix(r.out, "http://") {
 		t.Errorf("standard output is not the link alone: %q", r.out)
 	}
+	run(t, "", "--data", data, "invite", "--list").want(t, 0, inv.ID+"\t2\t", "\toperator\t\tfamily\n")
+	run(t, "", "--data", data, "invite", "--list", "--json").want(t, 0, `{"id":"`+inv.ID+`","uses":2,"expires":"`)
+	run(t, "", "--data", data, "invite", "--revoke", inv.ID).want(t, 0, inv.ID+"\t2\t")
+	run(t, "", "--data", data, "invite", "--revoke", inv.ID).want(t, 1, "no such invite")
+	run(t, "", "--data", data, "invite", "--revoke", "x").want(t, 1, "no id of an invite")
+	if r := run(t, "", "--data", data, "invite", "--list").want(t, 0, all[1].ID); strings.Contains(r.out, inv.ID) {
+		t.Errorf("it is still listed: %q", r.out)
+	}
+	run(t, "", "--data", data, "invite", "--list", "--uses", "2").want(t, 1, "none of the others can be")
 	run(t, "", "--data", data, "invite", "--expires", "soon").want(t, 2, "7d")
 	run(t, "", "--data", data, "invite", "--count", "0").want(t, 1, "1 to 1000")
 }

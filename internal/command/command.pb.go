@@ -2367,11 +2367,12 @@ func (x *InviteCreate) GetRoom() string {
 	return ""
 }
 
-// InviteRevoke takes back an invite to a room.
+// InviteRevoke takes back an invite.
 type InviteRevoke struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	TokenHash []byte                 `protobuf:"bytes,1,opt,name=token_hash,json=tokenHash,proto3" json:"token_hash,omitempty"`
-	Room      string                 `protobuf:"bytes,2,opt,name=room,proto3" json:"room,omitempty"`
+	// The room that it is to; "" takes back whatever it is to.
+	Room string `protobuf:"bytes,2,opt,name=room,proto3" json:"room,omitempty"`
 	// Bare JID of who made it or of an admin of the room, "" for the operator.
 	By            string `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -48,12 +48,12 @@ func (open) Archive(context.Context, state.Query) (state.Page, error) { return s
 func (open) Applied() command.Position                                { return command.Position{} }
 func (open) VCard(string) ([]byte, error)                             { return nil, state.ErrNotFound }
 
-func (open) Invite([]byte) (state.Invite, error)        { return state.Invite{}, state.ErrNotFound }
-func (open) RoomLinks(string) ([]state.RoomLink, error) { return nil, nil }
-func (open) AccountID(string) (uint64, error)           { return 1, nil }
-func (open) Blocked(string, string) (bool, error)       { return false, nil }
-func (open) ID(p command.Position) string               { return p.String() }
-func (open) Position(string) (command.Position, bool)   { return command.Position{}, false }
+func (open) Invite([]byte) (state.Invite, error)            { return state.Invite{}, state.ErrNotFound }
+func (open) RoomLinks(string) ([]state.ListedInvite, error) { return nil, nil }
+func (open) AccountID(string) (uint64, error)               { return 1, nil }
+func (open) Blocked(string, string) (bool, error)           { return false, nil }
+func (open) ID(p command.Position) string                   { return p.String() }
+func (open) Position(string) (command.Position, bool)       { return command.Position{}, false }
 
 func (open) Do(context.Context, *command.Command) (command.Outcome, error) {
 	return command.Outcome{}, nil

@@ -5,7 +5,6 @@ package room
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"slices"
 	"strconv"
@@ -160,7 +159,7 @@ func (f *rooms) makeLink(ctx context.Context, r *route.Request, _ bool) []route.
 	x := xmlstream.New(stanza.NSData, "x", "type", "result").Add(
 		datum("FORM_TYPE", stanza.NSInvite+"#invitation").Set("type", "hidden"),
 		datum("uri", "xmpp:"+f.o.Host+"?register;preauth="+token),
-		datum("token", token), datum("id", linkID(hash(token))), datum("uses", strconv.FormatUint(uses, 10)))
+		datum("token", token), datum("id", state.InviteID(hash(token))), datum("uses", strconv.FormatUint(uses, 10)))
 	if !expires.IsZero() {
 		x.Add(datum("expire", expires.UTC().Format(route.TimeLayout)))
 	}
@@ -183,9 +182,6 @@ func hash(token string) []byte {
 	return h[:]
 }
 
-// linkID names a link without giving it away.
-func linkID(hash []byte) string { return hex.EncodeToString(hash[:8]) }
-
 func alive(i *state.Invite, now time.Time) bool {
 	return i.Uses > 0 && (i.Expires.IsZero() || now.Before(i.Expires))
 }
@@ -202,7 +198,7 @@ func (f *rooms) listLinks(_ context.Context, r *route.Request, all bool) []route
 		reported.Add(xmlstream.New(stanza.NSData, "field", "var", name, "label", name))
 	}
 	x.Add(reported)
-	slices.SortFunc(links, func(a, b state.RoomLink) int { return a.Created.Compare(b.Created) })
+	slices.SortFunc(links, func(a, b state.ListedInvite) int { return a.Created.Compare(b.Created) })
 	for i := range links {
 		l := &links[i]
 		if !alive(&l.Invite, time.Now()) || !all && l.Inviter != r.From.Bare().String() {
@@ -212,7 +208,7 @@ func (f *rooms) listLinks(_ context.Context, r *route.Request, all bool) []route
 		if !l.Expires.IsZero() {
 			expires = l.Expires.UTC().Format(route.TimeLayout)
 		}
-		x.Add(xmlstream.New(stanza.NSData, "item").Add(datum("id", linkID(l.Hash)), datum("by", l.Inviter),
+		x.Add(xmlstream.New(stanza.NSData, "item").Add(datum("id", l.ID()), datum("by", l.Inviter),
 			datum("created", l.Created.UTC().Format(route.TimeLayout)), datum("expires", expires), datum("uses", strconv.Itoa(int(l.Uses)))))
 	}
 	return completed(r, x)
@@ -229,7 +225,7 @@ func (f *rooms) revokeLinks(ctx context.Context, r *route.Request, _ bool) []rou
 		return failed(r, err)
 	}
 	for _, id := range ids {
-		i := slices.IndexFunc(links, func(l state.RoomLink) bool { return linkID(l.Hash) == id })
+		i := slices.IndexFunc(links, func(l state.ListedInvite) bool { return l.ID() == id })
 		if i < 0 {
 			return r.Err(stanza.Cancel, stanza.ItemNotFound, "the room has no such invite")
 		}

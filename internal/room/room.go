@@ -35,7 +35,7 @@ type Reader interface {
 	AccountID(jid string) (uint64, error)
 	// Invite reads an invite by the SHA-256 of its token, RoomLinks those to a room.
 	Invite(tokenHash []byte) (state.Invite, error)
-	RoomLinks(room string) ([]state.RoomLink, error)
+	RoomLinks(room string) ([]state.ListedInvite, error)
 	// Blocked reports whether an account's blocklist holds an address.
 	Blocked(account, address string) (bool, error)
 }

@@ -45,11 +45,13 @@ var update = flag.Bool("update", false, "rewrite what the server says in testdat
 //	alice/phone bye          the client closes its stream
 //	alice/phone ended        the server closes the stream
 //	alice/phone open         a stream, and no more
+//	new/phone stranger       the same, of somebody who is yet to register
 //	alice/phone sasl2 MECHANISM SECRET XML   log in by SASL2; SECRET is "password", another password with + for a space, or
 //	                         a word; XML is what else the request has. The answer is the server's next line
 //	alice/phone refused why  cannot log in: the SASL error condition
 //	admin disable alice      the operator: also enable, delete, add, passwd (the new
 //	                         password is "another password")
+//	admin invite club 1h     an invite to a room, for one, whose token is {club}; admin revoke {club} takes it back
 //	restart                  the server is stopped and started again
 //
 // Words in braces stand for what the server makes up: {1}, {2} … for ids in
@@ -117,7 +119,7 @@ func (c *conversation) script(script string) string {
 	lines := strings.Split(script, "\n")
 	c.lines = slices.Clone(lines)
 	for _, l := range lines { // accounts exist before anything happens
-		if user, _, ok := strings.Cut(strings.Fields(l + " .")[0], "/"); ok && !strings.HasPrefix(l, "#") {
+		if user, _, ok := strings.Cut(strings.Fields(l + " .")[0], "/"); ok && !strings.HasPrefix(l, "#") && !strings.Contains(script, user+"/phone stranger") {
 			c.s.account(user)
 		}
 	}
@@ -127,7 +129,7 @@ func (c *conversation) script(script string) string {
 		case l == "restart":
 			c.s.restart()
 		case strings.HasPrefix(l, "admin "):
-			c.s.admin(strings.Fields(l)[1:])
+			c.admin(strings.Fields(l)[1:])
 		default:
 			who, rest, ok := strings.Cut(l, " ")
 			if !ok {
@@ -144,7 +146,7 @@ func (c *conversation) script(script string) string {
 
 func (c *conversation) step(n int, who, rest string) string {
 	d := c.devices[who]
-	if d == nil && rest != "login" && rest != "auth" && rest != "open" && !strings.HasPrefix(rest, "refused ") {
+	if d == nil && rest != "login" && rest != "auth" && rest != "open" && rest != "stranger" && !strings.HasPrefix(rest, "refused ") {
 		c.t.Fatalf("line %d: %s has not logged in", n, who)
 	}
 	verb, arg, _ := strings.Cut(rest, " ")
@@ -160,7 +162,7 @@ func (c *conversation) step(n int, who, rest string) string {
 		d := c.device(who)
 		d.login()
 		d.listen()
-	case "open":
+	case "open", "stranger":
 		c.device(who).open()
 	case "sasl2":
 		d.sasl2(c.fill(arg))
@@ -461,28 +463,6 @@ func (c *conversation) name(v string) string {
 		c.names[v], c.values[w] = w, v
 	}
 	return w
-}
-
-// admin does what the operator would.
-func (s *testServer) admin(args []string) {
-	s.t.Helper()
-	ctx, b := context.Background(), s.running.Admin
-	var err error
-	switch what, who := args[0], args[1]; what {
-	case "enable", "disable":
-		_, err = b.SetEnabled(ctx, who, what == "enable")
-	case "delete":
-		_, err = b.DeleteUser(ctx, who)
-	case "add":
-		_, err = b.AddUser(ctx, userNamed(who))
-	case "passwd":
-		_, err = b.SetPassword(ctx, who, "another password")
-	default:
-		err = fmt.Errorf("no such step: admin %s", what)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 // account makes an account if it is not there yet.

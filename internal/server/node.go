@@ -172,7 +172,7 @@ func loginSecret(dir string) ([]byte, error) {
 // backend answers the admin's commands; report may be nil.
 func (n *node) backend(version string, base func() string, checks []health.Check, report func(*admin.Status)) admin.Backend {
 	return admin.New(admin.Options{
-		Domain: n.cfg.Domain, Version: version, Accounts: n.accounts, Manage: n.accounts, Account: n.cell.Account, List: n.cell.Accounts,
+		Domain: n.cfg.Domain, Version: version, Accounts: n.accounts, Manage: n.accounts, Account: n.cell.Account, List: n.cell.Accounts, Invites: n.cell.Invites,
 		Base: base, Warnings: n.warnings, Checks: checks,
 		Report: func(_ context.Context, s *admin.Status) error {
 			j, v := n.cell.JournalStats(), n.cell.Stats()

@@ -3,6 +3,7 @@
 package state
 
 import (
+	"encoding/hex"
 	"time"
 
 	"bavard/internal/command"
@@ -48,11 +49,17 @@ func (m *RoomMember) Nick() string {
 	return m.Nicks[0]
 }
 
-// RoomLink is an invite to a room.
-type RoomLink struct {
+// ListedInvite is an invite as lists have it, who do not know its token.
+type ListedInvite struct {
 	Hash []byte // SHA-256 of its token
 	Invite
 }
+
+// ID names an invite without giving it away: 16 hexadecimal digits.
+func (i *ListedInvite) ID() string { return InviteID(i.Hash) }
+
+// InviteID gives the ID of the invite whose token has the SHA-256.
+func InviteID(hash []byte) string { return hex.EncodeToString(hash[:min(len(hash), 8)]) }
 
 // RoomEvent is something that happened in a room. Exactly one of its parts is
 // set, or Created, Configured or Destroyed.

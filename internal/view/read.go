@@ -223,6 +223,12 @@ func (v *View) Invite(tokenHash []byte) (state.Invite, error) {
 	if err != nil {
 		return state.Invite{}, v.damaged(err)
 	}
+	return v.invite(b)
+}
+
+// invite reads the record of an invite; state.ErrNotFound when its room or who
+// made it has gone.
+func (v *View) invite(b []byte) (state.Invite, error) {
 	i, err := parseInvite(b)
 	if err == nil && i.Room != "" {
 		r, err := v.readRoom(v.db, i.Room)
@@ -249,6 +255,40 @@ func (v *View) Invite(tokenHash []byte) (state.Invite, error) {
 		return state.Invite{}, state.ErrNotFound
 	}
 	return i, v.damaged(err)
+}
+
+// invitesMost bounds the invites that are looked at for one page.
+const invitesMost = 1000
+
+// Invites gives invites, sorted by the SHA-256 of their tokens, from the one
+// of from on (nil: the first), which may be the beginning of a hash. It looks at
+// most at most of them, and at 1,000; next is where to go on, nil after the last.
+// Those whose room or inviter has gone are left out; those that have expired or
+// are used up are there until they are removed.
+func (v *View) Invites(from []byte, most int) (page []state.ListedInvite, next []byte, err error) {
+	if err := v.enter(); err != nil {
+		return nil, nil, err
+	}
+	defer v.leave()
+	most = max(1, min(most, invitesMost))
+	looked := 0
+	err = v.rangeOver([]byte{tableInvite}, inviteKey(from), func(key, value []byte) (bool, error) {
+		hash := bytes.Clone(key[1:])
+		if looked == most {
+			next = hash
+			return false, nil
+		}
+		looked++
+		i, err := v.invite(value)
+		switch {
+		case err == nil:
+			page = append(page, state.ListedInvite{Hash: hash, Invite: i})
+		case errors.Is(err, state.ErrNotFound):
+			err = nil
+		}
+		return true, err
+	})
+	return page, next, err
 }
 
 // ArchiveKey returns the cell's key for archive ids; false until CellInit is

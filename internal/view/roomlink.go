@@ -166,8 +166,11 @@ func (t *txn) joinInvited(jid, name string, invite *state.Invite) error {
 	return err // a full list of bookmarks is no reason not to be a member
 }
 
-// inviteRevoke takes an invite to a room back.
+// inviteRevoke takes an invite back.
 func (t *txn) inviteRevoke(c *command.InviteRevoke) (command.Outcome, error) {
+	if c.Room == "" {
+		return t.inviteRevokeAny(c)
+	}
 	r, err := t.room(c.Room)
 	if err != nil {
 		return command.Outcome{}, err
@@ -197,6 +200,26 @@ func (t *txn) inviteRevoke(c *command.InviteRevoke) (command.Outcome, error) {
 		if m.affiliation < command.Affiliation_AFFILIATION_ADMIN {
 			return refuse(stanza.Auth, stanza.Forbidden, "only admins of the room can do that"), nil
 		}
+	}
+	t.dropInvite(key, &invite)
+	return accept(), nil
+}
+
+// inviteRevokeAny takes back an invite, to a room or not, of the operator or of
+// who made it.
+func (t *txn) inviteRevokeAny(c *command.InviteRevoke) (command.Outcome, error) {
+	unknown := refuse(stanza.Cancel, stanza.ItemNotFound, "there is no such invite")
+	key := inviteKey(c.TokenHash)
+	b, err := t.get(key)
+	if err != nil || b == nil {
+		return unknown, err
+	}
+	invite, err := parseInvite(b)
+	if err != nil {
+		return command.Outcome{}, t.a.v.damaged(err)
+	}
+	if c.By != "" && (invite.Inviter != c.By || invite.InviterID != t.account(c.By)) {
+		return unknown, nil
 	}
 	t.dropInvite(key, &invite)
 	return accept(), nil
@@ -247,7 +270,7 @@ func (t *txn) inviteRedeem(c *command.InviteRedeem) (command.Outcome, error) {
 
 // RoomLinks gives the invites to a room, those that have expired or are used up
 // included until they are removed: at most command.RoomLinks and a few.
-func (v *View) RoomLinks(room string) (out []state.RoomLink, err error) {
+func (v *View) RoomLinks(room string) (out []state.ListedInvite, err error) {
 	if err := v.enter(); err != nil {
 		return nil, err
 	}
@@ -267,7 +290,7 @@ func (v *View) RoomLinks(room string) (out []state.RoomLink, err error) {
 			return false, err
 		}
 		invite, err := parseInvite(b)
-		out = append(out, state.RoomLink{Hash: hash, Invite: invite})
+		out = append(out, state.ListedInvite{Hash: hash, Invite: invite})
 		return true, err
 	})
 	return out, err

@@ -3,8 +3,11 @@
 package view
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 
@@ -88,6 +91,66 @@ func TestRoomLinks(t *testing.T) {
 		t.Errorf("the invite survived its room: %v", err)
 	}
 	c.refused(redeem("eve", "t3"), stanza.ItemNotFound)
+	c.scrubbed()
+}
+
+// The operator sees all invites, in pages, and takes back any; others only their
+// own.
+func TestInvitesAreListedAndTakenBack(t *testing.T) {
+	c := newCell(t, "ann", "bob")
+	c.accept(makeRoom("club", "ann", nil))
+	c.accept(link("club", "ann", "t1", 2))
+	want := map[string]bool{string(sumOf("t1")): true}
+	for _, token := range []string{"t2", "t3", "t4", "t5"} {
+		c.accept(&command.Command{Request: &command.Command_InviteCreate{InviteCreate: &command.InviteCreate{TokenHash: sumOf(token), Uses: 1, Circle: "x"}}})
+		want[string(sumOf(token))] = true
+	}
+	listed := func(most int) map[string]bool {
+		t.Helper()
+		all := map[string]bool{}
+		for from := []byte(nil); ; {
+			page, next, err := c.v.Invites(from, most)
+			if err != nil || len(page) > most {
+				t.Fatalf("%d invites, %v", len(page), err)
+			}
+			for i := range page {
+				all[string(page[i].Hash)] = true
+			}
+			if from = next; from == nil {
+				return all
+			}
+		}
+	}
+	for most := 1; most < 7; most++ {
+		if got := listed(most); !maps.Equal(got, want) {
+			t.Errorf("pages of %d: %d invites, want %d", most, len(got), len(want))
+		}
+	}
+	one := sumOf("t1")
+	if page, _, err := c.v.Invites(one[:8], 1); err != nil || len(page) != 1 || !bytes.Equal(page[0].Hash, one) || page[0].Room != in("club") || page[0].ID() != hex.EncodeToString(one[:8]) {
+		t.Errorf("by its id: %+v, %v", page, err)
+	}
+	take := func(token, by string) *command.Command {
+		return &command.Command{Request: &command.Command_InviteRevoke{InviteRevoke: &command.InviteRevoke{TokenHash: sumOf(token), By: by}}}
+	}
+	c.refused(take("t9", ""), stanza.ItemNotFound)
+	c.refused(take("t2", at("bob")), stanza.ItemNotFound)
+	c.refused(take("t1", at("bob")), stanza.ItemNotFound)
+	c.accept(take("t2", ""))
+	c.accept(take("t1", "")) // it is to a room
+	c.refused(take("t1", ""), stanza.ItemNotFound)
+	if links, err := c.v.RoomLinks(in("club")); err != nil || len(links) != 0 {
+		t.Errorf("the room still has %d links, %v", len(links), err)
+	}
+	c.accept(link("club", "ann", "t6", 1))
+	c.accept(take("t6", at("ann")))
+	c.accept(link("club", "ann", "t7", 1))
+	c.accept(destroyRoom("club", "ann"))
+	delete(want, string(sumOf("t1")))
+	delete(want, string(sumOf("t2")))
+	if got := listed(2); !maps.Equal(got, want) {
+		t.Errorf("%d invites are left, want %d", len(got), len(want))
+	}
 	c.scrubbed()
 }
 
