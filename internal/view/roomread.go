@@ -3,6 +3,7 @@
 package view
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -132,7 +133,7 @@ func (v *View) Rooms(after string, most int) (out []state.Room, err error) {
 		from = append(roomKey(after), 0)
 	}
 	err = v.rangeOver([]byte{tableRoom}, from, func(key, value []byte) (bool, error) {
-		r, err := parseRoom(string(key[1:]), value)
+		r, err := parseRoom(string(key[1:]), bytes.Clone(value)) // it refers to it; the iterator's goes
 		if err != nil {
 			return false, err
 		}
