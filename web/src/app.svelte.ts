@@ -6,13 +6,15 @@ import type { OnboardOptions } from './onboard'
 import { Conversation } from './store/conversation.svelte'
 import { getMeta, isArchived, isMuted, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared } from './store/schema'
 import { act, compose, composeAgain, discard, editChat, editMessage, markRead, type Act } from './store/write'
+import type { Own } from './own'
 import { Tabs } from './tabs'
-import type { Client } from './wire/access'
 import { ownAddress } from './wire/discover'
 import { buildChat, buildDisplayed, buildReactions, buildRetract, type Say } from './wire/compose'
 import type { ChatState, Mention } from './wire/message'
 import { token } from './wire/random'
 import { clean } from './wire/xml'
+
+export type { LinkedDevice, Notifying } from './own'
 
 /** Longer bodies do not fit into a stanza (256 KiB) with certainty. */
 export const MAX_BODY_BYTES = 64 * 1024
@@ -28,15 +30,6 @@ const MOST_SOUGHT = 20
 const RETRACTED = 'This message was deleted, but your app does not support that.'
 
 const MOST_FOUND = 100
-
-/** A device that the account is used on. */
-export interface LinkedDevice {
-  id: string
-  name: string
-  self: boolean
-  connected: boolean
-  lastSeen: number
-}
 
 /** What comes with a text. */
 export interface Saying {
@@ -134,39 +127,12 @@ export class App {
     await this.ask('block', jid, blocked)
   }
 
-  /** Where the account is used, this device first. */
-  async devices(): Promise<LinkedDevice[]> {
-    const [clients, account] = await Promise.all([this.ask('devices') as Promise<Client[]>, getMeta(this.db, 'account')])
-    const mark = ` #${account?.device?.slice(0, 6)}`
-    return clients
-      .map((c) => ({ id: c.id, name: (c.device || c.software).replace(/ #\w{6}$/, ''), self: c.device.endsWith(mark), connected: c.connected, lastSeen: c.lastSeen }))
-      .sort((a, b) => Number(b.self) - Number(a.self) || b.lastSeen - a.lastSeen)
+  /** The account's devices, its ways back in, and how this device is notified: fetched when they are needed. */
+  own = async (): Promise<Own> => {
+    const { Own } = await import('./own')
+    return (this.ownDeeds ??= new Own(this.db, this.me, (method, ...args) => this.ask(method, ...args)))
   }
-
-  /** False when only a new password keeps it out. */
-  async revokeDevice(id: string): Promise<boolean> {
-    return (await this.ask('revoke', id)) as boolean
-  }
-
-  /** The address that lets one more device in. */
-  async makeLink(): Promise<string> {
-    return `${location.origin}/?link#${this.me}/${(await this.ask('link')) as string}`
-  }
-
-  async recovery(): Promise<{ made: number | undefined; expires: number | undefined }> {
-    return (await this.ask('recovery')) as { made: number | undefined; expires: number | undefined }
-  }
-
-  async makeRecovery(): Promise<string> {
-    return (await this.ask('makeRecovery')) as string
-  }
-
-  /** Gives the account a new password; all other devices have to log in again. */
-  async makePassword(): Promise<string> {
-    const password = token(24)
-    await this.ask('setPassword', password)
-    return password
-  }
+  private ownDeeds: Own | undefined
 
   async rename(jid: string, name: string): Promise<void> {
     await this.ask('rename', jid, clean(name))
@@ -221,6 +187,7 @@ export class App {
   async logOut(): Promise<void> {
     this.lost()
     const { forgetAll, logOut } = await import('./onboard')
+    await (await this.own()).forgetNotices().catch(() => undefined)
     await logOut(await this.onboarding()).catch(() => undefined) // the server forgets it in time, too
     await forgetAll(this.db)
     this.reload()
@@ -638,6 +605,7 @@ export class App {
         this.tabs?.tell('soft', soft)
       },
       origin: location.origin,
+      subscription: async () => (await import('./own')).subscription(),
       uploading: (key, share) => {
         this.uploads(key, share)
         this.tabs?.tell('uploading', [key, share])

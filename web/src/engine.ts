@@ -8,15 +8,16 @@ import { makeRoom } from './files'
 import { named } from './device'
 import { People } from './people'
 import { Pictures } from './pictures'
+import { Notify } from './notify'
 import { Rooms } from './rooms'
-import { editAccount, getMeta, putMeta, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared, type Slot } from './store/schema'
+import { Slots } from './slots'
+import { editAccount, getMeta, putMeta, type Account, type Change, type Chat, type Db, type Message, type Picture } from './store/schema'
 import { applyContact, take, takeHistory, takeList, takeRead, takeSettings } from './store/receive'
 import { editChat } from './store/write'
 import * as access from './wire/access'
 import { queryArchive, type ArchivePage } from './wire/archive'
 import { enableCarbons, readItems, readPresence, saveContact } from './wire/contacts'
 import { readHostMeta } from './wire/discover'
-import { StanzaError } from './wire/errors'
 import * as inbox from './wire/inbox'
 import { Link, type LinkState } from './wire/link'
 import { buildChat, buildChatState, buildReceipt } from './wire/compose'
@@ -25,14 +26,14 @@ import { readMessage, type ChatState, type Incoming } from './wire/message'
 import { bare } from './wire/jid'
 import { NS } from './wire/ns'
 import { readPublished, type Published } from './wire/pep'
+import { fetchPushKey, type Subscription } from './wire/push'
 import { fetchAbout, readBlocking, saveAbout, setBlocked, type About, type Image } from './wire/profile'
 import { token } from './wire/random'
 import { setPassword } from './wire/register'
 import type { Token } from './wire/token'
 import type { Session } from './wire/session'
-import { shareFrom, sharing } from './wire/share'
+import { sharing } from './wire/share'
 import type { Dial } from './wire/transport'
-import { askSlot, findUploads, type UploadService } from './wire/upload'
 import type { XmlElement } from './wire/xml'
 
 /** What is true only now, and is kept nowhere. */
@@ -63,6 +64,8 @@ export interface EngineOptions {
   looks: (picture: Picture) => void
   /** The page's own origin. */
   origin: string
+  /** What this browser is notified by, if the person wants that. */
+  subscription: () => Promise<Subscription | undefined>
   /** How much of a message's file is uploaded, 0 to 1; undefined when it is over. */
   uploading: (key: number, share: number | undefined) => void
 }
@@ -79,7 +82,8 @@ export class Engine {
   private readonly link: Link
   private readonly outbox: Outbox
   private readonly uploads: Uploads
-  private uploadService: Promise<UploadService | undefined> | undefined
+  private readonly slots: Slots
+  private readonly notify: Notify
   private readonly people: People
   private readonly catchUp: CatchUp
   private readonly rooms: Rooms
@@ -93,10 +97,12 @@ export class Engine {
     const { db, account } = options
     this.addresses = [options.address]
     this.outbox = new Outbox({ db, changed: options.changed, ready: (group) => this.ready(group), lost: (group) => this.rooms.lost(group) })
+    this.slots = new Slots(db, options.origin)
+    this.notify = new Notify(db, options.subscription)
     this.uploads = new Uploads({
       db,
       changed: options.changed,
-      slot: (file) => this.askSlot(file),
+      slot: (file) => this.slots.ask(this.need(), file),
       put,
       frame: (message, id) => this.frameOf(message, id),
       filed: (peer) => {
@@ -151,8 +157,7 @@ export class Engine {
     const { db } = this.options
     const [known, contact] = await Promise.all([getMeta(db, 'addresses'), getMeta(db, 'lastContact')])
     this.useAddresses(known ?? [])
-    const uploads = await getMeta(db, 'uploads')
-    shareFrom(this.options.origin, uploads ?? (await this.learnUploads()))
+    await this.slots.start()
     this.link.lastContact = contact ?? 0
     this.link.start()
   }
@@ -194,13 +199,6 @@ export class Engine {
   withdrawn(peer: string, key: number): void {
     this.uploads.cancel(peer, key)
   }
-
-  /** How large a file may be, in bytes; 0 when this server takes none. */
-  async uploadLimit(): Promise<number> {
-    const service = await this.findUploads(this.need())
-    return service ? service.most || Number.MAX_SAFE_INTEGER : 0
-  }
-
 
   /** There is a new person to tell the server about. */
   async announce(): Promise<void> {
@@ -273,6 +271,10 @@ export class Engine {
         return access.recoveryState(this.need())
       case 'makeRecovery':
         return access.makeRecovery(this.need())
+      case 'pushKey':
+        return fetchPushKey(this.need())
+      case 'notify':
+        return this.notify.set(this.need(), args[0] as Subscription | undefined)
       case 'setPassword':
         return this.setPassword(peer)
       case 'rename':
@@ -280,7 +282,7 @@ export class Engine {
       case 'group':
         return this.group(peer, args.slice(1))
       case 'uploadLimit':
-        return this.uploadLimit()
+        return this.slots.limit(this.need())
       case 'withdrawn':
         return this.withdrawn(peer, args[1] as number)
       case 'retry':
@@ -348,27 +350,6 @@ export class Engine {
     await saveContact(this.need(), jid, name)
   }
 
-  private findUploads(session: Session): Promise<UploadService | undefined> {
-    this.uploadService ??= findUploads(session).catch((e: unknown) => {
-      this.uploadService = undefined
-      throw e
-    })
-    return this.uploadService
-  }
-
-  private async askSlot(file: Shared): Promise<Slot> {
-    const session = this.need()
-    const service = await this.findUploads(session)
-    if (!service) throw new StanzaError('service-unavailable', 'cancel', '')
-    const slot = await askSlot(session, service.jid, file)
-    const base = new URL(slot.get).origin
-    if (base !== this.options.origin) {
-      shareFrom(this.options.origin, base)
-      await putMeta(this.options.db, 'uploads', base)
-    }
-    return slot
-  }
-
   /** A message with a file, once that has an address. */
   private frameOf(message: Message, id: string): string {
     const { peer, body, reply, mentions, file } = message
@@ -376,19 +357,6 @@ export class Engine {
     const to = group ? `${peer}/${reply?.nick ?? ''}` : reply?.out ? this.options.account.jid : peer
     const answered = reply && { id: reply.id, to, text: reply.text }
     return buildChat(peer, id, { body, group, mentions, reply: answered, rest: file && sharing(file, body) })
-  }
-
-  /** Where this server has its files, when that is not where the app is. */
-  private async learnUploads(): Promise<string> {
-    try {
-      const answer = await fetch('/.well-known/bavard.json', { signal: AbortSignal.timeout(3_000) })
-      const { uploads } = (await answer.json()) as { uploads?: unknown }
-      const base = typeof uploads === 'string' && URL.canParse(uploads) ? new URL(uploads).origin : ''
-      await putMeta(this.options.db, 'uploads', base)
-      return base
-    } catch {
-      return '' // the next start asks again
-    }
   }
 
   private ready(group: string): boolean {
@@ -406,7 +374,7 @@ export class Engine {
       this.people.forgetPresence()
       this.open.clear()
       this.outbox.catchingUp()
-      this.uploadService = undefined
+      this.slots.begin()
       if (!session.carbons) void enableCarbons(session).catch(() => undefined)
       // The archive is asked before presence is sent: then the server need not send twice what waits.
       const appear = (): void => void this.people.begin(session).catch(() => undefined)
@@ -424,7 +392,8 @@ export class Engine {
     void this.people.fetchBlocked(session).catch(() => undefined)
     void this.pictures.own(session).catch(() => undefined)
     void this.learnAddresses()
-    void this.learnUploads().then((base) => base && shareFrom(this.options.origin, base))
+    void this.slots.learn()
+    void this.notify.begin(session).catch(() => undefined)
   }
 
   /** A device that knows nothing begins with the list of chats: what is older is fetched when somebody looks. */

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import type { Chat, Notified } from './store/schema'
+
 /**
- * The service worker: the app's own files, from the device. It touches nothing
- * else: what is not part of the app goes to the network as if it were not there.
+ * The service worker: the app's own files, from the device, and notifications.
+ * What is not part of the app goes to the network as if it were not there.
  */
 
 // Filled in by the build.
@@ -45,4 +47,113 @@ worker.addEventListener('fetch', (event) => {
       .then((cache) => cache.match(file))
       .then((kept) => kept ?? fetch(request)),
   )
+})
+
+// --- notifications (docs/push.md)
+
+/** Nothing older is taken for what a notification is about. */
+const FRESH_MS = 120_000
+/** A page that is open, but not seen, gets the message itself, about now. */
+const WAIT_MS = 2_000
+const LOOK_AGAIN_MS = 100
+
+/** Reads the app's store; undefined when there is none. Makes none, and changes nothing. */
+async function read<T>(store: 'chats' | 'meta', key?: string): Promise<T | undefined> {
+  const opening = indexedDB.open('bavard')
+  opening.onupgradeneeded = () => opening.transaction?.abort()
+  const db = await new Promise<IDBDatabase | undefined>((done) => {
+    opening.onsuccess = () => done(opening.result)
+    opening.onerror = () => done(undefined)
+  })
+  if (!db) return undefined
+  try {
+    const from = db.transaction(store).objectStore(store)
+    const got = key === undefined ? from.getAll() : from.get(key)
+    return await new Promise((done) => {
+      got.onsuccess = () => done(got.result as T)
+      got.onerror = () => done(undefined)
+    })
+  } catch {
+    return undefined
+  } finally {
+    db.close()
+  }
+}
+
+/** The conversations that something new and unread is in, the newest first. */
+async function fresh(): Promise<Chat[]> {
+  const now = Date.now()
+  const calls = (c: Chat): boolean => c.unread > 0 && c.time > now - FRESH_MS && !(c.muted && (c.muted.until ?? Infinity) > now)
+  return ((await read<Chat[]>('chats')) ?? []).filter(calls).sort((a, b) => b.time - a.time)
+}
+
+/** Who wrote and what, if a page has it; who is told of it is not told twice. */
+async function known(shown: readonly Notification[]): Promise<Chat | undefined> {
+  const told = (c: Chat): boolean => shown.some((n) => (n.data as Shown | undefined)?.peer === c.peer && (n.data as Shown).key === c.last?.key)
+  for (let waited = 0; waited <= WAIT_MS; waited += LOOK_AGAIN_MS) {
+    const chat = (await fresh()).find((c) => !told(c) && c.last && !c.last.out)
+    if (chat) return chat
+    if ((await worker.clients.matchAll({ type: 'window' })).length === 0) return undefined
+    await new Promise((done) => setTimeout(done, LOOK_AGAIN_MS))
+  }
+  return undefined
+}
+
+interface Shown {
+  peer?: string | undefined
+  key?: number | undefined
+}
+
+async function notify(note: { kind?: unknown; tag?: unknown }): Promise<void> {
+  const pages = await worker.clients.matchAll({ type: 'window' })
+  // Whoever looks at the app sees it there.
+  if (pages.some((p) => p.visibilityState === 'visible' && p.focused)) return
+  const kept = await read<Notified>('meta', 'notify')
+  const words = kept?.words ?? { message: 'New message', call: 'Incoming call' }
+  const call = note.kind === 'call'
+  const chat = call ? undefined : await known(await worker.registration.getNotifications())
+  const data: Shown = { peer: chat?.peer, key: chat?.last?.key }
+  const by = chat?.last?.by ? chat.last.by + ': ' : ''
+  await worker.registration.showNotification(chat ? chat.name || chat.peer : 'bavard', {
+    body: chat?.last?.body ? by + chat.last.body : call ? words.call : words.message,
+    tag: chat ? 'chat ' + chat.peer : typeof note.tag === 'string' ? note.tag : 'bavard',
+    renotify: true,
+    icon: '/icon-192.png',
+    data,
+  } as NotificationOptions)
+  // How many there are is known only while a page is open, and that says so itself.
+  if (pages.length === 0) await worker.navigator.setAppBadge?.()
+}
+
+async function openApp({ peer }: Shown): Promise<void> {
+  const path = peer ? '/chat/' + encodeURIComponent(peer).replace('%40', '@') : '/?unread'
+  const page = (await worker.clients.matchAll({ type: 'window' }))[0]
+  if (!page) {
+    await worker.clients.openWindow(path)
+    return
+  }
+  page.postMessage({ open: peer ?? '' })
+  await page.focus()
+}
+
+worker.addEventListener('push', (event) => {
+  let note = {}
+  try {
+    note = Object(event.data?.json() ?? {}) as object
+  } catch {
+    // Not what our server sends: that there is something is said all the same.
+  }
+  event.waitUntil(notify(note))
+})
+
+worker.addEventListener('notificationclick', (event) => {
+  event.notification.close()
+  event.waitUntil(openApp((event.notification.data ?? {}) as Shown))
+})
+
+// The browser takes another endpoint; the server is told when the app is opened next.
+worker.addEventListener('pushsubscriptionchange', (event) => {
+  const options = (event as unknown as { oldSubscription?: PushSubscription }).oldSubscription?.options
+  const key = options?.applicationServerKey
+  if (key) event.waitUntil(worker.registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key }))
 })

@@ -259,6 +259,16 @@ export interface Meta {
   lastContact: number
   /** The origin where this server has its files, when that is another than the app's; else "". */
   uploads: string
+  notify: Notified
+}
+
+/** Whether this device is notified while the app is closed. */
+export interface Notified {
+  on: boolean
+  /** What the server calls its registration. */
+  node?: string | undefined
+  /** What the service worker says; it has no words of its own. */
+  words?: { message: string; call: string } | undefined
 }
 
 interface Schema extends DBSchema {

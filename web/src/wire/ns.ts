@@ -44,6 +44,8 @@ export const NS = {
   pgp: 'jabber:x:encrypted', // OpenPGP, the old way
   invitation: 'jabber:x:conference', // XEP-0249
   sm: 'urn:xmpp:sm:3', // XEP-0198
+  push: 'urn:xmpp:push:0', // XEP-0357
+  webPush: 'urn:bavard:push:0', // docs/push.md
   ping: 'urn:xmpp:ping', // XEP-0199
   delay: 'urn:xmpp:delay', // XEP-0203
   carbons: 'urn:xmpp:carbons:2', // XEP-0280

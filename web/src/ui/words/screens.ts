@@ -4,6 +4,18 @@ import { language } from '../strings'
 
 /** The words of screens that are fetched when they are needed, in all languages: the first paint does not wait for them. */
 const en = {
+  notices: {
+    title: 'Notifications',
+    hint: 'On this device, also while bavard is closed. The browser’s notification service learns neither who wrote nor what.',
+    blocked: 'This browser blocks notifications of bavard. Allow them in its settings for this page, then turn them on here.',
+    install: 'This device notifies only apps on its home screen: add bavard to it first, from the share menu.',
+    never: 'This browser, or this server, cannot notify you while bavard is closed.',
+    failed: 'That did not work: the browser’s notification service cannot be reached.',
+    offer: 'Hear of new messages while bavard is closed?',
+    turnOn: 'Turn on',
+    no: 'No, thanks',
+    words: { message: 'New message', call: 'Incoming call' },
+  },
   passwordHint: 'To use this account in another XMPP app you need a password. Making a new one logs out all your other devices and ends your recovery code.',
   passwordMade: 'Log in there with this. It is not shown again.',
   passwordMake: 'Make a password',
@@ -65,6 +77,18 @@ const en = {
 export type Words = typeof en
 
 const fr: Words = {
+  notices: {
+    title: 'Notifications',
+    hint: 'Sur cet appareil, même quand bavard est fermé. Ni l’auteur ni le texte ne quittent le serveur avec elles.',
+    blocked: 'Ce navigateur bloque les notifications de bavard. Autorisez-les dans ses réglages pour cette page, puis activez-les ici.',
+    install: 'Cet appareil n’avertit que des applications de son écran d’accueil : ajoutez-y d’abord bavard depuis le menu de partage.',
+    never: 'Ce navigateur, ou ce serveur, ne peut pas vous avertir quand bavard est fermé.',
+    failed: 'Cela n’a pas marché : le service de notification du navigateur est injoignable.',
+    offer: 'Être averti des nouveaux messages quand bavard est fermé ?',
+    turnOn: 'Activer',
+    no: 'Non merci',
+    words: { message: 'Nouveau message', call: 'Appel entrant' },
+  },
   passwordHint: 'Pour utiliser ce compte dans une autre application XMPP, il faut un mot de passe. En créer un déconnecte tous vos autres appareils et annule votre code de secours.',
   passwordMade: 'Connectez-vous là-bas avec ceci. Il ne sera plus montré.',
   passwordMake: 'Créer un mot de passe',
@@ -120,6 +144,18 @@ const fr: Words = {
 }
 
 const es: Words = {
+  notices: {
+    title: 'Notificaciones',
+    hint: 'En este dispositivo, también con bavard cerrado. Ni quién escribe ni qué sale del servidor con ellas.',
+    blocked: 'Este navegador bloquea las notificaciones de bavard. Permítelas en sus ajustes para esta página y actívalas aquí.',
+    install: 'Este dispositivo solo avisa de aplicaciones de su pantalla de inicio: añade antes bavard desde el menú de compartir.',
+    never: 'Este navegador o este servidor no puede avisarte con bavard cerrado.',
+    failed: 'No ha funcionado: no se alcanza el servicio de notificaciones del navegador.',
+    offer: '¿Quieres enterarte de mensajes nuevos con bavard cerrado?',
+    turnOn: 'Activar',
+    no: 'No, gracias',
+    words: { message: 'Mensaje nuevo', call: 'Llamada entrante' },
+  },
   passwordHint: 'Para usar esta cuenta en otra aplicación XMPP hace falta una contraseña. Al crear una se cierra la sesión en todos tus otros dispositivos y deja de valer tu código de recuperación.',
   passwordMade: 'Inicia sesión allí con esto. No se volverá a mostrar.',
   passwordMake: 'Crear una contraseña',
@@ -175,6 +211,18 @@ const es: Words = {
 }
 
 const ar: Words = {
+  notices: {
+    title: 'الإشعارات',
+    hint: 'على هذا الجهاز، حتى عندما يكون bavard مغلقًا. لا يغادر الخادمَ معها اسمُ المرسل ولا نص الرسالة.',
+    blocked: 'هذا المتصفح يحظر إشعارات bavard. اسمح بها في إعداداته لهذه الصفحة، ثم شغّلها هنا.',
+    install: 'هذا الجهاز يُشعر بتطبيقات شاشته الرئيسية فقط: أضف bavard إليها أولًا من قائمة المشاركة.',
+    never: 'لا يستطيع هذا المتصفح أو هذا الخادم إشعارك عندما يكون bavard مغلقًا.',
+    failed: 'لم ينجح ذلك: تعذّر الوصول إلى خدمة الإشعارات في المتصفح.',
+    offer: 'هل تريد معرفة الرسائل الجديدة عندما يكون bavard مغلقًا؟',
+    turnOn: 'تشغيل',
+    no: 'لا، شكرًا',
+    words: { message: 'رسالة جديدة', call: 'مكالمة واردة' },
+  },
   passwordHint: 'لاستخدام هذا الحساب في تطبيق XMPP آخر تحتاج إلى كلمة مرور. إنشاء واحدة جديدة يُخرج كل أجهزتك الأخرى ويُبطل رمز الاسترداد.',
   passwordMade: 'سجّل الدخول هناك بهذه. لن تُعرض مرة أخرى.',
   passwordMake: 'إنشاء كلمة مرور',

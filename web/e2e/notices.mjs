@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Notifications. Headless Chromium subscribes at no push service, so the page is given one that keeps what it is asked;
+// that the server posts to it, encrypted, is shown by internal/webpush. What comes is handed to the service worker as the
+// browser would.
+
+import { check, picture, until } from './harness.mjs'
+
+/** In the page, before it runs: a browser with a push service that takes everybody. */
+function subscribing() {
+  let kept = JSON.parse(localStorage.getItem('test push') ?? 'null')
+  const give = (value) => {
+    kept = value
+    localStorage.setItem('test push', JSON.stringify(value))
+  }
+  const subscription = () => kept && { toJSON: () => kept, unsubscribe: async () => (give(null), true) }
+  const b64 = (b) => btoa(String.fromCharCode(...new Uint8Array(b))).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
+  PushManager.prototype.getSubscription = async () => subscription()
+  PushManager.prototype.subscribe = async ({ applicationServerKey: key }) => {
+    if (key.length !== 65 || key[0] !== 4) throw new Error('no key of a server')
+    const { publicKey } = await crypto.subtle.generateKey({ name: 'ECDH', namedCurve: 'P-256' }, true, ['deriveBits'])
+    const p256dh = b64(await crypto.subtle.exportKey('raw', publicKey))
+    give({ endpoint: 'https://push.example.com/' + Math.random(), keys: { p256dh, auth: b64(crypto.getRandomValues(new Uint8Array(16))) } })
+    return subscription()
+  }
+}
+
+const registration = (page) =>
+  page.evaluate(async () => {
+    const open = indexedDB.open('bavard')
+    const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
+    const get = db.transaction('meta').objectStore('meta').get('notify')
+    const kept = await new Promise((done) => (get.onsuccess = () => done(get.result)))
+    db.close()
+    return kept
+  })
+
+const notifications = (page) =>
+  page.evaluate(async () => {
+    const all = await (await navigator.serviceWorker.ready).getNotifications()
+    return all.map((n) => ({ title: n.title, body: n.body, tag: n.tag }))
+  })
+
+/** Hands the service worker what a push service would. */
+async function deliver(person, page, data) {
+  const cdp = await person.context.newCDPSession(page)
+  const found = new Promise((done) => cdp.on('ServiceWorker.workerRegistrationUpdated', ({ registrations }) => registrations.length > 0 && done(registrations[0].registrationId)))
+  await cdp.send('ServiceWorker.enable')
+  const registrationId = await found
+  await cdp.send('ServiceWorker.deliverPushMessage', { origin: person.origin, registrationId, data })
+  await cdp.detach()
+}
+
+const note = (tag) => JSON.stringify({ kind: 'message', tag, v: 1 })
+
+export default {
+  async 'notifications are turned on and off, and end with logging out'(world) {
+    const [anna, ben] = await world.friends('Anna', 'Ben')
+    await anna.context.grantPermissions(['notifications'], { origin: anna.origin })
+    await anna.context.addInitScript(subscribing)
+    await anna.page.goto(anna.origin + '/?me')
+    const on = anna.page.getByRole('switch', { name: 'Notifications' })
+    await until('the switch', () => on.isEnabled())
+    await on.check()
+    const first = await until('the server knows it', async () => (await registration(anna.page))?.node)
+    await picture(anna.page, 'notices-on')
+
+    // With the next start the server is told again; it takes the same endpoint for the same.
+    await anna.page.reload()
+    await until('still on', () => on.isChecked())
+    await until('told again', async () => (await registration(anna.page)).node !== undefined)
+    await on.uncheck()
+    await until('off', async () => (await registration(anna.page)).node === undefined)
+    await on.check()
+    await until('another', async () => ![first, undefined].includes((await registration(anna.page)).node))
+    await anna.page.getByRole('button', { name: 'Log out' }).click()
+    await anna.page.getByRole('button', { name: 'Log out and delete' }).click()
+    await anna.page.getByRole('button', { name: 'Log in' }).waitFor()
+    check((await anna.page.evaluate(() => localStorage.getItem('test push'))) === 'null', 'the browser is unsubscribed')
+    await ben.close()
+  },
+
+  async 'a browser that forbids notifications is said to'(world) {
+    const [anna] = await world.friends('Anna', 'Ben')
+    await anna.context.addInitScript(() => Object.defineProperty(Notification, 'permission', { get: () => 'denied' }))
+    await anna.page.goto(anna.origin + '/?me')
+    await anna.page.getByText('This browser blocks notifications').waitFor()
+    check(await anna.page.getByRole('switch', { name: 'Notifications' }).isDisabled(), 'nothing to turn on')
+    await picture(anna.page, 'notices-blocked')
+  },
+
+  async 'the worker tells who wrote what while a page has it, else only that something came; the chat opens from it'(world) {
+    const [anna, ben] = await world.friends('Anna', 'Ben')
+    await anna.context.grantPermissions(['notifications'], { origin: anna.origin })
+    await ben.open('Anna')
+    await ben.write('are you there?')
+    await anna.page.locator('nav a', { hasText: 'are you there?' }).waitFor()
+    await until('the title', async () => (await anna.page.title()).startsWith('(1)'))
+    // Nobody looks at the app: another page is in front.
+    await anna.page.evaluate(() => navigator.serviceWorker.ready)
+    const cdp = await anna.context.newCDPSession(anna.page)
+    await cdp.send('Emulation.setFocusEmulationEnabled', { enabled: false })
+    const other = await anna.context.newPage()
+    await other.bringToFront()
+    await deliver(anna, anna.page, note('one'))
+    const [shown] = await until('a notification', async () => {
+      const all = await notifications(anna.page)
+      return all.length > 0 && all
+    })
+    check(shown.title === 'Ben' && shown.body === 'are you there?', JSON.stringify(shown))
+    await deliver(anna, anna.page, note('two'))
+    const second = await until('another, of which nothing is known', async () => (await notifications(anna.page)).find((n) => n.tag === 'two'))
+    check(second.title === 'bavard' && second.body === 'New message', JSON.stringify(second))
+
+    // As the worker opens the app from either.
+    const opened = await anna.tab('/?unread')
+    await until('the chat that is unread', () => opened.url().includes('/chat/'))
+    await opened.close()
+    await anna.page.bringToFront()
+    await anna.page.evaluate((open) => navigator.serviceWorker.dispatchEvent(new MessageEvent('message', { data: { open } })), await anna.page.locator('nav a').first().getAttribute('href').then((h) => decodeURIComponent(h.split('/').at(-1))))
+    await anna.page.getByRole('textbox', { name: 'Message Ben' }).waitFor()
+    await until('what was read is not notified of any more', async () => (await notifications(anna.page)).length === 0)
+    await until('the title', async () => !(await anna.page.title()).startsWith('('))
+  },
+}

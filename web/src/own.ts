@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { markOf } from './device'
+import { getMeta, putMeta, type Db } from './store/schema'
+import type { Client } from './wire/access'
+import type { Subscription } from './wire/push'
+import { token } from './wire/random'
+
+/** A device that the account is used on. */
+export interface LinkedDevice {
+  id: string
+  name: string
+  self: boolean
+  connected: boolean
+  lastSeen: number
+}
+
+/** Whether this device is notified while the app is closed; or why that cannot be. */
+export type Notifying =
+  | 'on'
+  | 'off'
+  | 'blocked' // the browser does not let the app: the person said no, there or in its settings
+  | 'install' // this system notifies only apps on its home screen
+  | 'never' // not by this browser, or not by this server
+
+type Ask = (method: string, ...args: unknown[]) => Promise<unknown>
+
+/** What concerns one's own account and this device. */
+export class Own {
+  constructor(
+    private readonly db: Db,
+    private readonly me: string,
+    private readonly ask: Ask,
+  ) {}
+
+  /** Where the account is used, this device first. */
+  async devices(): Promise<LinkedDevice[]> {
+    const [clients, account] = await Promise.all([this.ask('devices') as Promise<Client[]>, getMeta(this.db, 'account')])
+    const mark = ` #${markOf(account?.device ?? '')}`
+    return clients
+      .map((c) => ({ id: c.id, name: (c.device || c.software).replace(/ #\w{6}$/, ''), self: c.device.endsWith(mark), connected: c.connected, lastSeen: c.lastSeen }))
+      .sort((a, b) => Number(b.self) - Number(a.self) || b.lastSeen - a.lastSeen)
+  }
+
+  /** False when only a new password keeps it out. */
+  async revokeDevice(id: string): Promise<boolean> {
+    return (await this.ask('revoke', id)) as boolean
+  }
+
+  /** The address that lets one more device in. */
+  async makeLink(): Promise<string> {
+    return `${location.origin}/?link#${this.me}/${(await this.ask('link')) as string}`
+  }
+
+  async recovery(): Promise<{ made: number | undefined; expires: number | undefined }> {
+    return (await this.ask('recovery')) as { made: number | undefined; expires: number | undefined }
+  }
+
+  async makeRecovery(): Promise<string> {
+    return (await this.ask('makeRecovery')) as string
+  }
+
+  /** Gives the account a new password; all other devices have to log in again. */
+  async makePassword(): Promise<string> {
+    const password = token(24)
+    await this.ask('setPassword', password)
+    return password
+  }
+
+  // --- being notified
+
+  private key: string | undefined
+
+  /** How it is. Rejects while the server cannot be asked. */
+  async notifying(): Promise<Notifying> {
+    const can = 'serviceWorker' in navigator && 'PushManager' in window && 'Notification' in window
+    if (!can) return (navigator as { standalone?: boolean }).standalone === false ? 'install' : 'never'
+    if (Notification.permission === 'denied') return 'blocked'
+    const kept = await getMeta(this.db, 'notify')
+    if (kept?.on && Notification.permission === 'granted' && (await subscription())) return 'on'
+    this.key ??= (await this.ask('pushKey').catch((e: unknown) => {
+      if (e instanceof Error && /(service-unavailable|not-found|not-implemented)/.test(e.message)) return ''
+      throw e
+    })) as string
+    return this.key === '' ? 'never' : 'off'
+  }
+
+  /** Notifies the person from now on, if they let it; call it from a click, after notifying. */
+  async notify(words: { message: string; call: string }): Promise<Notifying> {
+    if ((await Notification.requestPermission()) !== 'granted') return this.notifying()
+    const registration = await navigator.serviceWorker.ready
+    // The server's key may be another than that of the subscription there is.
+    await (await registration.pushManager.getSubscription())?.unsubscribe()
+    await registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: bytes(this.key ?? '') })
+    await putMeta(this.db, 'notify', { ...(await getMeta(this.db, 'notify')), on: true, words })
+    await this.ask('notify', await subscription())
+    return 'on'
+  }
+
+  async notifyNoMore(): Promise<void> {
+    await unsubscribe()
+    await this.ask('notify', undefined)
+  }
+
+  /** This device is left: the browser tells nothing more. The server forgets the rest as it lets the device out. */
+  async forgetNotices(): Promise<void> {
+    await unsubscribe()
+    const registration = await navigator.serviceWorker?.getRegistration()
+    for (const n of (await registration?.getNotifications?.()) ?? []) n.close()
+    await navigator.clearAppBadge?.()
+  }
+}
+
+async function unsubscribe(): Promise<void> {
+  const registration = await navigator.serviceWorker?.getRegistration()
+  await (await registration?.pushManager?.getSubscription())?.unsubscribe()
+}
+
+/** What this browser is subscribed with, if it is and may still show something. */
+export async function subscription(): Promise<Subscription | undefined> {
+  if (!('Notification' in globalThis) || Notification.permission !== 'granted') return undefined
+  const registration = await navigator.serviceWorker?.getRegistration()
+  const { endpoint, keys } = (await registration?.pushManager?.getSubscription())?.toJSON() ?? {}
+  const [p256dh, auth] = [keys?.['p256dh'], keys?.['auth']]
+  return endpoint && p256dh && auth ? { endpoint, p256dh, auth } : undefined
+}
+
+function bytes(base64url: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(base64url.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0))
+}
