@@ -27,6 +27,9 @@ type LoginsConfig struct {
 	Duration time.Duration
 	// Managed also enables stream management and carbons.
 	Managed bool
+	// FAST has devices log in by a token, in one request (XEP-0388, XEP-0386,
+	// XEP-0484); they get it with the login before the measurement.
+	FAST bool
 }
 
 func (c *LoginsConfig) defaults() {
@@ -41,6 +44,7 @@ type LoginsReport struct {
 	Concurrency int  `json:"concurrency"`
 	Accounts    int  `json:"accounts"`
 	Managed     bool `json:"managed"`
+	FAST        bool `json:"fast"`
 	// Logins are those that were completed, Failed the others.
 	Logins uint64  `json:"logins"`
 	Failed uint64  `json:"failed"`
@@ -56,10 +60,14 @@ type LoginsReport struct {
 
 // Rows implements Report.
 func (r *LoginsReport) Rows() [][2]string {
-	kind := "connect, SASL, bind, roster, presence, close"
-	if r.Managed {
-		kind = "connect, SASL, bind, stream management, carbons, roster, presence, close"
+	kind := "connect, SASL, bind, "
+	if r.FAST {
+		kind = "connect, token and bind in one request, "
 	}
+	if r.Managed {
+		kind += "stream management, carbons, "
+	}
+	kind += "roster, presence, close"
 	return [][2]string{
 		{"load", fmt.Sprintf("%d at once, %d accounts, %.1f s: %s", r.Concurrency, r.Accounts, r.Seconds, kind)},
 		{"logins", fmt.Sprintf("%s/s; %d completed, %d failed", counted(r.Rate), r.Logins, r.Failed)},
@@ -75,8 +83,11 @@ func Logins(ctx context.Context, t *Target, cfg LoginsConfig, w *Watch) (*Logins
 	if err := t.check(max(cfg.Accounts, cfg.Concurrency)); err != nil {
 		return nil, err
 	}
-	report := &LoginsReport{Conditions: t.conditions("logins"), Concurrency: cfg.Concurrency, Accounts: cfg.Accounts, Managed: cfg.Managed}
+	report := &LoginsReport{Conditions: t.conditions("logins"), Concurrency: cfg.Concurrency, Accounts: cfg.Accounts, Managed: cfg.Managed, FAST: cfg.FAST}
 	run := &logins{target: t, cfg: cfg}
+	if cfg.FAST {
+		run.tokens = make([]client.Token, cfg.Accounts)
+	}
 	if err := run.first(ctx, w, report); err != nil {
 		return nil, err
 	}
@@ -116,7 +127,8 @@ func Logins(ctx context.Context, t *Target, cfg LoginsConfig, w *Watch) (*Logins
 type logins struct {
 	target *Target
 	cfg    LoginsConfig
-	next   atomic.Uint64 // login
+	tokens []client.Token // by account; nil without FAST
+	next   atomic.Uint64  // login
 	done   atomic.Uint64
 	failed atomic.Uint64
 
@@ -160,6 +172,9 @@ func (l *logins) first(ctx context.Context, w *Watch, report *LoginsReport) erro
 func (l *logins) open(ctx context.Context, n int) (*client.Session, error) {
 	cfg := l.target.config(n, "")
 	cfg.NoStreamManagement, cfg.Carbons = !l.cfg.Managed, l.cfg.Managed
+	if l.tokens != nil {
+		cfg.Token = &l.tokens[n]
+	}
 	s, err := client.Dial(ctx, cfg)
 	if err != nil {
 		return nil, explain(cfg.JID, err)

@@ -31,6 +31,13 @@ func TestLogins(t *testing.T) {
 			t.Errorf("keys were derived %d times for 4 accounts", n)
 		}
 	}
+	r, err := Logins(ctx, target, LoginsConfig{Concurrency: 2, Accounts: 4, Duration: 400 * time.Millisecond, Managed: true, FAST: true}, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sane(t, r, "logins"); r.Logins == 0 || !r.FAST || !strings.Contains(r.Rows()[0][1], "token") {
+		t.Errorf("%+v", r)
+	}
 	target.Accounts, _ = Numbered("nobody%d", "x")
 	if _, err := Logins(ctx, target, LoginsConfig{Accounts: 1}, w); !errors.Is(err, client.ErrAuth) {
 		t.Error(err)
@@ -148,10 +155,15 @@ func TestStorm(t *testing.T) {
 	if r := storm(); r.Resumed != 30 || r.Killed {
 		t.Errorf("cut: %+v", r)
 	}
-	cfg.Fresh = true
-	if r := storm(); r.Resumed != 0 {
+	cfg.FAST = 10 // these clients are the first of a hundred
+	if r := storm(); r.Resumed != 30 || r.Tokens != 10 || r.TokensHalf <= 0 || r.TokensAll < r.TokensHalf || r.PasswordHalf <= 0 || r.PasswordAll < r.PasswordHalf {
+		t.Errorf("cut, some with tokens: %+v", r)
+	}
+	cfg.FAST, cfg.Fresh = 100, true
+	if r := storm(); r.Resumed != 0 || r.Tokens != 30 || r.PasswordAll != 0 || r.TokensAll != r.All {
 		t.Errorf("cut, fresh: %+v", r)
 	}
+	cfg.FAST = 0
 	cfg.Fresh, cfg.Kill, cfg.Start = false, func() error { s.Kill(); return nil }, s.Start
 	if r := storm(); !r.Killed || r.Attempts == 30 {
 		t.Errorf("killed: %+v", r)

@@ -30,6 +30,9 @@ type StormConfig struct {
 	Start func(context.Context) error
 	// Fresh leaves out to resume.
 	Fresh bool
+	// FAST is how many of a hundred come back by a token, in one request (XEP-0388,
+	// XEP-0484). The others log in with their password.
+	FAST int
 	// GiveUp is how long is waited for the last one; 0 means 5 min.
 	GiveUp time.Duration
 	// Still and Patience are those of IdleConfig, for the memory before the storm.
@@ -58,6 +61,13 @@ type StormReport struct {
 	Half  float64 `json:"back_50_s"`
 	Most  float64 `json:"back_99_s"`
 	All   float64 `json:"back_100_s"`
+	// Tokens is how many had one, and the times are when they and the others were
+	// back.
+	Tokens       int     `json:"tokens"`
+	TokensHalf   float64 `json:"tokens_back_50_s"`
+	TokensAll    float64 `json:"tokens_back_100_s"`
+	PasswordHalf float64 `json:"passwords_back_50_s"`
+	PasswordAll  float64 `json:"passwords_back_100_s"`
 	// Steady and Peak are the server's memory before, and the most until all were
 	// back, in bytes.
 	Steady int64 `json:"rss_steady_bytes"`
@@ -84,6 +94,10 @@ func (r *StormReport) Rows() [][2]string {
 		{"back", fmt.Sprintf("the first after %s, 50 %% %s, 99 %% %s, all %s", when(r.First), when(r.Half), when(r.Most), when(r.All))},
 		{"how", fmt.Sprintf("%d came back, %d of them resumed; %d attempts", r.Back, r.Resumed, r.Attempts)},
 	}
+	if r.Tokens > 0 {
+		rows = append(rows, [2]string{"tokens", fmt.Sprintf("%d came with one: 50 %% back after %s, all %s; of those with a password 50 %% %s, all %s",
+			r.Tokens, when(r.TokensHalf), when(r.TokensAll), when(r.PasswordHalf), when(r.PasswordAll))})
+	}
 	if r.Steady > 0 {
 		rows = append(rows, [2]string{"memory", fmt.Sprintf("%s before, %s at most: %.2f times", mib(r.Steady), mib(r.Peak), float64(r.Peak)/float64(r.Steady))})
 	}
@@ -97,9 +111,9 @@ func (r *StormReport) Rows() [][2]string {
 func Storm(ctx context.Context, t *Target, cfg StormConfig, w *Watch) (*StormReport, error) {
 	cfg.defaults()
 	report := &StormReport{Conditions: t.conditions("storm"), Clients: cfg.Clients, Killed: cfg.Kill != nil}
-	run := &storm{target: t, cfg: cfg}
+	run := &storm{target: t, cfg: cfg, tokens: make([]client.Token, cfg.Clients)}
 	var err error
-	run.sessions, err = t.all(ctx, cfg.Clients, w, nil)
+	run.sessions, err = t.all(ctx, cfg.Clients, w, func(n int, c *client.Config) { c.Token = run.token(n) })
 	defer func() { leave(run.sessions) }()
 	if err != nil {
 		return nil, err
@@ -135,14 +149,23 @@ type storm struct {
 	target   *Target
 	cfg      StormConfig
 	sessions []*client.Session
-	started  chan error // of the server that was killed
+	tokens   []client.Token // by client; zero for those without
+	started  chan error     // of the server that was killed
 	began    time.Time
 	attempts atomic.Uint64
 
 	mu      sync.Mutex
-	times   []time.Duration // of those that are back
+	times   [2][]time.Duration // of those that are back with a password, and with a token
 	resumed int
 	failure error
+}
+
+// token of a client, nil for those that have only a password.
+func (s *storm) token(n int) *client.Token {
+	if n%100 >= s.cfg.FAST {
+		return nil
+	}
+	return &s.tokens[n]
 }
 
 // cut ends all connections.
@@ -201,6 +224,10 @@ func (s *storm) one(ctx context.Context, n int) bool {
 	}
 	old.Cut()
 	cfg := s.target.config(n, "bench")
+	by := 0
+	if cfg.Token = s.token(n); cfg.Token != nil {
+		by = 1
+	}
 	if !s.cfg.Fresh {
 		cfg.Resume = old.Resumption()
 	}
@@ -212,7 +239,7 @@ func (s *storm) one(ctx context.Context, n int) bool {
 		if err == nil {
 			s.sessions[n] = session
 			s.mu.Lock()
-			s.times = append(s.times, time.Since(s.began))
+			s.times[by] = append(s.times[by], time.Since(s.began))
 			if session.Resumed() {
 				s.resumed++
 			}
@@ -236,18 +263,28 @@ func (s *storm) one(ctx context.Context, n int) bool {
 func (s *storm) tell(r *StormReport) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	slices.Sort(s.times)
-	r.Back, r.Resumed, r.Attempts = len(s.times), s.resumed, s.attempts.Load()
-	when := func(count int) float64 {
-		if count < 1 || count > len(s.times) {
-			return 0
+	for n := range r.Clients {
+		if s.token(n) != nil {
+			r.Tokens++
 		}
-		return s.times[count-1].Seconds()
 	}
-	r.First, r.Half, r.Most, r.All = when(1), when((r.Clients+1)/2), when((99*r.Clients+99)/100), when(r.Clients)
+	all := slices.Concat(s.times[0], s.times[1])
+	r.Back, r.Resumed, r.Attempts = len(all), s.resumed, s.attempts.Load()
+	r.First, r.Half, r.Most, r.All = backAt(all, 1), backAt(all, (r.Clients+1)/2), backAt(all, (99*r.Clients+99)/100), backAt(all, r.Clients)
+	r.PasswordHalf, r.PasswordAll = backAt(s.times[0], (r.Clients-r.Tokens+1)/2), backAt(s.times[0], r.Clients-r.Tokens)
+	r.TokensHalf, r.TokensAll = backAt(s.times[1], (r.Tokens+1)/2), backAt(s.times[1], r.Tokens)
 	if s.failure != nil {
 		r.note("%d attempts failed, the first, but for refused connections, with: %v", r.Attempts-uint64(r.Back), s.failure)
 	}
+}
+
+// backAt is when so many were back, in seconds; 0 when they never were.
+func backAt(times []time.Duration, count int) float64 {
+	if count < 1 || count > len(times) {
+		return 0
+	}
+	slices.Sort(times)
+	return times[count-1].Seconds()
 }
 
 // KillProcess makes StormConfig.Kill of a process id, or of a file that holds

@@ -50,6 +50,10 @@ type Config struct {
 	// Binding is the type of channel binding for a -PLUS mechanism, "" for
 	// tls-exporter.
 	Binding string
+	// Token has the session log in by SASL2, with the token that it holds or else by
+	// the password, and bind or resume in the same request; Resource is then the tag
+	// of it. nil takes the SASL of RFC 6120.
+	Token *Token
 	// Keys caches what SCRAM derives from the password (RFC 5802 §5.1); may be nil.
 	Keys *Keys
 
@@ -162,7 +166,7 @@ func Dial(ctx context.Context, cfg Config) (*Session, error) {
 	go s.read()
 	if s.resumed {
 		s.resend()
-	} else if cfg.Carbons {
+	} else if cfg.Carbons && cfg.Token == nil {
 		iq := xmlstream.New(stanza.NSClient, "iq", "type", "set").Add(xmlstream.New(stanza.NSCarbons, "enable"))
 		if _, err := s.IQ(ctx, iq); err != nil {
 			s.Cut()

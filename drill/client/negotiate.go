@@ -39,6 +39,9 @@ func (s *Session) login(ctx context.Context) error {
 			return err
 		}
 	}
+	if s.cfg.Token != nil {
+		return s.enter(features)
+	}
 	if err := s.authenticate(features); err != nil {
 		return err
 	}
@@ -255,14 +258,22 @@ func (s *Session) challenge(e *xmlstream.Element, want string) ([]byte, error) {
 // the server refuses, what its h tells is taken note of, and a fresh session
 // follows.
 func (s *Session) resume(sm *management) error {
-	e := xmlstream.New(stanza.NSSM, "resume", "previd", sm.id, "h", strconv.FormatUint(uint64(sm.in), 10))
-	if err := s.tell(e); err != nil {
+	if err := s.tell(resumeOf(sm)); err != nil {
 		return err
 	}
 	answer, err := s.next()
 	if err != nil {
 		return err
 	}
+	return s.took(sm, answer)
+}
+
+func resumeOf(sm *management) *xmlstream.Element {
+	return xmlstream.New(stanza.NSSM, "resume", "previd", sm.id, "h", strconv.FormatUint(uint64(sm.in), 10))
+}
+
+// took takes in the answer to <resume/>.
+func (s *Session) took(sm *management, answer *xmlstream.Element) error {
 	switch {
 	case answer.Is(stanza.NSSM, "resumed"):
 		if answer.Get("previd") != sm.id {
@@ -321,6 +332,11 @@ func (s *Session) enable() error {
 	if err != nil {
 		return err
 	}
+	return s.managed(answer)
+}
+
+// managed takes in the answer to <enable/>.
+func (s *Session) managed(answer *xmlstream.Element) error {
 	if !answer.Is(stanza.NSSM, "enabled") {
 		return errors.New("stream management refused")
 	}

@@ -97,6 +97,7 @@ func TestBenchMistakes(t *testing.T) {
 		{"storm --addr 127.0.0.1:1", 1, "no server listens there"},
 		{"storm --addr 127.0.0.1:1 --kill", 2, "--kill is for --serve"},
 		{"storm --addr 127.0.0.1:1 --start true", 2, "--kill-pid"},
+		{"storm --serve --fast 101", 2, "--fast is a percentage"},
 		{"idle --addr 127.0.0.1:1 --connections 100000000", 1, "ulimit -n"},
 		{"pairs --addr 127.0.0.1:1 --pids nothing-here", 1, "--pids"},
 		{"pairs --addr 127.0.0.1:1 --users-file nothing-here", 1, "nothing-here"},

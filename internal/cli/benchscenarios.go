@@ -165,6 +165,7 @@ per account, before the measurement, as devices do.`,
 	f.IntVar(&c.Accounts, "accounts", 200, "accounts that log in, in turn")
 	f.DurationVar(&c.Duration, "duration", 10*time.Second, "time of the measurement")
 	f.BoolVar(&c.Managed, "managed", false, "enable stream management and carbons, too")
+	f.BoolVar(&c.FAST, "fast", false, "log in by a token, in one request (SASL2, Bind 2, FAST), which the first login gets")
 	accounts := func() int { return c.Accounts }
 	return p.scenario(cmd, accounts, func() int { return c.Concurrency }, func(ctx context.Context, l *load) (bench.Report, error) {
 		return report(bench.Logins(ctx, &l.target, c, &l.watch))
@@ -230,6 +231,7 @@ the server lets them; or the server is killed (SIGKILL) and started again.`,
 	f := cmd.Flags()
 	f.IntVar(&c.Clients, "clients", 1000, "how many connect")
 	f.BoolVar(&c.Fresh, "fresh", false, "log in anew instead of resuming")
+	f.IntVar(&c.FAST, "fast", 0, "`percent` of the clients that come back by a token, in one request (SASL2, Bind 2, FAST); the others log in with their password")
 	f.BoolVar(&kill, "kill", false, "with --serve: kill the server and start it again")
 	f.StringVar(&pid, "kill-pid", "", "with --addr: kill this process `id`, or the one in this file")
 	f.StringVar(&start, "start", "", "with --kill-pid: the shell `command` that starts the server again; it has to return")
@@ -240,6 +242,8 @@ the server lets them; or the server is killed (SIGKILL) and started again.`,
 		switch {
 		case kill && !l.serve || pid != "" && l.serve || start != "" && pid == "":
 			return nil, usage(l.cmd, errors.New("--kill is for --serve, --kill-pid for --addr, and --start for --kill-pid"))
+		case c.FAST < 0 || c.FAST > 100:
+			return nil, usage(l.cmd, errors.New("--fast is a percentage"))
 		case kill:
 			c.Kill = func() error { l.server.Kill(); return nil }
 			c.Start = l.server.Start
