@@ -114,17 +114,18 @@ func (c *chat) message(r *route.Request) []route.Effect {
 	m.Flags |= content.flags
 	m.Retracts, m.Replaces, m.Timer = content.retracts, content.replaces, content.timer
 	m.Payload = xmlstream.AppendChildren(nil, r.Stanza, stanza.NSClient)
-	if m.OriginId != "" && !c.o.NoDedupe {
-		m.Dedupe = dedupe(r.From.Bare().String(), m)
+	if by := route.Repeat(r.Stanza); by != "" && !c.o.NoDedupe {
+		m.Dedupe = dedupe(r.From.Bare().String(), by, m)
 	}
 	return []route.Effect{route.Append{Command: &command.Command{Request: &command.Command_Message{Message: m}}}}
 }
 
-// dedupe is the key under which a repeat of the message is known.
-func dedupe(from string, m *command.Message) []byte {
+// dedupe is the key under which a repeat of the message is known, by its origin-id
+// or what stands for it.
+func dedupe(from, by string, m *command.Message) []byte {
 	h := sha256.New()
 	var n [4]byte
-	for _, s := range []string{from, m.To, m.OriginId} {
+	for _, s := range []string{from, m.To, by} {
 		binary.BigEndian.PutUint32(n[:], uint32(len(s)))
 		h.Write(n[:])
 		h.Write([]byte(s))

@@ -118,6 +118,14 @@ func TestDedupeKey(t *testing.T) {
 	if c := archived(t, "<body>hi</body>"); len(c.Dedupe) != 0 {
 		t.Error("without an origin-id there is nothing to know a repetition by")
 	}
+	// Of a marker its id stands for one, of nothing else.
+	marker := "<displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>"
+	if a, b := archived(t, marker), archived(t, marker); string(a.Dedupe) != string(b.Dedupe) || len(a.Dedupe) != 16 {
+		t.Error("a marker that is repeated has another key")
+	}
+	if c := archived(t, marker+"<body>hi</body>"); len(c.Dedupe) != 0 {
+		t.Error("a message is known by its id because it has a marker")
+	}
 }
 
 // What only the server may say is taken out (XEP-0359 §rules @0.7.0).

@@ -604,6 +604,10 @@ type Command struct {
 	// The stream that the stanza came in on and its count (XEP-0198 h once it is
 	// handled); absent for commands that no stanza caused.
 	Stream *Stream `protobuf:"bytes,3,opt,name=stream,proto3" json:"stream,omitempty"`
+	// How far the sender of a message has read (XEP-0490): published when the
+	// message is accepted, and so not with a repeat. Of level 1; only with a message,
+	// a room_message or, on its own, a noop.
+	Displayed *PubsubPublish `protobuf:"bytes,150,opt,name=displayed,proto3" json:"displayed,omitempty"`
 	// Types that are valid to be assigned to Request:
 	//
 	//	*Command_Message
@@ -710,6 +714,13 @@ func (x *Command) GetLevel() uint32 {
 func (x *Command) GetStream() *Stream {
 	if x != nil {
 		return x.Stream
+	}
+	return nil
+}
+
+func (x *Command) GetDisplayed() *PubsubPublish {
+	if x != nil {
+		return x.Displayed
 	}
 	return nil
 }
@@ -1766,7 +1777,7 @@ type Message struct {
 	// origin-id (XEP-0359), "" if none.
 	OriginId string `protobuf:"bytes,7,opt,name=origin_id,json=originId,proto3" json:"origin_id,omitempty"`
 	// First 16 bytes of SHA-256 over (bare from, to, origin-id, payload); empty
-	// without an origin-id.
+	// without an origin-id. A marker's id (XEP-0333) stands for one.
 	Dedupe []byte `protobuf:"bytes,8,opt,name=dedupe,proto3" json:"dedupe,omitempty"`
 	// Bits: see MessageFlag in flags.go.
 	Flags uint32 `protobuf:"varint,9,opt,name=flags,proto3" json:"flags,omitempty"`
@@ -3060,7 +3071,11 @@ type PubsubPublish struct {
 	// What must hold of the node, and what it is made with.
 	Options *PubsubConfig `protobuf:"bytes,6,opt,name=options,proto3" json:"options,omitempty"`
 	// What else it is made with.
-	Made          *PubsubConfig `protobuf:"bytes,7,opt,name=made,proto3" json:"made,omitempty"`
+	Made *PubsubConfig `protobuf:"bytes,7,opt,name=made,proto3" json:"made,omitempty"`
+	// Of the node of what was displayed (XEP-0490): encoded position up to which
+	// the account has read the chat that the item is named for, empty when it is
+	// not known. Of level 1.
+	Read          []byte `protobuf:"bytes,151,opt,name=read,proto3" json:"read,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3140,6 +3155,13 @@ func (x *PubsubPublish) GetOptions() *PubsubConfig {
 func (x *PubsubPublish) GetMade() *PubsubConfig {
 	if x != nil {
 		return x.Made
+	}
+	return nil
+}
+
+func (x *PubsubPublish) GetRead() []byte {
+	if x != nil {
+		return x.Read
 	}
 	return nil
 }
@@ -6276,11 +6298,12 @@ var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xd7\x1c\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\x98\x1d\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
-	"\x06stream\x18\x03 \x01(\v2\x19.bavard.command.v1.StreamR\x06stream\x126\n" +
+	"\x06stream\x18\x03 \x01(\v2\x19.bavard.command.v1.StreamR\x06stream\x12?\n" +
+	"\tdisplayed\x18\x96\x01 \x01(\v2 .bavard.command.v1.PubsubPublishR\tdisplayed\x126\n" +
 	"\amessage\x18\n" +
 	" \x01(\v2\x1a.bavard.command.v1.MessageH\x00R\amessage\x12I\n" +
 	"\x0eaccount_create\x18\v \x01(\v2 .bavard.command.v1.AccountCreateH\x00R\raccountCreate\x12L\n" +
@@ -6472,7 +6495,7 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x05_typeB\t\n" +
 	"\a_normal\"&\n" +
 	"\fPubsubGroups\x12\x16\n" +
-	"\x06groups\x18\x01 \x03(\tR\x06groups\"\xf9\x01\n" +
+	"\x06groups\x18\x01 \x03(\tR\x06groups\"\x8e\x02\n" +
 	"\rPubsubPublish\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x12\n" +
@@ -6480,7 +6503,8 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\tpublisher\x18\x04 \x01(\tR\tpublisher\x12\x18\n" +
 	"\apayload\x18\x05 \x01(\fR\apayload\x129\n" +
 	"\aoptions\x18\x06 \x01(\v2\x1f.bavard.command.v1.PubsubConfigR\aoptions\x123\n" +
-	"\x04made\x18\a \x01(\v2\x1f.bavard.command.v1.PubsubConfigR\x04made\"i\n" +
+	"\x04made\x18\a \x01(\v2\x1f.bavard.command.v1.PubsubConfigR\x04made\x12\x13\n" +
+	"\x04read\x18\x97\x01 \x01(\fR\x04read\"i\n" +
 	"\rPubsubRetract\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x12\n" +
@@ -6903,97 +6927,98 @@ var file_internal_command_command_proto_goTypes = []any{
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	12, // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
-	17, // 1: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
-	22, // 2: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
-	23, // 3: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
-	24, // 4: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
-	27, // 5: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
-	28, // 6: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
-	29, // 7: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
-	30, // 8: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
-	13, // 9: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
-	14, // 10: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
-	31, // 11: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
-	32, // 12: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
-	47, // 13: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
-	49, // 14: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
-	50, // 15: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
-	51, // 16: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
-	35, // 17: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
-	36, // 18: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
-	37, // 19: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
-	38, // 20: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
-	39, // 21: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
-	40, // 22: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
-	43, // 23: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
-	45, // 24: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
-	46, // 25: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
-	15, // 26: bavard.command.v1.Command.cell_journal:type_name -> bavard.command.v1.CellJournal
-	16, // 27: bavard.command.v1.Command.archive_sweep:type_name -> bavard.command.v1.ArchiveSweep
-	41, // 28: bavard.command.v1.Command.pubsub_relate:type_name -> bavard.command.v1.PubsubRelate
-	53, // 29: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
-	54, // 30: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
-	55, // 31: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
-	57, // 32: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
-	58, // 33: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
-	59, // 34: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
-	61, // 35: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
-	25, // 36: bavard.command.v1.Command.invite_revoke:type_name -> bavard.command.v1.InviteRevoke
-	26, // 37: bavard.command.v1.Command.invite_redeem:type_name -> bavard.command.v1.InviteRedeem
-	62, // 38: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
-	63, // 39: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
-	64, // 40: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
-	65, // 41: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
-	66, // 42: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
-	67, // 43: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
-	68, // 44: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
-	69, // 45: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
-	70, // 46: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
-	72, // 47: bavard.command.v1.Command.client_login:type_name -> bavard.command.v1.ClientLogin
-	73, // 48: bavard.command.v1.Command.clients_seen:type_name -> bavard.command.v1.ClientsSeen
-	75, // 49: bavard.command.v1.Command.client_revoke:type_name -> bavard.command.v1.ClientRevoke
-	76, // 50: bavard.command.v1.Command.link_set:type_name -> bavard.command.v1.LinkSet
-	77, // 51: bavard.command.v1.Command.recovery_set:type_name -> bavard.command.v1.RecoverySet
-	19, // 52: bavard.command.v1.Command.archive_blank:type_name -> bavard.command.v1.ArchiveBlank
-	0,  // 53: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	18, // 54: bavard.command.v1.Message.tombstone:type_name -> bavard.command.v1.MessageTombstone
-	20, // 55: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	20, // 56: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	21, // 57: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	21, // 58: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 59: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 60: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 61: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	34, // 62: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	33, // 63: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	33, // 64: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
-	33, // 65: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	33, // 66: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	42, // 67: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
-	4,  // 68: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
-	44, // 69: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	48, // 70: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	7,  // 71: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
-	52, // 72: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
-	52, // 73: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
-	5,  // 74: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
-	56, // 75: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
-	6,  // 76: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
-	60, // 77: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
-	61, // 78: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
-	6,  // 79: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
-	8,  // 80: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
-	10, // 81: bavard.command.v1.ClientToken.mechanism:type_name -> bavard.command.v1.TokenMechanism
-	9,  // 82: bavard.command.v1.ClientLogin.auth:type_name -> bavard.command.v1.ClientAuth
-	71, // 83: bavard.command.v1.ClientLogin.issue:type_name -> bavard.command.v1.ClientToken
-	74, // 84: bavard.command.v1.ClientsSeen.clients:type_name -> bavard.command.v1.ClientSeen
-	20, // 85: bavard.command.v1.LinkSet.keys:type_name -> bavard.command.v1.ScramKeys
-	20, // 86: bavard.command.v1.RecoverySet.keys:type_name -> bavard.command.v1.ScramKeys
-	87, // [87:87] is the sub-list for method output_type
-	87, // [87:87] is the sub-list for method input_type
-	87, // [87:87] is the sub-list for extension type_name
-	87, // [87:87] is the sub-list for extension extendee
-	0,  // [0:87] is the sub-list for field type_name
+	35, // 1: bavard.command.v1.Command.displayed:type_name -> bavard.command.v1.PubsubPublish
+	17, // 2: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
+	22, // 3: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
+	23, // 4: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
+	24, // 5: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
+	27, // 6: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
+	28, // 7: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
+	29, // 8: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
+	30, // 9: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
+	13, // 10: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
+	14, // 11: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
+	31, // 12: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
+	32, // 13: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
+	47, // 14: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
+	49, // 15: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
+	50, // 16: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
+	51, // 17: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
+	35, // 18: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
+	36, // 19: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
+	37, // 20: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
+	38, // 21: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
+	39, // 22: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
+	40, // 23: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
+	43, // 24: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
+	45, // 25: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
+	46, // 26: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
+	15, // 27: bavard.command.v1.Command.cell_journal:type_name -> bavard.command.v1.CellJournal
+	16, // 28: bavard.command.v1.Command.archive_sweep:type_name -> bavard.command.v1.ArchiveSweep
+	41, // 29: bavard.command.v1.Command.pubsub_relate:type_name -> bavard.command.v1.PubsubRelate
+	53, // 30: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
+	54, // 31: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
+	55, // 32: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
+	57, // 33: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
+	58, // 34: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
+	59, // 35: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
+	61, // 36: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
+	25, // 37: bavard.command.v1.Command.invite_revoke:type_name -> bavard.command.v1.InviteRevoke
+	26, // 38: bavard.command.v1.Command.invite_redeem:type_name -> bavard.command.v1.InviteRedeem
+	62, // 39: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
+	63, // 40: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
+	64, // 41: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
+	65, // 42: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
+	66, // 43: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
+	67, // 44: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
+	68, // 45: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
+	69, // 46: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
+	70, // 47: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
+	72, // 48: bavard.command.v1.Command.client_login:type_name -> bavard.command.v1.ClientLogin
+	73, // 49: bavard.command.v1.Command.clients_seen:type_name -> bavard.command.v1.ClientsSeen
+	75, // 50: bavard.command.v1.Command.client_revoke:type_name -> bavard.command.v1.ClientRevoke
+	76, // 51: bavard.command.v1.Command.link_set:type_name -> bavard.command.v1.LinkSet
+	77, // 52: bavard.command.v1.Command.recovery_set:type_name -> bavard.command.v1.RecoverySet
+	19, // 53: bavard.command.v1.Command.archive_blank:type_name -> bavard.command.v1.ArchiveBlank
+	0,  // 54: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	18, // 55: bavard.command.v1.Message.tombstone:type_name -> bavard.command.v1.MessageTombstone
+	20, // 56: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	20, // 57: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	21, // 58: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	21, // 59: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 60: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 61: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 62: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	34, // 63: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	33, // 64: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	33, // 65: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
+	33, // 66: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	33, // 67: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	42, // 68: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
+	4,  // 69: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
+	44, // 70: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	48, // 71: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	7,  // 72: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	52, // 73: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	52, // 74: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	5,  // 75: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	56, // 76: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	6,  // 77: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	60, // 78: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	61, // 79: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	6,  // 80: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	8,  // 81: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
+	10, // 82: bavard.command.v1.ClientToken.mechanism:type_name -> bavard.command.v1.TokenMechanism
+	9,  // 83: bavard.command.v1.ClientLogin.auth:type_name -> bavard.command.v1.ClientAuth
+	71, // 84: bavard.command.v1.ClientLogin.issue:type_name -> bavard.command.v1.ClientToken
+	74, // 85: bavard.command.v1.ClientsSeen.clients:type_name -> bavard.command.v1.ClientSeen
+	20, // 86: bavard.command.v1.LinkSet.keys:type_name -> bavard.command.v1.ScramKeys
+	20, // 87: bavard.command.v1.RecoverySet.keys:type_name -> bavard.command.v1.ScramKeys
+	88, // [88:88] is the sub-list for method output_type
+	88, // [88:88] is the sub-list for method input_type
+	88, // [88:88] is the sub-list for extension type_name
+	88, // [88:88] is the sub-list for extension extendee
+	0,  // [0:88] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }

@@ -16,7 +16,7 @@ import (
 // far they have read, and publishes it for them
 // (XEP-0490 §interaction @1.0.1, §rules-server). The recipient never sees it. A
 // node that others may read is not published to.
-func displayed(r *route.Request) []route.Effect {
+func (f *pubsub) displayed(r *route.Request) []route.Effect {
 	var found *xmlstream.Element
 	kept := r.Stanza.Children[:0]
 	for _, n := range r.Stanza.Children {
@@ -35,13 +35,26 @@ func displayed(r *route.Request) []route.Effect {
 	if item == "" || len(item) > state.PubsubName || len(payload) > state.PubsubPayload {
 		return nil
 	}
-	cmd := &command.Command{Request: &command.Command_PubsubPublish{PubsubPublish: &command.PubsubPublish{
+	return []route.Effect{route.Displayed{Publish: &command.PubsubPublish{
 		Account: r.From.Bare().String(), Node: stanza.NSDisplayed, Item: item, Publisher: r.From.String(), Payload: payload,
 		Options: &command.PubsubConfig{AccessModel: command.AccessModel_ACCESS_MODEL_WHITELIST.Enum()},
 		Made:    made(stanza.NSDisplayed),
+		Read:    f.readUpTo(stanza.NSDisplayed, payload),
 	}}}
-	// Whatever becomes of it, the message goes its way.
-	return []route.Effect{route.Append{Command: cmd, Then: func(command.Outcome) []route.Effect { return nil }}}
+}
+
+// readUpTo gives the encoded position up to which an item says that a chat was read,
+// nil when it does not: then the timers of messages start (XEP-0466 §rules @0.1.0),
+// whichever of the account's devices shows them.
+func (f *pubsub) readUpTo(node string, payload []byte) []byte {
+	if node != stanza.NSDisplayed {
+		return nil
+	}
+	p, ok := f.archive.Position(state.ParseDisplayed(payload))
+	if !ok {
+		return nil
+	}
+	return p.AppendTo(nil)
 }
 
 // made is what else the nodes are made with that keep something for the account

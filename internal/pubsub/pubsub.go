@@ -41,15 +41,21 @@ var advertised = [...]string{
 	"retract-items", "retrieve-affiliations", "retrieve-default", "retrieve-items", "retrieve-subscriptions", "rsm", "subscribe",
 }
 
+// Archive finds the position of a message by its archive id; false for what is none.
+type Archive interface {
+	Position(id string) (command.Position, bool)
+}
+
 type pubsub struct {
-	view  Reader
-	newID func() string
+	view    Reader
+	archive Archive
+	newID   func() string
 }
 
 // Feature handles the nodes of accounts. newID makes an id for an item that is
 // published without one: unpredictable, at most 64 bytes.
-func Feature(view Reader, newID func() string) route.Feature {
-	f := &pubsub{view, newID}
+func Feature(view Reader, archive Archive, newID func() string) route.Feature {
+	f := &pubsub{view, archive, newID}
 	const accounts = route.ToSelf | route.ToAccount
 	entry := func(typ, space string, h route.Handler) route.Entry {
 		return route.Entry{
@@ -69,7 +75,7 @@ func Feature(view Reader, newID func() string) route.Feature {
 		AccountIdentity: []route.Identity{{Category: "pubsub", Type: "pep"}},
 		Account:         []string{stanza.NSDisplayedAssist},
 		AccountNodes:    f.discover,
-		Messages:        displayed,
+		Messages:        f.displayed,
 		// The domain has no nodes, but Profanity 0.13 looks for this only there, and
 		// without it lets only contacts read its keys.
 		Domain: []string{stanza.NSPubsub + "#publish-options"},
@@ -199,10 +205,14 @@ func (f *pubsub) publish(r *route.Request, e *xmlstream.Element) []route.Effect 
 	if bad != nil {
 		return fail(r, bad)
 	}
-	cmd := &command.Command{Request: &command.Command_PubsubPublish{PubsubPublish: &command.PubsubPublish{
+	c := &command.PubsubPublish{
 		Account: r.From.Bare().String(), Node: node, Item: id, Publisher: r.From.String(), Payload: payload, Options: options,
 		Made: made(node),
-	}}}
+	}
+	cmd := &command.Command{Request: &command.Command_PubsubPublish{PubsubPublish: c}}
+	if c.Read = f.readUpTo(node, payload); c.Read != nil {
+		cmd.Level = 1
+	}
 	return submit(r, cmd, xmlstream.New(stanza.NSPubsub, "pubsub").Add(
 		xmlstream.New(stanza.NSPubsub, "publish", "node", node).Add(xmlstream.New(stanza.NSPubsub, "item", "id", id))))
 }

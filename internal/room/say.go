@@ -49,18 +49,19 @@ func (f *rooms) groupchat(r *route.Request) []route.Effect {
 		return []route.Effect{route.Visit{Do: func(v route.Visitor) { f.hub.soft(v, r) }}}
 	}
 	m.Payload = xmlstream.AppendChildren(nil, r.Stanza, stanza.NSClient)
-	if m.OriginId != "" && !f.o.NoDedupe {
-		m.Dedupe = dedupe(m)
+	if by := route.Repeat(r.Stanza); by != "" && !f.o.NoDedupe {
+		m.Dedupe = dedupe(by, m)
 	}
 	return []route.Effect{route.Append{Command: &command.Command{Request: &command.Command_RoomMessage{RoomMessage: m}}}}
 }
 
-// dedupe is the key under which a repeat of the message is known.
-func dedupe(m *command.RoomMessage) []byte {
+// dedupe is the key under which a repeat of the message is known, by its origin-id
+// or what stands for it.
+func dedupe(by string, m *command.RoomMessage) []byte {
 	h := sha256.New()
 	var n [4]byte
 	from, _, _ := splitNick(m.From)
-	for _, s := range []string{from, m.Room, m.OriginId} {
+	for _, s := range []string{from, m.Room, by} {
 		binary.BigEndian.PutUint32(n[:], uint32(len(s)))
 		h.Write(n[:])
 		h.Write([]byte(s))

@@ -39,6 +39,19 @@ func Said(m *xmlstream.Element) bool {
 	return said
 }
 
+// Repeat gives what a repeat of a message is known by, "" for nothing: its origin-id
+// (XEP-0359 §origin-id @0.7.0); and of one that tells what was read (XEP-0333), which
+// clients send without one, the id of the stanza.
+func Repeat(m *xmlstream.Element) string {
+	if id := m.Child(stanza.NSSID, "origin-id").Get("id"); id != "" {
+		return id
+	}
+	if !Said(m) && (m.Child(stanza.NSMarkers, "displayed") != nil || m.Child(stanza.NSMarkers, "acknowledged") != nil) {
+		return m.Get("id")
+	}
+	return ""
+}
+
 // Timer gives after how many seconds a message's content is to be gone
 // (XEP-0466 §sending @0.1.0), 0 for never; false when what it says is no number.
 func Timer(m *xmlstream.Element) (uint32, bool) {

@@ -26,6 +26,11 @@ type Append struct {
 	Then    func(command.Outcome) []Effect
 }
 
+// Displayed publishes how far the sender of a message has read (XEP-0490
+// §rules-server @1.0.1). Deciding joins it to the command of the message, so that what
+// is sent again is not published again: a session never sees it.
+type Displayed struct{ Publish *command.PubsubPublish }
+
 // Reply queues a stanza for the sender.
 type Reply struct{ Stanza *xmlstream.Element }
 
@@ -118,6 +123,7 @@ type Visit struct{ Do func(Visitor) }
 type Close struct{ Err *stanza.StreamError }
 
 func (Append) effect()      {}
+func (Displayed) effect()   {}
 func (Reply) effect()       {}
 func (Send) effect()        {}
 func (Deliver) effect()     {}

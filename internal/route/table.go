@@ -9,8 +9,10 @@ package route
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 
+	"bavard/internal/command"
 	"bavard/internal/jid"
 	"bavard/internal/stanza"
 	"bavard/internal/xmlstream"
@@ -298,9 +300,31 @@ func (t *Table) plain(r *Request) []Effect {
 		}
 	}
 	if r.Target == ToComponent {
-		return append(first, t.components[r.To.Domain()].Handle(r)...)
+		return join(append(first, t.components[r.To.Domain()].Handle(r)...))
 	}
-	return append(first, t.handled(r, typ)...)
+	return join(append(first, t.handled(r, typ)...))
+}
+
+// join has what is Displayed go with the command of its message, or with one of its
+// own when the message needs none. The number that its node needs to apply it is 1.
+func join(effects []Effect) []Effect {
+	at := slices.IndexFunc(effects, func(e Effect) bool { _, ok := e.(Displayed); return ok })
+	if at < 0 {
+		return effects
+	}
+	publish := effects[at].(Displayed).Publish
+	effects = slices.Delete(effects, at, at+1)
+	for _, e := range effects {
+		if a, ok := e.(Append); ok {
+			switch a.Command.Request.(type) {
+			case *command.Command_Message, *command.Command_RoomMessage:
+				a.Command.Displayed, a.Command.Level = publish, 1
+				return effects
+			}
+		}
+	}
+	alone := &command.Command{Level: 1, Displayed: publish, Request: &command.Command_Noop{Noop: &command.Noop{}}}
+	return slices.Insert(effects, at, Effect(Append{Command: alone}))
 }
 
 // handled gives the effects of a message's or a presence's handler.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"bavard/internal/command"
 	"bavard/internal/jid"
 	"bavard/internal/route"
 	"bavard/internal/stanza"
@@ -113,6 +114,35 @@ func TestMessageOfAnUnknownTypeIsNormal(t *testing.T) {
 }
 
 // An error is never answered with an error (RFC 6120 §8.3.1).
+// How far a message's sender has read goes with the command of the message.
+func TestDisplayedGoesWithTheMessage(t *testing.T) {
+	publish := &command.PubsubPublish{Item: "bob@localhost"}
+	said := func(*route.Request) []route.Effect {
+		return []route.Effect{route.Append{Command: &command.Command{Request: &command.Command_Message{Message: &command.Message{Id: "m"}}}}}
+	}
+	tab, err := route.NewTable("localhost", route.Feature{
+		Name:     "displayed",
+		Messages: func(*route.Request) []route.Effect { return []route.Effect{route.Displayed{Publish: publish}} },
+		Entries: []route.Entry{
+			{Key: route.Key{Stanza: "message", Type: "chat"}, Targets: route.ToAccount, Handle: said},
+			{Key: route.Key{Stanza: "message", Type: ""}, Targets: route.ToAccount, Handle: func(*route.Request) []route.Effect { return nil }},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for typ, message := range map[string]string{"chat": "m", "normal-of-some-kind": ""} {
+		effects := tab.Decide(from(t), parse(t, "<message xmlns='jabber:client' type='"+typ+"' to='bob@localhost'/>"))
+		if len(effects) != 1 {
+			t.Fatalf("%s: %d effects", typ, len(effects))
+		}
+		c := effects[0].(route.Append).Command
+		if c.Displayed != publish || c.Level != 1 || c.GetMessage().GetId() != message {
+			t.Errorf("%s: %v", typ, c)
+		}
+	}
+}
+
 func TestErrorsAreNotAnswered(t *testing.T) {
 	tab := table(t)
 	for _, s := range []string{

@@ -208,7 +208,7 @@ func (s *server) build() error {
 		inbox.Feature(inbox.Options{View: s.cell, IDs: ids, Rooms: s.rooms, Do: refusing{s.cell}.Do, Now: time.Now}),
 		people.Feature(people.Options{Domain: "people." + s.cfg.Domain, View: s.cell, Now: time.Now}),
 		blocking.Feature(s.cell),
-		pubsub.Feature(s.cell, rand.Text),
+		pubsub.Feature(s.cell, ids, rand.Text),
 		vcard.Feature(s.cell, rand.Text),
 		private.Feature(s.cell),
 		access.Feature(s.cell, s.accounts, s.devices, time.Now),

@@ -126,7 +126,7 @@ func (a *applier) batch(b Batch) (Result, error) {
 	outcomes := make([]command.Outcome, len(reqs))
 	for i := range reqs {
 		t.at(uint32(i), reqs[i].c.TimeMs)
-		o, err := t.command(&reqs[i])
+		o, err := t.whole(&reqs[i])
 		if err != nil {
 			return Result{}, err
 		}
@@ -233,6 +233,24 @@ func reencode(m proto.Message) []byte {
 		return []byte{}
 	}
 	return b
+}
+
+// whole decides upon a command and what goes with it.
+func (t *txn) whole(r *request) (command.Outcome, error) {
+	o, err := t.command(r)
+	if err == nil && r.c.Displayed != nil && o.Verdict == command.Accepted && carries(r.c) {
+		_, err = t.pubsubPublish(r.c.Displayed) // refused or not, the message is accepted
+	}
+	return o, err
+}
+
+// carries reports whether a command can have something that is published with it.
+func carries(c *command.Command) bool {
+	switch c.Request.(type) {
+	case *command.Command_Message, *command.Command_RoomMessage, *command.Command_Noop:
+		return true
+	}
+	return false
 }
 
 // command decides upon one command. An error stops the batch; what the state

@@ -11,6 +11,7 @@ import (
 
 	"bavard/internal/command"
 	"bavard/internal/stanza"
+	"bavard/internal/state"
 	"bavard/internal/xmlstream"
 )
 
@@ -152,10 +153,49 @@ func (t *txn) hasRead(p pair, m *command.Message) error {
 			return false, nil
 		}
 		at, err := positionOf(key)
-		t.put(p.key(expiryRead), (&readRecord{upTo: at, time: t.meta.time}).append(nil))
+		if err == nil {
+			err = t.readUpTo(p, at)
+		}
 		return true, err
 	})
 	return err
+}
+
+// hasDisplayed is hasRead for what the reader told its own devices alone.
+func (t *txn) hasDisplayed(of *owned, c *command.PubsubPublish) error {
+	if c.Node != stanza.NSDisplayed || len(c.Read) == 0 {
+		return nil
+	}
+	at, err := command.ParsePosition(c.Read)
+	peer, ok := state.ChatOf(c.Item)
+	if err != nil || !ok || t.pos.Before(at) {
+		return nil //nolint:nilerr // what is not there has not been read
+	}
+	p := pair{t.account(peer), of.account}
+	if p.author == 0 || p.author == p.reader || t.a.expiring[p]+t.expiring[p] == 0 {
+		return nil
+	}
+	return t.readUpTo(p, at)
+}
+
+// readUpTo notes that messages were read, now, unless later ones are noted.
+func (t *txn) readUpTo(p pair, at command.Position) error {
+	key := p.key(expiryRead)
+	b, err := t.get(key)
+	if err != nil {
+		return err
+	}
+	if b != nil {
+		earlier, err := parseRead(b)
+		if err != nil {
+			return t.a.v.damaged(err)
+		}
+		if !earlier.upTo.Before(at) {
+			return nil
+		}
+	}
+	t.put(key, (&readRecord{upTo: at, time: t.meta.time}).append(nil))
+	return nil
 }
 
 // markedID is the id that a marker names, "" for none.

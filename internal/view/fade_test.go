@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"bavard/internal/command"
+	"bavard/internal/stanza"
 	"bavard/internal/state"
 )
 
@@ -209,6 +210,50 @@ func TestTimer(t *testing.T) {
 	}
 }
 
+// Reading on any device starts the time, whether who wrote is told or the account's
+// own devices alone, and a later reading is not forgotten for an earlier one.
+func TestTimerOfWhatWasReadElsewhere(t *testing.T) {
+	c := newCell(t, "ann", "bob", "eve")
+	said := map[string]command.Position{}
+	for _, id := range []string{"m1", "m2", "m3"} {
+		c.accept(timed("ann/x", "bob", id, 60))
+		said[id] = c.v.Applied()
+	}
+	c.accept(displays("bob", "eve", said["m3"]))
+	c.accept(displays("ann", "bob", said["m3"])) // not the reader
+	c.accept(displays("bob", "nobody", said["m3"]))
+	future := said["m3"]
+	future.Revision += 1000
+	c.accept(displays("bob", "ann", future))
+	c.accept(displays("bob", "ann", command.Position{}))
+	c.blank()
+	c.now = c.now.Add(time.Hour)
+	c.blank()
+	c.seenBy("m1 m2 m3", "ann", "bob")
+	c.accept(displays("bob", "ann", said["m2"]))
+	c.accept(displayed("bob/x", "ann", "d1", "m1"))
+	c.reopen()
+	c.blank()
+	c.now = c.now.Add(time.Minute)
+	c.blank()
+	c.seenBy("[m1] [m2] m3 d1", "ann", "bob")
+	with := message("bob/x", "ann", "m4")
+	with.Level, with.Displayed = 1, displays("bob", "ann", said["m3"]).GetPubsubPublish()
+	c.accept(with)
+	c.blank()
+	c.now = c.now.Add(time.Minute)
+	c.blank()
+	c.seenBy("[m1] [m2] [m3] d1 m4", "ann", "bob")
+	c.scrub()
+}
+
+// displays publishes up to where somebody has read what another wrote.
+func displays(account, peer string, upTo command.Position) *command.Command {
+	c := publish(account, stanza.NSDisplayed, at(peer), "<displayed xmlns='urn:xmpp:mds:displayed:0'/>", keeps(0))
+	c.Level, c.GetPubsubPublish().Read = 1, upTo.AppendTo(nil)
+	return c
+}
+
 // Many messages whose time has come go in slices.
 func TestTimersAreBounded(t *testing.T) {
 	c := newCell(t, "ann", "bob")
@@ -257,7 +302,7 @@ func TestTimerInRoom(t *testing.T) {
 // randomFading draws messages that blank others or become blank.
 func randomFading(r *rapid.T, from, to string, i int) *command.Command {
 	id, target := fmt.Sprint("f", i), fmt.Sprint("m", rapid.IntRange(0, 4).Draw(r, "target"))
-	switch rapid.IntRange(0, 5).Draw(r, "fading") {
+	switch rapid.IntRange(0, 6).Draw(r, "fading") {
 	case 0:
 		return retracting(from+"/x", to, id, target)
 	case 1:
@@ -270,6 +315,14 @@ func randomFading(r *rapid.T, from, to string, i int) *command.Command {
 		said := says(rapid.SampledFrom([]string{"r0", "r1"}).Draw(r, "room"), from, id, speaker)
 		said.GetRoomMessage().Timer = 5
 		return said
+	case 5:
+		read := displays(from, to, command.Position{Revision: uint64(rapid.IntRange(1, i+1).Draw(r, "read"))})
+		if rapid.Bool().Draw(r, "with a message") {
+			with := message(from+"/x", to, target)
+			with.Level, with.Displayed = 1, read.GetPubsubPublish()
+			return with
+		}
+		return read
 	}
 	return blank()
 }

@@ -3,6 +3,7 @@
 package view
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -65,6 +66,36 @@ func (c *cellOf) wantDuplicate(cmd *command.Command, original command.Position) 
 	if len(r.Events) != 1 || r.Events[0].Kind != state.EventDuplicate || r.Events[0].Position != original || r.Events[0].Account != at("ann") {
 		c.t.Fatalf("events %+v", r.Events)
 	}
+}
+
+// What a message publishes with it is published once, and only when it is accepted.
+func TestDisplayedOfARepeatedMessage(t *testing.T) {
+	c := newCell(t, "ann", "bob")
+	read := func(cmd *command.Command, id string) *command.Command {
+		cmd.Level, cmd.Displayed = 1, publish("ann", stanza.NSDisplayed, at("bob"), "<d xmlns='d' id='"+id+"'/>", nil).GetPubsubPublish()
+		return cmd
+	}
+	items := func(want string) {
+		t.Helper()
+		if got := c.items("ann", stanza.NSDisplayed, state.PubsubQuery{}); !strings.Contains(got, want) {
+			t.Errorf("items %s, want %s", got, want)
+		}
+	}
+	c.accept(read(message("ann/x", "bob", "m"), "one"))
+	original := c.v.Applied()
+	items("one")
+	c.accept(publish("ann", stanza.NSDisplayed, at("bob"), "<d xmlns='d' id='two'/>", nil))
+	c.wantDuplicate(read(message("ann/y", "bob", "m"), "one"), original)
+	items("two")
+	c.refused(read(message("ann/x", "nobody", "n"), "three"), stanza.ServiceUnavailable)
+	items("two")
+	c.accept(read(&command.Command{Request: &command.Command_Noop{}}, "four"))
+	items("four")
+	// With anything else it means nothing.
+	c.accept(read(rosterSet("ann", at("bob"), "Bob"), "five"))
+	items("four")
+	c.reopen()
+	items("four")
 }
 
 func TestRepeatedMessage(t *testing.T) {

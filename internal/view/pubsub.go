@@ -180,6 +180,9 @@ func (t *txn) pubsubPublish(c *command.PubsubPublish) (command.Outcome, error) {
 		}
 	}
 	t.putNode(&of, n)
+	if err := t.hasDisplayed(&of, c); err != nil {
+		return command.Outcome{}, err
+	}
 	return t.changed(c.Account, n, state.PubsubEvent{Kind: state.PubsubPublished, Item: state.PubsubItem{
 		ID: c.Item, Publisher: c.Publisher, Payload: c.Payload, Time: t.time(),
 	}})

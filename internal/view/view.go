@@ -42,7 +42,7 @@ var (
 )
 
 // Level is the highest feature level of commands that this version applies.
-const Level = 0
+const Level = 1
 
 // Options of a view. The zero value of each field means its default.
 type Options struct {
