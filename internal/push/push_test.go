@@ -118,7 +118,8 @@ func inWorld(t *testing.T, do func(w *world)) {
 	})
 }
 
-// told gives the nodes that were notified since, with ! for calls.
+// told gives the nodes that were notified since, with ! for calls, . for their end and
+// ? for who wants to be a contact.
 func (w *world) told() string {
 	w.t.Helper()
 	synctest.Wait()
@@ -126,11 +127,7 @@ func (w *world) told() string {
 	defer w.mu.Unlock()
 	var words []string
 	for _, n := range w.notes {
-		word := n.To.Node
-		if n.Call {
-			word += "!"
-		}
-		words = append(words, word)
+		words = append(words, n.To.Node+map[push.Kind]string{push.Call: "!", push.Ended: ".", push.Request: "?"}[n.Kind])
 	}
 	w.notes = nil
 	return strings.Join(words, " ")
@@ -252,6 +249,90 @@ func TestRights(t *testing.T) {
 	})
 }
 
+// TestCallEnds: phones that were told of a call are told of its end, whoever ends it
+// and whatever else is there by then, and no others.
+func TestCallEnds(t *testing.T) {
+	jmi := func(name, id string) string {
+		return "<" + name + " xmlns='urn:xmpp:jingle-message:0' id='" + id + "'/>"
+	}
+	inWorld(t, func(w *world) {
+		own := func(to, payload string) {
+			w.pusher.Offer([]state.Event{{Kind: state.EventMessage, Account: ann, Message: &command.Message{From: ann + "/desk", To: to, Payload: []byte(payload)}}})
+		}
+		desk := push.Device{JID: full(t, ann+"/desk"), Here: true, Looking: true, Messages: true}
+		for name, end := range map[string]func(){
+			"given up":        func() { w.says(bob+"/desk", ann, jmi("retract", "c")) },
+			"declined":        func() { own(bob, jmi("reject", "c")) },
+			"taken":           func() { own(bob, jmi("proceed", "c")) },
+			"told to its own": func() { w.says(ann+"/desk", ann, jmi("accept", "c")) },
+		} {
+			w.devices = nil
+			w.says(bob+"/desk", ann, jmi("propose", "c"))
+			if got := w.told(); got != "n1! n2!" {
+				t.Errorf("told %q of a call", got)
+			}
+			w.says("eve@example.org/x", ann, jmi("retract", "c")) // not hers
+			w.says(bob+"/desk", ann, jmi("retract", "another"))
+			own(bob, "<body>busy</body>")
+			if got := w.told(); got != "" {
+				t.Errorf("%s: told %q", name, got)
+			}
+			w.devices = []push.Device{desk, {JID: full(t, ann+"/tablet"), Here: true, Messages: true}}
+			end()
+			end()
+			if got := w.told(); got != "n1." {
+				t.Errorf("%s: told %q of its end", name, got)
+			}
+		}
+		// A call that nobody was told of, and one that rings no more.
+		w.devices = []push.Device{desk}
+		w.says(bob+"/desk", ann, jmi("propose", "d"))
+		if got := w.told(); got != "" {
+			t.Errorf("told %q of a call that is seen", got)
+		}
+		w.devices = nil
+		w.says(bob+"/desk", ann, jmi("retract", "d"))
+		if got := w.told(); got != "" {
+			t.Errorf("told %q", got)
+		}
+		w.says(bob+"/desk", ann, jmi("propose", "e"))
+		<-time.After(time.Hour)
+		w.says(bob+"/desk", ann, jmi("finish", "e"))
+		if got := w.told(); got != "n1! n2!" {
+			t.Errorf("told %q an hour later", got)
+		}
+	})
+}
+
+// TestContactRequest: who asks to become a contact wakes the phones, unless it is seen.
+func TestContactRequest(t *testing.T) {
+	inWorld(t, func(w *world) {
+		asks := func(typ command.SubscriptionType) {
+			w.pusher.Offer([]state.Event{{Kind: state.EventSubscription, Account: ann, Presence: state.Subscription{From: bob, To: ann, Type: typ}}})
+		}
+		asks(command.SubscriptionType_SUBSCRIPTION_TYPE_SUBSCRIBE)
+		if got := w.told(); got != "n1? n2?" {
+			t.Errorf("told %q", got)
+		}
+		for typ := range command.SubscriptionType_name {
+			if command.SubscriptionType(typ) != command.SubscriptionType_SUBSCRIPTION_TYPE_SUBSCRIBE {
+				asks(command.SubscriptionType(typ))
+			}
+		}
+		w.wish = map[string]push.Wish{bob: push.None}
+		asks(command.SubscriptionType_SUBSCRIPTION_TYPE_SUBSCRIBE)
+		if got := w.told(); got != "" {
+			t.Errorf("told %q of who is silent", got)
+		}
+		w.wish = nil
+		w.devices = []push.Device{{JID: full(t, ann+"/desk"), Here: true, Looking: true, Messages: true}}
+		asks(command.SubscriptionType_SUBSCRIPTION_TYPE_SUBSCRIBE)
+		if got := w.told(); got != "" {
+			t.Errorf("told %q", got)
+		}
+	})
+}
+
 // TestRooms: who has an affiliation is told, there or not, but not of what they said.
 func TestRooms(t *testing.T) {
 	inWorld(t, func(w *world) {
@@ -280,6 +361,10 @@ func TestRooms(t *testing.T) {
 		w.devices, w.inRoom = nil, false
 		w.wish = map[string]push.Wish{lounge: push.Mentions}
 		for payload, want := range map[string]string{
+			"<body>x</body><reply xmlns='urn:xmpp:reply:0' id='1' to='" + lounge + "/Ann'/>":              "n1 n2",
+			"<body>x</body><reply xmlns='urn:xmpp:reply:0' id='1' to='" + lounge + "/Bob'/>":              "",
+			"<body>x</body><mention xmlns='urn:xmpp:mentions:0' mentions='urn:xmpp:mentions:0#channel'/>": "n1 n2",
+			"<body>ann</body><encrypted xmlns='urn:xmpp:omemo:2'><payload>x</payload></encrypted>":        "",
 			body: "", "<body>ann?</body>": "n1 n2", "<body>hi ANN</body>": "n1 n2", "<body>Annie</body>": "",
 			"<body>x</body><reference xmlns='urn:xmpp:reference:0' type='mention' uri='xmpp:" + ann + "'/>": "n1 n2",
 			"<body>x</body><reference xmlns='urn:xmpp:reference:0' type='mention' uri='xmpp:" + bob + "'/>": "",

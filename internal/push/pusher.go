@@ -3,6 +3,7 @@
 package push
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -17,7 +18,6 @@ import (
 	"bavard/internal/route"
 	"bavard/internal/stanza"
 	"bavard/internal/state"
-	"bavard/internal/xmlstream"
 )
 
 // Reader is what a Pusher reads from.
@@ -46,7 +46,7 @@ type Device struct {
 type Note struct {
 	Account string
 	To      state.Push
-	Call    bool // somebody waits
+	Kind    Kind // never Nothing
 	// Tag is the same for the notifications of one conversation of one
 	// subscription, and tells nothing else.
 	Tag string
@@ -63,6 +63,9 @@ type PusherOptions struct {
 	// Wants says of which messages of a conversation, given by its bare JID, an account is
 	// to be notified; nil is all.
 	Wants func(account, with string) Wish
+	// OccupantID is what an account is known by in a room (XEP-0421), "" when it is not
+	// known; nil knows none.
+	OccupantID func(room, account string) string
 	// Send hands a note on. It must not block.
 	Send func(Note)
 	// TagKey makes tags.
@@ -110,6 +113,7 @@ type Pusher struct {
 	// Of its goroutine alone.
 	rooms   map[string][]string // members of rooms, by bare JID
 	members int
+	rings   map[ring]rung // calls that were told of
 }
 
 // job is something to look at.
@@ -121,7 +125,7 @@ type job struct {
 
 // NewPusher starts a pusher; Close ends it.
 func NewPusher(o PusherOptions) (*Pusher, error) {
-	p := &Pusher{o: o, wake: make(chan struct{}, 1), pushing: map[string]bool{}, rooms: map[string][]string{}}
+	p := &Pusher{o: o, wake: make(chan struct{}, 1), pushing: map[string]bool{}, rooms: map[string][]string{}, rings: map[ring]rung{}}
 	all, err := o.View.Pushing()
 	if err != nil {
 		return nil, err
@@ -162,7 +166,12 @@ func (p *Pusher) Offer(events []state.Event) {
 		case state.EventPush:
 			p.pushing[e.Account] = true // at most
 		case state.EventMessage:
-			if !e.Incoming || !p.pushing[e.Account] {
+			// What the account says itself may end a call that its phones were told of.
+			if !p.pushing[e.Account] || !e.Incoming && !bytes.Contains(e.Message.Payload, []byte(stanza.NSJMI)) {
+				continue
+			}
+		case state.EventSubscription:
+			if e.Presence.Type != command.SubscriptionType_SUBSCRIPTION_TYPE_SUBSCRIBE || !p.pushing[e.Account] {
 				continue
 			}
 		case state.EventRoom:
@@ -243,15 +252,34 @@ func (p *Pusher) look(j *job) {
 	case e.Kind == state.EventPush:
 		p.refresh(e.Account)
 	case e.Kind == state.EventMessage:
-		from, to := bare(e.Message.From), e.Message.To
-		if k := worthOf(e.Message.Payload); k != nothing && from != e.Account {
-			p.notify(something{account: e.Account, with: from, sender: e.Message.From, kind: k, mentions: always},
-				func(d *Device) bool { return d.Messages || d.JID.String() == to })
-		}
+		p.wrote(e)
+	case e.Kind == state.EventSubscription:
+		with := e.Presence.From
+		p.notify(something{account: e.Account, with: with, sender: with, kind: Request, mentions: always},
+			func(d *Device) bool { return d.Messages })
 	case e.Room.Message != nil:
 		p.said(e.Account, e.Room.Message)
 	default:
 		p.forgetRoom(e.Account)
+	}
+}
+
+// wrote notifies of a message between two people.
+func (p *Pusher) wrote(e *state.Event) {
+	m := element(e.Message.Payload)
+	if m == nil {
+		return
+	}
+	from, to := bare(e.Message.From), e.Message.To
+	it := something{account: e.Account, with: from, sender: e.Message.From, mentions: always}
+	takes := func(d *Device) bool { return d.Messages || d.JID.String() == to }
+	var id string
+	switch it.kind, id = worth(m); {
+	case it.kind == Ended:
+		p.ended(&it, ring{e.Account, id})
+	case it.kind == Nothing, from == e.Account:
+	case p.notify(it, takes) && it.kind == Call:
+		p.rang(ring{e.Account, id}, from)
 	}
 }
 
@@ -277,7 +305,14 @@ func (p *Pusher) said(room string, m *command.RoomMessage) {
 		return
 	}
 	to := p.among(p.membersOf(room), bare(m.From))
-	if len(to) == 0 || worthOf(m.Payload) == nothing {
+	if len(to) == 0 {
+		return
+	}
+	said := element(m.Payload)
+	if said == nil {
+		return
+	}
+	if k, _ := worth(said); k == Nothing || k == Ended {
 		return
 	}
 	at, err := jid.Parse(room)
@@ -286,8 +321,8 @@ func (p *Pusher) said(room string, m *command.RoomMessage) {
 	}
 	for _, account := range to {
 		p.notify(something{
-			account: account, with: room, sender: room + "/" + m.Nick, kind: message,
-			mentions: func() bool { return mentions(m.Payload, account, room, p.nick(room, account)) },
+			account: account, with: room, sender: room + "/" + m.Nick, kind: Message,
+			mentions: func() bool { return mentions(said, p.somebody(room, account)) },
 		}, func(d *Device) bool { return p.o.InRoom(at, d.JID) })
 	}
 }
@@ -335,58 +370,16 @@ func (p *Pusher) forgetRoom(room string) {
 	}
 }
 
-// missed looks at what a device did not acknowledge.
-func (p *Pusher) missed(device jid.JID, messages []route.Out) {
-	account := device.Bare().String()
-	done := map[string]kind{} // one notification for a conversation is enough
-	for i := range messages {
-		m := parse(&messages[i])
-		if copied := m.Child(stanza.NSCarbons, "received"); copied != nil {
-			m = copied.Child(stanza.NSForward, "forwarded").Child(stanza.NSClient, "message")
-		}
-		if m == nil || m.Child(stanza.NSCarbons, "sent") != nil {
-			continue
-		}
-		sender := m.Get("from")
-		with, k := bare(sender), worth(m)
-		if k == nothing || with == account || done[with] >= k || k == call && done[with] != nothing {
-			continue
-		}
-		done[with] = message // whoever called has hung up by now
-		it := something{account: account, with: with, sender: sender, kind: message, mentions: always}
-		takes := func(d *Device) bool { return d.Messages }
-		if m.Get("type") == "groupchat" {
-			at, err := jid.Parse(with)
-			nick := p.nick(with, account)
-			if err != nil || sender == with+"/"+nick { // what it says itself comes back to it
-				continue
-			}
-			it.mentions = func() bool { return mentions(xmlstream.AppendChildren(nil, m, stanza.NSClient), account, with, nick) }
-			takes = func(d *Device) bool { return p.o.InRoom(at, d.JID) }
-		}
-		p.notify(it, takes)
+// somebody is an account as a room knows it.
+func (p *Pusher) somebody(room, account string) *state.Somebody {
+	who := &state.Somebody{Room: room, JID: account}
+	if m, err := p.o.View.RoomMember(room, account); err == nil {
+		who.Nicks = m.Nicks
 	}
-}
-
-// nick that somebody is known by in a room, "" for none.
-func (p *Pusher) nick(room, account string) string {
-	m, err := p.o.View.RoomMember(room, account)
-	if err != nil {
-		return ""
+	if p.o.OccupantID != nil {
+		who.Occupant = p.o.OccupantID(room, account)
 	}
-	return m.Nick()
-}
-
-func parse(o *route.Out) *xmlstream.Element {
-	b := append(make([]byte, 0, 64+len(o.Rest)), "<"+o.Name+" xmlns='"+stanza.NSClient+"'"...)
-	if o.To != "" {
-		b = xmlstream.AppendAttr(b, "to", o.To)
-	}
-	m, err := xmlstream.ParseElement(append(b, o.Rest...), xmlstream.AfterAuth)
-	if err != nil {
-		return nil
-	}
-	return m
+	return who
 }
 
 // something is worth a notification of an account.
@@ -394,7 +387,7 @@ type something struct {
 	account  string // whose notification
 	with     string // bare JID of the conversation
 	sender   string
-	kind     kind
+	kind     Kind
 	mentions func() bool // it is meant for the account
 }
 
@@ -405,7 +398,7 @@ func (p *Pusher) wanted(it *something) bool {
 	if blocked, err := p.o.View.Blocked(it.account, it.sender); blocked || err != nil {
 		return false
 	}
-	if it.kind == call || p.o.Wants == nil {
+	if it.kind == Call || p.o.Wants == nil {
 		return true
 	}
 	wish := p.o.Wants(it.account, it.with)
@@ -413,31 +406,38 @@ func (p *Pusher) wanted(it *something) bool {
 }
 
 // notify sends an account's notifications of something, but not to where it is
-// seen anyway: nobody is told what another device shows them, and no device what it shows itself.
-func (p *Pusher) notify(it something, takes func(*Device) bool) {
+// seen anyway: nobody is told what another device shows them, and no device what it shows
+// itself. It reports whether anybody was told.
+func (p *Pusher) notify(it something, takes func(*Device) bool) bool {
 	if !p.wanted(&it) {
-		return
+		return false
 	}
-	account := it.account
-	all, err := p.o.View.Pushes(account)
+	all, err := p.o.View.Pushes(it.account)
 	if err != nil || len(all) == 0 {
-		return
+		return false
 	}
 	here := map[string]bool{}
-	for _, d := range p.o.Devices(account) {
+	for _, d := range p.o.Devices(it.account) {
 		if !d.Here || !takes(&d) {
 			continue
 		}
 		if d.Looking {
-			return
+			return false
 		}
 		here[d.JID.Resource()] = true
 	}
+	return p.send(&it, all, here)
+}
+
+// send tells where an account is to be told, but for devices that are here.
+func (p *Pusher) send(it *something, all []state.Push, here map[string]bool) (told bool) {
 	for i := range all {
 		if to := &all[i]; to.Service != nil && !here[to.Device.Resource] {
-			p.o.Send(Note{Account: account, To: *to, Call: it.kind == call, Tag: p.tag(to.Node, it.with)})
+			p.o.Send(Note{Account: it.account, To: *to, Kind: it.kind, Tag: p.tag(to.Node, it.with)})
+			told = true
 		}
 	}
+	return told
 }
 
 // tag makes a Note's.

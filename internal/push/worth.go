@@ -3,61 +3,56 @@
 package push
 
 import (
-	"strings"
-	"unicode"
-	"unicode/utf8"
-
 	"bavard/internal/stanza"
+	"bavard/internal/state"
 	"bavard/internal/xmlstream"
 )
 
-// kind of a notification.
-type kind uint8
+// Kind of a notification.
+type Kind uint8
 
+// Kinds, as docs/push.md describes them.
 const (
-	nothing kind = iota
-	message      // somebody wrote, or invites to a room
-	call         // somebody calls, and waits
+	Nothing Kind = iota
+	Message      // somebody wrote, or invites to a room
+	Call         // somebody calls, and waits
+	Ended        // the call that was told of is over: given up, declined, or answered elsewhere
+	Request      // somebody asks to become a contact
 )
 
 // worth says whether a message is worth a notification: something new to read,
-// an invitation, or a call (XEP-0353 §intent @0.8.0). Receipts, markers, typing,
-// reactions, corrections and what takes messages back are not.
-func worth(m *xmlstream.Element) kind {
-	found := nothing
+// an invitation, or a call that begins or ends, whose id is given, too (XEP-0353
+// §intent @0.8.0). Receipts, markers, typing, reactions, corrections and what takes
+// messages back are not.
+func worth(m *xmlstream.Element) (found Kind, callID string) {
 	if t := m.Get("type"); t == "error" || t == "headline" {
-		return nothing
+		return Nothing, ""
 	}
 	for _, c := range m.Elements() {
 		switch c.Name.Space {
 		case stanza.NSClient:
 			if c.Name.Local == "body" {
-				found = max(found, message)
+				found = max(found, Message)
 			}
 		case stanza.NSOmemo, stanza.NSOmemoLegacy:
 			// Without a payload it only renews keys (XEP-0384 §usecases-messagesend @0.9.1).
 			if c.Name.Local == "encrypted" && c.Child(c.Name.Space, "payload") != nil {
-				found = max(found, message)
+				found = max(found, Message)
 			}
 		case stanza.NSInvitation:
-			found = max(found, message)
+			found = max(found, Message)
 		case stanza.NSJMI:
-			if c.Name.Local == "propose" {
-				found = call
+			switch c.Name.Local {
+			case "propose":
+				found, callID = Call, c.Get("id")
+			case "retract", "reject", "finish", "accept", "proceed":
+				found, callID = Ended, c.Get("id")
 			}
 		case stanza.NSCorrect, stanza.NSRetract, stanza.NSReactions, stanza.NSFasten:
-			return nothing
+			return Nothing, ""
 		}
 	}
-	return found
-}
-
-// worthOf is worth for the children of a message, as they are stored.
-func worthOf(payload []byte) kind {
-	if m := element(payload); m != nil {
-		return worth(m)
-	}
-	return nothing
+	return found, callID
 }
 
 // element reads the children of a message, nil when they cannot be read.
@@ -71,36 +66,21 @@ func element(payload []byte) *xmlstream.Element {
 	return m
 }
 
-// mentions reports whether the children of a message in a room mean somebody: by a
-// reference (XEP-0372 §usecase_mention @0.5.0), or by their nick in the text.
-func mentions(payload []byte, account, room, nick string) bool {
-	m := element(payload)
+// sealed reports whether what is said is encrypted: then a body only says that.
+func sealed(m *xmlstream.Element) bool {
+	return m.Child(stanza.NSOmemo, "encrypted") != nil || m.Child(stanza.NSOmemoLegacy, "encrypted") != nil
+}
+
+// mentions reports whether a message in a room is meant for somebody, as the list of
+// chats shows it.
+func mentions(m *xmlstream.Element, who *state.Somebody) bool {
 	if m == nil {
 		return false
 	}
 	for _, c := range m.Elements() {
-		if c.Name.Space == stanza.NSReference && c.Get("type") == "mention" {
-			if to := strings.TrimPrefix(c.Get("uri"), "xmpp:"); to == account || nick != "" && to == room+"/"+nick {
-				return true
-			}
-		}
-	}
-	return nick != "" && names(m.Child(stanza.NSClient, "body").Text(), nick)
-}
-
-// names reports whether a text has a nick as a word of its own.
-func names(text, nick string) bool {
-	text, nick = strings.ToLower(text), strings.ToLower(nick)
-	for {
-		before, after, found := strings.Cut(text, nick)
-		if !found {
-			return false
-		}
-		last, _ := utf8.DecodeLastRuneInString(before)
-		next, _ := utf8.DecodeRuneInString(after)
-		if !unicode.IsLetter(last) && !unicode.IsDigit(last) && !unicode.IsLetter(next) && !unicode.IsDigit(next) {
+		if who.Meant(c) {
 			return true
 		}
-		text = after
 	}
+	return !sealed(m) && who.Named(m.Child(stanza.NSClient, "body").Text())
 }

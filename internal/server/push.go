@@ -64,7 +64,14 @@ func (s *server) makePushes(key []byte) (route.Feature, error) {
 		Domain: s.cfg.Domain, View: s.cell, Devices: s.attending,
 		InRoom: func(room, device jid.JID) bool { _, in := s.rooms.Find(room, device); return in },
 		Wants:  s.wants,
-		Send:   p.send, TagKey: derived(key, "push-tag"), Logger: s.log,
+		OccupantID: func(room, account string) string {
+			a, err := s.cell.Account(account)
+			if err != nil {
+				return ""
+			}
+			return s.rooms.OccupantID(room, account, a.ID)
+		},
+		Send: p.send, TagKey: derived(key, "push-tag"), Logger: s.log,
 	})
 	if err != nil {
 		p.sender.Close()
@@ -128,9 +135,14 @@ func (s *server) wants(account, with string) push.Wish {
 
 // send hands a notification to Web Push. What it says is in docs/push.md.
 func (p *pushes) send(n push.Note) {
-	kind, life := "message", messageLife
-	if n.Call {
-		kind, life = "call", callLife
+	kind, topic, life := "message", "message", messageLife
+	switch n.Kind {
+	case push.Call:
+		kind, topic, life = "call", "call", callLife
+	case push.Ended: // takes the place of the call that it ends
+		kind, topic = "ended", "call"
+	case push.Request:
+		kind, topic = "request", "request"
 	}
 	text, err := json.Marshal(map[string]any{"v": 1, "kind": kind, "tag": n.Tag})
 	if err != nil {
@@ -138,7 +150,7 @@ func (p *pushes) send(n push.Note) {
 	}
 	to := n.To.Service
 	p.sender.Send(n.Account, webpush.Subscription{Endpoint: to.Endpoint, P256dh: to.P256dh, Auth: to.Auth},
-		webpush.Note{Text: text, Topic: kind, Urgent: n.Call, Life: life})
+		webpush.Note{Text: text, Topic: topic, Urgent: topic == "call", Life: life})
 }
 
 // pushGone forgets an endpoint that is no more.

@@ -120,7 +120,11 @@ func (p *pushServer) notified(b *webpushtest.Browser, kind string) {
 	if err := json.Unmarshal(got.Text, &note); err != nil || note.V != 1 || note.Kind != kind || len(note.Tag) != 16 {
 		p.t.Errorf("%s: %v", got.Text, err)
 	}
-	if got.Subscription != b || got.Topic != kind || (got.Urgency == "high") != (kind == "call") || got.TTL == "" {
+	topic := kind
+	if kind == "ended" {
+		topic = "call" // so that it takes its place
+	}
+	if got.Subscription != b || got.Topic != topic || (got.Urgency == "high") != (topic == "call") || got.TTL == "" {
 		p.t.Errorf("%+v", got)
 	}
 }
@@ -323,4 +327,106 @@ func TestPushMuted(t *testing.T) {
 	bob.say("alice@localhost", "m2")
 	p.notified(browser, "message")
 	p.asked(1)
+}
+
+// TestPushCallEnds: a call wakes at once, and so does its end, which stops the ringing.
+func TestPushCallEnds(t *testing.T) {
+	t.Parallel()
+	p := startPushServer(t)
+	alice, bob := p.arrive("alice", "phone", false), p.arrive("bob", "desk", false)
+	browser, _ := p.subscribe(alice)
+	alice.send("<inactive xmlns='urn:xmpp:csi:0'/>")
+	alice.ask("get", "localhost", "<ping xmlns='urn:xmpp:ping'/>")
+	bob.say("alice@localhost", "m1")
+	p.notified(browser, "message")
+	signal := func(name, id string) {
+		bob.send("<message to='alice@localhost' type='chat' id='" + name + id + "'><" + name + " xmlns='urn:xmpp:jingle-message:0' id='" + id + "'/></message>")
+	}
+	signal("propose", "c1")
+	p.notified(browser, "call")
+	signal("retract", "c1")
+	p.notified(browser, "ended")
+	signal("retract", "c1")
+	// Answered on another device.
+	signal("propose", "c2")
+	p.notified(browser, "call")
+	laptop := p.arrive("alice", "laptop", false)
+	laptop.send("<message to='bob@localhost' type='chat' id='a1'><proceed xmlns='urn:xmpp:jingle-message:0' id='c2'/></message>")
+	p.notified(browser, "ended")
+	p.asked(5)
+}
+
+// TestPushRequest: who wants to be a contact wakes the phones, over a restart, too.
+func TestPushRequest(t *testing.T) {
+	t.Parallel()
+	p := startPushServer(t)
+	alice, bob := p.arrive("alice", "phone", false), p.arrive("bob", "desk", false)
+	browser, _ := p.subscribe(alice)
+	p.restart()
+	bob = p.arrive("bob", "desk", false)
+	bob.send("<presence to='alice@localhost' type='subscribe'/>")
+	p.notified(browser, "request")
+	p.asked(1)
+}
+
+// TestPushMutedRoom: of a room that is muted but for mentions only these wake the phones, and all
+// once the time is over; what is silent says nothing at all, out of sight or not.
+func TestPushMutedRoom(t *testing.T) {
+	t.Parallel()
+	p := startPushServer(t)
+	alice, bob := p.arrive("alice", "phone", false), p.arrive("bob", "desk", false)
+	browser, _ := p.subscribe(alice)
+	alice.send("<inactive xmlns='urn:xmpp:csi:0'/>")
+	const room = "team@rooms.localhost"
+	bob.send("<presence to='" + room + "/Bob'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+	bob.await("message", "")
+	for _, payload := range []string{
+		"<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>",
+		"<query xmlns='http://jabber.org/protocol/muc#admin'><item affiliation='member' jid='alice@localhost' nick='Alice'/></query>",
+	} {
+		if got := bob.ask("set", room, payload); got.Get("type") != "result" {
+			t.Fatal(text(got))
+		}
+	}
+	publish := func(node, item, payload string) {
+		t.Helper()
+		got := alice.ask("set", "", "<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='"+node+"'><item id='"+item+"'>"+payload+"</item></publish></pubsub>")
+		if got.Get("type") != "result" {
+			t.Fatal(text(got))
+		}
+	}
+	mute := func(notify string) {
+		t.Helper()
+		publish(stanza.NSBookmarks, room, "<conference xmlns='"+stanza.NSBookmarks+"'><extensions><notify xmlns='"+stanza.NSNotify+"'>"+notify+"</notify></extensions></conference>")
+	}
+	until := func(stamp string) string {
+		return "<advanced><until xmlns='" + stanza.NSChats + "' stamp='" + stamp + "'/></advanced>"
+	}
+	said := 0
+	say := func(body string) {
+		said++
+		id := fmt.Sprint("r", said)
+		bob.send("<message to='" + room + "' type='groupchat' id='" + id + "'>" + body + "</message>")
+		bob.await("message", id)
+	}
+	mute("<on-mention>" + until("2099-01-01T00:00:00Z") + "</on-mention>")
+	say("<body>hello</body>")
+	p.asked(0)
+	say("<body>yes</body><reply xmlns='urn:xmpp:reply:0' id='1' to='" + room + "/Alice'/>")
+	p.notified(browser, "message")
+	mute("<never>" + until("2099-01-01T00:00:00Z") + "</never>")
+	say("<body>Alice?</body>")
+	mute("<never>" + until("2020-01-01T00:00:00Z") + "</never>")
+	p.asked(1)
+	say("<body>hello</body>")
+	p.notified(browser, "message")
+	// A chat that was put out of sight comes back with a message, unless it is silent.
+	publish(stanza.NSChats, "bob@localhost", "<chat xmlns='"+stanza.NSChats+"'><archived id='x'/><notify xmlns='"+stanza.NSNotify+"'><never/></notify></chat>")
+	bob.say("alice@localhost", "m1")
+	alice.await("message", "m1")
+	p.asked(2)
+	publish(stanza.NSChats, "bob@localhost", "<chat xmlns='"+stanza.NSChats+"'><archived id='x'/></chat>")
+	bob.say("alice@localhost", "m2")
+	p.notified(browser, "message")
+	p.asked(3)
 }

@@ -4,14 +4,12 @@ package view
 
 import (
 	"bytes"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"bavard/internal/command"
 	"bavard/internal/stanza"
+	"bavard/internal/state"
 	"bavard/internal/xmlstream"
 )
 
@@ -189,91 +187,29 @@ func (m *brief) element() *xmlstream.Element {
 	return e
 }
 
-// somebody is who a message of a room may be meant for.
-type somebody struct {
-	room, jid string
-	nicks     []string
-	occupant  string // occupant-id, "" when it is not known
-}
-
-// mentions reports whether a message of a room is meant for somebody: it refers
-// to them (XEP-0372 §usecase_mention @0.5.0, XEP-0513 §individual @0.1.0), to all
-// (§channel), or to what they said (XEP-0461); or it names their nick in a body that
-// is not encrypted.
-func (m *brief) mentions(who *somebody) bool {
+// mentions reports whether a message of a room is meant for somebody: a child says so,
+// or it names their nick in a body that is not encrypted.
+func (m *brief) mentions(who *state.Somebody) bool {
 	if containsAny(m.payload, mentionStarts) {
 		for _, e := range m.element().Elements() {
-			if who.meant(e) {
+			if who.Meant(e) {
 				return true
 			}
 		}
 	}
-	if m.sealed() {
+	if m.sealed() || !m.mayName(who) {
 		return false
 	}
-	for _, nick := range who.nicks {
-		if bytes.Contains(m.payload, []byte(nick)) && named(m.element().Child(stanza.NSClient, "body").Text(), nick) {
+	return who.Named(m.element().Child(stanza.NSClient, "body").Text())
+}
+
+// mayName is what is looked at before a message is parsed.
+func (m *brief) mayName(who *state.Somebody) bool {
+	lower := bytes.ToLower(m.payload)
+	for _, nick := range who.Nicks {
+		if bytes.Contains(lower, bytes.ToLower([]byte(nick))) {
 			return true
 		}
 	}
 	return false
-}
-
-func (who *somebody) meant(e *xmlstream.Element) bool {
-	switch {
-	case e.Is(stanza.NSReference, "reference"):
-		return e.Get("type") == "mention" && who.address(strings.TrimPrefix(e.Get("uri"), "xmpp:"))
-	case e.Is(stanza.NSMentions, "mention"):
-		if e.Child(stanza.NSMentions, "noping") != nil {
-			return false
-		}
-		switch e.Get("mentions") {
-		case "":
-			return who.address(e.Get("jid")) || who.occupant != "" && e.Get("occupantid") == who.occupant
-		case stanza.NSMentions + "#channel":
-			uri := strings.TrimPrefix(e.Get("uri"), "xmpp:")
-			return uri == "" || uri == who.room
-		}
-	case e.Is(stanza.NSReply, "reply"):
-		return who.address(e.Get("to"))
-	}
-	return false
-}
-
-// address reports whether an address is somebody's: their own, or as an
-// occupant.
-func (who *somebody) address(s string) bool {
-	if bare(s) == who.jid {
-		return true
-	}
-	for _, nick := range who.nicks {
-		if s == who.room+"/"+nick {
-			return true
-		}
-	}
-	return false
-}
-
-// named reports whether a text holds a nick that is not part of a longer word.
-func named(text, nick string) bool {
-	if nick == "" {
-		return false
-	}
-	for at := 0; ; {
-		i := strings.Index(text[at:], nick)
-		if i < 0 {
-			return false
-		}
-		i += at
-		before, _ := utf8.DecodeLastRuneInString(text[:i])
-		after, _ := utf8.DecodeRuneInString(text[i+len(nick):])
-		if !wordRune(before) && !wordRune(after) {
-			return true
-		}
-		at = i + len(nick)
-	}
-}
-
-func wordRune(r rune) bool {
-	return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_')
 }

@@ -197,9 +197,9 @@ func (l *chatList) newestSaid(c *chat) error {
 // unreadSaid counts what is unread of a room: one by one as far as it looks;
 // when there are more, by the number that each message has.
 func (l *chatList) unreadSaid(c *chat, looks int) error {
-	who := &somebody{room: c.JID, jid: l.q.Account, nicks: c.nicks}
+	who := &state.Somebody{Room: c.JID, JID: l.q.Account, Nicks: c.nicks}
 	if l.q.OccupantID != nil {
-		who.occupant = l.q.OccupantID(c.JID, l.q.Account, l.me)
+		who.Occupant = l.q.OccupantID(c.JID, l.q.Account, l.me)
 	}
 	prefix, all, looked := saidPrefix(c.id), true, 0
 	if err := l.backwards(prefix, func(p command.Position, value []byte) (bool, error) {

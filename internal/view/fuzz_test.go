@@ -221,7 +221,7 @@ func FuzzBrief(f *testing.F) {
 		}
 		f.Add(reqs[0].raw)
 	}
-	who := &somebody{room: "r@rooms.example.org", jid: at("ann"), nicks: []string{"Ann"}, occupant: "o"}
+	who := &state.Somebody{Room: "r@rooms.example.org", JID: at("ann"), Nicks: []string{"Ann"}, Occupant: "o"}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		p := command.Position{Revision: 1}
 		head := appendTalkHead(nil, 1)
