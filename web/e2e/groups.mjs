@@ -172,4 +172,45 @@ export default {
     await carl.page.waitForTimeout(500)
     await picture(carl.page, 'x-new-group')
   },
+
+  async 'a link lets people into a group: who has an account joins, who has none makes one; taken back, it lets in nobody'(world) {
+    const [anna, ben] = await world.friends('Anna', 'Ben')
+    const { page } = anna
+    await group(anna, 'Choir')
+    await info(anna)
+    await page.getByRole('button', { name: 'Invite by link' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByLabel('Good for').selectOption({ label: 'a day' })
+    await dialog.getByLabel('For how many people').selectOption('10')
+    await dialog.getByRole('button', { name: 'Make a link' }).click()
+    await dialog.getByRole('img', { name: 'Code to scan' }).waitFor()
+    const link = await dialog.locator('output').innerText()
+    await dialog.getByText('for 10 more').waitFor()
+    await picture(page, 'group-link')
+
+    await ben.page.goto(link)
+    await ben.page.getByRole('heading', { name: 'You are invited to Choir' }).waitFor()
+    await picture(ben.page, 'group-join')
+    await ben.page.getByRole('button', { name: 'Join' }).click()
+    await ben.page.getByRole('textbox', { name: 'Message Choir' }).waitFor()
+    await ben.write('la la')
+    await page.locator('.bubble', { hasText: 'la la' }).waitFor()
+
+    const cleo = await world.person('Cleo', { viewport: { width: 390, height: 844 } })
+    cleo.page = await cleo.tab('')
+    await cleo.page.goto(link)
+    await cleo.page.getByRole('heading', { name: 'You are invited to Choir' }).waitFor()
+    await cleo.page.getByLabel('Your name').fill('Cleo')
+    await cleo.page.getByRole('button', { name: 'Start chatting' }).click()
+    await cleo.page.getByRole('textbox', { name: 'Message Choir' }).waitFor()
+    await cleo.write('me too')
+    await ben.page.locator('.bubble', { hasText: 'me too' }).waitFor()
+
+    await dialog.getByRole('button', { name: 'Take back' }).click()
+    await dialog.getByText('for 10 more').waitFor({ state: 'detached' })
+    const late = await world.person('Late')
+    late.page = await late.tab('')
+    await late.page.goto(link)
+    await late.page.getByRole('heading', { name: 'This invite no longer works' }).waitFor()
+  },
 }

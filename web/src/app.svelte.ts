@@ -14,7 +14,7 @@ import type { ChatState, Mention } from './wire/message'
 import { token } from './wire/random'
 import { clean } from './wire/xml'
 
-export type { LinkedDevice, Notifying } from './own'
+export type { GroupLink, LinkedDevice, Notifying } from './own'
 
 /** Longer bodies do not fit into a stanza (256 KiB) with certainty. */
 export const MAX_BODY_BYTES = 64 * 1024
@@ -150,9 +150,9 @@ export class App {
 
   // --- becoming somebody
 
-  async checkInvite(invite: string): Promise<void> {
+  async checkInvite(invite: string): Promise<{ jid: string; name: string } | undefined> {
     const { checkInvite } = await import('./onboard')
-    await checkInvite(await this.onboarding(), invite)
+    return checkInvite(await this.onboarding(), invite)
   }
 
   async signUp(invite: string, name: string): Promise<void> {

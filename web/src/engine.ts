@@ -29,6 +29,7 @@ import { readPublished, type Published } from './wire/pep'
 import { fetchPushKey, type Subscription } from './wire/push'
 import { fetchAbout, readBlocking, saveAbout, setBlocked, type About, type Image } from './wire/profile'
 import { token } from './wire/random'
+import { fetchRoomLinks, makeRoomLink, revokeRoomLink } from './wire/roomlink'
 import { setPassword } from './wire/register'
 import type { Token } from './wire/token'
 import type { Session } from './wire/session'
@@ -314,6 +315,14 @@ export class Engine {
         return this.rooms.leave(room)
       case 'accept':
         return this.rooms.accept(room)
+      case 'makeLink':
+        return makeRoomLink(this.need(), room, rest[0]!, rest[1]!)
+      case 'links':
+        return fetchRoomLinks(this.need(), room)
+      case 'revokeLink':
+        return revokeRoomLink(this.need(), room, rest[0]!)
+      case 'show':
+        return this.rooms.show(this.need(), room, rest[0]!)
       default:
         throw new Error(what)
     }

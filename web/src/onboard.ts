@@ -40,9 +40,9 @@ const STEP_MS = 15_000
 /** Nobody waits longer for leaving. */
 const FAREWELL_MS = 2_000
 
-/** Asks the server whether an invite is good, without spending it. Rejects with OnboardError. */
-export async function checkInvite(options: OnboardOptions, invite: string): Promise<void> {
-  await connected(options, (stream) => showInvite(stream, invite))
+/** Asks the server whether an invite is good, without spending it, and to which group it leads, if to one. Rejects with OnboardError. */
+export async function checkInvite(options: OnboardOptions, invite: string): Promise<{ jid: string; name: string } | undefined> {
+  return connected(options, (stream) => showInvite(stream, invite))
 }
 
 /** Makes an account out of nothing but a name, with an invite, or with "" where anybody may. Asked again after a lost answer, it finds the account that it had made. */

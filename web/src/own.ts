@@ -5,6 +5,9 @@ import { getMeta, putMeta, type Db } from './store/schema'
 import type { Client } from './wire/access'
 import type { Subscription } from './wire/push'
 import { token } from './wire/random'
+import type { RoomLink as GroupLink } from './wire/roomlink'
+
+export type { GroupLink }
 
 /** A device that the account is used on. */
 export interface LinkedDevice {
@@ -65,6 +68,35 @@ export class Own {
     const password = token(24)
     await this.ask('setPassword', password)
     return password
+  }
+
+  // --- links to groups
+
+  /** The address of one that is made: for so many people, for so many days, 0 for ever. */
+  async makeGroupLink(room: string, days: number, uses: number): Promise<string> {
+    return `${location.origin}/i/${(await this.ask('group', 'makeLink', room, days * 86_400, uses)) as string}`
+  }
+
+  /** Those that still let somebody in. */
+  async groupLinks(room: string): Promise<GroupLink[]> {
+    return (await this.ask('group', 'links', room)) as GroupLink[]
+  }
+
+  async revokeGroupLink(room: string, id: string): Promise<void> {
+    await this.ask('group', 'revokeLink', room, id)
+  }
+
+  /** The group that an invite leads to; undefined when to none, or to nothing any more. */
+  async invitedTo(invite: string): Promise<{ jid: string; name: string } | undefined> {
+    return this.ask('group', 'show', invite, false).catch((e: unknown) => {
+      if (e instanceof Error && /item-not-found/.test(e.message)) return undefined
+      throw e
+    }) as Promise<{ jid: string; name: string } | undefined>
+  }
+
+  /** Becomes a member of that group. */
+  async joinBy(invite: string): Promise<string | undefined> {
+    return ((await this.ask('group', 'show', invite, true)) as { jid: string } | undefined)?.jid
   }
 
   // --- being notified

@@ -11,6 +11,7 @@ import type { Incoming } from './wire/message'
 import { fetchBookmarks, readBookmark, removeBookmark, saveBookmark, type Published } from './wire/pep'
 import { token } from './wire/random'
 import * as wire from './wire/room'
+import { showRoomInvite } from './wire/roomlink'
 import type { Session } from './wire/session'
 import type { XmlElement } from './wire/xml'
 
@@ -405,6 +406,14 @@ export class Rooms {
   /** Takes an invitation. */
   async accept(room: string): Promise<void> {
     await this.join(this.need(), room)
+  }
+
+  /** Asks which group a link leads to, undefined for none; with join we are in it from now on. */
+  async show(session: Session, invite: string, join: boolean): Promise<{ jid: string; name: string } | undefined> {
+    const to = await showRoomInvite(session, invite, join)
+    // The server has put it among our bookmarks.
+    if (to && join) await this.bookmarked(session, to.jid, to.name, this.nick)
+    return to
   }
 
   private need(): Session {

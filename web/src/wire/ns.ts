@@ -21,6 +21,8 @@ export const NS = {
   csi: 'urn:xmpp:csi:0', // XEP-0352
   bind: 'urn:ietf:params:xml:ns:xmpp-bind', // RFC 6120 §7
   roster: 'jabber:iq:roster', // RFC 6121 §2
+  commands: 'http://jabber.org/protocol/commands', // XEP-0050
+  roomInvite: 'urn:bavard:invite:0', // links to rooms
   data: 'jabber:x:data', // XEP-0004
   rsm: 'http://jabber.org/protocol/rsm', // XEP-0059
   oob: 'jabber:x:oob', // XEP-0066

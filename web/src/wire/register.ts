@@ -2,6 +2,7 @@
 
 import { local } from './jid'
 import { NS } from './ns'
+import { readInvitedTo } from './roomlink'
 import type { Session } from './session'
 import type { Stream } from './stream'
 import { xml } from './xml'
@@ -9,11 +10,12 @@ import { xml } from './xml'
 /**
  * Shows an invite to the server on a fresh stream (XEP-0445 §preauth-ibr
  * @0.2.0). Rejects with StanzaError when it is not, or no longer, good. The
- * invite is spent only by register.
+ * invite is spent only by register. Gives the room that it leads to, if to one.
  */
-export async function showInvite(stream: Stream, invite: string): Promise<void> {
+export async function showInvite(stream: Stream, invite: string): Promise<{ jid: string; name: string } | undefined> {
   await stream.open()
-  await stream.ask('set', xml('preauth', { xmlns: NS.pars, token: invite }))
+  const answer = await stream.ask('set', xml('preauth', { xmlns: NS.pars, token: invite }))
+  return readInvitedTo(answer)
 }
 
 export interface Registration {

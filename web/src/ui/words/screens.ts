@@ -4,6 +4,22 @@ import { language } from '../strings'
 
 /** The words of screens that are fetched when they are needed, in all languages: the first paint does not wait for them. */
 const en = {
+  links: {
+    title: 'Invite by link',
+    hint: 'Whoever opens the link becomes a member, also without an account so far. Give it only to people you want in the group.',
+    good: 'Good for',
+    days: [[1, 'a day'], [7, 'a week'], [30, '30 days'], [0, 'ever']] as [number, string][],
+    people: 'For how many people',
+    make: 'Make a link',
+    label: 'Link to the group',
+    once: 'The link is shown only now.',
+    there: 'Links that are in use',
+    left: (uses: number, until: string) => `for ${uses} more, ${until ? `until ${until}` : 'without an end'}`,
+    by: (name: string) => `by ${name}`,
+    revoke: 'Take back',
+    invited: (name: string) => (name ? `You are invited to ${name}` : 'You are invited to a group'),
+    joinHint: (name: string) => `You join as ${name}. Members see your name and address.`,
+  },
   notices: {
     title: 'Notifications',
     hint: 'On this device, also while bavard is closed. The browser’s notification service learns neither who wrote nor what.',
@@ -77,6 +93,22 @@ const en = {
 export type Words = typeof en
 
 const fr: Words = {
+  links: {
+    title: 'Inviter par un lien',
+    hint: 'Qui ouvre le lien devient membre, même sans compte jusque-là. Ne le donnez qu’à ceux que vous voulez dans le groupe.',
+    good: 'Valable',
+    days: [[1, 'un jour'], [7, 'une semaine'], [30, '30 jours'], [0, 'toujours']],
+    people: 'Pour combien de personnes',
+    make: 'Créer un lien',
+    label: 'Lien vers le groupe',
+    once: 'Le lien n’est montré que maintenant.',
+    there: 'Liens en service',
+    left: (uses, until) => `encore ${uses}, ${until ? `jusqu’au ${until}` : 'sans fin'}`,
+    by: (name) => `par ${name}`,
+    revoke: 'Retirer',
+    invited: (name) => (name ? `Vous êtes invité·e dans ${name}` : 'Vous êtes invité·e dans un groupe'),
+    joinHint: (name) => `Vous y entrez comme ${name}. Les membres voient votre nom et votre adresse.`,
+  },
   notices: {
     title: 'Notifications',
     hint: 'Sur cet appareil, même quand bavard est fermé. Ni l’auteur ni le texte ne quittent le serveur avec elles.',
@@ -144,6 +176,22 @@ const fr: Words = {
 }
 
 const es: Words = {
+  links: {
+    title: 'Invitar con un enlace',
+    hint: 'Quien abra el enlace será miembro, aunque aún no tenga cuenta. Dáselo solo a quienes quieras en el grupo.',
+    good: 'Válido',
+    days: [[1, 'un día'], [7, 'una semana'], [30, '30 días'], [0, 'siempre']],
+    people: 'Para cuántas personas',
+    make: 'Crear un enlace',
+    label: 'Enlace al grupo',
+    once: 'El enlace solo se muestra ahora.',
+    there: 'Enlaces en uso',
+    left: (uses, until) => `para ${uses} más, ${until ? `hasta el ${until}` : 'sin fin'}`,
+    by: (name) => `de ${name}`,
+    revoke: 'Retirar',
+    invited: (name) => (name ? `Tienes una invitación a ${name}` : 'Tienes una invitación a un grupo'),
+    joinHint: (name) => `Entras como ${name}. Los miembros ven tu nombre y tu dirección.`,
+  },
   notices: {
     title: 'Notificaciones',
     hint: 'En este dispositivo, también con bavard cerrado. Ni quién escribe ni qué sale del servidor con ellas.',
@@ -211,6 +259,22 @@ const es: Words = {
 }
 
 const ar: Words = {
+  links: {
+    title: 'الدعوة برابط',
+    hint: 'من يفتح الرابط يصبح عضوًا، حتى من ليس لديه حساب بعد. لا تعطه إلا لمن تريده في المجموعة.',
+    good: 'صالح',
+    days: [[1, 'يومًا'], [7, 'أسبوعًا'], [30, '30 يومًا'], [0, 'دائمًا']],
+    people: 'لكم شخص',
+    make: 'إنشاء رابط',
+    label: 'رابط إلى المجموعة',
+    once: 'لا يُعرض الرابط إلا الآن.',
+    there: 'روابط قيد الاستخدام',
+    left: (uses, until) => `بقي ${uses}، ${until ? `حتى ${until}` : 'بلا نهاية'}`,
+    by: (name) => `من ${name}`,
+    revoke: 'سحب',
+    invited: (name) => (name ? `أنت مدعو إلى ${name}` : 'أنت مدعو إلى مجموعة'),
+    joinHint: (name) => `تنضم باسم ${name}. يرى الأعضاء اسمك وعنوانك.`,
+  },
   notices: {
     title: 'الإشعارات',
     hint: 'على هذا الجهاز، حتى عندما يكون bavard مغلقًا. لا يغادر الخادمَ معها اسمُ المرسل ولا نص الرسالة.',
