@@ -142,6 +142,7 @@ func TestInactiveOrder(t *testing.T) {
 			}
 		}
 		phone.wire.send(indication("inactive"))
+		soon()
 		step("", func() {
 			one.shows(0, "away")
 			one.types(0, "composing")
