@@ -662,6 +662,7 @@ type Command struct {
 	//	*Command_LinkSet
 	//	*Command_RecoverySet
 	//	*Command_ArchiveBlank
+	//	*Command_RoomRegister
 	Request       isCommand_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1200,6 +1201,15 @@ func (x *Command) GetArchiveBlank() *ArchiveBlank {
 	return nil
 }
 
+func (x *Command) GetRoomRegister() *RoomRegister {
+	if x != nil {
+		if x, ok := x.Request.(*Command_RoomRegister); ok {
+			return x.RoomRegister
+		}
+	}
+	return nil
+}
+
 type isCommand_Request interface {
 	isCommand_Request()
 }
@@ -1413,6 +1423,10 @@ type Command_ArchiveBlank struct {
 	ArchiveBlank *ArchiveBlank `protobuf:"bytes,130,opt,name=archive_blank,json=archiveBlank,proto3,oneof"`
 }
 
+type Command_RoomRegister struct {
+	RoomRegister *RoomRegister `protobuf:"bytes,140,opt,name=room_register,json=roomRegister,proto3,oneof"`
+}
+
 func (*Command_Message) isCommand_Request() {}
 
 func (*Command_AccountCreate) isCommand_Request() {}
@@ -1516,6 +1530,8 @@ func (*Command_LinkSet) isCommand_Request() {}
 func (*Command_RecoverySet) isCommand_Request() {}
 
 func (*Command_ArchiveBlank) isCommand_Request() {}
+
+func (*Command_RoomRegister) isCommand_Request() {}
 
 type Stream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4175,7 +4191,10 @@ type RoomConfig struct {
 	// What is said is not archived.
 	Unarchived *bool `protobuf:"varint,15,opt,name=unarchived,proto3,oneof" json:"unarchived,omitempty"`
 	// The room's vCard, which holds its picture (XEP-0486).
-	Vcard         []byte `protobuf:"bytes,16,opt,name=vcard,proto3,oneof" json:"vcard,omitempty"`
+	Vcard []byte `protobuf:"bytes,16,opt,name=vcard,proto3,oneof" json:"vcard,omitempty"`
+	// Whoever may enter, and who is no member yet, may make themselves one by
+	// registering, in a room for members as well.
+	Registration  *bool `protobuf:"varint,17,opt,name=registration,proto3,oneof" json:"registration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4320,6 +4339,13 @@ func (x *RoomConfig) GetVcard() []byte {
 		return x.Vcard
 	}
 	return nil
+}
+
+func (x *RoomConfig) GetRegistration() bool {
+	if x != nil && x.Registration != nil {
+		return *x.Registration
+	}
+	return false
 }
 
 // RoomCreate makes a room; it is locked until its owner has configured it
@@ -4749,6 +4775,78 @@ func (x *RoomNick) GetFree() bool {
 	return false
 }
 
+// RoomRegister makes a person a member, at their own wish, and reserves a nick
+// for them (XEP-0045); of a member it reserves the nick alone.
+type RoomRegister struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Full JID.
+	By   string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	Nick string `protobuf:"bytes,3,opt,name=nick,proto3" json:"nick,omitempty"`
+	// As in RoomNick.
+	Free          bool `protobuf:"varint,4,opt,name=free,proto3" json:"free,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomRegister) Reset() {
+	*x = RoomRegister{}
+	mi := &file_internal_command_command_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomRegister) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomRegister) ProtoMessage() {}
+
+func (x *RoomRegister) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomRegister.ProtoReflect.Descriptor instead.
+func (*RoomRegister) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *RoomRegister) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomRegister) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *RoomRegister) GetNick() string {
+	if x != nil {
+		return x.Nick
+	}
+	return ""
+}
+
+func (x *RoomRegister) GetFree() bool {
+	if x != nil {
+		return x.Free
+	}
+	return false
+}
+
 // RoomMessage is a message to all occupants of a room.
 type RoomMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4781,7 +4879,7 @@ type RoomMessage struct {
 
 func (x *RoomMessage) Reset() {
 	*x = RoomMessage{}
-	mi := &file_internal_command_command_proto_msgTypes[48]
+	mi := &file_internal_command_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4793,7 +4891,7 @@ func (x *RoomMessage) String() string {
 func (*RoomMessage) ProtoMessage() {}
 
 func (x *RoomMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[48]
+	mi := &file_internal_command_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4806,7 +4904,7 @@ func (x *RoomMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomMessage.ProtoReflect.Descriptor instead.
 func (*RoomMessage) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{48}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RoomMessage) GetRoom() string {
@@ -4925,7 +5023,7 @@ type RoomTombstone struct {
 
 func (x *RoomTombstone) Reset() {
 	*x = RoomTombstone{}
-	mi := &file_internal_command_command_proto_msgTypes[49]
+	mi := &file_internal_command_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4937,7 +5035,7 @@ func (x *RoomTombstone) String() string {
 func (*RoomTombstone) ProtoMessage() {}
 
 func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[49]
+	mi := &file_internal_command_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4950,7 +5048,7 @@ func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomTombstone.ProtoReflect.Descriptor instead.
 func (*RoomTombstone) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{49}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RoomTombstone) GetTimeMs() int64 {
@@ -5014,7 +5112,7 @@ type RoomModerate struct {
 
 func (x *RoomModerate) Reset() {
 	*x = RoomModerate{}
-	mi := &file_internal_command_command_proto_msgTypes[50]
+	mi := &file_internal_command_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5026,7 +5124,7 @@ func (x *RoomModerate) String() string {
 func (*RoomModerate) ProtoMessage() {}
 
 func (x *RoomModerate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[50]
+	mi := &file_internal_command_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5039,7 +5137,7 @@ func (x *RoomModerate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomModerate.ProtoReflect.Descriptor instead.
 func (*RoomModerate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{50}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RoomModerate) GetRoom() string {
@@ -5123,7 +5221,7 @@ type UploadStore struct {
 
 func (x *UploadStore) Reset() {
 	*x = UploadStore{}
-	mi := &file_internal_command_command_proto_msgTypes[51]
+	mi := &file_internal_command_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5135,7 +5233,7 @@ func (x *UploadStore) String() string {
 func (*UploadStore) ProtoMessage() {}
 
 func (x *UploadStore) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[51]
+	mi := &file_internal_command_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5148,7 +5246,7 @@ func (x *UploadStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadStore.ProtoReflect.Descriptor instead.
 func (*UploadStore) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{51}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *UploadStore) GetId() []byte {
@@ -5255,7 +5353,7 @@ type UploadSweep struct {
 
 func (x *UploadSweep) Reset() {
 	*x = UploadSweep{}
-	mi := &file_internal_command_command_proto_msgTypes[52]
+	mi := &file_internal_command_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5267,7 +5365,7 @@ func (x *UploadSweep) String() string {
 func (*UploadSweep) ProtoMessage() {}
 
 func (x *UploadSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[52]
+	mi := &file_internal_command_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5280,7 +5378,7 @@ func (x *UploadSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadSweep.ProtoReflect.Descriptor instead.
 func (*UploadSweep) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{52}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *UploadSweep) GetMessageBeforeMs() int64 {
@@ -5313,7 +5411,7 @@ type PushRegister struct {
 
 func (x *PushRegister) Reset() {
 	*x = PushRegister{}
-	mi := &file_internal_command_command_proto_msgTypes[53]
+	mi := &file_internal_command_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5325,7 +5423,7 @@ func (x *PushRegister) String() string {
 func (*PushRegister) ProtoMessage() {}
 
 func (x *PushRegister) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[53]
+	mi := &file_internal_command_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5338,7 +5436,7 @@ func (x *PushRegister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRegister.ProtoReflect.Descriptor instead.
 func (*PushRegister) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{53}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *PushRegister) GetAccount() string {
@@ -5416,7 +5514,7 @@ type PushEnable struct {
 
 func (x *PushEnable) Reset() {
 	*x = PushEnable{}
-	mi := &file_internal_command_command_proto_msgTypes[54]
+	mi := &file_internal_command_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5428,7 +5526,7 @@ func (x *PushEnable) String() string {
 func (*PushEnable) ProtoMessage() {}
 
 func (x *PushEnable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[54]
+	mi := &file_internal_command_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5441,7 +5539,7 @@ func (x *PushEnable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushEnable.ProtoReflect.Descriptor instead.
 func (*PushEnable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{54}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *PushEnable) GetAccount() string {
@@ -5506,7 +5604,7 @@ type PushDisable struct {
 
 func (x *PushDisable) Reset() {
 	*x = PushDisable{}
-	mi := &file_internal_command_command_proto_msgTypes[55]
+	mi := &file_internal_command_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5518,7 +5616,7 @@ func (x *PushDisable) String() string {
 func (*PushDisable) ProtoMessage() {}
 
 func (x *PushDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[55]
+	mi := &file_internal_command_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5531,7 +5629,7 @@ func (x *PushDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushDisable.ProtoReflect.Descriptor instead.
 func (*PushDisable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{55}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *PushDisable) GetAccount() string {
@@ -5570,7 +5668,7 @@ type PushForget struct {
 
 func (x *PushForget) Reset() {
 	*x = PushForget{}
-	mi := &file_internal_command_command_proto_msgTypes[56]
+	mi := &file_internal_command_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5582,7 +5680,7 @@ func (x *PushForget) String() string {
 func (*PushForget) ProtoMessage() {}
 
 func (x *PushForget) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[56]
+	mi := &file_internal_command_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5595,7 +5693,7 @@ func (x *PushForget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushForget.ProtoReflect.Descriptor instead.
 func (*PushForget) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{56}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *PushForget) GetAccount() string {
@@ -5640,7 +5738,7 @@ type ChatsNote struct {
 
 func (x *ChatsNote) Reset() {
 	*x = ChatsNote{}
-	mi := &file_internal_command_command_proto_msgTypes[57]
+	mi := &file_internal_command_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5652,7 +5750,7 @@ func (x *ChatsNote) String() string {
 func (*ChatsNote) ProtoMessage() {}
 
 func (x *ChatsNote) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[57]
+	mi := &file_internal_command_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5665,7 +5763,7 @@ func (x *ChatsNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatsNote.ProtoReflect.Descriptor instead.
 func (*ChatsNote) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{57}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ChatsNote) GetAccount() string {
@@ -5702,7 +5800,7 @@ type ChatDelete struct {
 
 func (x *ChatDelete) Reset() {
 	*x = ChatDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[58]
+	mi := &file_internal_command_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5714,7 +5812,7 @@ func (x *ChatDelete) String() string {
 func (*ChatDelete) ProtoMessage() {}
 
 func (x *ChatDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[58]
+	mi := &file_internal_command_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5727,7 +5825,7 @@ func (x *ChatDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatDelete.ProtoReflect.Descriptor instead.
 func (*ChatDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{58}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ChatDelete) GetAccount() string {
@@ -5780,7 +5878,7 @@ type DirectorySet struct {
 
 func (x *DirectorySet) Reset() {
 	*x = DirectorySet{}
-	mi := &file_internal_command_command_proto_msgTypes[59]
+	mi := &file_internal_command_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5792,7 +5890,7 @@ func (x *DirectorySet) String() string {
 func (*DirectorySet) ProtoMessage() {}
 
 func (x *DirectorySet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[59]
+	mi := &file_internal_command_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5805,7 +5903,7 @@ func (x *DirectorySet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectorySet.ProtoReflect.Descriptor instead.
 func (*DirectorySet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{59}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *DirectorySet) GetAccount() string {
@@ -5843,7 +5941,7 @@ type ClientToken struct {
 
 func (x *ClientToken) Reset() {
 	*x = ClientToken{}
-	mi := &file_internal_command_command_proto_msgTypes[60]
+	mi := &file_internal_command_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5855,7 +5953,7 @@ func (x *ClientToken) String() string {
 func (*ClientToken) ProtoMessage() {}
 
 func (x *ClientToken) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[60]
+	mi := &file_internal_command_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5868,7 +5966,7 @@ func (x *ClientToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientToken.ProtoReflect.Descriptor instead.
 func (*ClientToken) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{60}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ClientToken) GetSeed() []byte {
@@ -5922,7 +6020,7 @@ type ClientLogin struct {
 
 func (x *ClientLogin) Reset() {
 	*x = ClientLogin{}
-	mi := &file_internal_command_command_proto_msgTypes[61]
+	mi := &file_internal_command_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5934,7 +6032,7 @@ func (x *ClientLogin) String() string {
 func (*ClientLogin) ProtoMessage() {}
 
 func (x *ClientLogin) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[61]
+	mi := &file_internal_command_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5947,7 +6045,7 @@ func (x *ClientLogin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientLogin.ProtoReflect.Descriptor instead.
 func (*ClientLogin) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{61}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ClientLogin) GetAccount() string {
@@ -6030,7 +6128,7 @@ type ClientsSeen struct {
 
 func (x *ClientsSeen) Reset() {
 	*x = ClientsSeen{}
-	mi := &file_internal_command_command_proto_msgTypes[62]
+	mi := &file_internal_command_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6042,7 +6140,7 @@ func (x *ClientsSeen) String() string {
 func (*ClientsSeen) ProtoMessage() {}
 
 func (x *ClientsSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[62]
+	mi := &file_internal_command_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6055,7 +6153,7 @@ func (x *ClientsSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientsSeen.ProtoReflect.Descriptor instead.
 func (*ClientsSeen) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{62}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ClientsSeen) GetClients() []*ClientSeen {
@@ -6076,7 +6174,7 @@ type ClientSeen struct {
 
 func (x *ClientSeen) Reset() {
 	*x = ClientSeen{}
-	mi := &file_internal_command_command_proto_msgTypes[63]
+	mi := &file_internal_command_command_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6088,7 +6186,7 @@ func (x *ClientSeen) String() string {
 func (*ClientSeen) ProtoMessage() {}
 
 func (x *ClientSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[63]
+	mi := &file_internal_command_command_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6101,7 +6199,7 @@ func (x *ClientSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientSeen.ProtoReflect.Descriptor instead.
 func (*ClientSeen) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{63}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ClientSeen) GetAccount() string {
@@ -6136,7 +6234,7 @@ type ClientRevoke struct {
 
 func (x *ClientRevoke) Reset() {
 	*x = ClientRevoke{}
-	mi := &file_internal_command_command_proto_msgTypes[64]
+	mi := &file_internal_command_command_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6148,7 +6246,7 @@ func (x *ClientRevoke) String() string {
 func (*ClientRevoke) ProtoMessage() {}
 
 func (x *ClientRevoke) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[64]
+	mi := &file_internal_command_command_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6161,7 +6259,7 @@ func (x *ClientRevoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientRevoke.ProtoReflect.Descriptor instead.
 func (*ClientRevoke) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{64}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ClientRevoke) GetAccount() string {
@@ -6191,7 +6289,7 @@ type LinkSet struct {
 
 func (x *LinkSet) Reset() {
 	*x = LinkSet{}
-	mi := &file_internal_command_command_proto_msgTypes[65]
+	mi := &file_internal_command_command_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6203,7 +6301,7 @@ func (x *LinkSet) String() string {
 func (*LinkSet) ProtoMessage() {}
 
 func (x *LinkSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[65]
+	mi := &file_internal_command_command_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6216,7 +6314,7 @@ func (x *LinkSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkSet.ProtoReflect.Descriptor instead.
 func (*LinkSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{65}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *LinkSet) GetAccount() string {
@@ -6252,7 +6350,7 @@ type RecoverySet struct {
 
 func (x *RecoverySet) Reset() {
 	*x = RecoverySet{}
-	mi := &file_internal_command_command_proto_msgTypes[66]
+	mi := &file_internal_command_command_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6264,7 +6362,7 @@ func (x *RecoverySet) String() string {
 func (*RecoverySet) ProtoMessage() {}
 
 func (x *RecoverySet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[66]
+	mi := &file_internal_command_command_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6277,7 +6375,7 @@ func (x *RecoverySet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverySet.ProtoReflect.Descriptor instead.
 func (*RecoverySet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{66}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *RecoverySet) GetAccount() string {
@@ -6298,7 +6396,7 @@ var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\x98\x1d\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xe1\x1d\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -6363,7 +6461,8 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\rclient_revoke\x18R \x01(\v2\x1f.bavard.command.v1.ClientRevokeH\x00R\fclientRevoke\x127\n" +
 	"\blink_set\x18S \x01(\v2\x1a.bavard.command.v1.LinkSetH\x00R\alinkSet\x12C\n" +
 	"\frecovery_set\x18T \x01(\v2\x1e.bavard.command.v1.RecoverySetH\x00R\vrecoverySet\x12G\n" +
-	"\rarchive_blank\x18\x82\x01 \x01(\v2\x1f.bavard.command.v1.ArchiveBlankH\x00R\farchiveBlankB\t\n" +
+	"\rarchive_blank\x18\x82\x01 \x01(\v2\x1f.bavard.command.v1.ArchiveBlankH\x00R\farchiveBlank\x12G\n" +
+	"\rroom_register\x18\x8c\x01 \x01(\v2\x1f.bavard.command.v1.RoomRegisterH\x00R\froomRegisterB\t\n" +
 	"\arequest\"@\n" +
 	"\x06Stream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\f\n" +
@@ -6574,7 +6673,7 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x03jid\x18\x01 \x01(\tR\x03jid\x12\x16\n" +
 	"\x06enable\x18\x02 \x01(\bR\x06enable\"!\n" +
 	"\rAccountDelete\x12\x10\n" +
-	"\x03jid\x18\x01 \x01(\tR\x03jid\"\xe0\x06\n" +
+	"\x03jid\x18\x01 \x01(\tR\x03jid\"\x9a\a\n" +
 	"\n" +
 	"RoomConfig\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tH\x00R\x04name\x88\x01\x01\x12%\n" +
@@ -6598,7 +6697,8 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
 	"unarchived\x18\x0f \x01(\bH\x0eR\n" +
 	"unarchived\x88\x01\x01\x12\x19\n" +
-	"\x05vcard\x18\x10 \x01(\fH\x0fR\x05vcard\x88\x01\x01B\a\n" +
+	"\x05vcard\x18\x10 \x01(\fH\x0fR\x05vcard\x88\x01\x01\x12'\n" +
+	"\fregistration\x18\x11 \x01(\bH\x10R\fregistration\x88\x01\x01B\a\n" +
 	"\x05_nameB\x0e\n" +
 	"\f_descriptionB\a\n" +
 	"\x05_langB\x0f\n" +
@@ -6615,7 +6715,8 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\t_whispersB\x10\n" +
 	"\x0e_announcementsB\r\n" +
 	"\v_unarchivedB\b\n" +
-	"\x06_vcard\"\x97\x01\n" +
+	"\x06_vcardB\x0f\n" +
+	"\r_registration\"\x97\x01\n" +
 	"\n" +
 	"RoomCreate\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x0e\n" +
@@ -6645,6 +6746,11 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\bRoomNick\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03jid\x18\x02 \x01(\tR\x03jid\x12\x12\n" +
+	"\x04nick\x18\x03 \x01(\tR\x04nick\x12\x12\n" +
+	"\x04free\x18\x04 \x01(\bR\x04free\"Z\n" +
+	"\fRoomRegister\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12\x12\n" +
 	"\x04nick\x18\x03 \x01(\tR\x04nick\x12\x12\n" +
 	"\x04free\x18\x04 \x01(\bR\x04free\"\xb5\x03\n" +
 	"\vRoomMessage\x12\x12\n" +
@@ -6844,7 +6950,7 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),         // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),    // 1: bavard.command.v1.SubscriptionType
@@ -6905,25 +7011,26 @@ var file_internal_command_command_proto_goTypes = []any{
 	(*RoomAffiliation)(nil),  // 56: bavard.command.v1.RoomAffiliation
 	(*RoomAffiliate)(nil),    // 57: bavard.command.v1.RoomAffiliate
 	(*RoomNick)(nil),         // 58: bavard.command.v1.RoomNick
-	(*RoomMessage)(nil),      // 59: bavard.command.v1.RoomMessage
-	(*RoomTombstone)(nil),    // 60: bavard.command.v1.RoomTombstone
-	(*RoomModerate)(nil),     // 61: bavard.command.v1.RoomModerate
-	(*UploadStore)(nil),      // 62: bavard.command.v1.UploadStore
-	(*UploadSweep)(nil),      // 63: bavard.command.v1.UploadSweep
-	(*PushRegister)(nil),     // 64: bavard.command.v1.PushRegister
-	(*PushEnable)(nil),       // 65: bavard.command.v1.PushEnable
-	(*PushDisable)(nil),      // 66: bavard.command.v1.PushDisable
-	(*PushForget)(nil),       // 67: bavard.command.v1.PushForget
-	(*ChatsNote)(nil),        // 68: bavard.command.v1.ChatsNote
-	(*ChatDelete)(nil),       // 69: bavard.command.v1.ChatDelete
-	(*DirectorySet)(nil),     // 70: bavard.command.v1.DirectorySet
-	(*ClientToken)(nil),      // 71: bavard.command.v1.ClientToken
-	(*ClientLogin)(nil),      // 72: bavard.command.v1.ClientLogin
-	(*ClientsSeen)(nil),      // 73: bavard.command.v1.ClientsSeen
-	(*ClientSeen)(nil),       // 74: bavard.command.v1.ClientSeen
-	(*ClientRevoke)(nil),     // 75: bavard.command.v1.ClientRevoke
-	(*LinkSet)(nil),          // 76: bavard.command.v1.LinkSet
-	(*RecoverySet)(nil),      // 77: bavard.command.v1.RecoverySet
+	(*RoomRegister)(nil),     // 59: bavard.command.v1.RoomRegister
+	(*RoomMessage)(nil),      // 60: bavard.command.v1.RoomMessage
+	(*RoomTombstone)(nil),    // 61: bavard.command.v1.RoomTombstone
+	(*RoomModerate)(nil),     // 62: bavard.command.v1.RoomModerate
+	(*UploadStore)(nil),      // 63: bavard.command.v1.UploadStore
+	(*UploadSweep)(nil),      // 64: bavard.command.v1.UploadSweep
+	(*PushRegister)(nil),     // 65: bavard.command.v1.PushRegister
+	(*PushEnable)(nil),       // 66: bavard.command.v1.PushEnable
+	(*PushDisable)(nil),      // 67: bavard.command.v1.PushDisable
+	(*PushForget)(nil),       // 68: bavard.command.v1.PushForget
+	(*ChatsNote)(nil),        // 69: bavard.command.v1.ChatsNote
+	(*ChatDelete)(nil),       // 70: bavard.command.v1.ChatDelete
+	(*DirectorySet)(nil),     // 71: bavard.command.v1.DirectorySet
+	(*ClientToken)(nil),      // 72: bavard.command.v1.ClientToken
+	(*ClientLogin)(nil),      // 73: bavard.command.v1.ClientLogin
+	(*ClientsSeen)(nil),      // 74: bavard.command.v1.ClientsSeen
+	(*ClientSeen)(nil),       // 75: bavard.command.v1.ClientSeen
+	(*ClientRevoke)(nil),     // 76: bavard.command.v1.ClientRevoke
+	(*LinkSet)(nil),          // 77: bavard.command.v1.LinkSet
+	(*RecoverySet)(nil),      // 78: bavard.command.v1.RecoverySet
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	12, // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
@@ -6961,64 +7068,65 @@ var file_internal_command_command_proto_depIdxs = []int32{
 	55, // 32: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
 	57, // 33: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
 	58, // 34: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
-	59, // 35: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
-	61, // 36: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
+	60, // 35: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
+	62, // 36: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
 	25, // 37: bavard.command.v1.Command.invite_revoke:type_name -> bavard.command.v1.InviteRevoke
 	26, // 38: bavard.command.v1.Command.invite_redeem:type_name -> bavard.command.v1.InviteRedeem
-	62, // 39: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
-	63, // 40: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
-	64, // 41: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
-	65, // 42: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
-	66, // 43: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
-	67, // 44: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
-	68, // 45: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
-	69, // 46: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
-	70, // 47: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
-	72, // 48: bavard.command.v1.Command.client_login:type_name -> bavard.command.v1.ClientLogin
-	73, // 49: bavard.command.v1.Command.clients_seen:type_name -> bavard.command.v1.ClientsSeen
-	75, // 50: bavard.command.v1.Command.client_revoke:type_name -> bavard.command.v1.ClientRevoke
-	76, // 51: bavard.command.v1.Command.link_set:type_name -> bavard.command.v1.LinkSet
-	77, // 52: bavard.command.v1.Command.recovery_set:type_name -> bavard.command.v1.RecoverySet
+	63, // 39: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
+	64, // 40: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
+	65, // 41: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
+	66, // 42: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
+	67, // 43: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
+	68, // 44: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
+	69, // 45: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
+	70, // 46: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
+	71, // 47: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
+	73, // 48: bavard.command.v1.Command.client_login:type_name -> bavard.command.v1.ClientLogin
+	74, // 49: bavard.command.v1.Command.clients_seen:type_name -> bavard.command.v1.ClientsSeen
+	76, // 50: bavard.command.v1.Command.client_revoke:type_name -> bavard.command.v1.ClientRevoke
+	77, // 51: bavard.command.v1.Command.link_set:type_name -> bavard.command.v1.LinkSet
+	78, // 52: bavard.command.v1.Command.recovery_set:type_name -> bavard.command.v1.RecoverySet
 	19, // 53: bavard.command.v1.Command.archive_blank:type_name -> bavard.command.v1.ArchiveBlank
-	0,  // 54: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	18, // 55: bavard.command.v1.Message.tombstone:type_name -> bavard.command.v1.MessageTombstone
-	20, // 56: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	20, // 57: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	21, // 58: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	21, // 59: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 60: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 61: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 62: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	34, // 63: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	33, // 64: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	33, // 65: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
-	33, // 66: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	33, // 67: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	42, // 68: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
-	4,  // 69: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
-	44, // 70: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	48, // 71: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	7,  // 72: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
-	52, // 73: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
-	52, // 74: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
-	5,  // 75: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
-	56, // 76: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
-	6,  // 77: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
-	60, // 78: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
-	61, // 79: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
-	6,  // 80: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
-	8,  // 81: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
-	10, // 82: bavard.command.v1.ClientToken.mechanism:type_name -> bavard.command.v1.TokenMechanism
-	9,  // 83: bavard.command.v1.ClientLogin.auth:type_name -> bavard.command.v1.ClientAuth
-	71, // 84: bavard.command.v1.ClientLogin.issue:type_name -> bavard.command.v1.ClientToken
-	74, // 85: bavard.command.v1.ClientsSeen.clients:type_name -> bavard.command.v1.ClientSeen
-	20, // 86: bavard.command.v1.LinkSet.keys:type_name -> bavard.command.v1.ScramKeys
-	20, // 87: bavard.command.v1.RecoverySet.keys:type_name -> bavard.command.v1.ScramKeys
-	88, // [88:88] is the sub-list for method output_type
-	88, // [88:88] is the sub-list for method input_type
-	88, // [88:88] is the sub-list for extension type_name
-	88, // [88:88] is the sub-list for extension extendee
-	0,  // [0:88] is the sub-list for field type_name
+	59, // 54: bavard.command.v1.Command.room_register:type_name -> bavard.command.v1.RoomRegister
+	0,  // 55: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	18, // 56: bavard.command.v1.Message.tombstone:type_name -> bavard.command.v1.MessageTombstone
+	20, // 57: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	20, // 58: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	21, // 59: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	21, // 60: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 61: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 62: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 63: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	34, // 64: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	33, // 65: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	33, // 66: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
+	33, // 67: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	33, // 68: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	42, // 69: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
+	4,  // 70: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
+	44, // 71: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	48, // 72: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	7,  // 73: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	52, // 74: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	52, // 75: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	5,  // 76: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	56, // 77: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	6,  // 78: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	61, // 79: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	62, // 80: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	6,  // 81: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	8,  // 82: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
+	10, // 83: bavard.command.v1.ClientToken.mechanism:type_name -> bavard.command.v1.TokenMechanism
+	9,  // 84: bavard.command.v1.ClientLogin.auth:type_name -> bavard.command.v1.ClientAuth
+	72, // 85: bavard.command.v1.ClientLogin.issue:type_name -> bavard.command.v1.ClientToken
+	75, // 86: bavard.command.v1.ClientsSeen.clients:type_name -> bavard.command.v1.ClientSeen
+	20, // 87: bavard.command.v1.LinkSet.keys:type_name -> bavard.command.v1.ScramKeys
+	20, // 88: bavard.command.v1.RecoverySet.keys:type_name -> bavard.command.v1.ScramKeys
+	89, // [89:89] is the sub-list for method output_type
+	89, // [89:89] is the sub-list for method input_type
+	89, // [89:89] is the sub-list for extension type_name
+	89, // [89:89] is the sub-list for extension extendee
+	0,  // [0:89] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -7079,6 +7187,7 @@ func file_internal_command_command_proto_init() {
 		(*Command_LinkSet)(nil),
 		(*Command_RecoverySet)(nil),
 		(*Command_ArchiveBlank)(nil),
+		(*Command_RoomRegister)(nil),
 	}
 	file_internal_command_command_proto_msgTypes[22].OneofWrappers = []any{}
 	file_internal_command_command_proto_msgTypes[31].OneofWrappers = []any{}
@@ -7089,7 +7198,7 @@ func file_internal_command_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      11,
-			NumMessages:   67,
+			NumMessages:   68,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

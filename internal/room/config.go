@@ -126,6 +126,7 @@ func flags() []option {
 		flag("muc#roomconfig_moderatedroom", "Who is no member needs voice to write", (*command.RoomConfig).GetModerated, func(c *command.RoomConfig) **bool { return &c.Moderated }),
 		flag("muc#roomconfig_changesubject", "Everybody may change the subject", (*command.RoomConfig).GetSubjectByAll, func(c *command.RoomConfig) **bool { return &c.SubjectByAll }),
 		flag("muc#roomconfig_allowinvites", "Members may invite", (*command.RoomConfig).GetInvitesByMembers, func(c *command.RoomConfig) **bool { return &c.InvitesByMembers }),
+		flag("{urn:bavard:rooms:0}registration", "People may make themselves members", (*command.RoomConfig).GetRegistration, func(c *command.RoomConfig) **bool { return &c.Registration }),
 		flag("{urn:bavard:rooms:0}announcements", "Only admins write", (*command.RoomConfig).GetAnnouncements, func(c *command.RoomConfig) **bool { return &c.Announcements }),
 		{
 			name: "muc#roomconfig_enablearchiving", typ: "boolean", label: "What is said is kept",

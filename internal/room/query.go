@@ -106,6 +106,8 @@ func (f *rooms) toRoom(r *route.Request) []route.Effect {
 		return r.Result()
 	case p.Name.Space == stanza.NSMAM:
 		return f.archived(r)
+	case p.Is(stanza.NSRegister, "query"):
+		return f.register(r, get)
 	case p.Is(stanza.NSVCard, "vCard"):
 		return f.vcard(r, get)
 	case p.Is(stanza.NSModerate, "moderate"):
@@ -176,6 +178,9 @@ func (f *rooms) describe(st *state.Room) *xmlstream.Element {
 	either(c.GetPassword() != "", "muc_passwordprotected", "muc_unsecured")
 	either(c.GetPersistent(), "muc_persistent", "muc_temporary")
 	either(c.GetPublic(), "muc_public", "muc_hidden")
+	if c.GetRegistration() {
+		features = append(features, stanza.NSRegister, formRegister)
+	}
 	if !c.GetUnarchived() {
 		features = append(features, stanza.NSMAM, stanza.NSMAMExtended, stanza.NSRSM, stanza.NSModerate, stanza.NSModerate0,
 			stanza.NSRetract, stanza.NSTombstone, stanza.NSEphemeral)

@@ -360,6 +360,8 @@ func (t *txn) roomCommand(r *request) (command.Outcome, error) {
 		return t.roomAffiliate(q.RoomAffiliate)
 	case *command.Command_RoomNick:
 		return t.roomNick(q.RoomNick)
+	case *command.Command_RoomRegister:
+		return t.roomRegister(q.RoomRegister)
 	case *command.Command_RoomModerate:
 		return t.roomModerate(q.RoomModerate)
 	case *command.Command_InviteRevoke:

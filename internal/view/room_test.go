@@ -67,6 +67,10 @@ func nick(room, who, name string, free bool) *command.Command {
 	return &command.Command{Request: &command.Command_RoomNick{RoomNick: &command.RoomNick{Room: in(room), Jid: at(who), Nick: name, Free: free}}}
 }
 
+func register(room, who, name string, free bool) *command.Command {
+	return &command.Command{Request: &command.Command_RoomRegister{RoomRegister: &command.RoomRegister{Room: in(room), By: at(who) + "/x", Nick: name, Free: free}}}
+}
+
 // says something in a room under one's own name as nick.
 func says(room, who, id string, role command.RoomRole) *command.Command {
 	m := &command.RoomMessage{
