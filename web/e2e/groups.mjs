@@ -33,8 +33,11 @@ export default {
       await bubble(p, 'Tuesday at seven').waitFor()
       check((await bubble(p, 'Tuesday').locator('.from').innerText()) === 'Anna', 'it says who wrote')
     }
+    await bob.page.getByRole('textbox', { name: /^Message / }).pressSequentially('I will')
+    await anna.page.locator('main header').getByText('Bob is typing…').waitFor()
     await bob.write('I will be late')
     await bubble(anna, 'I will be late').waitFor()
+    await anna.page.getByText('Bob is typing…').first().waitFor({ state: 'detached' })
     await until('the list to say who', async () => /Bob: I will be late/.test(await carl.page.locator('nav a', { hasText: 'Choir' }).innerText()))
     await bubble(anna, 'Tuesday').getByLabel('Read').waitFor()
     await bubble(anna, 'Tuesday').click({ button: 'right' })

@@ -59,7 +59,7 @@ export class App {
   link = $derived(this.soft.link)
   lastContact = $derived(this.soft.lastContact)
   online = $derived(new Set(this.soft.online))
-  typing = $derived(new Set(this.soft.typing))
+  typing = $derived(new Map(this.soft.typing.map((t) => [t.peer, t])))
   /** The server does not let this device in any more: somebody logged it out, or set a new password. */
   out = $derived(this.account?.out === true || (this.soft.link.kind === 'stopped' && this.soft.link.reason === 'credentials'))
   /** Of those that may call for attention. */

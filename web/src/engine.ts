@@ -6,7 +6,7 @@ import { put } from './put'
 import { CatchUp } from './catchup'
 import { makeRoom } from './files'
 import { named } from './device'
-import { People } from './people'
+import { People, type Typing } from './people'
 import { Pictures } from './pictures'
 import { Notify } from './notify'
 import { Rooms } from './rooms'
@@ -42,9 +42,9 @@ export interface Soft {
   link: LinkState
   /** When the server was last heard; 0 for never. */
   lastContact: number
-  /** Bare addresses of who is online, and of who types. */
+  /** Bare addresses of who is online. */
   online: string[]
-  typing: string[]
+  typing: Typing[]
 }
 
 export interface EngineOptions {

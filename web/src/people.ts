@@ -20,16 +20,33 @@ export interface PeopleOptions {
 
 /** Who says that they type and then nothing more has stopped after this. */
 const TYPING_MS = 30_000
+/** So many are remembered in one conversation. */
+const MOST_TYPING = 50
+
+interface Writer {
+  /** In a group. */
+  by: Incoming['sender']
+  timer: ReturnType<typeof setTimeout>
+}
+
+/** That somebody types in a conversation: in a group the one who began last, and how many more. */
+export interface Typing {
+  peer: string
+  by: Incoming['sender']
+  more: number
+}
 
 /** Contacts, who of them is online, and who types. */
 export class People {
   private present = new Map<string, Set<string>>()
-  private writing = new Map<string, ReturnType<typeof setTimeout>>()
+  /** By conversation, then by who it is in it: with a person "". */
+  private writing = new Map<string, Map<string, Writer>>()
 
   constructor(private readonly options: PeopleOptions) {}
 
   readonly online = (): string[] => [...this.present.keys()]
-  readonly typing = (): string[] => [...this.writing.keys()]
+  readonly typing = (): Typing[] =>
+    [...this.writing].map(([peer, all]) => ({ peer, by: [...all.values()].at(-1)?.by, more: all.size - 1 }))
 
   isOnline(peer: string): boolean {
     return this.present.has(peer)
@@ -45,8 +62,7 @@ export class People {
 
   forgetPresence(): void {
     this.present.clear()
-    for (const timer of this.writing.values()) clearTimeout(timer)
-    this.writing.clear()
+    for (const peer of [...this.writing.keys()]) this.stopped(peer)
   }
 
   /** Takes presence, also the asking and answering about it. */
@@ -60,18 +76,30 @@ export class People {
   heard(m: Incoming): void {
     if (m.mine || (m.stamp !== undefined && m.chatState === 'composing')) return
     const typing = m.chatState === 'composing'
-    const before = this.writing.get(m.peer)
-    if (!typing && before === undefined) return
-    clearTimeout(before)
-    this.writing.delete(m.peer)
+    const who = m.sender?.who ?? ''
+    const all = this.writing.get(m.peer)
+    if (typing ? all && !all.has(who) && all.size >= MOST_TYPING : !all?.has(who)) return
+    this.stopped(m.peer, who)
     if (typing) {
       const stop = (): void => {
-        this.writing.delete(m.peer)
+        this.stopped(m.peer, who)
         this.options.soft()
       }
-      this.writing.set(m.peer, setTimeout(stop, TYPING_MS))
+      const writers = this.writing.get(m.peer) ?? new Map<string, Writer>()
+      this.writing.set(m.peer, writers.set(who, { by: m.sender, timer: setTimeout(stop, TYPING_MS) }))
     }
     this.options.soft()
+  }
+
+  /** Somebody types no longer there; or nobody, when none is named. */
+  private stopped(peer: string, who?: string): void {
+    const all = this.writing.get(peer)
+    for (const [key, { timer }] of [...(all ?? [])]) {
+      if (who !== undefined && key !== who) continue
+      clearTimeout(timer)
+      all?.delete(key)
+    }
+    if (all?.size === 0) this.writing.delete(peer)
   }
 
   async fetchBlocked(session: Session): Promise<void> {
@@ -119,8 +147,7 @@ export class People {
     if (where.size > 0) this.present.set(p.peer, where)
     else {
       this.present.delete(p.peer)
-      clearTimeout(this.writing.get(p.peer))
-      this.writing.delete(p.peer)
+      this.stopped(p.peer)
     }
     if (before !== where.size) this.options.soft()
   }

@@ -27,6 +27,7 @@ const en = {
   sayHello: 'Say hello',
   wantsToConnect: 'Wants to connect with you',
   typing: 'typing…',
+  typingBy: (name: string, more: number) => (more ? `${name} and ${more} more are typing…` : `${name} is typing…`),
   online: 'online',
   draft: 'Draft:',
   unread: (n: number) => (n === 1 ? '1 unread message' : `${n} unread messages`),

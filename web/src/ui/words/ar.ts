@@ -42,6 +42,7 @@ export const words: Strings = {
   sayHello: 'ألقِ التحية',
   wantsToConnect: 'يريد التواصل معك',
   typing: 'يكتب…',
+  typingBy: (name, more) => (more ? `${name} و${more} غيره يكتبون…` : `${name} يكتب…`),
   online: 'متصل',
   draft: 'مسودة:',
   unread,

@@ -26,6 +26,7 @@ export const words: Strings = {
   sayHello: 'Saluda',
   wantsToConnect: 'Quiere conectar contigo',
   typing: 'escribiendo…',
+  typingBy: (name, more) => (more ? `${name} y ${more} más escriben…` : `${name} escribe…`),
   online: 'en línea',
   draft: 'Borrador:',
   unread: (n) => many(n, 'mensaje sin leer', 'mensajes sin leer'),

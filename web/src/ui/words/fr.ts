@@ -26,6 +26,7 @@ export const words: Strings = {
   sayHello: 'Dites bonjour',
   wantsToConnect: 'Souhaite entrer en contact',
   typing: 'écrit…',
+  typingBy: (name, more) => (more ? `${name} et ${more} de plus écrivent…` : `${name} écrit…`),
   online: 'en ligne',
   draft: 'Brouillon :',
   unread: (n) => many(n, 'message non lu', 'messages non lus'),
