@@ -4,7 +4,7 @@ import { StanzaError } from './errors'
 import { bare } from './jid'
 import { readResult, type Incoming } from './message'
 import { NS } from './ns'
-import { fetchItems, publish, retractItem } from './pep'
+import { bookmarkOf, fetchItems, publish, putBookmark, retractItem } from './pep'
 import type { Session } from './session'
 import { xml, type XmlElement } from './xml'
 
@@ -133,17 +133,11 @@ export function muted(mute: { until: number | undefined } | undefined): XmlEleme
 
 /** For a group that setting stands in its bookmark, where every client looks. */
 export async function muteGroup(session: Session, room: string, mute: { until: number | undefined } | undefined): Promise<void> {
-  const [item] = await fetchItems(session, NS.bookmarks, undefined, room)
-  const conference = item?.child('conference', NS.bookmarks)
+  const conference = await bookmarkOf(session, room)
   if (!conference) throw new StanzaError('item-not-found', 'cancel', '')
   const others = conference.child('extensions')?.elements().filter((e) => !e.is('notify', NS.notify)) ?? []
   const extensions = xml('extensions', {}, ...others, muted(mute))
   const children = conference.elements().filter((e) => e.name !== 'extensions')
   const { name, autojoin } = conference.attrs
-  await publish(session, NS.bookmarks, room, xml('conference', { xmlns: NS.bookmarks, name, autojoin }, ...children, extensions), {
-    persist_items: 'true',
-    max_items: 'max',
-    send_last_published_item: 'never',
-    access_model: 'whitelist',
-  })
+  await putBookmark(session, room, xml('conference', { xmlns: NS.bookmarks, name, autojoin }, ...children, extensions))
 }

@@ -79,11 +79,28 @@ export async function fetchBookmarks(session: Session): Promise<Bookmark[]> {
   return (await fetchItems(session, NS.bookmarks)).flatMap((i) => readBookmark(i) ?? [])
 }
 
-/** XEP-0402 §adding-a-bookmark @1.2.0. */
+/** How the node of bookmarks is to be: theirs alone whose it is. */
+const OURS = { persist_items: 'true', max_items: 'max', send_last_published_item: 'never', access_model: 'whitelist' }
+
+/**
+ * XEP-0402 §adding-a-bookmark @1.2.0. What stands in it already and is not ours
+ * to know, as that the group is muted, stays.
+ */
 export async function saveBookmark(session: Session, { room, name, nick }: Omit<Bookmark, 'autojoin'>): Promise<void> {
-  const payload = xml('conference', { xmlns: NS.bookmarks, autojoin: 'true', name: name || undefined }, xml('nick', {}, nick))
-  const options = { persist_items: 'true', max_items: 'max', send_last_published_item: 'never', access_model: 'whitelist' }
-  await publish(session, NS.bookmarks, room, payload, options)
+  const before = await bookmarkOf(session, room)
+  const others = before?.elements().filter((e) => e.name !== 'nick') ?? []
+  const attributes = { xmlns: NS.bookmarks, autojoin: 'true', name: name || before?.attr('name') }
+  await putBookmark(session, room, xml('conference', attributes, xml('nick', {}, nick), ...others))
+}
+
+/** The bookmark of a room as it is on the server. */
+export async function bookmarkOf(session: Session, room: string): Promise<XmlElement | undefined> {
+  const [item] = await fetchItems(session, NS.bookmarks, undefined, room)
+  return item?.child('conference', NS.bookmarks)
+}
+
+export async function putBookmark(session: Session, room: string, conference: XmlElement): Promise<void> {
+  await publish(session, NS.bookmarks, room, conference, OURS)
 }
 
 export async function removeBookmark(session: Session, room: string): Promise<void> {
