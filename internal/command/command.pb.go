@@ -649,6 +649,7 @@ type Command struct {
 	//	*Command_InviteRedeem
 	//	*Command_UploadStore
 	//	*Command_UploadSweep
+	//	*Command_UploadRemove
 	//	*Command_PushRegister
 	//	*Command_PushEnable
 	//	*Command_PushDisable
@@ -1084,6 +1085,15 @@ func (x *Command) GetUploadSweep() *UploadSweep {
 	return nil
 }
 
+func (x *Command) GetUploadRemove() *UploadRemove {
+	if x != nil {
+		if x, ok := x.Request.(*Command_UploadRemove); ok {
+			return x.UploadRemove
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetPushRegister() *PushRegister {
 	if x != nil {
 		if x, ok := x.Request.(*Command_PushRegister); ok {
@@ -1371,6 +1381,10 @@ type Command_UploadSweep struct {
 	UploadSweep *UploadSweep `protobuf:"bytes,91,opt,name=upload_sweep,json=uploadSweep,proto3,oneof"`
 }
 
+type Command_UploadRemove struct {
+	UploadRemove *UploadRemove `protobuf:"bytes,145,opt,name=upload_remove,json=uploadRemove,proto3,oneof"`
+}
+
 type Command_PushRegister struct {
 	PushRegister *PushRegister `protobuf:"bytes,110,opt,name=push_register,json=pushRegister,proto3,oneof"`
 }
@@ -1504,6 +1518,8 @@ func (*Command_InviteRedeem) isCommand_Request() {}
 func (*Command_UploadStore) isCommand_Request() {}
 
 func (*Command_UploadSweep) isCommand_Request() {}
+
+func (*Command_UploadRemove) isCommand_Request() {}
 
 func (*Command_PushRegister) isCommand_Request() {}
 
@@ -5388,6 +5404,69 @@ func (x *UploadSweep) GetMessageBeforeMs() int64 {
 	return 0
 }
 
+// UploadRemove removes an upload that its owner does not want any more. What is not
+// there, or somebody else's, is refused with item-not-found.
+type UploadRemove struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Bare JID of the owner, and the account's id.
+	Account       string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	AccountId     uint64 `protobuf:"varint,3,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UploadRemove) Reset() {
+	*x = UploadRemove{}
+	mi := &file_internal_command_command_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UploadRemove) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UploadRemove) ProtoMessage() {}
+
+func (x *UploadRemove) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UploadRemove.ProtoReflect.Descriptor instead.
+func (*UploadRemove) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *UploadRemove) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *UploadRemove) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *UploadRemove) GetAccountId() uint64 {
+	if x != nil {
+		return x.AccountId
+	}
+	return 0
+}
+
 // PushRegister makes an address of Web Push (RFC 8030) known to the cell's own push
 // component. It takes the place of one with the same endpoint; one too many, that of
 // the oldest.
@@ -5411,7 +5490,7 @@ type PushRegister struct {
 
 func (x *PushRegister) Reset() {
 	*x = PushRegister{}
-	mi := &file_internal_command_command_proto_msgTypes[54]
+	mi := &file_internal_command_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5423,7 +5502,7 @@ func (x *PushRegister) String() string {
 func (*PushRegister) ProtoMessage() {}
 
 func (x *PushRegister) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[54]
+	mi := &file_internal_command_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5436,7 +5515,7 @@ func (x *PushRegister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRegister.ProtoReflect.Descriptor instead.
 func (*PushRegister) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{54}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *PushRegister) GetAccount() string {
@@ -5514,7 +5593,7 @@ type PushEnable struct {
 
 func (x *PushEnable) Reset() {
 	*x = PushEnable{}
-	mi := &file_internal_command_command_proto_msgTypes[55]
+	mi := &file_internal_command_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5526,7 +5605,7 @@ func (x *PushEnable) String() string {
 func (*PushEnable) ProtoMessage() {}
 
 func (x *PushEnable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[55]
+	mi := &file_internal_command_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5539,7 +5618,7 @@ func (x *PushEnable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushEnable.ProtoReflect.Descriptor instead.
 func (*PushEnable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{55}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *PushEnable) GetAccount() string {
@@ -5604,7 +5683,7 @@ type PushDisable struct {
 
 func (x *PushDisable) Reset() {
 	*x = PushDisable{}
-	mi := &file_internal_command_command_proto_msgTypes[56]
+	mi := &file_internal_command_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5616,7 +5695,7 @@ func (x *PushDisable) String() string {
 func (*PushDisable) ProtoMessage() {}
 
 func (x *PushDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[56]
+	mi := &file_internal_command_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5629,7 +5708,7 @@ func (x *PushDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushDisable.ProtoReflect.Descriptor instead.
 func (*PushDisable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{56}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *PushDisable) GetAccount() string {
@@ -5668,7 +5747,7 @@ type PushForget struct {
 
 func (x *PushForget) Reset() {
 	*x = PushForget{}
-	mi := &file_internal_command_command_proto_msgTypes[57]
+	mi := &file_internal_command_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5680,7 +5759,7 @@ func (x *PushForget) String() string {
 func (*PushForget) ProtoMessage() {}
 
 func (x *PushForget) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[57]
+	mi := &file_internal_command_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5693,7 +5772,7 @@ func (x *PushForget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushForget.ProtoReflect.Descriptor instead.
 func (*PushForget) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{57}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *PushForget) GetAccount() string {
@@ -5738,7 +5817,7 @@ type ChatsNote struct {
 
 func (x *ChatsNote) Reset() {
 	*x = ChatsNote{}
-	mi := &file_internal_command_command_proto_msgTypes[58]
+	mi := &file_internal_command_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5750,7 +5829,7 @@ func (x *ChatsNote) String() string {
 func (*ChatsNote) ProtoMessage() {}
 
 func (x *ChatsNote) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[58]
+	mi := &file_internal_command_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5763,7 +5842,7 @@ func (x *ChatsNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatsNote.ProtoReflect.Descriptor instead.
 func (*ChatsNote) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{58}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ChatsNote) GetAccount() string {
@@ -5800,7 +5879,7 @@ type ChatDelete struct {
 
 func (x *ChatDelete) Reset() {
 	*x = ChatDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[59]
+	mi := &file_internal_command_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5812,7 +5891,7 @@ func (x *ChatDelete) String() string {
 func (*ChatDelete) ProtoMessage() {}
 
 func (x *ChatDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[59]
+	mi := &file_internal_command_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5825,7 +5904,7 @@ func (x *ChatDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatDelete.ProtoReflect.Descriptor instead.
 func (*ChatDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{59}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ChatDelete) GetAccount() string {
@@ -5878,7 +5957,7 @@ type DirectorySet struct {
 
 func (x *DirectorySet) Reset() {
 	*x = DirectorySet{}
-	mi := &file_internal_command_command_proto_msgTypes[60]
+	mi := &file_internal_command_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5890,7 +5969,7 @@ func (x *DirectorySet) String() string {
 func (*DirectorySet) ProtoMessage() {}
 
 func (x *DirectorySet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[60]
+	mi := &file_internal_command_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5903,7 +5982,7 @@ func (x *DirectorySet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectorySet.ProtoReflect.Descriptor instead.
 func (*DirectorySet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{60}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *DirectorySet) GetAccount() string {
@@ -5941,7 +6020,7 @@ type ClientToken struct {
 
 func (x *ClientToken) Reset() {
 	*x = ClientToken{}
-	mi := &file_internal_command_command_proto_msgTypes[61]
+	mi := &file_internal_command_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5953,7 +6032,7 @@ func (x *ClientToken) String() string {
 func (*ClientToken) ProtoMessage() {}
 
 func (x *ClientToken) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[61]
+	mi := &file_internal_command_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5966,7 +6045,7 @@ func (x *ClientToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientToken.ProtoReflect.Descriptor instead.
 func (*ClientToken) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{61}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ClientToken) GetSeed() []byte {
@@ -6020,7 +6099,7 @@ type ClientLogin struct {
 
 func (x *ClientLogin) Reset() {
 	*x = ClientLogin{}
-	mi := &file_internal_command_command_proto_msgTypes[62]
+	mi := &file_internal_command_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6032,7 +6111,7 @@ func (x *ClientLogin) String() string {
 func (*ClientLogin) ProtoMessage() {}
 
 func (x *ClientLogin) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[62]
+	mi := &file_internal_command_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6045,7 +6124,7 @@ func (x *ClientLogin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientLogin.ProtoReflect.Descriptor instead.
 func (*ClientLogin) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{62}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ClientLogin) GetAccount() string {
@@ -6128,7 +6207,7 @@ type ClientsSeen struct {
 
 func (x *ClientsSeen) Reset() {
 	*x = ClientsSeen{}
-	mi := &file_internal_command_command_proto_msgTypes[63]
+	mi := &file_internal_command_command_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6140,7 +6219,7 @@ func (x *ClientsSeen) String() string {
 func (*ClientsSeen) ProtoMessage() {}
 
 func (x *ClientsSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[63]
+	mi := &file_internal_command_command_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6153,7 +6232,7 @@ func (x *ClientsSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientsSeen.ProtoReflect.Descriptor instead.
 func (*ClientsSeen) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{63}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ClientsSeen) GetClients() []*ClientSeen {
@@ -6174,7 +6253,7 @@ type ClientSeen struct {
 
 func (x *ClientSeen) Reset() {
 	*x = ClientSeen{}
-	mi := &file_internal_command_command_proto_msgTypes[64]
+	mi := &file_internal_command_command_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6186,7 +6265,7 @@ func (x *ClientSeen) String() string {
 func (*ClientSeen) ProtoMessage() {}
 
 func (x *ClientSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[64]
+	mi := &file_internal_command_command_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6199,7 +6278,7 @@ func (x *ClientSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientSeen.ProtoReflect.Descriptor instead.
 func (*ClientSeen) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{64}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ClientSeen) GetAccount() string {
@@ -6234,7 +6313,7 @@ type ClientRevoke struct {
 
 func (x *ClientRevoke) Reset() {
 	*x = ClientRevoke{}
-	mi := &file_internal_command_command_proto_msgTypes[65]
+	mi := &file_internal_command_command_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6246,7 +6325,7 @@ func (x *ClientRevoke) String() string {
 func (*ClientRevoke) ProtoMessage() {}
 
 func (x *ClientRevoke) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[65]
+	mi := &file_internal_command_command_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6259,7 +6338,7 @@ func (x *ClientRevoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientRevoke.ProtoReflect.Descriptor instead.
 func (*ClientRevoke) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{65}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ClientRevoke) GetAccount() string {
@@ -6289,7 +6368,7 @@ type LinkSet struct {
 
 func (x *LinkSet) Reset() {
 	*x = LinkSet{}
-	mi := &file_internal_command_command_proto_msgTypes[66]
+	mi := &file_internal_command_command_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6301,7 +6380,7 @@ func (x *LinkSet) String() string {
 func (*LinkSet) ProtoMessage() {}
 
 func (x *LinkSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[66]
+	mi := &file_internal_command_command_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6314,7 +6393,7 @@ func (x *LinkSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkSet.ProtoReflect.Descriptor instead.
 func (*LinkSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{66}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *LinkSet) GetAccount() string {
@@ -6350,7 +6429,7 @@ type RecoverySet struct {
 
 func (x *RecoverySet) Reset() {
 	*x = RecoverySet{}
-	mi := &file_internal_command_command_proto_msgTypes[67]
+	mi := &file_internal_command_command_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6362,7 +6441,7 @@ func (x *RecoverySet) String() string {
 func (*RecoverySet) ProtoMessage() {}
 
 func (x *RecoverySet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[67]
+	mi := &file_internal_command_command_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6375,7 +6454,7 @@ func (x *RecoverySet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverySet.ProtoReflect.Descriptor instead.
 func (*RecoverySet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{67}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *RecoverySet) GetAccount() string {
@@ -6396,7 +6475,7 @@ var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xe1\x1d\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xaa\x1e\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -6444,7 +6523,8 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\rinvite_revoke\x18x \x01(\v2\x1f.bavard.command.v1.InviteRevokeH\x00R\finviteRevoke\x12F\n" +
 	"\rinvite_redeem\x18y \x01(\v2\x1f.bavard.command.v1.InviteRedeemH\x00R\finviteRedeem\x12C\n" +
 	"\fupload_store\x18Z \x01(\v2\x1e.bavard.command.v1.UploadStoreH\x00R\vuploadStore\x12C\n" +
-	"\fupload_sweep\x18[ \x01(\v2\x1e.bavard.command.v1.UploadSweepH\x00R\vuploadSweep\x12F\n" +
+	"\fupload_sweep\x18[ \x01(\v2\x1e.bavard.command.v1.UploadSweepH\x00R\vuploadSweep\x12G\n" +
+	"\rupload_remove\x18\x91\x01 \x01(\v2\x1f.bavard.command.v1.UploadRemoveH\x00R\fuploadRemove\x12F\n" +
 	"\rpush_register\x18n \x01(\v2\x1f.bavard.command.v1.PushRegisterH\x00R\fpushRegister\x12@\n" +
 	"\vpush_enable\x18o \x01(\v2\x1d.bavard.command.v1.PushEnableH\x00R\n" +
 	"pushEnable\x12C\n" +
@@ -6805,7 +6885,12 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\vtotal_bytes\x18\r \x01(\x04R\n" +
 	"totalBytes\"9\n" +
 	"\vUploadSweep\x12*\n" +
-	"\x11message_before_ms\x18\x01 \x01(\x03R\x0fmessageBeforeMs\"\xd0\x01\n" +
+	"\x11message_before_ms\x18\x01 \x01(\x03R\x0fmessageBeforeMs\"W\n" +
+	"\fUploadRemove\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x03 \x01(\x04R\taccountId\"\xd0\x01\n" +
 	"\fPushRegister\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x12\n" +
@@ -6950,7 +7035,7 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),         // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),    // 1: bavard.command.v1.SubscriptionType
@@ -7017,20 +7102,21 @@ var file_internal_command_command_proto_goTypes = []any{
 	(*RoomModerate)(nil),     // 62: bavard.command.v1.RoomModerate
 	(*UploadStore)(nil),      // 63: bavard.command.v1.UploadStore
 	(*UploadSweep)(nil),      // 64: bavard.command.v1.UploadSweep
-	(*PushRegister)(nil),     // 65: bavard.command.v1.PushRegister
-	(*PushEnable)(nil),       // 66: bavard.command.v1.PushEnable
-	(*PushDisable)(nil),      // 67: bavard.command.v1.PushDisable
-	(*PushForget)(nil),       // 68: bavard.command.v1.PushForget
-	(*ChatsNote)(nil),        // 69: bavard.command.v1.ChatsNote
-	(*ChatDelete)(nil),       // 70: bavard.command.v1.ChatDelete
-	(*DirectorySet)(nil),     // 71: bavard.command.v1.DirectorySet
-	(*ClientToken)(nil),      // 72: bavard.command.v1.ClientToken
-	(*ClientLogin)(nil),      // 73: bavard.command.v1.ClientLogin
-	(*ClientsSeen)(nil),      // 74: bavard.command.v1.ClientsSeen
-	(*ClientSeen)(nil),       // 75: bavard.command.v1.ClientSeen
-	(*ClientRevoke)(nil),     // 76: bavard.command.v1.ClientRevoke
-	(*LinkSet)(nil),          // 77: bavard.command.v1.LinkSet
-	(*RecoverySet)(nil),      // 78: bavard.command.v1.RecoverySet
+	(*UploadRemove)(nil),     // 65: bavard.command.v1.UploadRemove
+	(*PushRegister)(nil),     // 66: bavard.command.v1.PushRegister
+	(*PushEnable)(nil),       // 67: bavard.command.v1.PushEnable
+	(*PushDisable)(nil),      // 68: bavard.command.v1.PushDisable
+	(*PushForget)(nil),       // 69: bavard.command.v1.PushForget
+	(*ChatsNote)(nil),        // 70: bavard.command.v1.ChatsNote
+	(*ChatDelete)(nil),       // 71: bavard.command.v1.ChatDelete
+	(*DirectorySet)(nil),     // 72: bavard.command.v1.DirectorySet
+	(*ClientToken)(nil),      // 73: bavard.command.v1.ClientToken
+	(*ClientLogin)(nil),      // 74: bavard.command.v1.ClientLogin
+	(*ClientsSeen)(nil),      // 75: bavard.command.v1.ClientsSeen
+	(*ClientSeen)(nil),       // 76: bavard.command.v1.ClientSeen
+	(*ClientRevoke)(nil),     // 77: bavard.command.v1.ClientRevoke
+	(*LinkSet)(nil),          // 78: bavard.command.v1.LinkSet
+	(*RecoverySet)(nil),      // 79: bavard.command.v1.RecoverySet
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	12, // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
@@ -7074,59 +7160,60 @@ var file_internal_command_command_proto_depIdxs = []int32{
 	26, // 38: bavard.command.v1.Command.invite_redeem:type_name -> bavard.command.v1.InviteRedeem
 	63, // 39: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
 	64, // 40: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
-	65, // 41: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
-	66, // 42: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
-	67, // 43: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
-	68, // 44: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
-	69, // 45: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
-	70, // 46: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
-	71, // 47: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
-	73, // 48: bavard.command.v1.Command.client_login:type_name -> bavard.command.v1.ClientLogin
-	74, // 49: bavard.command.v1.Command.clients_seen:type_name -> bavard.command.v1.ClientsSeen
-	76, // 50: bavard.command.v1.Command.client_revoke:type_name -> bavard.command.v1.ClientRevoke
-	77, // 51: bavard.command.v1.Command.link_set:type_name -> bavard.command.v1.LinkSet
-	78, // 52: bavard.command.v1.Command.recovery_set:type_name -> bavard.command.v1.RecoverySet
-	19, // 53: bavard.command.v1.Command.archive_blank:type_name -> bavard.command.v1.ArchiveBlank
-	59, // 54: bavard.command.v1.Command.room_register:type_name -> bavard.command.v1.RoomRegister
-	0,  // 55: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	18, // 56: bavard.command.v1.Message.tombstone:type_name -> bavard.command.v1.MessageTombstone
-	20, // 57: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	20, // 58: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	21, // 59: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	21, // 60: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 61: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 62: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 63: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	34, // 64: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	33, // 65: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	33, // 66: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
-	33, // 67: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	33, // 68: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	42, // 69: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
-	4,  // 70: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
-	44, // 71: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	48, // 72: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	7,  // 73: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
-	52, // 74: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
-	52, // 75: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
-	5,  // 76: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
-	56, // 77: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
-	6,  // 78: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
-	61, // 79: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
-	62, // 80: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
-	6,  // 81: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
-	8,  // 82: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
-	10, // 83: bavard.command.v1.ClientToken.mechanism:type_name -> bavard.command.v1.TokenMechanism
-	9,  // 84: bavard.command.v1.ClientLogin.auth:type_name -> bavard.command.v1.ClientAuth
-	72, // 85: bavard.command.v1.ClientLogin.issue:type_name -> bavard.command.v1.ClientToken
-	75, // 86: bavard.command.v1.ClientsSeen.clients:type_name -> bavard.command.v1.ClientSeen
-	20, // 87: bavard.command.v1.LinkSet.keys:type_name -> bavard.command.v1.ScramKeys
-	20, // 88: bavard.command.v1.RecoverySet.keys:type_name -> bavard.command.v1.ScramKeys
-	89, // [89:89] is the sub-list for method output_type
-	89, // [89:89] is the sub-list for method input_type
-	89, // [89:89] is the sub-list for extension type_name
-	89, // [89:89] is the sub-list for extension extendee
-	0,  // [0:89] is the sub-list for field type_name
+	65, // 41: bavard.command.v1.Command.upload_remove:type_name -> bavard.command.v1.UploadRemove
+	66, // 42: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
+	67, // 43: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
+	68, // 44: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
+	69, // 45: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
+	70, // 46: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
+	71, // 47: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
+	72, // 48: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
+	74, // 49: bavard.command.v1.Command.client_login:type_name -> bavard.command.v1.ClientLogin
+	75, // 50: bavard.command.v1.Command.clients_seen:type_name -> bavard.command.v1.ClientsSeen
+	77, // 51: bavard.command.v1.Command.client_revoke:type_name -> bavard.command.v1.ClientRevoke
+	78, // 52: bavard.command.v1.Command.link_set:type_name -> bavard.command.v1.LinkSet
+	79, // 53: bavard.command.v1.Command.recovery_set:type_name -> bavard.command.v1.RecoverySet
+	19, // 54: bavard.command.v1.Command.archive_blank:type_name -> bavard.command.v1.ArchiveBlank
+	59, // 55: bavard.command.v1.Command.room_register:type_name -> bavard.command.v1.RoomRegister
+	0,  // 56: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	18, // 57: bavard.command.v1.Message.tombstone:type_name -> bavard.command.v1.MessageTombstone
+	20, // 58: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	20, // 59: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	21, // 60: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	21, // 61: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 62: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	2,  // 63: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 64: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	34, // 65: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	33, // 66: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	33, // 67: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
+	33, // 68: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	33, // 69: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	42, // 70: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
+	4,  // 71: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
+	44, // 72: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	48, // 73: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	7,  // 74: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	52, // 75: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	52, // 76: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	5,  // 77: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	56, // 78: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	6,  // 79: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	61, // 80: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	62, // 81: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	6,  // 82: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	8,  // 83: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
+	10, // 84: bavard.command.v1.ClientToken.mechanism:type_name -> bavard.command.v1.TokenMechanism
+	9,  // 85: bavard.command.v1.ClientLogin.auth:type_name -> bavard.command.v1.ClientAuth
+	73, // 86: bavard.command.v1.ClientLogin.issue:type_name -> bavard.command.v1.ClientToken
+	76, // 87: bavard.command.v1.ClientsSeen.clients:type_name -> bavard.command.v1.ClientSeen
+	20, // 88: bavard.command.v1.LinkSet.keys:type_name -> bavard.command.v1.ScramKeys
+	20, // 89: bavard.command.v1.RecoverySet.keys:type_name -> bavard.command.v1.ScramKeys
+	90, // [90:90] is the sub-list for method output_type
+	90, // [90:90] is the sub-list for method input_type
+	90, // [90:90] is the sub-list for extension type_name
+	90, // [90:90] is the sub-list for extension extendee
+	0,  // [0:90] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -7174,6 +7261,7 @@ func file_internal_command_command_proto_init() {
 		(*Command_InviteRedeem)(nil),
 		(*Command_UploadStore)(nil),
 		(*Command_UploadSweep)(nil),
+		(*Command_UploadRemove)(nil),
 		(*Command_PushRegister)(nil),
 		(*Command_PushEnable)(nil),
 		(*Command_PushDisable)(nil),
@@ -7198,7 +7286,7 @@ func file_internal_command_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      11,
-			NumMessages:   68,
+			NumMessages:   69,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -394,6 +394,11 @@ func (c *conversation) maskIDs(e *xmlstream.Element) {
 	case e.Is(stanza.NSOccupantID, "occupant-id"), e.Is(stanza.NSRetract, "retract") && e.Child(stanza.NSModerate, "moderated") != nil,
 		e.Is(stanza.NSFasten, "apply-to") && e.Child(stanza.NSModerate0, "moderated") != nil:
 		e.Set("id", c.name(e.Get("id")))
+	case e.Is(stanza.NSFiles, "file"):
+		e.Set("id", c.name(e.Get("id")))
+		if _, given := c.names[e.Get("url")]; !given { // of another port, before a restart
+			e.Set("url", "{url}")
+		}
 	case e.Is(stanza.NSUpload, "put"), e.Is(stanza.NSUpload, "get"):
 		e.Set("url", c.name(e.Get("url")))
 	case e.Is(stanza.NSExtDisco, "service") && e.Get("username") != "":

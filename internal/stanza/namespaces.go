@@ -18,6 +18,7 @@ const (
 	NSFAST        = "urn:xmpp:fast:0"                        // XEP-0484
 	NSCAM         = "urn:xmpp:cam:0"                         // XEP-0494
 	NSLink        = "urn:bavard:link:0"                      // docs/login.md
+	NSFiles       = "urn:bavard:files:0"                     // docs/media.md
 	NSRecovery    = "urn:bavard:recovery:0"                  // docs/login.md
 	NSBind        = "urn:ietf:params:xml:ns:xmpp-bind"       // RFC 6120 §7
 	NSSession     = "urn:ietf:params:xml:ns:xmpp-session"    // RFC 3921 §3

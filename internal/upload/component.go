@@ -36,6 +36,10 @@ func (s *Service) handle(r *route.Request) []route.Effect {
 		return r.Err(stanza.Cancel, stanza.ItemNotFound, "there is nobody of this name here")
 	case get && r.Payload.Is(stanza.NSUpload, "request"):
 		return s.request(r)
+	case get && r.Payload.Is(stanza.NSFiles, "files"):
+		return s.list(r)
+	case typ == "set" && r.Payload.Is(stanza.NSFiles, "remove"):
+		return s.forget(r)
 	case (r.Payload.Is(stanza.NSDiscoInfo, "query") || r.Payload.Is(stanza.NSDiscoItems, "query")) && r.Payload.Get("node") != "":
 		return r.Err(stanza.Cancel, stanza.ItemNotFound, "no such node")
 	case get && r.Payload.Is(stanza.NSDiscoInfo, "query"):
@@ -56,7 +60,7 @@ func (s *Service) describe() *xmlstream.Element {
 	d := route.Discovery{
 		Identities: []route.Identity{{Category: "store", Type: "file", Name: "Files"}},
 		Features: []string{
-			stanza.NSDiscoInfo, stanza.NSDiscoItems, stanza.NSUpload, stanza.NSPing,
+			stanza.NSDiscoInfo, stanza.NSDiscoItems, stanza.NSUpload, stanza.NSFiles, stanza.NSPing,
 			stanza.NSPurpose + "#message", stanza.NSPurpose + "#profile", stanza.NSPurpose + "#ephemeral", stanza.NSPurpose + "#permanent",
 		},
 		Forms: []*xmlstream.Element{xmlstream.New(stanza.NSData, "x", "type", "result").Add(

@@ -28,6 +28,7 @@ type View interface {
 	Account(bare string) (state.Account, error)
 	Upload(state.UploadID) (state.Upload, error)
 	Uploads(after state.UploadID, most int) ([]state.Upload, error)
+	UploadsOf(account string, before state.UploadID, most int) ([]state.Upload, error)
 	UploadUsage(account string) (own, all state.Usage, err error)
 	AllUploads() (state.Usage, error)
 	UploadRoom(account string, files, bytes uint64, messages time.Duration) (time.Time, error)

@@ -156,6 +156,7 @@ func FuzzApply(f *testing.F) {
 		linkSet("ann", 5), recoverySet("ann"), revokeClient("ann", 1),
 		loginOf("ann", 1, command.ClientAuth_CLIENT_AUTH_LINK, linkSet("ann", 5).GetLinkSet().Keys.StoredKey, 1),
 		{Request: &command.Command_UploadSweep{UploadSweep: &command.UploadSweep{MessageBeforeMs: start.UnixMilli()}}},
+		uploadRemove("ann", 1, 1),
 		upload("ann", 1, 1, 100, command.UploadPurpose_UPLOAD_PURPOSE_MESSAGE),
 		{Request: &command.Command_OfflineCursor{OfflineCursor: &command.OfflineCursor{Account: at("ann"), Position: make([]byte, 12)}}},
 		{Request: &command.Command_CredentialsSet{CredentialsSet: &command.CredentialsSet{Jid: at("ann")}}},

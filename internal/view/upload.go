@@ -22,6 +22,8 @@ func (t *txn) uploadCommand(c *command.Command) (command.Outcome, error) {
 		return t.uploadStore(q.UploadStore)
 	case *command.Command_UploadSweep:
 		return t.uploadSweep(q.UploadSweep)
+	case *command.Command_UploadRemove:
+		return t.uploadRemove(q.UploadRemove)
 	}
 	return command.Outcome{}, ErrUnknownCommand
 }
@@ -150,6 +152,28 @@ func (t *txn) uploadSweep(c *command.UploadSweep) (command.Outcome, error) {
 		room -= len(keys)
 	}
 	return accept(), nil
+}
+
+// uploadRemove removes one that its owner does not want any more.
+func (t *txn) uploadRemove(c *command.UploadRemove) (command.Outcome, error) {
+	none := refuse(stanza.Cancel, stanza.ItemNotFound, "you have no such file here")
+	owner := t.account(c.Account)
+	if len(c.Id) != uploadIDSize || owner == 0 || owner != c.AccountId {
+		return none, nil
+	}
+	key := uploadKey(state.UploadID(c.Id))
+	b, err := t.get(key)
+	if err != nil || b == nil {
+		return none, err
+	}
+	u, err := parseUpload(b)
+	if err != nil {
+		return command.Outcome{}, t.a.v.damaged(err)
+	}
+	if u.owner != owner {
+		return none, nil
+	}
+	return accept(), t.removeUploads([]string{string(key)})
 }
 
 // sweepDeleted removes uploads of deleted accounts, and returns how many more may

@@ -41,7 +41,10 @@ func uploadSweep(before time.Time) *command.Command {
 }
 
 func randomUpload(r *rapid.T, account string) *command.Command {
-	if rapid.IntRange(0, 2).Draw(r, "sweep") == 0 {
+	switch rapid.IntRange(0, 5).Draw(r, "kind") {
+	case 0:
+		return uploadRemove(account, uint64(rapid.IntRange(1, 5).Draw(r, "id")), byte(rapid.IntRange(0, 7).Draw(r, "upload")))
+	case 1, 2:
 		return uploadSweep(start.Add(time.Duration(rapid.IntRange(0, 40).Draw(r, "days")) * 24 * time.Hour))
 	}
 	return upload(account, uint64(rapid.IntRange(1, 5).Draw(r, "id")), byte(rapid.IntRange(0, 7).Draw(r, "upload")),
@@ -120,6 +123,65 @@ func TestUploadIsRefused(t *testing.T) {
 	few.GetUploadStore().AccountFiles = 1
 	few.GetUploadStore().TotalBytes = 0
 	c.refused(few, stanza.ResourceConstraint)
+	checkUploads(t, c.v)
+}
+
+func uploadRemove(account string, id uint64, n byte) *command.Command {
+	return &command.Command{Request: &command.Command_UploadRemove{UploadRemove: &command.UploadRemove{Id: uploadID(n), Account: at(account), AccountId: id}}}
+}
+
+// TestUploadIsRemoved: its owner lists what there is and removes one, once, and has
+// the room again; nobody else can.
+func TestUploadIsRemoved(t *testing.T) {
+	c := newCell(t, "ann", "bob")
+	for n := byte(1); n <= 5; n++ {
+		c.accept(c.upload("ann", n, 100, []command.UploadPurpose{forMessage, forProfile, ephemeral, permanent}[n%4]))
+	}
+	c.accept(c.upload("bob", 6, 100, forMessage))
+	list := func(account string, before byte, most int, want ...byte) {
+		t.Helper()
+		var from state.UploadID
+		if before > 0 {
+			from = state.UploadID(uploadID(before))
+		}
+		page, err := c.v.UploadsOf(at(account), from, most)
+		var got []byte
+		for _, u := range page {
+			got = append(got, u.ID[15])
+		}
+		if err != nil || string(got) != string(want) {
+			t.Errorf("%s has %v before %d, %v; want %v", account, got, before, err, want)
+		}
+	}
+	list("ann", 0, 10, 5, 4, 3, 2, 1)
+	list("ann", 0, 2, 5, 4)
+	list("ann", 4, 2, 3, 2)
+	list("ann", 1, 2)
+	list("bob", 0, 10, 6)
+	for _, none := range []byte{6, 7} { // bob's, nobody's
+		if _, err := c.v.UploadsOf(at("ann"), state.UploadID(uploadID(none)), 1); !errors.Is(err, state.ErrNotFound) {
+			t.Errorf("before %d: %v", none, err)
+		}
+	}
+
+	ann, bob := c.id("ann"), c.id("bob")
+	for _, bad := range []*command.Command{
+		uploadRemove("bob", bob, 1), uploadRemove("ann", bob, 1), uploadRemove("bob", ann, 1), uploadRemove("ann", ann, 7), uploadRemove("nobody", 0, 1),
+	} {
+		c.refused(bad, stanza.ItemNotFound)
+	}
+	short := uploadRemove("ann", ann, 1)
+	short.GetUploadRemove().Id = []byte("short")
+	c.refused(short, stanza.ItemNotFound)
+	c.usage("ann", 5, 500, 6, 600)
+	r := c.apply(uploadRemove("ann", ann, 3))
+	if len(r.Events) != 1 || r.Events[0].Kind != state.EventUploadRemoved || r.Events[0].Upload != state.UploadID(uploadID(3)) {
+		t.Errorf("%+v", r)
+	}
+	c.refused(uploadRemove("ann", ann, 3), stanza.ItemNotFound)
+	c.has(3, false)
+	list("ann", 0, 10, 5, 4, 2, 1)
+	c.usage("ann", 4, 400, 5, 500)
 	checkUploads(t, c.v)
 }
 

@@ -63,6 +63,63 @@ func (v *View) Uploads(after state.UploadID, most int) (out []state.Upload, err 
 	return out, err
 }
 
+// UploadsOf gives up to most uploads of an account, the newest first; with an id that
+// is one of them, those that are older. state.ErrNotFound says that it is none.
+func (v *View) UploadsOf(account string, before state.UploadID, most int) ([]state.Upload, error) {
+	if err := v.enter(); err != nil {
+		return nil, err
+	}
+	defer v.leave()
+	owner, err := v.accountID(v.db, account)
+	if err != nil {
+		return nil, v.readError(err)
+	}
+	// One state of the view: an upload in the list has its record.
+	snap := v.db.NewSnapshot()
+	out, err := v.uploadsOf(snap, owner, before, most)
+	err = errors.Join(err, snap.Close())
+	if errors.Is(err, state.ErrNotFound) {
+		return nil, err
+	}
+	return out, v.damaged(err)
+}
+
+func (v *View) uploadsOf(snap *pebble.Snapshot, owner uint64, before state.UploadID, most int) (out []state.Upload, err error) {
+	end := prefixEnd(idKey(tableUploadOf, owner))
+	if before != (state.UploadID{}) {
+		u, err := v.uploadAt(snap, before)
+		switch {
+		case errors.Is(err, pebble.ErrNotFound), err == nil && u.owner != owner:
+			return nil, state.ErrNotFound
+		case err != nil:
+			return nil, err
+		}
+		end = ownUploadKey(owner, u.time, before)
+	}
+	it, err := snap.NewIter(&pebble.IterOptions{LowerBound: ownUploads(owner), UpperBound: end})
+	if err != nil {
+		return nil, err
+	}
+	for ok := it.Last(); ok && len(out) < most && err == nil; ok = it.Prev() {
+		var id state.UploadID
+		var u uploadRecord
+		if id, err = uploadIDOf(it.Key()); err == nil {
+			u, err = v.uploadAt(snap, id)
+			out = append(out, u.state(id))
+		}
+	}
+	return out, errors.Join(err, it.Error(), it.Close())
+}
+
+// uploadAt reads an upload's record.
+func (v *View) uploadAt(from pebble.Reader, id state.UploadID) (uploadRecord, error) {
+	b, err := v.get(from, uploadKey(id))
+	if err != nil {
+		return uploadRecord{}, err
+	}
+	return parseUpload(b)
+}
+
 // UploadUsage counts the uploads of an account, and all that there are.
 func (v *View) UploadUsage(account string) (own, all state.Usage, err error) {
 	if err := v.enter(); err != nil {
