@@ -92,7 +92,7 @@ func (h *Hub) entered(s *shard, v route.Visitor, q *entering) {
 		r = &live{jid: room, shard: s, occupants: map[string]*occupant{}, public: map[string]*occupant{}, devices: map[jid.JID]*visit{}}
 	}
 	s.mu.Lock()
-	r.config = st.Config
+	r.configure(st.Config)
 	s.rooms[q.room] = r
 	old := r.devices[q.From]
 	s.mu.Unlock()
@@ -208,6 +208,9 @@ func (h *Hub) welcome(r *live, v *visit, q *entering, st *state.Room) {
 		p.self = append(p.self, statusNickChanged)
 	}
 	h.broadcast(r, p)
+	if len(r.pictures) > 0 {
+		r.paint(v)
+	}
 	h.history(r, v, q.x, st)
 }
 

@@ -77,6 +77,7 @@ type live struct {
 	jid       jid.JID
 	shard     *shard
 	config    *command.RoomConfig
+	pictures  []string             // hashes of config's picture
 	occupants map[string]*occupant // by nick
 	public    map[string]*occupant // those of them that everybody sees
 	devices   map[jid.JID]*visit   // by real full JID

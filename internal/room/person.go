@@ -5,11 +5,7 @@ package room
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // XEP-0153 names it; nothing secret rests on it
-	"encoding/base64"
-	"encoding/hex"
 	"slices"
-	"strings"
 
 	"bavard/internal/command"
 	"bavard/internal/route"
@@ -197,28 +193,4 @@ func mayWhisper(c *command.RoomConfig, from, to *occupant) bool {
 		return moderator || from.role == command.RoomRole_ROOM_ROLE_PARTICIPANT
 	}
 	return true
-}
-
-// pictureHash is the SHA-1 of a room's picture, "" when it has none (XEP-0486
-// §disco-avatar-hash @0.1.0).
-func pictureHash(vcard []byte) string {
-	if len(vcard) == 0 {
-		return ""
-	}
-	e, err := xmlstream.ParseElement(vcard, xmlstream.AfterAuth)
-	if err != nil {
-		return ""
-	}
-	text := strings.Map(func(r rune) rune {
-		if strings.ContainsRune(" \t\r\n", r) {
-			return -1
-		}
-		return r
-	}, e.Child(stanza.NSVCard, "PHOTO").Child(stanza.NSVCard, "BINVAL").Text())
-	b, err := base64.StdEncoding.DecodeString(text)
-	if err != nil || len(b) == 0 {
-		return ""
-	}
-	sum := sha1.Sum(b) //nolint:gosec // see the import
-	return hex.EncodeToString(sum[:])
 }

@@ -22,7 +22,7 @@ func (f *rooms) service(r *route.Request) []route.Effect {
 	case get && r.Payload.Is(stanza.NSDiscoInfo, "query") && node == "":
 		d := route.Discovery{
 			Identities: []route.Identity{{Category: "conference", Type: "text", Name: "Rooms"}},
-			Features:   []string{stanza.NSDiscoInfo, stanza.NSDiscoItems, stanza.NSRSM, stanza.NSMUC, stanza.NSOccupantID, stanza.NSPing},
+			Features:   []string{stanza.NSDiscoInfo, stanza.NSDiscoItems, stanza.NSRSM, stanza.NSMUC, stanza.NSOccupantID, stanza.NSVCard, stanza.NSPing},
 		}
 		return r.Result(d.Info(""))
 	case get && r.Payload.Is(stanza.NSDiscoItems, "query") && node == "":
@@ -195,8 +195,12 @@ func (f *rooms) describe(st *state.Room) *xmlstream.Element {
 		field("muc#roomconfig_roomname", nameOf(st)), field("muc#roominfo_description", c.GetDescription()), field("muc#roominfo_lang", c.GetLang()),
 		field("muc#roominfo_occupants", strconv.Itoa(f.hub.Count(st.JID))),
 		field("muc#roomconfig_changesubject", bit[c.GetSubjectByAll()]), field("muc#roomconfig_allowinvites", bit[c.GetInvitesByMembers()]))
-	if sum := pictureHash(c.GetVcard()); sum != "" {
-		form.Add(field("muc#roominfo_avatarhash", sum))
+	if sums := pictureHashes(c.GetVcard()); len(sums) > 0 {
+		hash := xmlstream.New(stanza.NSData, "field", "var", "muc#roominfo_avatarhash", "type", "text-multi")
+		for _, sum := range sums {
+			hash.Add(xmlstream.NewText(stanza.NSData, "value", sum))
+		}
+		form.Add(hash)
 	}
 	return d.Info("").Add(form)
 }

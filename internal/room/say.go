@@ -359,7 +359,7 @@ func (h *Hub) configured(s *shard, r *live, ev *state.RoomEvent) {
 	}
 	old := ev.Old
 	s.mu.Lock()
-	r.config = st.Config
+	r.configure(st.Config)
 	s.mu.Unlock()
 	codes := []int{statusConfigured}
 	switch {
@@ -369,6 +369,7 @@ func (h *Hub) configured(s *shard, r *live, ev *state.RoomEvent) {
 		codes = append(codes, statusPrivacyHid)
 	}
 	h.notice(r, codes...)
+	r.repaint(old)
 	if st.Config.GetMembersOnly() && !old.GetMembersOnly() {
 		for _, v := range r.visits {
 			if v.is.affiliation < command.Affiliation_AFFILIATION_MEMBER {
