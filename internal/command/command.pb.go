@@ -1753,7 +1753,7 @@ func (x *CellJournal) GetId() []byte {
 }
 
 // ArchiveSweep removes a bounded part of what deleted accounts had in their
-// archives. With nothing to remove it does nothing.
+// archives, or of what others' records say of them. With nothing to remove it does nothing.
 type ArchiveSweep struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields

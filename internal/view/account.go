@@ -119,6 +119,9 @@ func (t *txn) accountCreate(c *command.AccountCreate) (command.Outcome, error) {
 	if err != nil {
 		return refuse(stanza.Modify, stanza.BadRequest, "bad credentials"), nil
 	}
+	if err := t.endTraces(c.Jid); err != nil {
+		return command.Outcome{}, err
+	}
 	rec := accountRecord{id: t.meta.nextID, created: t.meta.time, name: c.Name, credentials: creds}
 	t.meta.nextID++
 	t.meta.people++

@@ -58,7 +58,7 @@ func (v *View) Sweeping() (sweeping bool, err error) {
 		return false, err
 	}
 	defer v.leave()
-	for _, table := range []byte{tableSweep, tableRoomSweep} {
+	for _, table := range []byte{tableTrace, tableSweep, tableRoomSweep} {
 		err = v.rangeOver([]byte{table}, nil, func(_, _ []byte) (bool, error) {
 			sweeping = true
 			return false, nil
@@ -70,9 +70,13 @@ func (v *View) Sweeping() (sweeping bool, err error) {
 	return sweeping, err
 }
 
-// archiveSweep removes a slice of the archive of the first noted account, or,
+// archiveSweep looks at a slice of what others' records say of deleted accounts; when
+// all of them are, it removes a slice of the archive of the first noted account, or,
 // when there is none, of the first noted room.
 func (t *txn) archiveSweep() (command.Outcome, error) {
+	if some, err := t.traces(); some || err != nil {
+		return accept(), err
+	}
 	notes, err := t.under([]byte{tableSweep})
 	if err != nil {
 		return command.Outcome{}, err

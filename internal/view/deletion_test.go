@@ -224,6 +224,7 @@ func TestDeletionLeavesWhatIsOthers(t *testing.T) {
 	c := newCell(t, "bob", "eve", "fay")
 	c.usesAll()
 	before := c.traces()
+	c.manyInvites(2 * traceSlice) // so that it is not done at once
 	c.accept(remove("gone"))
 	for place := range c.traces() {
 		before[place] = ""

@@ -66,7 +66,7 @@ func (t *txn) get(key []byte) ([]byte, error) {
 	return b, t.a.v.damaged(err)
 }
 
-// record reads what is under a key that under, matching or next gave.
+// record reads what is under a key that under or next gave.
 func record[T any](t *txn, key string, parse func([]byte) (T, error)) (T, error) {
 	b, err := t.get([]byte(key))
 	if err != nil {
@@ -87,51 +87,29 @@ func (t *txn) touched(key []byte) bool {
 // under gives the keys under a prefix as the batch has left them, sorted; of
 // tables whose records go through the overlay.
 func (t *txn) under(prefix []byte) ([]string, error) {
-	return t.keys(prefix, prefixEnd(prefix), math.MaxInt, nil)
-}
-
-// matching gives the keys of a table whose records are about something, as the
-// batch has left them, sorted; of tables whose records go through the overlay.
-// It reads all of the table: for what is as rare as deleting an account.
-func (t *txn) matching(table byte, about func(key, value []byte) bool) ([]string, error) {
-	return t.keys([]byte{table}, []byte{table + 1}, math.MaxInt, about)
+	return t.next(prefix, prefixEnd(prefix), math.MaxInt)
 }
 
 // next gives the first n keys from start up to end as the batch has left them,
 // sorted; of tables whose records go through the overlay. It gives the same
 // wherever batches begin and end.
-func (t *txn) next(start, end []byte, n int) ([]string, error) {
-	return t.keys(start, end, n, nil)
-}
-
-// keys gives the first most keys from start up to end whose records are about
-// something, nil for all.
-func (t *txn) keys(start, end []byte, most int, about func(key, value []byte) bool) (keys []string, err error) {
+func (t *txn) next(start, end []byte, n int) (keys []string, err error) {
 	it, err := t.a.v.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
 	if err != nil {
 		return nil, t.a.v.damaged(err)
 	}
 	defer func() { err = errors.Join(err, t.a.v.damaged(it.Close())) }()
-	for ok := it.First(); ok && len(keys) < most; ok = it.Next() {
+	for ok := it.First(); ok && len(keys) < n; ok = it.Next() {
 		if t.touched(it.Key()) {
 			continue
-		}
-		if about != nil {
-			value, err := it.ValueAndErr()
-			if err != nil {
-				return nil, t.a.v.damaged(err)
-			}
-			if !about(it.Key(), value) {
-				continue
-			}
 		}
 		keys = append(keys, string(it.Key()))
 	}
 	for key, value := range t.overlay {
-		if value != nil && key >= string(start) && key < string(end) && (about == nil || about([]byte(key), value)) {
+		if value != nil && key >= string(start) && key < string(end) {
 			keys = append(keys, key)
 		}
 	}
 	slices.Sort(keys)
-	return keys[:min(most, len(keys))], t.a.v.damaged(it.Error())
+	return keys[:min(n, len(keys))], t.a.v.damaged(it.Error())
 }

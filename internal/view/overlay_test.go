@@ -90,10 +90,6 @@ func (m *overlayModel) check(r *rapid.T) {
 	}
 	keys, err := m.t.under([]byte(key))
 	same("under "+key, keys, err, m.keys(func(k string) bool { return strings.HasPrefix(k, key) }))
-	keys, err = m.t.matching(key[0], func(_, value []byte) bool { return value[len(value)-1]%2 == 0 })
-	same("matching "+key[:1], keys, err, m.keys(func(k string) bool {
-		return k[0] == key[0] && m.want[k][len(m.want[k])-1]%2 == 0
-	}))
 	if key < end {
 		keys, err = m.t.next([]byte(key), []byte(end), n)
 		want := m.keys(func(k string) bool { return k >= key && k < end })

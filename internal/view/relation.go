@@ -93,18 +93,6 @@ func (t *txn) unrelate(n *node) ([]state.PubsubRelation, error) {
 	return out, err
 }
 
-// forgetRelations removes what a deleted account is to the nodes of others:
-// whoever gets its name is somebody else. It looks at all relations of the cell,
-// which is as rare as deleting an account.
-func (t *txn) forgetRelations(account string) error {
-	const head = 1 + idSize + 4
-	keys, err := t.matching(tableRelation, func(key, _ []byte) bool { return len(key) > head && bare(string(key[head:])) == account })
-	for _, key := range keys {
-		t.delete([]byte(key))
-	}
-	return err
-}
-
 // pubsubRelate is XEP-0060 §owner-affiliations-modify @1.30.0,
 // §owner-subscriptions-modify and, by others than the owner,
 // §subscriber-subscribe and §subscriber-unsubscribe.

@@ -61,10 +61,8 @@ func (t *txn) accountDelete(c *command.AccountDelete) (command.Outcome, error) {
 	if err := t.leaveRooms(c.Jid, id); err != nil {
 		return command.Outcome{}, err
 	}
-	for _, forget := range []func(string) error{t.forgetGuest, t.forgetRelations, t.forgetInvites, t.forgetCircles} {
-		if err := forget(c.Jid); err != nil {
-			return command.Outcome{}, err
-		}
+	if err := t.forgetTraces(c.Jid, id); err != nil {
+		return command.Outcome{}, err
 	}
 	if err := t.deleteUploads(id); err != nil {
 		return command.Outcome{}, err

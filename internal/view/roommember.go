@@ -318,38 +318,3 @@ func (t *txn) loseNick(r *room, jid, nick string) error {
 	}
 	return nil
 }
-
-// forgetGuest lets go of the nicks of a deleted account in the rooms that it
-// has no affiliation with.
-func (t *txn) forgetGuest(account string) error {
-	rooms, err := t.matching(tableRoom, func(_, _ []byte) bool { return true })
-	if err != nil {
-		return err
-	}
-	for _, key := range rooms {
-		b, err := t.get([]byte(key))
-		if err != nil {
-			return err
-		}
-		head := read(b)
-		id := head.uint64()
-		if head.err != nil {
-			return t.a.v.damaged(head.err)
-		}
-		if b, err = t.get(guestKey(id, account)); err != nil {
-			return err
-		}
-		if b == nil {
-			continue
-		}
-		r, err := t.room(key[1:])
-		if err != nil {
-			return err
-		}
-		// From none to none: the nicks go with it.
-		if _, err := t.affiliate(r, &state.RoomChange{JID: account}, ""); err != nil {
-			return err
-		}
-	}
-	return nil
-}

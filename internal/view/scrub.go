@@ -220,6 +220,8 @@ func checkRecord(key, value []byte) error {
 		_, err = parseCell(value)
 	case tableJournal:
 		_, err = parseJournal(value)
+	case tableTrace:
+		_, err = parseTrace(value)
 	case tableSweep, tableRoomSweep:
 		_, err = parseSweep(value)
 	case tableLook:

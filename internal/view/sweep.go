@@ -52,44 +52,36 @@ func (t *txn) sweepInvites(key []byte) error {
 	return nil
 }
 
-// forgetInvites removes the invites of a deleted account: they are no good any
-// more.
-func (t *txn) forgetInvites(account string) error {
-	keys, err := t.matching(tableInvite, func(_, value []byte) bool { return bytes.Contains(value, []byte(account)) })
-	if err != nil {
+// forgetInvite removes an invite of a deleted account: it is no good any more.
+func (t *txn) forgetInvite(key, account string) error {
+	b, err := t.get([]byte(key))
+	if err != nil || !bytes.Contains(b, []byte(account)) {
 		return err
 	}
-	for _, key := range keys {
-		invite, err := record(t, key, parseInvite)
-		if err != nil {
-			return err
-		}
-		if invite.Inviter == account {
-			t.dropInvite([]byte(key), &invite)
-		}
+	invite, err := parseInvite(b)
+	if err == nil && invite.Inviter == account {
+		t.dropInvite([]byte(key), &invite)
 	}
-	return nil
+	return t.a.v.damaged(err)
 }
 
-// forgetCircles takes a deleted account out of circles, as whoever came next
+// forgetCircle takes a deleted account out of a circle, as whoever came next
 // would have: nobody meets it there any more.
-func (t *txn) forgetCircles(account string) error {
-	keys, err := t.matching(tableCircle, func(_, value []byte) bool { return bytes.Contains(value, []byte(account)) })
-	if err != nil {
+func (t *txn) forgetCircle(key, account string) error {
+	b, err := t.get([]byte(key))
+	if err != nil || !bytes.Contains(b, []byte(account)) {
 		return err
 	}
-	for _, key := range keys {
-		all, err := record(t, key, parseCircle)
-		if err != nil {
-			return err
-		}
-		switch members := slices.DeleteFunc(slices.Clone(all), func(m person) bool { return m.jid == account }); len(members) {
-		case len(all): // somebody whose name ends like it
-		case 0:
-			t.delete([]byte(key))
-		default:
-			t.put([]byte(key), appendCircle(nil, members))
-		}
+	all, err := parseCircle(b)
+	if err != nil {
+		return t.a.v.damaged(err)
+	}
+	switch members := slices.DeleteFunc(slices.Clone(all), func(m person) bool { return m.jid == account }); len(members) {
+	case len(all): // somebody whose name ends like it
+	case 0:
+		t.delete([]byte(key))
+	default:
+		t.put([]byte(key), appendCircle(nil, members))
 	}
 	return nil
 }
