@@ -360,10 +360,9 @@ func TestPushCallEnds(t *testing.T) {
 func TestPushRequest(t *testing.T) {
 	t.Parallel()
 	p := startPushServer(t)
-	alice, bob := p.arrive("alice", "phone", false), p.arrive("bob", "desk", false)
-	browser, _ := p.subscribe(alice)
+	browser, _ := p.subscribe(p.arrive("alice", "phone", false))
 	p.restart()
-	bob = p.arrive("bob", "desk", false)
+	bob := p.arrive("bob", "desk", false)
 	bob.send("<presence to='alice@localhost' type='subscribe'/>")
 	p.notified(browser, "request")
 	p.asked(1)

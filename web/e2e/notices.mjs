@@ -51,7 +51,7 @@ async function deliver(person, page, data) {
   await cdp.detach()
 }
 
-const note = (tag) => JSON.stringify({ kind: 'message', tag, v: 1 })
+const note = (tag, kind = 'message') => JSON.stringify({ kind, tag, v: 1 })
 
 export default {
   async 'notifications are turned on and off, and end with logging out'(world) {
@@ -112,6 +112,15 @@ export default {
     await deliver(anna, anna.page, note('two'))
     const second = await until('another, of which nothing is known', async () => (await notifications(anna.page)).find((n) => n.tag === 'two'))
     check(second.title === 'bavard' && second.body === 'New message', JSON.stringify(second))
+    for (const [kind, says] of [
+      ['call', 'Incoming call'],
+      ['ended', 'The call is over'], // in its place
+      ['request', 'Somebody asks to be your contact'],
+    ]) {
+      await deliver(anna, anna.page, note(kind === 'request' ? 'four' : 'three', kind))
+      await until(says, async () => (await notifications(anna.page)).some((n) => n.body === says))
+    }
+    check(!(await notifications(anna.page)).some((n) => n.body === 'Incoming call'), 'a call that is over is still said to come in')
 
     // As the worker opens the app from either.
     const opened = await anna.tab('/?unread')

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { markOf } from './device'
-import { getMeta, putMeta, type Db } from './store/schema'
+import { getMeta, putMeta, type Db, type NoticeWords } from './store/schema'
 import type { Client } from './wire/access'
 import type { Subscription } from './wire/push'
 import { token } from './wire/random'
@@ -118,7 +118,7 @@ export class Own {
   }
 
   /** Notifies the person from now on, if they let it; call it from a click, after notifying. */
-  async notify(words: { message: string; call: string }): Promise<Notifying> {
+  async notify(words: NoticeWords): Promise<Notifying> {
     if ((await Notification.requestPermission()) !== 'granted') return this.notifying()
     const registration = await navigator.serviceWorker.ready
     // The server's key may be another than that of the subscription there is.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { Chat, Notified } from './store/schema'
+import type { Chat, NoticeWords, Notified } from './store/schema'
 
 /**
  * The service worker: the app's own files, from the device, and notifications.
@@ -109,15 +109,16 @@ async function notify(note: { kind?: unknown; tag?: unknown }): Promise<void> {
   // Whoever looks at the app sees it there.
   if (pages.some((p) => p.visibilityState === 'visible' && p.focused)) return
   const kept = await read<Notified>('meta', 'notify')
-  const words = kept?.words ?? { message: 'New message', call: 'Incoming call' }
-  const call = note.kind === 'call'
-  const chat = call ? undefined : await known(await worker.registration.getNotifications())
+  const words: NoticeWords = { message: 'New message', call: 'Incoming call', ended: 'The call is over', request: 'Somebody asks to be your contact', ...kept?.words }
+  const kind = note.kind === 'call' || note.kind === 'ended' || note.kind === 'request' ? note.kind : 'message'
+  const chat = kind !== 'message' ? undefined : await known(await worker.registration.getNotifications())
   const data: Shown = { peer: chat?.peer, key: chat?.last?.key }
   const by = chat?.last?.by ? chat.last.by + ': ' : ''
   await worker.registration.showNotification(chat ? chat.name || chat.peer : 'bavard', {
-    body: chat?.last?.body ? by + chat.last.body : call ? words.call : words.message,
+    body: chat?.last?.body ? by + chat.last.body : words[kind],
     tag: chat ? 'chat ' + chat.peer : typeof note.tag === 'string' ? note.tag : 'bavard',
-    renotify: true,
+    // That a call is over takes the place of the call, without a sound.
+    renotify: kind !== 'ended',
     icon: '/icon-192.png',
     data,
   } as NotificationOptions)

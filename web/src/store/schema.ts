@@ -262,13 +262,21 @@ export interface Meta {
   notify: Notified
 }
 
+/** What a notification says of which nothing more is known; by the kinds of docs/push.md. */
+export interface NoticeWords {
+  message: string
+  call: string
+  ended: string
+  request: string
+}
+
 /** Whether this device is notified while the app is closed. */
 export interface Notified {
   on: boolean
   /** What the server calls its registration. */
   node?: string | undefined
   /** What the service worker says; it has no words of its own. */
-  words?: { message: string; call: string } | undefined
+  words?: NoticeWords | undefined
 }
 
 interface Schema extends DBSchema {
