@@ -109,17 +109,23 @@ func killCount(t *testing.T) int {
 // TestKillWithoutDedupe is the negative control: without dedupe the same drill
 // must show duplicates, or it proves nothing.
 func TestKillWithoutDedupe(t *testing.T) {
-	r := kill(t, KillConfig{Kills: 3, NoDedupe: true, CutMean: 300 * time.Millisecond})
-	if r.Verdict.Duplicated == 0 {
+	// A kill meets the group between a message's disk and its tick now and then only.
+	const rounds = 12
+	var duplicated, inGroup bool
+	for n := 0; n < rounds && !(duplicated && inGroup); n++ {
+		r := kill(t, KillConfig{Kills: 3, NoDedupe: true, CutMean: 300 * time.Millisecond})
+		duplicated, inGroup = duplicated || r.Verdict.Duplicated > 0, inGroup || r.Group.Duplicated > 0
+		if r.Group.Lost+r.Group.Phantom+r.Group.Diverged+r.Group.Unpublished > 0 {
+			t.Errorf("without dedupe messages to the group are duplicated, not lost: %v", &r.Group)
+		}
+		if v := r.Verdict; v.Lost+v.Hidden+v.Phantom > 0 {
+			t.Error("without dedupe messages are duplicated, not lost")
+		}
+	}
+	if !duplicated {
 		t.Error("the oracle found no duplicates although nothing removes them")
 	}
-	if r.Group.Duplicated == 0 {
+	if !inGroup {
 		t.Error("the oracle found no duplicates in the group although nothing removes them")
-	}
-	if r.Group.Lost+r.Group.Phantom+r.Group.Diverged+r.Group.Unpublished > 0 {
-		t.Errorf("without dedupe messages to the group are duplicated, not lost: %v", &r.Group)
-	}
-	if v := r.Verdict; v.Lost+v.Hidden+v.Phantom > 0 {
-		t.Error("without dedupe messages are duplicated, not lost")
 	}
 }
