@@ -222,23 +222,30 @@ func TestPushUnacknowledged(t *testing.T) {
 	p.asked(1)
 }
 
+// makeTeam has somebody make a group, enter it as Bob, and give one more a place in it.
+func makeTeam(by *device, member string) (room string) {
+	by.t.Helper()
+	room = "team@rooms.localhost"
+	by.send("<presence to='" + room + "/Bob'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+	by.await("message", "")
+	for _, payload := range []string{
+		"<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>",
+		"<query xmlns='http://jabber.org/protocol/muc#admin'><item affiliation='member' " + member + "/></query>",
+	} {
+		if got := by.ask("set", room, payload); got.Get("type") != "result" {
+			by.t.Fatal(text(got))
+		}
+	}
+	return room
+}
+
 // TestPushRoom: a member that is not there is notified of what is said.
 func TestPushRoom(t *testing.T) {
 	t.Parallel()
 	p := startPushServer(t)
 	alice, bob := p.arrive("alice", "phone", false), p.arrive("bob", "desk", false)
 	browser, _ := p.subscribe(alice)
-	const room = "team@rooms.localhost"
-	bob.send("<presence to='" + room + "/Bob'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
-	bob.await("message", "")
-	for _, payload := range []string{
-		"<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>",
-		"<query xmlns='http://jabber.org/protocol/muc#admin'><item affiliation='member' jid='alice@localhost'/></query>",
-	} {
-		if got := bob.ask("set", room, payload); got.Get("type") != "result" {
-			t.Fatal(text(got))
-		}
-	}
+	room := makeTeam(bob, "jid='alice@localhost'")
 	bob.send("<message to='" + room + "' type='groupchat' id='r1'><body>hello</body></message>")
 	bob.await("message", "r1")
 	p.notified(browser, "message") // alice is there, but not in the room
@@ -376,17 +383,7 @@ func TestPushMutedRoom(t *testing.T) {
 	alice, bob := p.arrive("alice", "phone", false), p.arrive("bob", "desk", false)
 	browser, _ := p.subscribe(alice)
 	alice.send("<inactive xmlns='urn:xmpp:csi:0'/>")
-	const room = "team@rooms.localhost"
-	bob.send("<presence to='" + room + "/Bob'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
-	bob.await("message", "")
-	for _, payload := range []string{
-		"<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>",
-		"<query xmlns='http://jabber.org/protocol/muc#admin'><item affiliation='member' jid='alice@localhost' nick='Alice'/></query>",
-	} {
-		if got := bob.ask("set", room, payload); got.Get("type") != "result" {
-			t.Fatal(text(got))
-		}
-	}
+	room := makeTeam(bob, "jid='alice@localhost' nick='Alice'")
 	publish := func(node, item, payload string) {
 		t.Helper()
 		got := alice.ask("set", "", "<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='"+node+"'><item id='"+item+"'>"+payload+"</item></publish></pubsub>")
