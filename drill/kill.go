@@ -48,7 +48,10 @@ type KillConfig struct {
 	// NoDedupe runs the server with its test-only switch that leaves duplicates
 	// in: the negative control, in which the oracle must find some.
 	NoDedupe bool
-	Logger   *slog.Logger // nil discards
+	// EarlyUploads does the same for files, which are told 201 before they are safe:
+	// some must be lost.
+	EarlyUploads bool
+	Logger       *slog.Logger // nil discards
 }
 
 func (c *KillConfig) defaults() {

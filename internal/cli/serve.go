@@ -21,9 +21,12 @@ import (
 // stopWithin is how long a server may take to stop before it is ended.
 const stopWithin = 5 * time.Second
 
-// noDedupeVariable, set to 1, is for drills alone: they show that they would
-// find duplicates if there were any. It is no flag so that nobody tries it.
-const noDedupeVariable = "BAVARD_UNSAFE_NO_DEDUPE"
+// Set to 1, these are for drills alone: they show that they would find duplicates, and
+// files that are lost, if there were any. They are no flags so that nobody tries them.
+const (
+	noDedupeVariable     = "BAVARD_UNSAFE_NO_DEDUPE"
+	earlyUploadsVariable = "BAVARD_UNSAFE_EARLY_UPLOADS"
+)
 
 func (p *Program) serve() *cobra.Command {
 	cmd := &cobra.Command{
@@ -62,8 +65,12 @@ func (p *Program) runServer(ctx context.Context, cfg config.Config, demo bool) e
 	if noDedupe {
 		log.Error("messages that are sent again are stored again: this server is for a drill's negative control")
 	}
+	earlyUploads := os.Getenv(earlyUploadsVariable) == "1"
+	if earlyUploads {
+		log.Error("files are told to be stored before they are: this server is for a drill's negative control")
+	}
 	err = server.Run(ctx, server.Options{
-		Config: cfg, Logger: log, Version: p.Version, UnsafeNoDedupe: noDedupe,
+		Config: cfg, Logger: log, Version: p.Version, UnsafeNoDedupe: noDedupe, UnsafeEarlyUploads: earlyUploads,
 		Ready: func(r server.Running) {
 			if err := p.banner(ctx, cfg, r, demo); err != nil {
 				log.Warn("start message", "err", err)

@@ -36,7 +36,7 @@ var mayImport = []struct{ packages, imports, why string }{
 	{"internal/cert", "internal/datadir internal/health", "certificates know nothing of messages"},
 	{"internal/admin", words + " internal/account internal/datadir internal/health", "the operator's surface works on interfaces"},
 	{"internal/doctor", "internal/admin internal/config internal/datadir", "it looks from outside"},
-	{"internal/quickstart", "", "it writes texts"},
+	{"internal/quickstart", "internal/config", "it writes texts, with the defaults in them"},
 	{"internal/cli", "internal/server internal/admin internal/config internal/datadir internal/doctor internal/health internal/quickstart bench", "commands go through the server's surface, or are the load generator's"},
 	{"internal/server", "internal web", "it puts all together"},
 	{"internal/lawtest", "", "it reads, it does not link"},

@@ -16,6 +16,8 @@ import (
 	"text/template"
 
 	"golang.org/x/net/idna"
+
+	"bavard/internal/config"
 )
 
 //go:embed templates
@@ -77,10 +79,13 @@ type values struct {
 	Certificate          []string // as certbot takes them
 	Known, NAT           bool
 	Addresses            []record
+	Upload               config.Upload // the defaults
+	UploadsFree          int           // MiB that uploads leave free
 }
 
 func (p Plan) data() (values, error) {
-	v := values{Domain: p.Domain, Host: p.Host}
+	defaults := config.Default()
+	v := values{Domain: p.Domain, Host: p.Host, Upload: defaults.Upload, UploadsFree: 2 * defaults.Journal.MinFreeMiB}
 	if v.Host == "" {
 		v.Host = v.Domain
 	}

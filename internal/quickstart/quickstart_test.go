@@ -3,6 +3,7 @@
 package quickstart
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -100,6 +101,20 @@ func TestConfigurationIsGood(t *testing.T) {
 		}
 		if p.Host != "" && c.PublicURL != "https://"+p.Host {
 			t.Errorf("public_url %q", c.PublicURL)
+		}
+	}
+}
+
+// The steps say which limits hold for files unless somebody changes them.
+func TestStepsTellOfFiles(t *testing.T) {
+	steps, c := files(t, Plan{Domain: "chat.example.org"})["steps.txt"], config.Default()
+	for _, want := range []string{
+		fmt.Sprintf("each may have %d MiB", c.Upload.MaxSizeMiB), fmt.Sprintf("%d MiB and %d files", c.Upload.AccountMiB, c.Upload.AccountFiles),
+		fmt.Sprintf("%d days", c.Upload.MessageDays), fmt.Sprintf("until %d MiB are free", 2*c.Journal.MinFreeMiB),
+		"/var/lib/bavard/uploads", "max_size_mib = 0", fmt.Sprintf("client_max_body_size %dm;", c.Upload.MaxSizeMiB),
+	} {
+		if !strings.Contains(steps, want) {
+			t.Errorf("no %q in\n%s", want, steps)
 		}
 	}
 }

@@ -57,6 +57,8 @@ type Options struct {
 	// UnsafeNoDedupe is for the drills' negative control alone: repeated
 	// messages are stored twice.
 	UnsafeNoDedupe bool
+	// UnsafeEarlyUploads is for the same: a file is told 201 before it is safe.
+	UnsafeEarlyUploads bool
 }
 
 // Running is what a started server tells.

@@ -32,7 +32,7 @@ func (s *server) makeUploads(key []byte) (route.Feature, error) {
 			File: uint64(c.MaxSizeMiB) * mib, Account: uint64(c.AccountMiB) * mib, AccountFiles: uint64(c.AccountFiles), Total: uint64(c.TotalMiB) * mib,
 			MinFree: 2 * uint64(s.cfg.Journal.MinFreeMiB) * mib, Messages: days(c.MessageDays), Ephemeral: days(c.EphemeralDays),
 		},
-		Logger: s.log,
+		UnsafeEarly: s.o.UnsafeEarlyUploads, Logger: s.log,
 	})
 	if err != nil || c.MaxSizeMiB == 0 || s.cfg.UploadBase(s.cfg.Listen.HTTPS, s.cfg.Listen.HTTP) == "" {
 		return route.Feature{Name: "uploads"}, err

@@ -269,6 +269,9 @@ func (s *Service) settle(ctx context.Context, l *slot, a *arrival, arrived strin
 		s.leave(l, a)
 		return errors.Join(busy("the server is stopping"), os.Remove(arrived))
 	}
+	if s.o.UnsafeEarly {
+		return nil
+	}
 	timer := time.NewTimer(settleTime)
 	defer timer.Stop()
 	select {

@@ -90,6 +90,9 @@ type Options struct {
 	Now     func() time.Time // nil is time.Now
 	// Idle is how long nothing may come or go; 0 means 30 s.
 	Idle time.Duration
+	// UnsafeEarly answers 201 before the file has its place and its record. It is there
+	// for the drill that has to notice it, and for nothing else.
+	UnsafeEarly bool
 }
 
 func (o *Options) defaults() {
