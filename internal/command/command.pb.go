@@ -4210,7 +4210,10 @@ type RoomConfig struct {
 	Vcard []byte `protobuf:"bytes,16,opt,name=vcard,proto3,oneof" json:"vcard,omitempty"`
 	// Whoever may enter, and who is no member yet, may make themselves one by
 	// registering, in a room for members as well.
-	Registration  *bool `protobuf:"varint,17,opt,name=registration,proto3,oneof" json:"registration,omitempty"`
+	Registration *bool `protobuf:"varint,17,opt,name=registration,proto3,oneof" json:"registration,omitempty"`
+	// Roles whose presence only moderators and they themselves see: the sum of
+	// 1 << RoomRole.
+	Unseen        *uint32 `protobuf:"varint,18,opt,name=unseen,proto3,oneof" json:"unseen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4362,6 +4365,13 @@ func (x *RoomConfig) GetRegistration() bool {
 		return *x.Registration
 	}
 	return false
+}
+
+func (x *RoomConfig) GetUnseen() uint32 {
+	if x != nil && x.Unseen != nil {
+		return *x.Unseen
+	}
+	return 0
 }
 
 // RoomCreate makes a room; it is locked until its owner has configured it
@@ -6753,7 +6763,7 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x03jid\x18\x01 \x01(\tR\x03jid\x12\x16\n" +
 	"\x06enable\x18\x02 \x01(\bR\x06enable\"!\n" +
 	"\rAccountDelete\x12\x10\n" +
-	"\x03jid\x18\x01 \x01(\tR\x03jid\"\x9a\a\n" +
+	"\x03jid\x18\x01 \x01(\tR\x03jid\"\xc2\a\n" +
 	"\n" +
 	"RoomConfig\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tH\x00R\x04name\x88\x01\x01\x12%\n" +
@@ -6778,7 +6788,8 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"unarchived\x18\x0f \x01(\bH\x0eR\n" +
 	"unarchived\x88\x01\x01\x12\x19\n" +
 	"\x05vcard\x18\x10 \x01(\fH\x0fR\x05vcard\x88\x01\x01\x12'\n" +
-	"\fregistration\x18\x11 \x01(\bH\x10R\fregistration\x88\x01\x01B\a\n" +
+	"\fregistration\x18\x11 \x01(\bH\x10R\fregistration\x88\x01\x01\x12\x1b\n" +
+	"\x06unseen\x18\x12 \x01(\rH\x11R\x06unseen\x88\x01\x01B\a\n" +
 	"\x05_nameB\x0e\n" +
 	"\f_descriptionB\a\n" +
 	"\x05_langB\x0f\n" +
@@ -6796,7 +6807,8 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x0e_announcementsB\r\n" +
 	"\v_unarchivedB\b\n" +
 	"\x06_vcardB\x0f\n" +
-	"\r_registration\"\x97\x01\n" +
+	"\r_registrationB\t\n" +
+	"\a_unseen\"\x97\x01\n" +
 	"\n" +
 	"RoomCreate\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x0e\n" +

@@ -49,4 +49,5 @@ const (
 	RoomTextSize = 4096 // bytes of a description, a reason, a password
 	RoomNickSize = 255  // bytes
 	RoomVCard    = 64 << 10
+	RoomUnseen   = 1<<3 - 1 // all roles, as in RoomConfig.unseen
 )

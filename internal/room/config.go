@@ -4,6 +4,7 @@ package room
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"google.golang.org/protobuf/proto"
@@ -77,31 +78,34 @@ func (f *rooms) cancel(r *route.Request) []route.Effect {
 type option struct {
 	name, typ, label string
 	options          []string // of a list
-	get              func(*command.RoomConfig) string
-	set              func(c *command.RoomConfig, value string) bool // false: no such value
+	get              func(*command.RoomConfig) []string
+	set              func(c *command.RoomConfig, values []string) bool // false: no such value
+}
+
+// single is an option that has one value.
+func single(o option, get func(*command.RoomConfig) string, set func(c *command.RoomConfig, value string) bool) option {
+	o.get = func(c *command.RoomConfig) []string { return []string{get(c)} }
+	o.set = func(c *command.RoomConfig, v []string) bool { return set(c, first(v)) }
+	return o
 }
 
 func flag(name, label string, get func(*command.RoomConfig) bool, at func(*command.RoomConfig) **bool) option {
-	return option{
-		name: name, typ: "boolean", label: label,
-		get: func(c *command.RoomConfig) string {
+	return single(option{name: name, typ: "boolean", label: label},
+		func(c *command.RoomConfig) string {
 			if get(c) {
 				return "1"
 			}
 			return "0"
 		},
-		set: func(c *command.RoomConfig, v string) bool {
+		func(c *command.RoomConfig, v string) bool {
 			*at(c) = proto.Bool(v == "1" || v == "true")
 			return v == "0" || v == "1" || v == "true" || v == "false"
-		},
-	}
+		})
 }
 
 func text(name, typ, label string, get func(*command.RoomConfig) string, at func(*command.RoomConfig) **string) option {
-	return option{
-		name: "muc#roomconfig_" + name, typ: typ, label: label, get: get,
-		set: func(c *command.RoomConfig, v string) bool { *at(c) = proto.String(v); return true },
-	}
+	return single(option{name: "muc#roomconfig_" + name, typ: typ, label: label}, get,
+		func(c *command.RoomConfig, v string) bool { *at(c) = proto.String(v); return true })
 }
 
 // options of the form (XEP-0045 §registrar-formtype-owner @1.35.5).
@@ -128,60 +132,81 @@ func flags() []option {
 		flag("muc#roomconfig_allowinvites", "Members may invite", (*command.RoomConfig).GetInvitesByMembers, func(c *command.RoomConfig) **bool { return &c.InvitesByMembers }),
 		flag("{urn:bavard:rooms:0}registration", "People may make themselves members", (*command.RoomConfig).GetRegistration, func(c *command.RoomConfig) **bool { return &c.Registration }),
 		flag("{urn:bavard:rooms:0}announcements", "Only admins write", (*command.RoomConfig).GetAnnouncements, func(c *command.RoomConfig) **bool { return &c.Announcements }),
-		{
-			name: "muc#roomconfig_enablearchiving", typ: "boolean", label: "What is said is kept",
-			get: func(c *command.RoomConfig) string {
+		single(option{name: "muc#roomconfig_enablearchiving", typ: "boolean", label: "What is said is kept"},
+			func(c *command.RoomConfig) string {
 				if c.GetUnarchived() {
 					return "0"
 				}
 				return "1"
 			},
-			set: func(c *command.RoomConfig, v string) bool {
+			func(c *command.RoomConfig, v string) bool {
 				c.Unarchived = proto.Bool(v == "0" || v == "false")
 				return v == "0" || v == "1" || v == "true" || v == "false"
-			},
-		},
+			}),
 	}
 }
 
 func lists() []option {
 	return []option{
-		{
-			name: "muc#roomconfig_whois", typ: "list-single", label: "Who sees the real addresses", options: []string{"moderators", "anyone"},
-			get: func(c *command.RoomConfig) string {
+		single(option{name: "muc#roomconfig_whois", typ: "list-single", label: "Who sees the real addresses", options: []string{"moderators", "anyone"}},
+			func(c *command.RoomConfig) string {
 				if c.GetNonAnonymous() {
 					return "anyone"
 				}
 				return "moderators"
 			},
-			set: func(c *command.RoomConfig, v string) bool {
+			func(c *command.RoomConfig, v string) bool {
 				c.NonAnonymous = proto.Bool(v == "anyone")
 				return v == "anyone" || v == "moderators"
-			},
-		},
+			}),
+		single(option{name: "muc#roomconfig_allowpm", typ: "list-single", label: "Who may send private messages", options: whispers[:]},
+			func(c *command.RoomConfig) string { return whispers[c.GetWhispers()] },
+			func(c *command.RoomConfig, v string) bool {
+				i := slices.Index(whispers[:], v)
+				c.Whispers = command.RoomWhispers(max(i, 0)).Enum()
+				return i >= 0
+			}),
 		{
-			name: "muc#roomconfig_allowpm", typ: "list-single", label: "Who may send private messages", options: whispers[:],
-			get: func(c *command.RoomConfig) string { return whispers[c.GetWhispers()] },
-			set: func(c *command.RoomConfig, v string) bool {
-				for i, w := range whispers {
-					if v == w {
-						c.Whispers = command.RoomWhispers(i).Enum()
-						return true
-					}
-				}
-				return false
-			},
+			name: "muc#roomconfig_presencebroadcast", typ: "list-multi", label: "Who is seen by all, and not by moderators alone", options: seenRoles[:],
+			get: seen, set: setSeen,
 		},
-		{
-			name: "muc#roomconfig_maxusers", typ: "list-single", label: "How many may be in it", options: []string{"10", "50", "100", "500", "1000", "5000"},
-			get: func(c *command.RoomConfig) string { return strconv.Itoa(int(c.GetMaxOccupants())) },
-			set: func(c *command.RoomConfig, v string) bool {
+		single(option{
+			name: "muc#roomconfig_maxusers", typ: "list-single", label: "How many may be in it",
+			options: []string{"10", "50", "100", "500", "1000", "5000"},
+		},
+			func(c *command.RoomConfig) string { return strconv.Itoa(int(c.GetMaxOccupants())) },
+			func(c *command.RoomConfig, v string) bool {
 				n, err := strconv.ParseUint(v, 10, 16)
 				c.MaxOccupants = proto.Uint32(uint32(n))
 				return err == nil && n > 0 && n <= command.RoomOccupants
-			},
-		},
+			}),
 	}
+}
+
+var seenRoles = [...]string{"moderator", "participant", "visitor"} // immutable
+
+// seen gives the roles whose presence is broadcast.
+func seen(c *command.RoomConfig) []string {
+	var out []string
+	for _, role := range seenRoles {
+		if broadcasts(c, command.RoomRole(slices.Index(roles[:], role))) {
+			out = append(out, role)
+		}
+	}
+	return out
+}
+
+func setSeen(c *command.RoomConfig, values []string) bool {
+	unseen := uint32(command.RoomUnseen)
+	for _, v := range values {
+		i := slices.Index(roles[:], v)
+		if i < 0 {
+			return false
+		}
+		unseen &^= 1 << i
+	}
+	c.Unseen = proto.Uint32(unseen)
+	return true
 }
 
 var whispers = [...]string{"anyone", "participants", "moderators", "none"} // immutable, by number
@@ -192,8 +217,10 @@ func configForm(c *command.RoomConfig) *xmlstream.Element {
 		xmlstream.NewText(stanza.NSData, "title", "Configuration of the room"),
 		xmlstream.New(stanza.NSData, "field", "var", "FORM_TYPE", "type", "hidden").Add(xmlstream.NewText(stanza.NSData, "value", formConfig)))
 	for _, o := range options() {
-		field := xmlstream.New(stanza.NSData, "field", "var", o.name, "type", o.typ, "label", o.label).
-			Add(xmlstream.NewText(stanza.NSData, "value", o.get(c)))
+		field := xmlstream.New(stanza.NSData, "field", "var", o.name, "type", o.typ, "label", o.label)
+		for _, v := range o.get(c) {
+			field.Add(xmlstream.NewText(stanza.NSData, "value", v))
+		}
 		for _, choice := range o.options {
 			field.Add(xmlstream.New(stanza.NSData, "option", "label", choice).Add(xmlstream.NewText(stanza.NSData, "value", choice)))
 		}
@@ -211,7 +238,8 @@ func parseConfig(x *xmlstream.Element) (c *command.RoomConfig, wrong string) {
 		if !e.Is(stanza.NSData, "field") {
 			continue
 		}
-		name, value := e.Get("var"), e.Child(stanza.NSData, "value").Text()
+		name, all := e.Get("var"), fieldValues(e)
+		value := first(all)
 		switch name {
 		case "FORM_TYPE":
 			if value != formConfig {
@@ -223,7 +251,7 @@ func parseConfig(x *xmlstream.Element) (c *command.RoomConfig, wrong string) {
 			continue
 		}
 		for _, o := range known {
-			if o.name == name && !o.set(c, value) {
+			if o.name == name && !o.set(c, all) {
 				return nil, "the field " + name + " cannot have this value"
 			}
 		}

@@ -4,9 +4,13 @@ package room
 
 import (
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"bavard/internal/command"
 	"bavard/internal/state"
@@ -106,6 +110,102 @@ func TestACrowdIsSeenByModerators(t *testing.T) {
 	h.settle(room)
 	if others[people-3].sees()[fmt.Sprintf("n%04d", people-4)] {
 		t.Error("who was a moderator sees somebody who has left")
+	}
+}
+
+// reconfigure has the view tell a room that its owner has changed what is set by change.
+func (h *Hub) reconfigure(room string, revision uint64, change func(*command.RoomConfig)) {
+	c := h.o.View.(open).config
+	old := proto.CloneOf(c)
+	change(c)
+	h.Offer([]state.Event{{Kind: state.EventRoom, Account: room, Position: command.Position{Revision: revision}, Room: &state.RoomEvent{Configured: true, Old: old}}})
+	h.settle(room)
+}
+
+// In a crowd whose owner has nobody but moderators seen, nobody but moderators is,
+// and what it costs to enter does not depend on how many are there.
+func TestACrowdIsSeenAsItsOwnerWants(t *testing.T) {
+	h := newHub(t)
+	const room, people = "r@rooms.localhost", publicMost + 50
+	owner, others := crowded(t, h, room, people)
+	first, last := others[0], others[people-1]
+	h.reconfigure(room, 1, func(c *command.RoomConfig) { setSeen(c, []string{"moderator"}) })
+	if len(owner.sees()) != people+1 || !maps.Equal(first.sees(), map[string]bool{"owner": true, "n0000": true}) {
+		t.Errorf("the owner sees %d, the first %v", len(owner.sees()), first.sees())
+	}
+	before := h.Stats().Handed
+	late := &device{}
+	h.enter(late, entry(t, "late@localhost/x", room+"/late"))
+	h.settle(room)
+	// Owner, self, subject; and the owner sees it come.
+	if n := h.Stats().Handed - before; n != 4 || !maps.Equal(late.sees(), map[string]bool{"owner": true, "late": true}) {
+		t.Errorf("who enters costs %d and sees %v", n, late.sees())
+	}
+	h.reconfigure(room, 2, func(c *command.RoomConfig) { setSeen(c, nil) })
+	if !maps.Equal(last.sees(), map[string]bool{fmt.Sprintf("n%04d", people-1): true}) || !owner.sees()["owner"] {
+		t.Errorf("the last sees %v", last.sees())
+	}
+	h.reconfigure(room, 3, func(c *command.RoomConfig) { setSeen(c, roles[:]) })
+	if n := len(last.sees()); n < publicMost || n > publicMost+2 || !last.sees()["owner"] {
+		t.Errorf("the last sees %d", n)
+	}
+}
+
+// Whatever happens in a room, everybody knows exactly who is there of those whom
+// they are to see: nobody stays who has gone, nobody is missing.
+func TestEverybodySeesWhoIsThere(t *testing.T) {
+	for seed := range uint64(30) {
+		h := newHub(t)
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		const room, people = "r@rooms.localhost", 6
+		devices := map[int]*device{}
+		for step := range uint64(60) {
+			i := rnd.IntN(people)
+			who := fmt.Sprintf("u%d@localhost", i)
+			switch op := rnd.IntN(10); {
+			case devices[i] == nil || op < 2: // enters, is called otherwise, or asks again
+				if devices[i] == nil {
+					devices[i] = &device{}
+				}
+				h.enter(devices[i], entry(t, who+"/x", fmt.Sprintf("%s/u%d-%d", room, i, rnd.IntN(2))))
+			case op < 4:
+				h.Gone(devices[i])
+				delete(devices, i)
+			case op < 8:
+				h.affiliate(room, who, []command.Affiliation{0, command.Affiliation_AFFILIATION_MEMBER, command.Affiliation_AFFILIATION_ADMIN}[rnd.IntN(3)], step+1)
+			default:
+				h.reconfigure(room, step+1, func(c *command.RoomConfig) {
+					c.Unseen, c.Moderated = proto.Uint32(rnd.Uint32N(command.RoomUnseen+1)), proto.Bool(rnd.IntN(2) == 0)
+				})
+			}
+			h.settle(room)
+			h.sees(t, room, fmt.Sprintf("seed %d, step %d", seed, step))
+		}
+	}
+}
+
+// sees compares what each device in a room knows with who is there.
+func (h *Hub) sees(t *testing.T, room, when string) {
+	t.Helper()
+	r := h.shard(room).rooms[room]
+	if r == nil {
+		return
+	}
+	for _, v := range r.visits {
+		want := map[string]bool{}
+		for nick, o := range r.occupants {
+			if o == v.is || v.all || o.public {
+				want[nick] = true
+			}
+		}
+		if got := v.device.(*device).sees(); !maps.Equal(got, want) {
+			t.Fatalf("%s: %s sees %v, there are %v", when, v.to, got, want)
+		}
+	}
+	for nick, o := range r.occupants {
+		if o.public != r.seen(o) || o.public != (r.public[nick] == o) {
+			t.Fatalf("%s: %s is seen by all: %v", when, nick, o.public)
+		}
 	}
 }
 

@@ -117,14 +117,21 @@ func (f *rooms) command(r *route.Request) []route.Effect {
 func values(r *route.Request, name string) []string {
 	for _, e := range r.Payload.Child(stanza.NSData, "x").Elements() {
 		if e.Is(stanza.NSData, "field") && e.Get("var") == name {
-			var out []string
-			for _, v := range e.Elements() {
-				out = append(out, v.Text())
-			}
-			return out
+			return fieldValues(e)
 		}
 	}
 	return nil
+}
+
+// fieldValues gives the values of a field of a form.
+func fieldValues(field *xmlstream.Element) []string {
+	var out []string
+	for _, v := range field.Elements() {
+		if v.Is(stanza.NSData, "value") {
+			out = append(out, v.Text())
+		}
+	}
+	return out
 }
 
 func number(r *route.Request, name string, def, most uint64) (uint64, bool) {

@@ -93,14 +93,33 @@ func (r *live) publish(o *occupant) {
 	r.public[o.nick] = o
 }
 
-// expose decides whether everybody is to see an occupant: in a room for members
-// always, in an open one if it is a moderator or not many are seen yet (XEP-0045
-// §enter-pres @1.35.5). Who has been seen once is until they leave, and anybody
-// who enters sees the same people. Others are seen by moderators, and by
-// themselves.
-func (r *live) expose(o *occupant) {
-	if !o.public && (r.config.GetMembersOnly() || o.role == command.RoomRole_ROOM_ROLE_MODERATOR || len(r.public) < publicMost) {
-		r.publish(o)
+// broadcasts reports whether a room's owner wants everybody to see who has a role.
+func broadcasts(c *command.RoomConfig, role command.RoomRole) bool { return c.GetUnseen()>>role&1 == 0 }
+
+// seen decides whether everybody is to see an occupant: where the owner wants
+// their role to be seen, in a room for members always, in an open one if it is a
+// moderator or not many are seen yet (XEP-0045 §enter-pres @1.35.5). Who has been
+// seen once is until they leave or the owner does not want it, and anybody who
+// enters sees the same people. Others are seen by moderators, and by themselves.
+func (r *live) seen(o *occupant) bool {
+	return broadcasts(r.config, o.role) &&
+		(o.public || r.config.GetMembersOnly() || o.role == command.RoomRole_ROOM_ROLE_MODERATOR || len(r.public) < publicMost)
+}
+
+// conceal has only moderators see an occupant from now on, for whose role the
+// owner does not want presence to be broadcast. For others it has gone.
+func (h *Hub) conceal(r *live, o *occupant) {
+	delete(r.public, o.nick)
+	o.public = false
+	var gone []byte
+	for _, v := range r.visits {
+		if v.is == o || v.all {
+			continue
+		}
+		if gone == nil {
+			gone = h.render(r, &shown{nick: o.nick, of: o, gone: true}, r.config.GetNonAnonymous(), false)
+		}
+		r.hand(v, route.Out{Name: "presence", To: v.to, Rest: gone})
 	}
 }
 
@@ -123,8 +142,12 @@ func (h *Hub) oversee(r *live, o *occupant) {
 // broadcast shows a presence to everybody in the room who sees the occupant. An
 // occupant's own devices come last, so that who enters knows who was there before.
 func (h *Hub) broadcast(r *live, p shown) {
-	if !p.gone {
-		r.expose(p.of)
+	switch {
+	case p.gone:
+	case r.seen(p.of):
+		r.publish(p.of)
+	case p.of.public:
+		h.conceal(r, p.of)
 	}
 	var plain, full []byte
 	for _, v := range r.visits {

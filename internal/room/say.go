@@ -376,15 +376,23 @@ func (h *Hub) configured(s *shard, r *live, ev *state.RoomEvent) {
 				h.leave(s, r, v, departure{status: []int{statusMembersOnly}})
 			}
 		}
-		for _, nick := range sorted(r.occupants) {
-			if o := r.occupants[nick]; !o.public {
-				h.broadcast(r, shown{nick: nick, of: o})
-			}
-		}
 	}
 	if st.Config.GetModerated() != old.GetModerated() || st.Config.GetAnnouncements() != old.GetAnnouncements() {
 		for _, nick := range sorted(r.occupants) {
 			h.setRole(s, r, r.occupants[nick], defaultRole(r.config, r.occupants[nick].affiliation), "", "")
+		}
+	}
+	if closed := st.Config.GetMembersOnly() && !old.GetMembersOnly(); closed || st.Config.GetUnseen() != old.GetUnseen() {
+		h.reveal(r)
+	}
+}
+
+// reveal follows a change of who is seen by all: it shows those who are to be
+// seen and are not, and hides those who are seen and are not to be.
+func (h *Hub) reveal(r *live) {
+	for _, nick := range sorted(r.occupants) {
+		if o := r.occupants[nick]; o.public != r.seen(o) {
+			h.broadcast(r, shown{nick: nick, of: o})
 		}
 	}
 }

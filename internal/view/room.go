@@ -156,6 +156,8 @@ func checkRoom(c *command.RoomConfig) *command.Outcome {
 		return no("the vCard is too large")
 	case c.MaxOccupants != nil && (c.GetMaxOccupants() == 0 || c.GetMaxOccupants() > command.RoomOccupants):
 		return no("a room has room for 1 to 5000 occupants")
+	case c.GetUnseen() > command.RoomUnseen:
+		return no("presence is broadcast of moderators, participants and visitors")
 	}
 	if _, ok := command.RoomWhispers_name[int32(c.GetWhispers())]; !ok {
 		return no("private messages are for anyone, participants, moderators or none")

@@ -298,6 +298,7 @@ func TestWhoMaySpeak(t *testing.T) {
 	c.accept(says("r", "ann", "m5", speaker)) // she owns it
 	c.refused(setRoom("r", "bob", open()), stanza.Forbidden)
 	c.refused(setRoom("r", "ann", &command.RoomConfig{MaxOccupants: proto.Uint32(0)}), stanza.NotAcceptable)
+	c.refused(setRoom("r", "ann", &command.RoomConfig{Unseen: proto.Uint32(command.RoomUnseen + 1)}), stanza.NotAcceptable)
 	if r, err := c.v.Room(in("r")); err != nil || r.Subject.Nick != "bob" || r.Subject.Position.IsZero() {
 		t.Fatalf("%+v, %v", r, err)
 	}
