@@ -201,6 +201,9 @@ func (h *Hub) welcome(r *live, v *visit, q *entering, st *state.Room) {
 	if r.config.GetNonAnonymous() {
 		p.self = append(p.self, statusNonAnonymous)
 	}
+	if !r.config.GetUnarchived() { // XEP-0045 §enter-logging @1.35.5
+		p.self = append(p.self, statusLogged)
+	}
 	if q.created {
 		p.self = append(p.self, statusCreated)
 	}

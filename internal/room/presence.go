@@ -18,6 +18,8 @@ const (
 	statusNonAnonymous = 100
 	statusConfigured   = 104
 	statusSelf         = 110
+	statusLogged       = 170
+	statusUnlogged     = 171
 	statusPrivacyShown = 172
 	statusPrivacyHid   = 173
 	statusCreated      = 201

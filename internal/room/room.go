@@ -14,11 +14,9 @@ import (
 	"time"
 
 	"bavard/internal/command"
-	"bavard/internal/jid"
 	"bavard/internal/route"
 	"bavard/internal/stanza"
 	"bavard/internal/state"
-	"bavard/internal/xmlstream"
 )
 
 // Reader is what rooms are read from.
@@ -222,67 +220,4 @@ func commanded(r *route.Request, c *command.Command) []route.Effect {
 		}
 		return r.Result()
 	}}}
-}
-
-// mediated is a message to a room that is not for all in it: an invitation
-// (XEP-0045 §invite-mediated @1.35.5). It goes to the invited person as a
-// direct one (XEP-0249 §howitworks @1.2) from who invites, archived like any
-// message, so that it also reaches who is not there.
-func (f *rooms) mediated(r *route.Request) []route.Effect {
-	if form := voiceForm(r.Stanza); form != nil {
-		return f.voice(r, form)
-	}
-	x := r.Stanza.Child(stanza.NSMUCUser, "x")
-	invite := x.Child(stanza.NSMUCUser, "invite")
-	if invite == nil {
-		if x.Child(stanza.NSMUCUser, "decline") != nil {
-			return nil // the inviter sees it by the absence of who was invited
-		}
-		return r.Err(stanza.Modify, stanza.BadRequest, "a message to everybody in the room is of the type groupchat")
-	}
-	who, err := jid.Parse(invite.Get("to"))
-	if err != nil || who.Local() == "" {
-		return r.Err(stanza.Modify, stanza.JIDMalformed, "whom do you want to invite?")
-	}
-	room := r.To
-	if _, inside := f.hub.Find(room, r.From); !inside {
-		return r.Err(stanza.Modify, stanza.NotAcceptable, "enter the room before you invite to it")
-	}
-	return []route.Effect{r.Read(func(ctx context.Context) []route.Effect { return f.invite(ctx, r, invite, who) })}
-}
-
-func (f *rooms) invite(ctx context.Context, r *route.Request, invite *xmlstream.Element, who jid.JID) []route.Effect {
-	ctx, cancel := context.WithTimeout(ctx, commandWithin)
-	defer cancel()
-	st, err := f.o.View.Room(r.To.String())
-	if err != nil {
-		return r.Err(stanza.Cancel, stanza.ItemNotFound, "there is no such room")
-	}
-	m, err := f.o.View.RoomMember(st.JID, who.Bare().String())
-	if err != nil {
-		return r.Err(stanza.Wait, stanza.InternalServerError, "the room could not be read; try again")
-	}
-	do := func(c *command.Command) []route.Effect {
-		switch out, err := f.o.Do(ctx, c); {
-		case err != nil:
-			return r.Err(stanza.Wait, stanza.InternalServerError, "the room could not be reached; try again")
-		case out.Err != nil:
-			return []route.Effect{route.Reply{Stanza: out.Err.Reply(r.Stanza)}}
-		}
-		return nil
-	}
-	text := invite.Child(stanza.NSMUCUser, "reason").Text()
-	if st.Config.GetMembersOnly() && m.Affiliation < command.Affiliation_AFFILIATION_MEMBER {
-		if bad := do(&command.Command{Request: &command.Command_RoomAffiliate{RoomAffiliate: &command.RoomAffiliate{
-			Room: st.JID, By: r.From.String(), Invite: true,
-			Changes: []*command.RoomAffiliation{{Jid: who.Bare().String(), Affiliation: command.Affiliation_AFFILIATION_MEMBER}},
-		}}}); bad != nil {
-			return bad
-		}
-	}
-	x := xmlstream.New(stanza.NSConference, "x", "jid", st.JID, "reason", text, "password", st.Config.GetPassword())
-	return do(&command.Command{Request: &command.Command_Message{Message: &command.Message{
-		From: r.From.String(), To: who.Bare().String(), Id: r.Stanza.Get("id"), Flags: command.FlagNoCopy,
-		Payload: xmlstream.AppendElement(nil, x, stanza.NSClient),
-	}}})
 }

@@ -351,7 +351,7 @@ func (h *Hub) announce(r *live, x *xmlstream.Element, to func(*visit) bool) {
 	}
 }
 
-// configured follows a new configuration.
+// configured follows a new configuration (XEP-0045 §roomconfig-notify @1.35.5).
 func (h *Hub) configured(s *shard, r *live, ev *state.RoomEvent) {
 	st, err := h.o.View.Room(r.jid.String())
 	if err != nil {
@@ -367,6 +367,12 @@ func (h *Hub) configured(s *shard, r *live, ev *state.RoomEvent) {
 		codes = append(codes, statusPrivacyShown)
 	case !st.Config.GetNonAnonymous() && old.GetNonAnonymous():
 		codes = append(codes, statusPrivacyHid)
+	}
+	switch {
+	case !st.Config.GetUnarchived() && old.GetUnarchived():
+		codes = append(codes, statusLogged)
+	case st.Config.GetUnarchived() && !old.GetUnarchived():
+		codes = append(codes, statusUnlogged)
 	}
 	h.notice(r, codes...)
 	r.repaint(old)
