@@ -40,6 +40,27 @@ export default {
     world.origin = undefined
   },
 
+  async 'what is asked for before there is a connection is done once there is one, whichever tab is asked'(world) {
+    const [alice] = await world.friends('Alice', 'Bob')
+    let come
+    const coming = new Promise((done) => (come = done))
+    await alice.context.routeWebSocket(/xmpp-websocket/, async (ws) => {
+      await coming
+      ws.connectToServer()
+    })
+    await alice.page.goto(world.server.origin + '/?devices')
+    await alice.page.getByRole('button', { name: 'Link a device' }).waitFor()
+    const second = await alice.tab('/')
+    await second.locator('nav a', { hasText: 'Bob' }).click({ button: 'right' })
+    await second.getByRole('button', { name: 'Mute…' }).click()
+    // Nobody waits for ever: what follows comes soon.
+    await alice.page.getByRole('button', { name: 'Link a device' }).click()
+    await second.getByRole('button', { name: 'Mute for ever' }).click()
+    come()
+    await alice.page.getByRole('img', { name: 'Code to scan' }).waitFor()
+    await second.locator('nav a', { hasText: 'Bob' }).getByRole('img', { name: 'muted' }).waitFor()
+  },
+
   async 'a connection that went silent is found out, and replaced'(world) {
     const network = await Network.to(world.server)
     world.origin = network.origin

@@ -66,7 +66,7 @@ export class App {
   unread = $derived([...this.chats.values()].reduce((n, c) => n + (isMuted(c) || isArchived(c) ? 0 : c.unread), 0))
 
   private engine: Engine | undefined
-  private starting: Promise<Engine> | undefined
+  private starting: Promise<Engine | undefined> | undefined
   private tabs: Tabs | undefined
   private open = new Set<Conversation>()
   private watchers = new Set<unknown>()
@@ -551,7 +551,11 @@ export class App {
       lead,
       lost: () => this.lost(),
       told: (topic, data) => this.told(topic, data),
-      called: (method, args) => this.called(method, args),
+      called: async (method, args, until, begun) => {
+        const engine = await this.starting
+        if (!engine) throw new Error('this tab does not lead')
+        return engine.called(method, args, until, begun)
+      },
     })
   }
 
@@ -568,17 +572,10 @@ export class App {
   }
 
   private async lead(account: Account): Promise<void> {
-    const starting = (this.starting = this.startEngine(account))
-    try {
-      const engine = await starting
-      if (this.starting === starting) this.engine = engine
-      else engine.stop() // led no longer before it had begun
-    } catch (e) {
-      console.error('engine:', e) // its files could not be fetched
-      setTimeout(() => {
-        if (this.starting === starting) void this.lead(account)
-      }, ENGINE_AGAIN_MS)
-    }
+    const starting: Promise<Engine | undefined> = (this.starting = this.startEngine(account, () => this.starting === starting))
+    const engine = await starting
+    if (this.starting === starting) this.engine = engine
+    else engine?.stop() // led no longer before it had begun
   }
 
   private lost(): void {
@@ -587,8 +584,21 @@ export class App {
     this.starting = undefined
   }
 
-  /** The engine is fetched after the first paint: what the store has is shown without it. */
-  private async startEngine(account: Account): Promise<Engine> {
+  /** The engine, once its files could be fetched; undefined when it is not wanted any more. */
+  private async startEngine(account: Account, wanted: () => boolean): Promise<Engine | undefined> {
+    for (;;) {
+      try {
+        return await this.makeEngine(account)
+      } catch (e) {
+        console.error('engine:', e)
+        await new Promise((resolve) => setTimeout(resolve, ENGINE_AGAIN_MS))
+        if (!wanted()) return undefined
+      }
+    }
+  }
+
+  /** It is fetched after the first paint: what the store has is shown without it. */
+  private async makeEngine(account: Account): Promise<Engine> {
     const [{ Engine }, { dialWebSocket }, { thisDevice }] = await Promise.all([import('./engine'), import('./wire/transport'), import('./device')])
     const engine = new Engine({
       db: this.db,
@@ -622,12 +632,6 @@ export class App {
   private poke(): void {
     if (this.engine) this.engine.poke()
     else this.tabs?.tell('poke', undefined)
-  }
-
-  private async called(method: string, args: unknown[]): Promise<unknown> {
-    const engine = await this.starting
-    if (!engine) throw new Error('this tab does not lead')
-    return engine.called(method, args)
   }
 
   private uploads(key: number, share: number | undefined): void {

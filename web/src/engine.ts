@@ -5,12 +5,14 @@ import { Uploads } from './outbox/uploads'
 import { put } from './put'
 import { CatchUp } from './catchup'
 import { makeRoom } from './files'
+import { Gate } from './gate'
 import { named } from './device'
 import { People, type Typing } from './people'
 import { Pictures } from './pictures'
 import { Notify } from './notify'
 import { Rooms } from './rooms'
 import { Slots } from './slots'
+import { AT_ONCE } from './tabs'
 import { editAccount, getMeta, putMeta, type Account, type Change, type Chat, type Db, type Message, type Picture } from './store/schema'
 import { applyContact, take, takeHistory, takeList, takeRead, takeSettings } from './store/receive'
 import { editChat } from './store/write'
@@ -89,6 +91,8 @@ export class Engine {
   private readonly catchUp: CatchUp
   private readonly rooms: Rooms
   private readonly pictures: Pictures
+  private readonly gate: Gate
+  private over = false
   /** Groups that we are in and whose archive we have. */
   private open = new Set<string>()
   private addresses: string[]
@@ -137,6 +141,10 @@ export class Engine {
       },
     })
     this.pictures = new Pictures({ db, account, changed: options.looks, session: () => this.link.live })
+    this.gate = new Gate(() => {
+      const { state } = this.link
+      return this.over || state.kind === 'stopped' || (state.kind === 'waiting' && state.problem === 'offline')
+    })
     this.link = new Link({
       account: account.jid,
       credentials: () => this.credentials(),
@@ -179,6 +187,8 @@ export class Engine {
   }
 
   stop(): void {
+    this.over = true
+    this.gate.look()
     this.outbox.close()
     this.uploads.close()
     this.rooms.close()
@@ -238,8 +248,17 @@ export class Engine {
     return work
   }
 
-  /** What another tab, or this one, asks the leader for. */
-  called(method: string, args: unknown[]): unknown {
+  /** What another tab, or this one, asks the leader for: a person's wish waits for the connection until then, in ms since the epoch. */
+  async called(method: string, args: unknown[], until: number, begun: () => void): Promise<unknown> {
+    if (AT_ONCE.has(method)) return this.do(method, args)
+    const open = (): boolean => this.link.live !== undefined && (method !== 'group' || this.rooms.ready)
+    return this.gate.pass(open, until, () => {
+      begun()
+      return this.do(method, args)
+    })
+  }
+
+  private do(method: string, args: unknown[]): unknown {
     const peer = args[0] as string
     switch (method) {
       case 'hello':
@@ -396,6 +415,7 @@ export class Engine {
   private caughtUp(session: Session): void {
     this.outbox.caughtUp()
     void this.rooms.begin(session).catch((e: unknown) => console.warn('groups:', e))
+    this.gate.look()
     void this.people.announceWanted(session)
     void this.list(session, false).catch(() => undefined)
     void this.people.fetchBlocked(session).catch(() => undefined)
@@ -461,6 +481,7 @@ export class Engine {
       this.outbox.pause()
       this.rooms.pause()
     }
+    this.gate.look()
     if (kind !== 'connecting') void putMeta(this.options.db, 'lastContact', this.link.lastContact)
     this.tellSoft()
   }

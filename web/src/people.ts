@@ -54,10 +54,10 @@ export class People {
 
   /** Fetches the contacts and shows ourselves (RFC 6121 §2.2, §4.2). */
   async begin(session: Session): Promise<void> {
-    const fetched = fetchContacts(session)
-    session.send(buildPresence('available', undefined, undefined, buildCaps(await capsHash())))
+    const shown = capsHash().then((hash) => session.send(buildPresence('available', undefined, undefined, buildCaps(hash))))
+    const [fetched] = await Promise.all([fetchContacts(session), shown])
     const { db, account, changed } = this.options
-    changed(await takeContacts(db, await fetched, account.bornHere))
+    changed(await takeContacts(db, fetched, account.bornHere))
   }
 
   forgetPresence(): void {

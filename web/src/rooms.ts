@@ -65,6 +65,11 @@ export class Rooms {
     return this.places.get(room)?.inside ?? false
   }
 
+  /** Whether it can be done now what a person does with groups. */
+  get ready(): boolean {
+    return this.session !== undefined
+  }
+
   /** A new session: enters every group again, those of our other devices too. */
   async begin(session: Session): Promise<void> {
     this.session = session
