@@ -51,3 +51,9 @@ func (s *Service) Delete(ctx context.Context, name string) (jid.JID, error) {
 	}
 	return j, s.do(ctx, &command.Command{Request: &command.Command_AccountDelete{AccountDelete: &command.AccountDelete{Jid: j.String()}}})
 }
+
+// RemoveReport removes a report of abuse that has been dealt with; there is none, says a
+// *stanza.Error with item-not-found.
+func (s *Service) RemoveReport(ctx context.Context, number uint64) error {
+	return s.do(ctx, &command.Command{Request: &command.Command_ReportRemove{ReportRemove: &command.ReportRemove{Number: number}}})
+}

@@ -30,6 +30,7 @@ type Backend interface {
 	Import(ctx context.Context, src io.Reader, format Format, report func(ImportEvent)) (Progress, error)
 	Invites
 	Users
+	Reports
 	// Status says how the server is.
 	Status(ctx context.Context) (Status, error)
 }
@@ -53,6 +54,7 @@ type Status struct {
 	Warnings []health.Active `json:"warnings"`
 
 	Accounts int           `json:"accounts"`
+	Reports  int           `json:"reports"`  // of abuse, that nobody has dealt with
 	Sessions int           `json:"sessions"` // bound, on this node
 	Journal  JournalStatus `json:"journal"`
 	View     ViewStatus    `json:"view"`
@@ -116,6 +118,8 @@ type Options struct {
 	// Manage changes accounts, List lists them; see Users.
 	Manage Manager
 	List   func(after string, limit int) ([]state.Account, error)
+	// Reports gives reports of abuse; see Reports.
+	Reports func(before uint64, most int) (page []state.Report, all int, err error)
 	// Invites gives invites by the SHA-256 of their tokens, from that of from on.
 	Invites func(from []byte, most int) (page []state.ListedInvite, next []byte, err error)
 	// Account gives an account by bare JID, state.ErrNotFound if there is none.

@@ -46,6 +46,8 @@ type addedUser struct {
 //	POST /v1/invites       InviteOptions → [Invite]
 //	GET  /v1/invites?from= InviteListing, at most 1,000 invites
 //	DELETE /v1/invites/ID  → ListedInvite
+//	GET  /v1/reports?before= ReportListing, at most 100 reports
+//	DELETE /v1/reports/NUMBER → {}
 //	GET  /v1/status        Status
 //	GET  /metrics
 //
@@ -57,6 +59,7 @@ func Handler(b Backend, r *prometheus.Registry, log *slog.Logger) http.Handler {
 	mux.HandleFunc("POST /v1/users/import", h.importUsers)
 	h.users(mux)
 	h.invites(mux)
+	h.reports(mux)
 	mux.HandleFunc("GET /v1/status", h.status)
 	mux.Handle("GET /metrics", health.MetricsHandler(r))
 	return mux

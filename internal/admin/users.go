@@ -48,6 +48,7 @@ type Manager interface {
 	SetPassword(ctx context.Context, name, password string) (jid.JID, error)
 	SetEnabled(ctx context.Context, name string, enabled bool) (jid.JID, error)
 	Delete(ctx context.Context, name string) (jid.JID, error)
+	RemoveReport(ctx context.Context, number uint64) error
 }
 
 // SetPassword implements Backend.

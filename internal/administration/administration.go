@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package administration lets the accounts that the operator has named manage
-// the others from their client (XEP-0133), by ad-hoc commands (XEP-0050) of one
-// form each.
+// the others from their client (XEP-0133), and see what people report, by ad-hoc
+// commands (XEP-0050) of one form each.
 package administration
 
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"bavard/internal/jid"
 	"bavard/internal/route"
@@ -23,8 +24,9 @@ const (
 
 // Bounds of one command.
 const (
-	accountsMost = 100  // accounts that it changes
+	accountsMost = 100  // accounts, or reports, that it changes
 	listMost     = 1000 // accounts that it lists
+	reportsMost  = 100  // reports that it lists
 )
 
 // Accounts changes accounts. Errors are *stanza.Error where the fault is in
@@ -35,6 +37,7 @@ type Accounts interface {
 	SetPassword(ctx context.Context, name, password string) (jid.JID, error)
 	SetEnabled(ctx context.Context, name string, enabled bool) (jid.JID, error)
 	Delete(ctx context.Context, name string) (jid.JID, error)
+	RemoveReport(ctx context.Context, number uint64) error
 }
 
 // Options of the feature. All are required.
@@ -48,6 +51,9 @@ type Options struct {
 	// Online lists the accounts with an available device, at most limit, and
 	// gives how many there are.
 	Online func(limit int) (accounts []string, count int)
+	// Reports gives reports of abuse, the newest first, of those with a lower number
+	// than before, 0 for all; and how many there are.
+	Reports func(before uint64, most int) (page []state.Report, all int, err error)
 }
 
 type administration struct {
@@ -64,7 +70,7 @@ func Feature(o Options) route.Feature {
 	feature := route.Feature{Name: "administration"}
 	for _, c := range f.commands() {
 		feature.Commands = append(feature.Commands, route.Command{
-			Node: prefix + c.node, Name: c.name, Execute: c.execute,
+			Node: c.address(), Name: c.name, Execute: c.execute,
 			Allowed: func(j jid.JID) bool { return f.admins[j.String()] },
 		})
 	}
@@ -73,9 +79,17 @@ func Feature(o Options) route.Feature {
 
 // form is a command: the fields it asks for, and what it does once it has them.
 type form struct {
-	node, name string
+	node, name string // a node with a colon is one of ours, not of XEP-0133
 	fields     []field
 	do         func(ctx context.Context, in values) (result []*xmlstream.Element, note string, err error)
+}
+
+// address is the command's node.
+func (c *form) address() string {
+	if strings.Contains(c.node, ":") {
+		return c.node
+	}
+	return prefix + c.node
 }
 
 type field struct {
@@ -122,7 +136,7 @@ func (c *form) execute(r *route.Request) []route.Effect {
 			done.Add(xmlstream.NewText(stanza.NSCommands, "note", note).Set("type", "error"))
 		}
 		if result != nil {
-			done.Add(xmlstream.New(stanza.NSData, "x", "type", "result").Add(hidden()).Add(result...))
+			done.Add(xmlstream.New(stanza.NSData, "x", "type", "result").Add(c.hidden()).Add(result...))
 		}
 		return r.Result(done)
 	})}
@@ -133,12 +147,12 @@ func (c *form) answer(r *route.Request, status string) *xmlstream.Element {
 	if session == "" {
 		session = c.node + "-" + r.Stanza.Get("id")
 	}
-	return xmlstream.New(stanza.NSCommands, "command", "node", prefix+c.node, "sessionid", session, "status", status)
+	return xmlstream.New(stanza.NSCommands, "command", "node", c.address(), "sessionid", session, "status", status)
 }
 
 // ask makes the form to fill in.
 func (c *form) ask() *xmlstream.Element {
-	x := xmlstream.New(stanza.NSData, "x", "type", "form").Add(xmlstream.NewText(stanza.NSData, "title", c.name), hidden())
+	x := xmlstream.New(stanza.NSData, "x", "type", "form").Add(xmlstream.NewText(stanza.NSData, "title", c.name), c.hidden())
 	for _, f := range c.fields {
 		e := xmlstream.New(stanza.NSData, "field", "type", f.typ, "var", f.name, "label", f.label)
 		if !f.optional {
@@ -149,8 +163,12 @@ func (c *form) ask() *xmlstream.Element {
 	return x
 }
 
-func hidden() *xmlstream.Element {
-	return xmlstream.New(stanza.NSData, "field", "type", "hidden", "var", "FORM_TYPE").Add(xmlstream.NewText(stanza.NSData, "value", formType))
+func (c *form) hidden() *xmlstream.Element {
+	typ := formType
+	if strings.Contains(c.node, ":") {
+		typ = stanza.NSReports
+	}
+	return xmlstream.New(stanza.NSData, "field", "type", "hidden", "var", "FORM_TYPE").Add(xmlstream.NewText(stanza.NSData, "value", typ))
 }
 
 // read takes a form that was filled in (XEP-0133 §errors @1.3.1).
@@ -174,7 +192,7 @@ func (c *form) read(x *xmlstream.Element) (values, *stanza.Error) {
 		case n == 0 && !f.optional:
 			return nil, stanza.Err(stanza.Modify, stanza.BadRequest, "fill in: "+f.label)
 		case n > accountsMost:
-			return nil, stanza.Err(stanza.Modify, stanza.PolicyViolation, "at most 100 accounts at once")
+			return nil, stanza.Err(stanza.Modify, stanza.PolicyViolation, "at most 100 at once")
 		}
 	}
 	return in, nil

@@ -48,13 +48,31 @@ func (s *server) Delete(_ context.Context, name string) (jid.JID, error) {
 	return s.note("delete", name)
 }
 
+func (s *server) RemoveReport(_ context.Context, number uint64) error {
+	_, err := s.note("report", fmt.Sprint(number))
+	return err
+}
+
+// reports gives two, numbers 9 and 8.
+func (s *server) reports(before uint64, most int) (page []state.Report, all int, err error) {
+	for n := uint64(9); n > 7; n-- {
+		if (before == 0 || n < before) && len(page) < most {
+			page = append(page, state.Report{
+				Number: n, By: "ann@localhost", JID: "eve@localhost", Reason: "urn:xmpp:reporting:spam", Text: "a <b>",
+				Messages: []state.ReportedMessage{{By: "ann@localhost", ID: "m1"}, {By: "ann@localhost", ID: "m2"}},
+			})
+		}
+	}
+	return page, 2, nil
+}
+
 // ask gives what the account is answered.
 func (s *server) ask(t *testing.T, who, node, fields string) *xmlstream.Element {
 	t.Helper()
 	table, err := route.NewTable("localhost", Feature(Options{
 		Admins: []string{"chief@localhost"}, Accounts: s, Count: func() int { return 7 },
 		List:   func(string, int) ([]state.Account, error) { return nil, errors.New("damaged") },
-		Online: func(int) ([]string, int) { return nil, 3 },
+		Online: func(int) ([]string, int) { return nil, 3 }, Reports: s.reports,
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +85,7 @@ func (s *server) ask(t *testing.T, who, node, fields string) *xmlstream.Element 
 		fields = "<x xmlns='jabber:x:data' type='submit'>" + fields + "</x>"
 	}
 	iq, err := xmlstream.ParseElement([]byte("<iq xmlns='jabber:client' type='set' id='1' to='localhost'><command xmlns='"+stanza.NSCommands+
-		"' node='"+prefix+node+"'>"+fields+"</command></iq>"), xmlstream.AfterAuth)
+		"' node='"+(&form{node: node}).address()+"'>"+fields+"</command></iq>"), xmlstream.AfterAuth)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,5 +140,53 @@ func TestFailuresAreTold(t *testing.T) {
 	}
 	if got := s.ask(t, "chief@localhost/x", "get-registered-users-list", "<field var='max_items'><value>5</value></field>"); got.Get("type") != "error" {
 		t.Error("damage is not told")
+	}
+}
+
+func TestReportsAreListed(t *testing.T) {
+	s := &server{}
+	rows := func(fields string) (numbers []string) {
+		got := s.ask(t, "chief@localhost/x", stanza.NSReports, "<field var='FORM_TYPE'><value>"+stanza.NSReports+"</value></field>"+fields)
+		x := got.First().Child(stanza.NSData, "x")
+		for _, e := range x.Elements() {
+			if !e.Is(stanza.NSData, "item") {
+				continue
+			}
+			f := e.Elements()
+			if len(f) != len(columns()) || f[5].First().Text() != "a <b>" || len(f[6].Elements()) != 2 {
+				t.Errorf("%v", e)
+			}
+			numbers = append(numbers, f[0].First().Text())
+		}
+		return numbers
+	}
+	if got := rows(""); strings.Join(got, " ") != "9 8" {
+		t.Errorf("reports %v", got)
+	}
+	if got := rows("<field var='max_items'><value>1</value></field>"); strings.Join(got, " ") != "9" {
+		t.Errorf("reports %v", got)
+	}
+	if got := rows("<field var='before'><value>9</value></field>"); strings.Join(got, " ") != "8" {
+		t.Errorf("reports %v", got)
+	}
+	for _, bad := range []string{"0", "x", "-1"} {
+		if got := s.ask(t, "chief@localhost/x", stanza.NSReports, "<field var='before'><value>"+bad+"</value></field>"); got.Get("type") != "error" {
+			t.Errorf("before %s is taken", bad)
+		}
+	}
+	if got := s.ask(t, "bob@localhost/x", stanza.NSReports, "<field var='x'/>"); got.Get("type") != "error" {
+		t.Error("everybody sees them")
+	}
+	numbers := "<field var='numbers'><value>8</value><value>9</value></field>"
+	if got := s.ask(t, "chief@localhost/x", stanza.NSReports+"#remove", numbers); got.Get("type") != "result" || strings.Join(s.done, ", ") != "report 8, report 9" {
+		t.Errorf("removed %v", s.done)
+	}
+	if got := s.ask(t, "chief@localhost/x", stanza.NSReports+"#remove", "<field var='numbers'><value>all</value></field>"); got.Get("type") != "error" {
+		t.Error("all is a number")
+	}
+	s.fail = stanza.Err(stanza.Cancel, stanza.ItemNotFound, "no such report")
+	got := s.ask(t, "chief@localhost/x", stanza.NSReports+"#remove", numbers)
+	if note := got.First().Child(stanza.NSCommands, "note").Text(); strings.Count(note, "no such report") != 2 {
+		t.Errorf("note %q", note)
 	}
 }

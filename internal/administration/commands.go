@@ -12,7 +12,7 @@ import (
 	"bavard/internal/xmlstream"
 )
 
-// commands are those of XEP-0133 §usecases @1.3.1 that there are.
+// commands are those of XEP-0133 §usecases @1.3.1 that there are, and those about reports.
 func (f *administration) commands() []*form {
 	one := field{"jid-single", "accountjid", "The account", false}
 	many := []field{{"jid-multi", "accountjids", "The accounts", false}}
@@ -40,6 +40,10 @@ func (f *administration) commands() []*form {
 		{"get-online-users-num", "Count online users", nil, f.onlineNum},
 		{"get-registered-users-list", "List registered users", most, f.registered},
 		{"get-online-users-list", "List online users", most, f.online},
+		{stanza.NSReports, "List reports of abuse", []field{
+			{"text-single", "max_items", "How many to show at most", true}, {"text-single", "before", "Only those before this number", true},
+		}, f.reports},
+		{stanza.NSReports + "#remove", "Remove reports of abuse", []field{{"text-multi", "numbers", "The numbers of those that have been dealt with", false}}, f.removeReports},
 	}
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package blocking lets a person block others (XEP-0191): the list, and its
-// changes. What it keeps back is decided where stanzas pass: by the view for
+// Package blocking lets a person block others (XEP-0191), and report them to who
+// runs the server (XEP-0377): the list, and its changes. What it keeps back is decided where stanzas pass: by the view for
 // messages and subscriptions, by dispatch for what is not archived.
 package blocking
 
@@ -26,7 +26,8 @@ type Reader interface {
 
 type blocking struct{ view Reader }
 
-// Feature answers XEP-0191 §usecases @1.3.
+// Feature answers XEP-0191 §usecases @1.3, and takes reports with it (XEP-0377 §disco
+// @0.4.1).
 func Feature(view Reader) route.Feature {
 	f := &blocking{view}
 	entry := func(typ, local string, h route.Handler) route.Entry {
@@ -38,7 +39,7 @@ func Feature(view Reader) route.Feature {
 	return route.Feature{
 		Name:    "blocking",
 		Entries: []route.Entry{entry("get", "blocklist", f.list), entry("set", "block", block), entry("set", "unblock", unblock)},
-		Domain:  []string{stanza.NSBlocking},
+		Domain:  []string{stanza.NSBlocking, stanza.NSReporting},
 		Account: []string{stanza.NSBlocking},
 	}
 }
@@ -57,6 +58,8 @@ func (f *blocking) list(r *route.Request) []route.Effect {
 	})}
 }
 
+// block adds items to the list. Reports with them go to who runs the server, with the
+// same command.
 func block(r *route.Request) []route.Effect {
 	jids, bad := items(r)
 	if bad == nil && len(jids) == 0 {
@@ -65,9 +68,11 @@ func block(r *route.Request) []route.Effect {
 	if bad != nil {
 		return []route.Effect{route.Reply{Stanza: bad.Reply(r.Stanza)}}
 	}
-	return change(r, &command.Command{Request: &command.Command_Block{
-		Block: &command.Block{Account: r.From.Bare().String(), Jids: jids},
-	}})
+	b := &command.Block{Account: r.From.Bare().String(), Jids: jids}
+	if reports := reports(r); len(reports) > 0 {
+		return change(r, &command.Command{Request: &command.Command_BlockReport{BlockReport: &command.BlockReport{Block: b, Reports: reports}}})
+	}
+	return change(r, &command.Command{Request: &command.Command_Block{Block: b}})
 }
 
 // unblock takes items off the list, all when there are none in the request
@@ -92,8 +97,7 @@ func change(r *route.Request, cmd *command.Command) []route.Effect {
 }
 
 // items reads the addresses of a request, each once. What stands in an item
-// besides, such as a report (XEP-0377 §blocking @0.4.1), does not keep it from
-// being blocked.
+// besides does not keep it from being blocked.
 func items(r *route.Request) ([]string, *stanza.Error) {
 	var jids []string
 	seen := map[string]bool{}

@@ -247,6 +247,10 @@ func users(t *testing.T, data string) {
 	run(t, "", "--data", data, "user", "delete", "eve").want(t, 1, "--yes")
 	run(t, "", "--data", data, "user", "delete", "eve", "--yes").want(t, 0, "eve@localhost")
 	run(t, "", "--data", data, "user", "delete", "eve", "--yes").want(t, 1, "eve: there is no such account")
+	if r := run(t, "", "--data", data, "user", "reports").want(t, 0); r.out != "" {
+		t.Errorf("reports %q", r.out)
+	}
+	run(t, "", "--data", data, "user", "reports", "--remove", "3,4").want(t, 1, "3: there is no such report", "4: there is no such report")
 }
 
 func invites(t *testing.T, data, link string) {

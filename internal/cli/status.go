@@ -77,6 +77,9 @@ func describeStatus(s admin.Status, now time.Time) string {
 	line("process", "%d, for %s", s.PID, now.Sub(s.Started).Round(time.Second))
 	line("app", "%s", s.App)
 	line("accounts", "%d, %d sessions", s.Accounts, s.Sessions)
+	if s.Reports > 0 {
+		line("reports", "%d of abuse: `bavard user reports`", s.Reports)
+	}
 	leader := "has a leader"
 	if !s.Journal.HasLeader {
 		leader = "NO LEADER"

@@ -31,7 +31,7 @@ func (p *Program) user() *cobra.Command {
 			return &exitError{code: exitUsage}
 		},
 	}
-	cmd.AddCommand(p.userAdd(), p.userImport(), p.userList(), p.userPasswd(), p.userEnable(false), p.userEnable(true), p.userDelete())
+	cmd.AddCommand(p.userAdd(), p.userImport(), p.userList(), p.userPasswd(), p.userEnable(false), p.userEnable(true), p.userDelete(), p.userReports())
 	return cmd
 }
 

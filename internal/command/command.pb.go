@@ -664,6 +664,8 @@ type Command struct {
 	//	*Command_RecoverySet
 	//	*Command_ArchiveBlank
 	//	*Command_RoomRegister
+	//	*Command_BlockReport
+	//	*Command_ReportRemove
 	Request       isCommand_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1220,6 +1222,24 @@ func (x *Command) GetRoomRegister() *RoomRegister {
 	return nil
 }
 
+func (x *Command) GetBlockReport() *BlockReport {
+	if x != nil {
+		if x, ok := x.Request.(*Command_BlockReport); ok {
+			return x.BlockReport
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetReportRemove() *ReportRemove {
+	if x != nil {
+		if x, ok := x.Request.(*Command_ReportRemove); ok {
+			return x.ReportRemove
+		}
+	}
+	return nil
+}
+
 type isCommand_Request interface {
 	isCommand_Request()
 }
@@ -1441,6 +1461,14 @@ type Command_RoomRegister struct {
 	RoomRegister *RoomRegister `protobuf:"bytes,140,opt,name=room_register,json=roomRegister,proto3,oneof"`
 }
 
+type Command_BlockReport struct {
+	BlockReport *BlockReport `protobuf:"bytes,165,opt,name=block_report,json=blockReport,proto3,oneof"`
+}
+
+type Command_ReportRemove struct {
+	ReportRemove *ReportRemove `protobuf:"bytes,166,opt,name=report_remove,json=reportRemove,proto3,oneof"`
+}
+
 func (*Command_Message) isCommand_Request() {}
 
 func (*Command_AccountCreate) isCommand_Request() {}
@@ -1548,6 +1576,10 @@ func (*Command_RecoverySet) isCommand_Request() {}
 func (*Command_ArchiveBlank) isCommand_Request() {}
 
 func (*Command_RoomRegister) isCommand_Request() {}
+
+func (*Command_BlockReport) isCommand_Request() {}
+
+func (*Command_ReportRemove) isCommand_Request() {}
 
 type Stream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2837,6 +2869,248 @@ func (x *Block) GetJids() []string {
 	return nil
 }
 
+// BlockReport is a Block by somebody who reports some of the addresses to who runs
+// the server (XEP-0377): all or none.
+type BlockReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Block *Block                 `protobuf:"bytes,1,opt,name=block,proto3" json:"block,omitempty"`
+	// At most 16. Too many push out the oldest ones; a second one about the same address the first.
+	Reports       []*Report `protobuf:"bytes,2,rep,name=reports,proto3" json:"reports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockReport) Reset() {
+	*x = BlockReport{}
+	mi := &file_internal_command_command_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockReport) ProtoMessage() {}
+
+func (x *BlockReport) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockReport.ProtoReflect.Descriptor instead.
+func (*BlockReport) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *BlockReport) GetBlock() *Block {
+	if x != nil {
+		return x.Block
+	}
+	return nil
+}
+
+func (x *BlockReport) GetReports() []*Report {
+	if x != nil {
+		return x.Reports
+	}
+	return nil
+}
+
+type Report struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One of those that are blocked.
+	Jid string `protobuf:"bytes,1,opt,name=jid,proto3" json:"jid,omitempty"`
+	// A URN, at most 255 bytes.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What the person says of it, at most 1,000 bytes.
+	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	// What the person agrees to: telling the domain that it came from, and others.
+	Origin     bool `protobuf:"varint,4,opt,name=origin,proto3" json:"origin,omitempty"`
+	ThirdParty bool `protobuf:"varint,5,opt,name=third_party,json=thirdParty,proto3" json:"third_party,omitempty"`
+	// Messages that it is about, at most 16.
+	Messages      []*ReportedMessage `protobuf:"bytes,6,rep,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Report) Reset() {
+	*x = Report{}
+	mi := &file_internal_command_command_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Report) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Report) ProtoMessage() {}
+
+func (x *Report) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Report.ProtoReflect.Descriptor instead.
+func (*Report) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Report) GetJid() string {
+	if x != nil {
+		return x.Jid
+	}
+	return ""
+}
+
+func (x *Report) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Report) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Report) GetOrigin() bool {
+	if x != nil {
+		return x.Origin
+	}
+	return false
+}
+
+func (x *Report) GetThirdParty() bool {
+	if x != nil {
+		return x.ThirdParty
+	}
+	return false
+}
+
+func (x *Report) GetMessages() []*ReportedMessage {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+// ReportedMessage is a stanza-id (XEP-0359).
+type ReportedMessage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	By            string                 `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportedMessage) Reset() {
+	*x = ReportedMessage{}
+	mi := &file_internal_command_command_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportedMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportedMessage) ProtoMessage() {}
+
+func (x *ReportedMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportedMessage.ProtoReflect.Descriptor instead.
+func (*ReportedMessage) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ReportedMessage) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *ReportedMessage) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ReportRemove removes a report that has been dealt with.
+type ReportRemove struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportRemove) Reset() {
+	*x = ReportRemove{}
+	mi := &file_internal_command_command_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportRemove) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportRemove) ProtoMessage() {}
+
+func (x *ReportRemove) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportRemove.ProtoReflect.Descriptor instead.
+func (*ReportRemove) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ReportRemove) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 // Unblock takes addresses off an account's blocklist; without any, all.
 type Unblock struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2848,7 +3122,7 @@ type Unblock struct {
 
 func (x *Unblock) Reset() {
 	*x = Unblock{}
-	mi := &file_internal_command_command_proto_msgTypes[21]
+	mi := &file_internal_command_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2860,7 +3134,7 @@ func (x *Unblock) String() string {
 func (*Unblock) ProtoMessage() {}
 
 func (x *Unblock) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[21]
+	mi := &file_internal_command_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2873,7 +3147,7 @@ func (x *Unblock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unblock.ProtoReflect.Descriptor instead.
 func (*Unblock) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{21}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Unblock) GetAccount() string {
@@ -2917,7 +3191,7 @@ type PubsubConfig struct {
 
 func (x *PubsubConfig) Reset() {
 	*x = PubsubConfig{}
-	mi := &file_internal_command_command_proto_msgTypes[22]
+	mi := &file_internal_command_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2929,7 +3203,7 @@ func (x *PubsubConfig) String() string {
 func (*PubsubConfig) ProtoMessage() {}
 
 func (x *PubsubConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[22]
+	mi := &file_internal_command_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2942,7 +3216,7 @@ func (x *PubsubConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubConfig.ProtoReflect.Descriptor instead.
 func (*PubsubConfig) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{22}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PubsubConfig) GetAccessModel() AccessModel {
@@ -3052,7 +3326,7 @@ type PubsubGroups struct {
 
 func (x *PubsubGroups) Reset() {
 	*x = PubsubGroups{}
-	mi := &file_internal_command_command_proto_msgTypes[23]
+	mi := &file_internal_command_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3064,7 +3338,7 @@ func (x *PubsubGroups) String() string {
 func (*PubsubGroups) ProtoMessage() {}
 
 func (x *PubsubGroups) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[23]
+	mi := &file_internal_command_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3077,7 +3351,7 @@ func (x *PubsubGroups) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubGroups.ProtoReflect.Descriptor instead.
 func (*PubsubGroups) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{23}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PubsubGroups) GetGroups() []string {
@@ -3114,7 +3388,7 @@ type PubsubPublish struct {
 
 func (x *PubsubPublish) Reset() {
 	*x = PubsubPublish{}
-	mi := &file_internal_command_command_proto_msgTypes[24]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3126,7 +3400,7 @@ func (x *PubsubPublish) String() string {
 func (*PubsubPublish) ProtoMessage() {}
 
 func (x *PubsubPublish) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[24]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3139,7 +3413,7 @@ func (x *PubsubPublish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubPublish.ProtoReflect.Descriptor instead.
 func (*PubsubPublish) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{24}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PubsubPublish) GetAccount() string {
@@ -3210,7 +3484,7 @@ type PubsubRetract struct {
 
 func (x *PubsubRetract) Reset() {
 	*x = PubsubRetract{}
-	mi := &file_internal_command_command_proto_msgTypes[25]
+	mi := &file_internal_command_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3222,7 +3496,7 @@ func (x *PubsubRetract) String() string {
 func (*PubsubRetract) ProtoMessage() {}
 
 func (x *PubsubRetract) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[25]
+	mi := &file_internal_command_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3235,7 +3509,7 @@ func (x *PubsubRetract) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubRetract.ProtoReflect.Descriptor instead.
 func (*PubsubRetract) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{25}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PubsubRetract) GetAccount() string {
@@ -3277,7 +3551,7 @@ type PubsubCreate struct {
 
 func (x *PubsubCreate) Reset() {
 	*x = PubsubCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3289,7 +3563,7 @@ func (x *PubsubCreate) String() string {
 func (*PubsubCreate) ProtoMessage() {}
 
 func (x *PubsubCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3302,7 +3576,7 @@ func (x *PubsubCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubCreate.ProtoReflect.Descriptor instead.
 func (*PubsubCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PubsubCreate) GetAccount() string {
@@ -3337,7 +3611,7 @@ type PubsubConfigure struct {
 
 func (x *PubsubConfigure) Reset() {
 	*x = PubsubConfigure{}
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3349,7 +3623,7 @@ func (x *PubsubConfigure) String() string {
 func (*PubsubConfigure) ProtoMessage() {}
 
 func (x *PubsubConfigure) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3362,7 +3636,7 @@ func (x *PubsubConfigure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubConfigure.ProtoReflect.Descriptor instead.
 func (*PubsubConfigure) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PubsubConfigure) GetAccount() string {
@@ -3396,7 +3670,7 @@ type PubsubDelete struct {
 
 func (x *PubsubDelete) Reset() {
 	*x = PubsubDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[28]
+	mi := &file_internal_command_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3408,7 +3682,7 @@ func (x *PubsubDelete) String() string {
 func (*PubsubDelete) ProtoMessage() {}
 
 func (x *PubsubDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[28]
+	mi := &file_internal_command_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3421,7 +3695,7 @@ func (x *PubsubDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubDelete.ProtoReflect.Descriptor instead.
 func (*PubsubDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{28}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PubsubDelete) GetAccount() string {
@@ -3448,7 +3722,7 @@ type PubsubPurge struct {
 
 func (x *PubsubPurge) Reset() {
 	*x = PubsubPurge{}
-	mi := &file_internal_command_command_proto_msgTypes[29]
+	mi := &file_internal_command_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3460,7 +3734,7 @@ func (x *PubsubPurge) String() string {
 func (*PubsubPurge) ProtoMessage() {}
 
 func (x *PubsubPurge) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[29]
+	mi := &file_internal_command_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3473,7 +3747,7 @@ func (x *PubsubPurge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubPurge.ProtoReflect.Descriptor instead.
 func (*PubsubPurge) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{29}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PubsubPurge) GetAccount() string {
@@ -3505,7 +3779,7 @@ type PubsubRelate struct {
 
 func (x *PubsubRelate) Reset() {
 	*x = PubsubRelate{}
-	mi := &file_internal_command_command_proto_msgTypes[30]
+	mi := &file_internal_command_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3517,7 +3791,7 @@ func (x *PubsubRelate) String() string {
 func (*PubsubRelate) ProtoMessage() {}
 
 func (x *PubsubRelate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[30]
+	mi := &file_internal_command_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3530,7 +3804,7 @@ func (x *PubsubRelate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubRelate.ProtoReflect.Descriptor instead.
 func (*PubsubRelate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{30}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PubsubRelate) GetAccount() string {
@@ -3573,7 +3847,7 @@ type PubsubRelation struct {
 
 func (x *PubsubRelation) Reset() {
 	*x = PubsubRelation{}
-	mi := &file_internal_command_command_proto_msgTypes[31]
+	mi := &file_internal_command_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3585,7 +3859,7 @@ func (x *PubsubRelation) String() string {
 func (*PubsubRelation) ProtoMessage() {}
 
 func (x *PubsubRelation) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[31]
+	mi := &file_internal_command_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3598,7 +3872,7 @@ func (x *PubsubRelation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubRelation.ProtoReflect.Descriptor instead.
 func (*PubsubRelation) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{31}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PubsubRelation) GetJid() string {
@@ -3633,7 +3907,7 @@ type PrivateSet struct {
 
 func (x *PrivateSet) Reset() {
 	*x = PrivateSet{}
-	mi := &file_internal_command_command_proto_msgTypes[32]
+	mi := &file_internal_command_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3645,7 +3919,7 @@ func (x *PrivateSet) String() string {
 func (*PrivateSet) ProtoMessage() {}
 
 func (x *PrivateSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[32]
+	mi := &file_internal_command_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3658,7 +3932,7 @@ func (x *PrivateSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivateSet.ProtoReflect.Descriptor instead.
 func (*PrivateSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{32}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *PrivateSet) GetAccount() string {
@@ -3689,7 +3963,7 @@ type PrivateXML struct {
 
 func (x *PrivateXML) Reset() {
 	*x = PrivateXML{}
-	mi := &file_internal_command_command_proto_msgTypes[33]
+	mi := &file_internal_command_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3701,7 +3975,7 @@ func (x *PrivateXML) String() string {
 func (*PrivateXML) ProtoMessage() {}
 
 func (x *PrivateXML) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[33]
+	mi := &file_internal_command_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3714,7 +3988,7 @@ func (x *PrivateXML) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivateXML.ProtoReflect.Descriptor instead.
 func (*PrivateXML) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{33}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PrivateXML) GetSpace() string {
@@ -3756,7 +4030,7 @@ type BookmarkSet struct {
 
 func (x *BookmarkSet) Reset() {
 	*x = BookmarkSet{}
-	mi := &file_internal_command_command_proto_msgTypes[34]
+	mi := &file_internal_command_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3768,7 +4042,7 @@ func (x *BookmarkSet) String() string {
 func (*BookmarkSet) ProtoMessage() {}
 
 func (x *BookmarkSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[34]
+	mi := &file_internal_command_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3781,7 +4055,7 @@ func (x *BookmarkSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BookmarkSet.ProtoReflect.Descriptor instead.
 func (*BookmarkSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{34}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *BookmarkSet) GetAccount() string {
@@ -3823,7 +4097,7 @@ type BookmarksKeep struct {
 
 func (x *BookmarksKeep) Reset() {
 	*x = BookmarksKeep{}
-	mi := &file_internal_command_command_proto_msgTypes[35]
+	mi := &file_internal_command_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3835,7 +4109,7 @@ func (x *BookmarksKeep) String() string {
 func (*BookmarksKeep) ProtoMessage() {}
 
 func (x *BookmarksKeep) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[35]
+	mi := &file_internal_command_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3848,7 +4122,7 @@ func (x *BookmarksKeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BookmarksKeep.ProtoReflect.Descriptor instead.
 func (*BookmarksKeep) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{35}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *BookmarksKeep) GetAccount() string {
@@ -3884,7 +4158,7 @@ type VCardSet struct {
 
 func (x *VCardSet) Reset() {
 	*x = VCardSet{}
-	mi := &file_internal_command_command_proto_msgTypes[36]
+	mi := &file_internal_command_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3896,7 +4170,7 @@ func (x *VCardSet) String() string {
 func (*VCardSet) ProtoMessage() {}
 
 func (x *VCardSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[36]
+	mi := &file_internal_command_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3909,7 +4183,7 @@ func (x *VCardSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VCardSet.ProtoReflect.Descriptor instead.
 func (*VCardSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{36}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *VCardSet) GetAccount() string {
@@ -3961,7 +4235,7 @@ type Picture struct {
 
 func (x *Picture) Reset() {
 	*x = Picture{}
-	mi := &file_internal_command_command_proto_msgTypes[37]
+	mi := &file_internal_command_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3973,7 +4247,7 @@ func (x *Picture) String() string {
 func (*Picture) ProtoMessage() {}
 
 func (x *Picture) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[37]
+	mi := &file_internal_command_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3986,7 +4260,7 @@ func (x *Picture) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Picture.ProtoReflect.Descriptor instead.
 func (*Picture) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{37}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Picture) GetId() string {
@@ -4041,7 +4315,7 @@ type Left struct {
 
 func (x *Left) Reset() {
 	*x = Left{}
-	mi := &file_internal_command_command_proto_msgTypes[38]
+	mi := &file_internal_command_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4053,7 +4327,7 @@ func (x *Left) String() string {
 func (*Left) ProtoMessage() {}
 
 func (x *Left) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[38]
+	mi := &file_internal_command_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4066,7 +4340,7 @@ func (x *Left) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Left.ProtoReflect.Descriptor instead.
 func (*Left) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{38}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Left) GetAccount() string {
@@ -4087,7 +4361,7 @@ type AccountDisable struct {
 
 func (x *AccountDisable) Reset() {
 	*x = AccountDisable{}
-	mi := &file_internal_command_command_proto_msgTypes[39]
+	mi := &file_internal_command_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4099,7 +4373,7 @@ func (x *AccountDisable) String() string {
 func (*AccountDisable) ProtoMessage() {}
 
 func (x *AccountDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[39]
+	mi := &file_internal_command_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4112,7 +4386,7 @@ func (x *AccountDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDisable.ProtoReflect.Descriptor instead.
 func (*AccountDisable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{39}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *AccountDisable) GetJid() string {
@@ -4140,7 +4414,7 @@ type AccountDelete struct {
 
 func (x *AccountDelete) Reset() {
 	*x = AccountDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[40]
+	mi := &file_internal_command_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4152,7 +4426,7 @@ func (x *AccountDelete) String() string {
 func (*AccountDelete) ProtoMessage() {}
 
 func (x *AccountDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[40]
+	mi := &file_internal_command_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4165,7 +4439,7 @@ func (x *AccountDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDelete.ProtoReflect.Descriptor instead.
 func (*AccountDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{40}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AccountDelete) GetJid() string {
@@ -4220,7 +4494,7 @@ type RoomConfig struct {
 
 func (x *RoomConfig) Reset() {
 	*x = RoomConfig{}
-	mi := &file_internal_command_command_proto_msgTypes[41]
+	mi := &file_internal_command_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4232,7 +4506,7 @@ func (x *RoomConfig) String() string {
 func (*RoomConfig) ProtoMessage() {}
 
 func (x *RoomConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[41]
+	mi := &file_internal_command_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4245,7 +4519,7 @@ func (x *RoomConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomConfig.ProtoReflect.Descriptor instead.
 func (*RoomConfig) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{41}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RoomConfig) GetName() string {
@@ -4393,7 +4667,7 @@ type RoomCreate struct {
 
 func (x *RoomCreate) Reset() {
 	*x = RoomCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[42]
+	mi := &file_internal_command_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4405,7 +4679,7 @@ func (x *RoomCreate) String() string {
 func (*RoomCreate) ProtoMessage() {}
 
 func (x *RoomCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[42]
+	mi := &file_internal_command_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4418,7 +4692,7 @@ func (x *RoomCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomCreate.ProtoReflect.Descriptor instead.
 func (*RoomCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{42}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RoomCreate) GetRoom() string {
@@ -4469,7 +4743,7 @@ type RoomConfigure struct {
 
 func (x *RoomConfigure) Reset() {
 	*x = RoomConfigure{}
-	mi := &file_internal_command_command_proto_msgTypes[43]
+	mi := &file_internal_command_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4481,7 +4755,7 @@ func (x *RoomConfigure) String() string {
 func (*RoomConfigure) ProtoMessage() {}
 
 func (x *RoomConfigure) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[43]
+	mi := &file_internal_command_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4494,7 +4768,7 @@ func (x *RoomConfigure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomConfigure.ProtoReflect.Descriptor instead.
 func (*RoomConfigure) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{43}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RoomConfigure) GetRoom() string {
@@ -4532,7 +4806,7 @@ type RoomDestroy struct {
 
 func (x *RoomDestroy) Reset() {
 	*x = RoomDestroy{}
-	mi := &file_internal_command_command_proto_msgTypes[44]
+	mi := &file_internal_command_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4544,7 +4818,7 @@ func (x *RoomDestroy) String() string {
 func (*RoomDestroy) ProtoMessage() {}
 
 func (x *RoomDestroy) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[44]
+	mi := &file_internal_command_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4557,7 +4831,7 @@ func (x *RoomDestroy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomDestroy.ProtoReflect.Descriptor instead.
 func (*RoomDestroy) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{44}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RoomDestroy) GetRoom() string {
@@ -4602,7 +4876,7 @@ type RoomAffiliation struct {
 
 func (x *RoomAffiliation) Reset() {
 	*x = RoomAffiliation{}
-	mi := &file_internal_command_command_proto_msgTypes[45]
+	mi := &file_internal_command_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4614,7 +4888,7 @@ func (x *RoomAffiliation) String() string {
 func (*RoomAffiliation) ProtoMessage() {}
 
 func (x *RoomAffiliation) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[45]
+	mi := &file_internal_command_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4627,7 +4901,7 @@ func (x *RoomAffiliation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAffiliation.ProtoReflect.Descriptor instead.
 func (*RoomAffiliation) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{45}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RoomAffiliation) GetJid() string {
@@ -4673,7 +4947,7 @@ type RoomAffiliate struct {
 
 func (x *RoomAffiliate) Reset() {
 	*x = RoomAffiliate{}
-	mi := &file_internal_command_command_proto_msgTypes[46]
+	mi := &file_internal_command_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4685,7 +4959,7 @@ func (x *RoomAffiliate) String() string {
 func (*RoomAffiliate) ProtoMessage() {}
 
 func (x *RoomAffiliate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[46]
+	mi := &file_internal_command_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4698,7 +4972,7 @@ func (x *RoomAffiliate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAffiliate.ProtoReflect.Descriptor instead.
 func (*RoomAffiliate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{46}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RoomAffiliate) GetRoom() string {
@@ -4745,7 +5019,7 @@ type RoomNick struct {
 
 func (x *RoomNick) Reset() {
 	*x = RoomNick{}
-	mi := &file_internal_command_command_proto_msgTypes[47]
+	mi := &file_internal_command_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4757,7 +5031,7 @@ func (x *RoomNick) String() string {
 func (*RoomNick) ProtoMessage() {}
 
 func (x *RoomNick) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[47]
+	mi := &file_internal_command_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4770,7 +5044,7 @@ func (x *RoomNick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomNick.ProtoReflect.Descriptor instead.
 func (*RoomNick) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{47}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RoomNick) GetRoom() string {
@@ -4817,7 +5091,7 @@ type RoomRegister struct {
 
 func (x *RoomRegister) Reset() {
 	*x = RoomRegister{}
-	mi := &file_internal_command_command_proto_msgTypes[48]
+	mi := &file_internal_command_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4829,7 +5103,7 @@ func (x *RoomRegister) String() string {
 func (*RoomRegister) ProtoMessage() {}
 
 func (x *RoomRegister) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[48]
+	mi := &file_internal_command_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4842,7 +5116,7 @@ func (x *RoomRegister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomRegister.ProtoReflect.Descriptor instead.
 func (*RoomRegister) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{48}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RoomRegister) GetRoom() string {
@@ -4905,7 +5179,7 @@ type RoomMessage struct {
 
 func (x *RoomMessage) Reset() {
 	*x = RoomMessage{}
-	mi := &file_internal_command_command_proto_msgTypes[49]
+	mi := &file_internal_command_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4917,7 +5191,7 @@ func (x *RoomMessage) String() string {
 func (*RoomMessage) ProtoMessage() {}
 
 func (x *RoomMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[49]
+	mi := &file_internal_command_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4930,7 +5204,7 @@ func (x *RoomMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomMessage.ProtoReflect.Descriptor instead.
 func (*RoomMessage) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{49}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RoomMessage) GetRoom() string {
@@ -5049,7 +5323,7 @@ type RoomTombstone struct {
 
 func (x *RoomTombstone) Reset() {
 	*x = RoomTombstone{}
-	mi := &file_internal_command_command_proto_msgTypes[50]
+	mi := &file_internal_command_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5061,7 +5335,7 @@ func (x *RoomTombstone) String() string {
 func (*RoomTombstone) ProtoMessage() {}
 
 func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[50]
+	mi := &file_internal_command_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5074,7 +5348,7 @@ func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomTombstone.ProtoReflect.Descriptor instead.
 func (*RoomTombstone) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{50}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *RoomTombstone) GetTimeMs() int64 {
@@ -5138,7 +5412,7 @@ type RoomModerate struct {
 
 func (x *RoomModerate) Reset() {
 	*x = RoomModerate{}
-	mi := &file_internal_command_command_proto_msgTypes[51]
+	mi := &file_internal_command_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5150,7 +5424,7 @@ func (x *RoomModerate) String() string {
 func (*RoomModerate) ProtoMessage() {}
 
 func (x *RoomModerate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[51]
+	mi := &file_internal_command_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5163,7 +5437,7 @@ func (x *RoomModerate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomModerate.ProtoReflect.Descriptor instead.
 func (*RoomModerate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{51}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RoomModerate) GetRoom() string {
@@ -5247,7 +5521,7 @@ type UploadStore struct {
 
 func (x *UploadStore) Reset() {
 	*x = UploadStore{}
-	mi := &file_internal_command_command_proto_msgTypes[52]
+	mi := &file_internal_command_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5259,7 +5533,7 @@ func (x *UploadStore) String() string {
 func (*UploadStore) ProtoMessage() {}
 
 func (x *UploadStore) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[52]
+	mi := &file_internal_command_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5272,7 +5546,7 @@ func (x *UploadStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadStore.ProtoReflect.Descriptor instead.
 func (*UploadStore) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{52}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *UploadStore) GetId() []byte {
@@ -5379,7 +5653,7 @@ type UploadSweep struct {
 
 func (x *UploadSweep) Reset() {
 	*x = UploadSweep{}
-	mi := &file_internal_command_command_proto_msgTypes[53]
+	mi := &file_internal_command_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5391,7 +5665,7 @@ func (x *UploadSweep) String() string {
 func (*UploadSweep) ProtoMessage() {}
 
 func (x *UploadSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[53]
+	mi := &file_internal_command_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5404,7 +5678,7 @@ func (x *UploadSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadSweep.ProtoReflect.Descriptor instead.
 func (*UploadSweep) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{53}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *UploadSweep) GetMessageBeforeMs() int64 {
@@ -5428,7 +5702,7 @@ type UploadRemove struct {
 
 func (x *UploadRemove) Reset() {
 	*x = UploadRemove{}
-	mi := &file_internal_command_command_proto_msgTypes[54]
+	mi := &file_internal_command_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5440,7 +5714,7 @@ func (x *UploadRemove) String() string {
 func (*UploadRemove) ProtoMessage() {}
 
 func (x *UploadRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[54]
+	mi := &file_internal_command_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5453,7 +5727,7 @@ func (x *UploadRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadRemove.ProtoReflect.Descriptor instead.
 func (*UploadRemove) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{54}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *UploadRemove) GetId() []byte {
@@ -5500,7 +5774,7 @@ type PushRegister struct {
 
 func (x *PushRegister) Reset() {
 	*x = PushRegister{}
-	mi := &file_internal_command_command_proto_msgTypes[55]
+	mi := &file_internal_command_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5512,7 +5786,7 @@ func (x *PushRegister) String() string {
 func (*PushRegister) ProtoMessage() {}
 
 func (x *PushRegister) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[55]
+	mi := &file_internal_command_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5525,7 +5799,7 @@ func (x *PushRegister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRegister.ProtoReflect.Descriptor instead.
 func (*PushRegister) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{55}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *PushRegister) GetAccount() string {
@@ -5603,7 +5877,7 @@ type PushEnable struct {
 
 func (x *PushEnable) Reset() {
 	*x = PushEnable{}
-	mi := &file_internal_command_command_proto_msgTypes[56]
+	mi := &file_internal_command_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5615,7 +5889,7 @@ func (x *PushEnable) String() string {
 func (*PushEnable) ProtoMessage() {}
 
 func (x *PushEnable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[56]
+	mi := &file_internal_command_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5628,7 +5902,7 @@ func (x *PushEnable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushEnable.ProtoReflect.Descriptor instead.
 func (*PushEnable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{56}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *PushEnable) GetAccount() string {
@@ -5693,7 +5967,7 @@ type PushDisable struct {
 
 func (x *PushDisable) Reset() {
 	*x = PushDisable{}
-	mi := &file_internal_command_command_proto_msgTypes[57]
+	mi := &file_internal_command_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5705,7 +5979,7 @@ func (x *PushDisable) String() string {
 func (*PushDisable) ProtoMessage() {}
 
 func (x *PushDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[57]
+	mi := &file_internal_command_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5718,7 +5992,7 @@ func (x *PushDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushDisable.ProtoReflect.Descriptor instead.
 func (*PushDisable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{57}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *PushDisable) GetAccount() string {
@@ -5757,7 +6031,7 @@ type PushForget struct {
 
 func (x *PushForget) Reset() {
 	*x = PushForget{}
-	mi := &file_internal_command_command_proto_msgTypes[58]
+	mi := &file_internal_command_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5769,7 +6043,7 @@ func (x *PushForget) String() string {
 func (*PushForget) ProtoMessage() {}
 
 func (x *PushForget) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[58]
+	mi := &file_internal_command_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5782,7 +6056,7 @@ func (x *PushForget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushForget.ProtoReflect.Descriptor instead.
 func (*PushForget) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{58}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *PushForget) GetAccount() string {
@@ -5827,7 +6101,7 @@ type ChatsNote struct {
 
 func (x *ChatsNote) Reset() {
 	*x = ChatsNote{}
-	mi := &file_internal_command_command_proto_msgTypes[59]
+	mi := &file_internal_command_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5839,7 +6113,7 @@ func (x *ChatsNote) String() string {
 func (*ChatsNote) ProtoMessage() {}
 
 func (x *ChatsNote) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[59]
+	mi := &file_internal_command_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5852,7 +6126,7 @@ func (x *ChatsNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatsNote.ProtoReflect.Descriptor instead.
 func (*ChatsNote) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{59}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ChatsNote) GetAccount() string {
@@ -5889,7 +6163,7 @@ type ChatDelete struct {
 
 func (x *ChatDelete) Reset() {
 	*x = ChatDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[60]
+	mi := &file_internal_command_command_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5901,7 +6175,7 @@ func (x *ChatDelete) String() string {
 func (*ChatDelete) ProtoMessage() {}
 
 func (x *ChatDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[60]
+	mi := &file_internal_command_command_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5914,7 +6188,7 @@ func (x *ChatDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatDelete.ProtoReflect.Descriptor instead.
 func (*ChatDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{60}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ChatDelete) GetAccount() string {
@@ -5967,7 +6241,7 @@ type DirectorySet struct {
 
 func (x *DirectorySet) Reset() {
 	*x = DirectorySet{}
-	mi := &file_internal_command_command_proto_msgTypes[61]
+	mi := &file_internal_command_command_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5979,7 +6253,7 @@ func (x *DirectorySet) String() string {
 func (*DirectorySet) ProtoMessage() {}
 
 func (x *DirectorySet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[61]
+	mi := &file_internal_command_command_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5992,7 +6266,7 @@ func (x *DirectorySet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectorySet.ProtoReflect.Descriptor instead.
 func (*DirectorySet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{61}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *DirectorySet) GetAccount() string {
@@ -6030,7 +6304,7 @@ type ClientToken struct {
 
 func (x *ClientToken) Reset() {
 	*x = ClientToken{}
-	mi := &file_internal_command_command_proto_msgTypes[62]
+	mi := &file_internal_command_command_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6042,7 +6316,7 @@ func (x *ClientToken) String() string {
 func (*ClientToken) ProtoMessage() {}
 
 func (x *ClientToken) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[62]
+	mi := &file_internal_command_command_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6055,7 +6329,7 @@ func (x *ClientToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientToken.ProtoReflect.Descriptor instead.
 func (*ClientToken) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{62}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ClientToken) GetSeed() []byte {
@@ -6109,7 +6383,7 @@ type ClientLogin struct {
 
 func (x *ClientLogin) Reset() {
 	*x = ClientLogin{}
-	mi := &file_internal_command_command_proto_msgTypes[63]
+	mi := &file_internal_command_command_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6121,7 +6395,7 @@ func (x *ClientLogin) String() string {
 func (*ClientLogin) ProtoMessage() {}
 
 func (x *ClientLogin) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[63]
+	mi := &file_internal_command_command_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6134,7 +6408,7 @@ func (x *ClientLogin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientLogin.ProtoReflect.Descriptor instead.
 func (*ClientLogin) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{63}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ClientLogin) GetAccount() string {
@@ -6217,7 +6491,7 @@ type ClientsSeen struct {
 
 func (x *ClientsSeen) Reset() {
 	*x = ClientsSeen{}
-	mi := &file_internal_command_command_proto_msgTypes[64]
+	mi := &file_internal_command_command_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6229,7 +6503,7 @@ func (x *ClientsSeen) String() string {
 func (*ClientsSeen) ProtoMessage() {}
 
 func (x *ClientsSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[64]
+	mi := &file_internal_command_command_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6242,7 +6516,7 @@ func (x *ClientsSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientsSeen.ProtoReflect.Descriptor instead.
 func (*ClientsSeen) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{64}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ClientsSeen) GetClients() []*ClientSeen {
@@ -6263,7 +6537,7 @@ type ClientSeen struct {
 
 func (x *ClientSeen) Reset() {
 	*x = ClientSeen{}
-	mi := &file_internal_command_command_proto_msgTypes[65]
+	mi := &file_internal_command_command_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6275,7 +6549,7 @@ func (x *ClientSeen) String() string {
 func (*ClientSeen) ProtoMessage() {}
 
 func (x *ClientSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[65]
+	mi := &file_internal_command_command_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6288,7 +6562,7 @@ func (x *ClientSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientSeen.ProtoReflect.Descriptor instead.
 func (*ClientSeen) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{65}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ClientSeen) GetAccount() string {
@@ -6323,7 +6597,7 @@ type ClientRevoke struct {
 
 func (x *ClientRevoke) Reset() {
 	*x = ClientRevoke{}
-	mi := &file_internal_command_command_proto_msgTypes[66]
+	mi := &file_internal_command_command_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6335,7 +6609,7 @@ func (x *ClientRevoke) String() string {
 func (*ClientRevoke) ProtoMessage() {}
 
 func (x *ClientRevoke) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[66]
+	mi := &file_internal_command_command_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6348,7 +6622,7 @@ func (x *ClientRevoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientRevoke.ProtoReflect.Descriptor instead.
 func (*ClientRevoke) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{66}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ClientRevoke) GetAccount() string {
@@ -6378,7 +6652,7 @@ type LinkSet struct {
 
 func (x *LinkSet) Reset() {
 	*x = LinkSet{}
-	mi := &file_internal_command_command_proto_msgTypes[67]
+	mi := &file_internal_command_command_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6390,7 +6664,7 @@ func (x *LinkSet) String() string {
 func (*LinkSet) ProtoMessage() {}
 
 func (x *LinkSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[67]
+	mi := &file_internal_command_command_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6403,7 +6677,7 @@ func (x *LinkSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkSet.ProtoReflect.Descriptor instead.
 func (*LinkSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{67}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *LinkSet) GetAccount() string {
@@ -6439,7 +6713,7 @@ type RecoverySet struct {
 
 func (x *RecoverySet) Reset() {
 	*x = RecoverySet{}
-	mi := &file_internal_command_command_proto_msgTypes[68]
+	mi := &file_internal_command_command_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6451,7 +6725,7 @@ func (x *RecoverySet) String() string {
 func (*RecoverySet) ProtoMessage() {}
 
 func (x *RecoverySet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[68]
+	mi := &file_internal_command_command_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6464,7 +6738,7 @@ func (x *RecoverySet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverySet.ProtoReflect.Descriptor instead.
 func (*RecoverySet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{68}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *RecoverySet) GetAccount() string {
@@ -6485,7 +6759,7 @@ var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xaa\x1e\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xb9\x1f\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -6552,7 +6826,9 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\blink_set\x18S \x01(\v2\x1a.bavard.command.v1.LinkSetH\x00R\alinkSet\x12C\n" +
 	"\frecovery_set\x18T \x01(\v2\x1e.bavard.command.v1.RecoverySetH\x00R\vrecoverySet\x12G\n" +
 	"\rarchive_blank\x18\x82\x01 \x01(\v2\x1f.bavard.command.v1.ArchiveBlankH\x00R\farchiveBlank\x12G\n" +
-	"\rroom_register\x18\x8c\x01 \x01(\v2\x1f.bavard.command.v1.RoomRegisterH\x00R\froomRegisterB\t\n" +
+	"\rroom_register\x18\x8c\x01 \x01(\v2\x1f.bavard.command.v1.RoomRegisterH\x00R\froomRegister\x12D\n" +
+	"\fblock_report\x18\xa5\x01 \x01(\v2\x1e.bavard.command.v1.BlockReportH\x00R\vblockReport\x12G\n" +
+	"\rreport_remove\x18\xa6\x01 \x01(\v2\x1f.bavard.command.v1.ReportRemoveH\x00R\freportRemoveB\t\n" +
 	"\arequest\"@\n" +
 	"\x06Stream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\f\n" +
@@ -6647,7 +6923,23 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\bposition\x18\x02 \x01(\fR\bposition\"5\n" +
 	"\x05Block\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
-	"\x04jids\x18\x02 \x03(\tR\x04jids\"7\n" +
+	"\x04jids\x18\x02 \x03(\tR\x04jids\"r\n" +
+	"\vBlockReport\x12.\n" +
+	"\x05block\x18\x01 \x01(\v2\x18.bavard.command.v1.BlockR\x05block\x123\n" +
+	"\areports\x18\x02 \x03(\v2\x19.bavard.command.v1.ReportR\areports\"\xbf\x01\n" +
+	"\x06Report\x12\x10\n" +
+	"\x03jid\x18\x01 \x01(\tR\x03jid\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x16\n" +
+	"\x06origin\x18\x04 \x01(\bR\x06origin\x12\x1f\n" +
+	"\vthird_party\x18\x05 \x01(\bR\n" +
+	"thirdParty\x12>\n" +
+	"\bmessages\x18\x06 \x03(\v2\".bavard.command.v1.ReportedMessageR\bmessages\"1\n" +
+	"\x0fReportedMessage\x12\x0e\n" +
+	"\x02by\x18\x01 \x01(\tR\x02by\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"&\n" +
+	"\fReportRemove\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"7\n" +
 	"\aUnblock\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
 	"\x04jids\x18\x02 \x03(\tR\x04jids\"\xdc\x06\n" +
@@ -7047,7 +7339,7 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),         // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),    // 1: bavard.command.v1.SubscriptionType
@@ -7081,58 +7373,62 @@ var file_internal_command_command_proto_goTypes = []any{
 	(*Subscription)(nil),     // 29: bavard.command.v1.Subscription
 	(*OfflineCursor)(nil),    // 30: bavard.command.v1.OfflineCursor
 	(*Block)(nil),            // 31: bavard.command.v1.Block
-	(*Unblock)(nil),          // 32: bavard.command.v1.Unblock
-	(*PubsubConfig)(nil),     // 33: bavard.command.v1.PubsubConfig
-	(*PubsubGroups)(nil),     // 34: bavard.command.v1.PubsubGroups
-	(*PubsubPublish)(nil),    // 35: bavard.command.v1.PubsubPublish
-	(*PubsubRetract)(nil),    // 36: bavard.command.v1.PubsubRetract
-	(*PubsubCreate)(nil),     // 37: bavard.command.v1.PubsubCreate
-	(*PubsubConfigure)(nil),  // 38: bavard.command.v1.PubsubConfigure
-	(*PubsubDelete)(nil),     // 39: bavard.command.v1.PubsubDelete
-	(*PubsubPurge)(nil),      // 40: bavard.command.v1.PubsubPurge
-	(*PubsubRelate)(nil),     // 41: bavard.command.v1.PubsubRelate
-	(*PubsubRelation)(nil),   // 42: bavard.command.v1.PubsubRelation
-	(*PrivateSet)(nil),       // 43: bavard.command.v1.PrivateSet
-	(*PrivateXML)(nil),       // 44: bavard.command.v1.PrivateXML
-	(*BookmarkSet)(nil),      // 45: bavard.command.v1.BookmarkSet
-	(*BookmarksKeep)(nil),    // 46: bavard.command.v1.BookmarksKeep
-	(*VCardSet)(nil),         // 47: bavard.command.v1.VCardSet
-	(*Picture)(nil),          // 48: bavard.command.v1.Picture
-	(*Left)(nil),             // 49: bavard.command.v1.Left
-	(*AccountDisable)(nil),   // 50: bavard.command.v1.AccountDisable
-	(*AccountDelete)(nil),    // 51: bavard.command.v1.AccountDelete
-	(*RoomConfig)(nil),       // 52: bavard.command.v1.RoomConfig
-	(*RoomCreate)(nil),       // 53: bavard.command.v1.RoomCreate
-	(*RoomConfigure)(nil),    // 54: bavard.command.v1.RoomConfigure
-	(*RoomDestroy)(nil),      // 55: bavard.command.v1.RoomDestroy
-	(*RoomAffiliation)(nil),  // 56: bavard.command.v1.RoomAffiliation
-	(*RoomAffiliate)(nil),    // 57: bavard.command.v1.RoomAffiliate
-	(*RoomNick)(nil),         // 58: bavard.command.v1.RoomNick
-	(*RoomRegister)(nil),     // 59: bavard.command.v1.RoomRegister
-	(*RoomMessage)(nil),      // 60: bavard.command.v1.RoomMessage
-	(*RoomTombstone)(nil),    // 61: bavard.command.v1.RoomTombstone
-	(*RoomModerate)(nil),     // 62: bavard.command.v1.RoomModerate
-	(*UploadStore)(nil),      // 63: bavard.command.v1.UploadStore
-	(*UploadSweep)(nil),      // 64: bavard.command.v1.UploadSweep
-	(*UploadRemove)(nil),     // 65: bavard.command.v1.UploadRemove
-	(*PushRegister)(nil),     // 66: bavard.command.v1.PushRegister
-	(*PushEnable)(nil),       // 67: bavard.command.v1.PushEnable
-	(*PushDisable)(nil),      // 68: bavard.command.v1.PushDisable
-	(*PushForget)(nil),       // 69: bavard.command.v1.PushForget
-	(*ChatsNote)(nil),        // 70: bavard.command.v1.ChatsNote
-	(*ChatDelete)(nil),       // 71: bavard.command.v1.ChatDelete
-	(*DirectorySet)(nil),     // 72: bavard.command.v1.DirectorySet
-	(*ClientToken)(nil),      // 73: bavard.command.v1.ClientToken
-	(*ClientLogin)(nil),      // 74: bavard.command.v1.ClientLogin
-	(*ClientsSeen)(nil),      // 75: bavard.command.v1.ClientsSeen
-	(*ClientSeen)(nil),       // 76: bavard.command.v1.ClientSeen
-	(*ClientRevoke)(nil),     // 77: bavard.command.v1.ClientRevoke
-	(*LinkSet)(nil),          // 78: bavard.command.v1.LinkSet
-	(*RecoverySet)(nil),      // 79: bavard.command.v1.RecoverySet
+	(*BlockReport)(nil),      // 32: bavard.command.v1.BlockReport
+	(*Report)(nil),           // 33: bavard.command.v1.Report
+	(*ReportedMessage)(nil),  // 34: bavard.command.v1.ReportedMessage
+	(*ReportRemove)(nil),     // 35: bavard.command.v1.ReportRemove
+	(*Unblock)(nil),          // 36: bavard.command.v1.Unblock
+	(*PubsubConfig)(nil),     // 37: bavard.command.v1.PubsubConfig
+	(*PubsubGroups)(nil),     // 38: bavard.command.v1.PubsubGroups
+	(*PubsubPublish)(nil),    // 39: bavard.command.v1.PubsubPublish
+	(*PubsubRetract)(nil),    // 40: bavard.command.v1.PubsubRetract
+	(*PubsubCreate)(nil),     // 41: bavard.command.v1.PubsubCreate
+	(*PubsubConfigure)(nil),  // 42: bavard.command.v1.PubsubConfigure
+	(*PubsubDelete)(nil),     // 43: bavard.command.v1.PubsubDelete
+	(*PubsubPurge)(nil),      // 44: bavard.command.v1.PubsubPurge
+	(*PubsubRelate)(nil),     // 45: bavard.command.v1.PubsubRelate
+	(*PubsubRelation)(nil),   // 46: bavard.command.v1.PubsubRelation
+	(*PrivateSet)(nil),       // 47: bavard.command.v1.PrivateSet
+	(*PrivateXML)(nil),       // 48: bavard.command.v1.PrivateXML
+	(*BookmarkSet)(nil),      // 49: bavard.command.v1.BookmarkSet
+	(*BookmarksKeep)(nil),    // 50: bavard.command.v1.BookmarksKeep
+	(*VCardSet)(nil),         // 51: bavard.command.v1.VCardSet
+	(*Picture)(nil),          // 52: bavard.command.v1.Picture
+	(*Left)(nil),             // 53: bavard.command.v1.Left
+	(*AccountDisable)(nil),   // 54: bavard.command.v1.AccountDisable
+	(*AccountDelete)(nil),    // 55: bavard.command.v1.AccountDelete
+	(*RoomConfig)(nil),       // 56: bavard.command.v1.RoomConfig
+	(*RoomCreate)(nil),       // 57: bavard.command.v1.RoomCreate
+	(*RoomConfigure)(nil),    // 58: bavard.command.v1.RoomConfigure
+	(*RoomDestroy)(nil),      // 59: bavard.command.v1.RoomDestroy
+	(*RoomAffiliation)(nil),  // 60: bavard.command.v1.RoomAffiliation
+	(*RoomAffiliate)(nil),    // 61: bavard.command.v1.RoomAffiliate
+	(*RoomNick)(nil),         // 62: bavard.command.v1.RoomNick
+	(*RoomRegister)(nil),     // 63: bavard.command.v1.RoomRegister
+	(*RoomMessage)(nil),      // 64: bavard.command.v1.RoomMessage
+	(*RoomTombstone)(nil),    // 65: bavard.command.v1.RoomTombstone
+	(*RoomModerate)(nil),     // 66: bavard.command.v1.RoomModerate
+	(*UploadStore)(nil),      // 67: bavard.command.v1.UploadStore
+	(*UploadSweep)(nil),      // 68: bavard.command.v1.UploadSweep
+	(*UploadRemove)(nil),     // 69: bavard.command.v1.UploadRemove
+	(*PushRegister)(nil),     // 70: bavard.command.v1.PushRegister
+	(*PushEnable)(nil),       // 71: bavard.command.v1.PushEnable
+	(*PushDisable)(nil),      // 72: bavard.command.v1.PushDisable
+	(*PushForget)(nil),       // 73: bavard.command.v1.PushForget
+	(*ChatsNote)(nil),        // 74: bavard.command.v1.ChatsNote
+	(*ChatDelete)(nil),       // 75: bavard.command.v1.ChatDelete
+	(*DirectorySet)(nil),     // 76: bavard.command.v1.DirectorySet
+	(*ClientToken)(nil),      // 77: bavard.command.v1.ClientToken
+	(*ClientLogin)(nil),      // 78: bavard.command.v1.ClientLogin
+	(*ClientsSeen)(nil),      // 79: bavard.command.v1.ClientsSeen
+	(*ClientSeen)(nil),       // 80: bavard.command.v1.ClientSeen
+	(*ClientRevoke)(nil),     // 81: bavard.command.v1.ClientRevoke
+	(*LinkSet)(nil),          // 82: bavard.command.v1.LinkSet
+	(*RecoverySet)(nil),      // 83: bavard.command.v1.RecoverySet
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	12, // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
-	35, // 1: bavard.command.v1.Command.displayed:type_name -> bavard.command.v1.PubsubPublish
+	39, // 1: bavard.command.v1.Command.displayed:type_name -> bavard.command.v1.PubsubPublish
 	17, // 2: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
 	22, // 3: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
 	23, // 4: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
@@ -7144,88 +7440,93 @@ var file_internal_command_command_proto_depIdxs = []int32{
 	13, // 10: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
 	14, // 11: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
 	31, // 12: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
-	32, // 13: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
-	47, // 14: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
-	49, // 15: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
-	50, // 16: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
-	51, // 17: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
-	35, // 18: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
-	36, // 19: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
-	37, // 20: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
-	38, // 21: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
-	39, // 22: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
-	40, // 23: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
-	43, // 24: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
-	45, // 25: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
-	46, // 26: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
+	36, // 13: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
+	51, // 14: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
+	53, // 15: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
+	54, // 16: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
+	55, // 17: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
+	39, // 18: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
+	40, // 19: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
+	41, // 20: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
+	42, // 21: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
+	43, // 22: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
+	44, // 23: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
+	47, // 24: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
+	49, // 25: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
+	50, // 26: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
 	15, // 27: bavard.command.v1.Command.cell_journal:type_name -> bavard.command.v1.CellJournal
 	16, // 28: bavard.command.v1.Command.archive_sweep:type_name -> bavard.command.v1.ArchiveSweep
-	41, // 29: bavard.command.v1.Command.pubsub_relate:type_name -> bavard.command.v1.PubsubRelate
-	53, // 30: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
-	54, // 31: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
-	55, // 32: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
-	57, // 33: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
-	58, // 34: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
-	60, // 35: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
-	62, // 36: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
+	45, // 29: bavard.command.v1.Command.pubsub_relate:type_name -> bavard.command.v1.PubsubRelate
+	57, // 30: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
+	58, // 31: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
+	59, // 32: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
+	61, // 33: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
+	62, // 34: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
+	64, // 35: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
+	66, // 36: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
 	25, // 37: bavard.command.v1.Command.invite_revoke:type_name -> bavard.command.v1.InviteRevoke
 	26, // 38: bavard.command.v1.Command.invite_redeem:type_name -> bavard.command.v1.InviteRedeem
-	63, // 39: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
-	64, // 40: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
-	65, // 41: bavard.command.v1.Command.upload_remove:type_name -> bavard.command.v1.UploadRemove
-	66, // 42: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
-	67, // 43: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
-	68, // 44: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
-	69, // 45: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
-	70, // 46: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
-	71, // 47: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
-	72, // 48: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
-	74, // 49: bavard.command.v1.Command.client_login:type_name -> bavard.command.v1.ClientLogin
-	75, // 50: bavard.command.v1.Command.clients_seen:type_name -> bavard.command.v1.ClientsSeen
-	77, // 51: bavard.command.v1.Command.client_revoke:type_name -> bavard.command.v1.ClientRevoke
-	78, // 52: bavard.command.v1.Command.link_set:type_name -> bavard.command.v1.LinkSet
-	79, // 53: bavard.command.v1.Command.recovery_set:type_name -> bavard.command.v1.RecoverySet
+	67, // 39: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
+	68, // 40: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
+	69, // 41: bavard.command.v1.Command.upload_remove:type_name -> bavard.command.v1.UploadRemove
+	70, // 42: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
+	71, // 43: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
+	72, // 44: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
+	73, // 45: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
+	74, // 46: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
+	75, // 47: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
+	76, // 48: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
+	78, // 49: bavard.command.v1.Command.client_login:type_name -> bavard.command.v1.ClientLogin
+	79, // 50: bavard.command.v1.Command.clients_seen:type_name -> bavard.command.v1.ClientsSeen
+	81, // 51: bavard.command.v1.Command.client_revoke:type_name -> bavard.command.v1.ClientRevoke
+	82, // 52: bavard.command.v1.Command.link_set:type_name -> bavard.command.v1.LinkSet
+	83, // 53: bavard.command.v1.Command.recovery_set:type_name -> bavard.command.v1.RecoverySet
 	19, // 54: bavard.command.v1.Command.archive_blank:type_name -> bavard.command.v1.ArchiveBlank
-	59, // 55: bavard.command.v1.Command.room_register:type_name -> bavard.command.v1.RoomRegister
-	0,  // 56: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	18, // 57: bavard.command.v1.Message.tombstone:type_name -> bavard.command.v1.MessageTombstone
-	20, // 58: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	20, // 59: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	21, // 60: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	21, // 61: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 62: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	2,  // 63: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 64: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	34, // 65: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	33, // 66: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	33, // 67: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
-	33, // 68: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	33, // 69: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	42, // 70: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
-	4,  // 71: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
-	44, // 72: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	48, // 73: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	7,  // 74: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
-	52, // 75: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
-	52, // 76: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
-	5,  // 77: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
-	56, // 78: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
-	6,  // 79: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
-	61, // 80: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
-	62, // 81: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
-	6,  // 82: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
-	8,  // 83: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
-	10, // 84: bavard.command.v1.ClientToken.mechanism:type_name -> bavard.command.v1.TokenMechanism
-	9,  // 85: bavard.command.v1.ClientLogin.auth:type_name -> bavard.command.v1.ClientAuth
-	73, // 86: bavard.command.v1.ClientLogin.issue:type_name -> bavard.command.v1.ClientToken
-	76, // 87: bavard.command.v1.ClientsSeen.clients:type_name -> bavard.command.v1.ClientSeen
-	20, // 88: bavard.command.v1.LinkSet.keys:type_name -> bavard.command.v1.ScramKeys
-	20, // 89: bavard.command.v1.RecoverySet.keys:type_name -> bavard.command.v1.ScramKeys
-	90, // [90:90] is the sub-list for method output_type
-	90, // [90:90] is the sub-list for method input_type
-	90, // [90:90] is the sub-list for extension type_name
-	90, // [90:90] is the sub-list for extension extendee
-	0,  // [0:90] is the sub-list for field type_name
+	63, // 55: bavard.command.v1.Command.room_register:type_name -> bavard.command.v1.RoomRegister
+	32, // 56: bavard.command.v1.Command.block_report:type_name -> bavard.command.v1.BlockReport
+	35, // 57: bavard.command.v1.Command.report_remove:type_name -> bavard.command.v1.ReportRemove
+	0,  // 58: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	18, // 59: bavard.command.v1.Message.tombstone:type_name -> bavard.command.v1.MessageTombstone
+	20, // 60: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	20, // 61: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	21, // 62: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	21, // 63: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 64: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	31, // 65: bavard.command.v1.BlockReport.block:type_name -> bavard.command.v1.Block
+	33, // 66: bavard.command.v1.BlockReport.reports:type_name -> bavard.command.v1.Report
+	34, // 67: bavard.command.v1.Report.messages:type_name -> bavard.command.v1.ReportedMessage
+	2,  // 68: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 69: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	38, // 70: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	37, // 71: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	37, // 72: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
+	37, // 73: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	37, // 74: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	46, // 75: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
+	4,  // 76: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
+	48, // 77: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	52, // 78: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	7,  // 79: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	56, // 80: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	56, // 81: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	5,  // 82: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	60, // 83: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	6,  // 84: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	65, // 85: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	66, // 86: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	6,  // 87: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	8,  // 88: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
+	10, // 89: bavard.command.v1.ClientToken.mechanism:type_name -> bavard.command.v1.TokenMechanism
+	9,  // 90: bavard.command.v1.ClientLogin.auth:type_name -> bavard.command.v1.ClientAuth
+	77, // 91: bavard.command.v1.ClientLogin.issue:type_name -> bavard.command.v1.ClientToken
+	80, // 92: bavard.command.v1.ClientsSeen.clients:type_name -> bavard.command.v1.ClientSeen
+	20, // 93: bavard.command.v1.LinkSet.keys:type_name -> bavard.command.v1.ScramKeys
+	20, // 94: bavard.command.v1.RecoverySet.keys:type_name -> bavard.command.v1.ScramKeys
+	95, // [95:95] is the sub-list for method output_type
+	95, // [95:95] is the sub-list for method input_type
+	95, // [95:95] is the sub-list for extension type_name
+	95, // [95:95] is the sub-list for extension extendee
+	0,  // [0:95] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -7288,17 +7589,19 @@ func file_internal_command_command_proto_init() {
 		(*Command_RecoverySet)(nil),
 		(*Command_ArchiveBlank)(nil),
 		(*Command_RoomRegister)(nil),
+		(*Command_BlockReport)(nil),
+		(*Command_ReportRemove)(nil),
 	}
-	file_internal_command_command_proto_msgTypes[22].OneofWrappers = []any{}
-	file_internal_command_command_proto_msgTypes[31].OneofWrappers = []any{}
-	file_internal_command_command_proto_msgTypes[41].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[26].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[35].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[45].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      11,
-			NumMessages:   69,
+			NumMessages:   73,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

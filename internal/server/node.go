@@ -172,11 +172,15 @@ func loginSecret(dir string) ([]byte, error) {
 // backend answers the admin's commands; report may be nil.
 func (n *node) backend(version string, base func() string, checks []health.Check, report func(*admin.Status)) admin.Backend {
 	return admin.New(admin.Options{
-		Domain: n.cfg.Domain, Version: version, Accounts: n.accounts, Manage: n.accounts, Account: n.cell.Account, List: n.cell.Accounts, Invites: n.cell.Invites,
+		Domain: n.cfg.Domain, Version: version, Accounts: n.accounts, Manage: n.accounts, Account: n.cell.Account, List: n.cell.Accounts, Reports: n.cell.Reports, Invites: n.cell.Invites,
 		Base: base, Warnings: n.warnings, Checks: checks,
 		Report: func(_ context.Context, s *admin.Status) error {
 			j, v := n.cell.JournalStats(), n.cell.Stats()
 			s.Accounts = int(v.Accounts)
+			var err error
+			if _, s.Reports, err = n.cell.Reports(0, 0); err != nil {
+				return err
+			}
 			s.Journal = admin.JournalStatus{
 				HasLeader: j.HasLeader, Latest: j.Latest, Released: j.Released, Queued: j.Queued, Commands: j.Commands,
 				Retries: j.Retries, WindowBytes: j.WindowBytes, DatabaseBytes: j.DatabaseSize,

@@ -218,7 +218,7 @@ func (s *server) build() error {
 		pushes,
 		calls,
 		administration.Feature(administration.Options{
-			Admins: s.cfg.Admins, Accounts: s.accounts, List: s.cell.Accounts, Online: s.hub.Online,
+			Admins: s.cfg.Admins, Accounts: s.accounts, List: s.cell.Accounts, Online: s.hub.Online, Reports: s.cell.Reports,
 			Count: func() int { return int(s.cell.Stats().Accounts) },
 		}),
 		invite.Feature(s.cfg.Domain, inviter{s.accounts, s.hub}, s.inviteLink),

@@ -45,6 +45,8 @@ const (
 	NSDelay       = "urn:xmpp:delay"                         // XEP-0203
 	NSLast        = "jabber:iq:last"                         // XEP-0012
 	NSBlocking    = "urn:xmpp:blocking"                      // XEP-0191
+	NSReporting   = "urn:xmpp:reporting:1"                   // XEP-0377
+	NSReports     = "urn:bavard:reports:0"                   // what people report: docs/operations.md
 	NSBlockError  = "urn:xmpp:blocking:errors"               // XEP-0191
 	NSCarbons     = "urn:xmpp:carbons:2"                     // XEP-0280
 	Offline       = "msgoffline"                             // XEP-0160 §disco @1.0.1

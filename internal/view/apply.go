@@ -280,10 +280,8 @@ func (t *txn) command(r *request) (command.Outcome, error) {
 		return t.subscription(q.Subscription)
 	case *command.Command_OfflineCursor:
 		return t.offlineCursor(q.OfflineCursor)
-	case *command.Command_Block:
-		return t.block(q.Block)
-	case *command.Command_Unblock:
-		return t.unblock(q.Unblock)
+	case *command.Command_Block, *command.Command_Unblock, *command.Command_BlockReport, *command.Command_ReportRemove:
+		return t.blockCommand(r.c)
 	case *command.Command_VcardSet:
 		return t.vcardSet(q.VcardSet)
 	case *command.Command_Left:

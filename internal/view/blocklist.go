@@ -74,6 +74,20 @@ func (b *blockers) publish(changed map[string]uint64) {
 	}
 }
 
+// blockCommand decides upon commands that change blocklists and reports.
+func (t *txn) blockCommand(c *command.Command) (command.Outcome, error) {
+	switch q := c.Request.(type) {
+	case *command.Command_Block:
+		return t.block(q.Block)
+	case *command.Command_BlockReport:
+		return t.blockReport(q.BlockReport)
+	case *command.Command_ReportRemove:
+		return t.reportRemove(q.ReportRemove)
+	default:
+		return t.unblock(c.GetUnblock())
+	}
+}
+
 // block is XEP-0191 §block @1.3.
 func (t *txn) block(c *command.Block) (command.Outcome, error) {
 	id := t.account(c.Account)

@@ -29,6 +29,7 @@ const goneID = 0x1d5ece7a11c0ffee
 // been deleted and all sweeps are done, and why. What is not here has to go.
 func remains() map[string]string {
 	return map[string]string{
+		"0 value": "others' reports to who runs the server: whom they report, until that was dealt with",
 		"a value": "others' archives: with whom each message was; it leads to the message",
 		"b key":   "others' blocklists: whom they block is theirs",
 		"c key":   "conversations: the other side keeps what was said; gone with the last of both",
@@ -164,6 +165,8 @@ func (c *cellOf) goneMeets() {
 	c.accept(rosterSet("fay", at("gone"), "Gone", "g"))
 	c.accept(block("gone", at("eve"), "elsewhere"))
 	c.accept(block("eve", at("gone")))
+	c.accept(reports("gone", at("eve"), spam, "x"))
+	c.accept(reports("eve", at("gone"), spam, "x"))
 	c.accept(invite("mine", 3, time.Time{}, "gone", "gang"))
 }
 

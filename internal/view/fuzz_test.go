@@ -36,6 +36,7 @@ func FuzzRecord(f *testing.F) {
 	c.accept(noteChats("ann", command.Position{Revision: c.revision}))
 	c.accept(deleteChat("ann", at("bob"), command.Position{Revision: 1}))
 	c.accept(enlist("ann", true, "Ann"))
+	c.accept(reports("ann", "away.example", spam, "text"))
 	c.accept(timed("ann/x", "bob", "t", 60))
 	c.accept(displayed("bob/x", "ann", "d", "t"))
 	c.accept(retracting("ann/x", "bob", "r", "t"))
@@ -125,6 +126,18 @@ func reencoded(key, value []byte) []byte {
 	case tableOrder:
 		id, _ := parseOrder(value)
 		return appendOrder(nil, id)
+	case tableReport:
+		switch {
+		case len(key) == 1:
+			n, _ := parseReportCounts(value)
+			return n.append(nil)
+		case key[1] == reportByNumber:
+			r, _ := parseReport(value)
+			return appendReport(nil, &r)
+		default:
+			own, _ := parseOwnReports(value)
+			return appendOwnReports(nil, own)
+		}
 	case tableLook:
 		l, _ := parseLook(value)
 		return l.append(nil)
@@ -152,6 +165,7 @@ func FuzzApply(f *testing.F) {
 		purge("ann", "node"), deleteNode("ann", "node"), createNode("ann", "node", nil),
 		configure("ann", "node", &command.PubsubConfig{RosterGroups: &command.PubsubGroups{Groups: []string{"g"}}}),
 		noteChats("ann", command.Position{Revision: 1}), deleteChat("ann", at("bob"), command.Position{Revision: 1}), enlist("ann", true, "Ann"),
+		reports("ann", at("bob"), spam, "text"), reportRemove(1),
 		{Request: &command.Command_Noop{}},
 		linkSet("ann", 5), recoverySet("ann"), revokeClient("ann", 1),
 		loginOf("ann", 1, command.ClientAuth_CLIENT_AUTH_LINK, linkSet("ann", 5).GetLinkSet().Keys.StoredKey, 1),

@@ -70,6 +70,9 @@ func randomCommand(r *rapid.T, i int) *command.Command {
 	case 12, 13, 14, 15:
 		return randomPubsub(r, who("account"))
 	case 16:
+		if rapid.Bool().Draw(r, "report") {
+			return randomReport(r, who("account"), at(who("blocked")))
+		}
 		return block(who("account"), at(who("blocked")))
 	case 17:
 		if rapid.Bool().Draw(r, "all") {

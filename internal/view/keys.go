@@ -36,6 +36,7 @@ const (
 	tableCell     = 'x' // → what CellInit said
 	tableSweep    = 'y' // id of a deleted account → how far its archive is removed
 	tableTrace    = '4' // id of a deleted account → how far what others' records say of it is removed
+	tableReport   = '0' // see report.go
 	tableRelation = 'P' // account id, number of a node, JID → affiliation, subscription
 	tableLeft     = 'z' // account id → when its last device left
 

@@ -67,6 +67,9 @@ func (t *txn) accountDelete(c *command.AccountDelete) (command.Outcome, error) {
 	if err := t.deleteUploads(id); err != nil {
 		return command.Outcome{}, err
 	}
+	if err := t.deleteReports(id); err != nil {
+		return command.Outcome{}, err
+	}
 	t.accounts[c.Jid] = 0
 	t.removeArchive(tableSweep, id)
 	for _, table := range ownTables() {

@@ -280,6 +280,8 @@ func checkNodeOrRoom(key, value []byte) (err error) {
 		_, err = parsePosition(value)
 	case tableDirectory:
 		_, err = parseListed(value)
+	case tableReport:
+		err = checkReport(key, value)
 	default:
 		err = corruptf("table %q", key[0])
 	}
