@@ -7,6 +7,7 @@ package main
 import (
 	_ "embed"
 	"os"
+	"syscall"
 
 	"bavard/internal/cli"
 )
@@ -26,5 +27,15 @@ func main() {
 		Stdin:     os.Stdin,
 		Stdout:    os.Stdout,
 		Stderr:    os.Stderr,
+		Again:     again,
 	}, os.Args[1:]))
+}
+
+// again puts a new process in this one's place. It returns only when it cannot.
+func again() error {
+	binary, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(binary, os.Args, os.Environ())
 }

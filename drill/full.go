@@ -76,7 +76,7 @@ func (f *filling) disturb(ctx context.Context) error {
 	if err := f.flows(ctx); err != nil {
 		return err
 	}
-	for _, way := range []way{{leave: belowMark}, {}, {killed: true}} {
+	for _, way := range []way{{leave: belowMark}, {}, {killed: true}, {}, {killed: true}} {
 		if err := f.fill(ctx, way); err != nil {
 			return fmt.Errorf("with %d MiB left: %w", way.leave>>20, err)
 		}
@@ -93,23 +93,6 @@ type way struct {
 // fill fills the disk, looks at what people and the operator see, and empties it.
 func (f *filling) fill(ctx context.Context, w way) error {
 	before := f.refused()
-	refuses := func(context.Context) error {
-		if f.refused() == before {
-			return errors.New("none yet")
-		}
-		return nil
-	}
-	if w.leave == 0 {
-		// A disk fills up while the server watches: one that is full between two looks takes the
-		// reserve, too, and etcd may be unable to go on until there is room.
-		if err := f.disk.Fill(belowMark); err != nil {
-			return err
-		}
-		if err := f.eventually(ctx, refuses); err != nil {
-			return fmt.Errorf("a message is refused before the disk is full: %w", err)
-		}
-		before = f.refused()
-	}
 	if err := f.disk.Fill(w.leave); err != nil {
 		return err
 	}
@@ -124,7 +107,12 @@ func (f *filling) fill(ctx context.Context, w way) error {
 		what string
 		do   func(context.Context) error
 	}{
-		{"a message is refused", refuses},
+		{"a message is refused", func(context.Context) error {
+			if f.refused() == before {
+				return errors.New("none yet")
+			}
+			return nil
+		}},
 		{"the operator is warned", func(ctx context.Context) error { return f.warned(ctx, true) }},
 		{"people log in and read", f.read},
 	} {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,6 +41,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log(r)
+	t.Logf("etcd was held %d times until there was room", strings.Count(r.Server, "etcd cannot write on the full disk"))
 	if !r.Verdict.Clean() {
 		t.Error("the oracle found what must never happen")
 	}

@@ -93,8 +93,8 @@ func (d *Disk) Free() (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil
 }
 
-// Fill leaves about that many bytes free, 0 for none at all; what the server frees
-// afterwards is its own.
+// Fill leaves about that many bytes free, 0 for none at all; what the server frees meanwhile is
+// taken too.
 func (d *Disk) Fill(leave int64) error {
 	f, err := os.OpenFile(d.ballast(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -111,10 +111,7 @@ func (d *Disk) Fill(leave int64) error {
 			return err
 		}
 		err = unix.Fallocate(int(f.Fd()), 0, info.Size(), free-leave)
-		if err == nil {
-			return nil // what others give up from now on is theirs to use
-		}
-		if !errors.Is(err, unix.ENOSPC) {
+		if err != nil && !errors.Is(err, unix.ENOSPC) {
 			return err
 		}
 	}

@@ -35,6 +35,8 @@ var ErrStopped = errors.New("cell: stopped")
 type Options struct {
 	// Journal is handed over: Close closes it, and so does a failed Open.
 	Journal journal.Journal
+	// Alone: no other node appends to the journal.
+	Alone bool
 	// ViewDir and View say where and how the view is kept. View.OnFlush is taken
 	// by the cell.
 	ViewDir string
@@ -144,7 +146,7 @@ func (c *Cell) belongs() error {
 
 // begin catches up and, when the cell is new, gives it its archive key.
 func (c *Cell) begin(ctx context.Context) error {
-	if err := c.Current(ctx); err != nil {
+	if err := c.catchUp(ctx); err != nil {
 		return fmt.Errorf("cell: catch up with the journal: %w", err)
 	}
 	if _, ok := c.ArchiveKey(); !ok {
@@ -341,9 +343,19 @@ func (c *Cell) Do(ctx context.Context, cmd *command.Command) (command.Outcome, e
 	}
 }
 
-// Current waits until the view has applied all that was committed anywhere in
-// the cell before the call.
+// Current waits until the view has applied all that was answered anywhere in the
+// cell before the call. Alone that is so at any time: what is answered here has
+// been applied, and a start catches up with what was answered before it. So people
+// can read while the journal waits for room on the disk.
 func (c *Cell) Current(ctx context.Context) error {
+	if c.o.Alone {
+		return nil
+	}
+	return c.catchUp(ctx)
+}
+
+// catchUp waits until the view has all that was committed before the call.
+func (c *Cell) catchUp(ctx context.Context) error {
 	latest, err := c.o.Journal.Latest(ctx)
 	if err != nil {
 		return err

@@ -34,6 +34,8 @@ type Program struct {
 	Stdin     *os.File
 	Stdout    *os.File
 	Stderr    *os.File
+	// Again puts a new process in this one's place; it returns only when it cannot.
+	Again func() error
 }
 
 // exitError ends the process with a code; without a cause it has been said

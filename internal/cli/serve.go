@@ -80,6 +80,9 @@ func (p *Program) runServer(ctx context.Context, cfg config.Config, demo bool) e
 			}
 		},
 	})
+	if p.Again != nil && errors.Is(err, server.ErrStartAgain) && !errors.Is(context.Cause(ctx), errSignal) {
+		return errors.Join(err, p.Again())
+	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

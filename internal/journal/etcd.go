@@ -68,6 +68,11 @@ type Options struct {
 	// Remote is a cluster of the operator's own; nil runs etcd in this process.
 	Remote *Remote
 
+	// Again is called once when etcd has to be started anew and the disk, which was
+	// full, has room again: the process is to stop and to start again. nil: etcd ends
+	// the process at once when it cannot write.
+	Again func()
+
 	// UnsafeNoFsync makes a power cut lose what was acknowledged. It is there for
 	// the drill that must fail with it.
 	UnsafeNoFsync bool
@@ -92,7 +97,10 @@ type etcdJournal struct {
 	latest   *latestReads
 	window   *window
 	space    space
-	reserve  *reserve
+	reserve  *reserve // for what is under way on a full disk
+	last     *reserve // for a start on one
+	holding  holding
+	again    sync.Once
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -242,7 +250,7 @@ func (j *etcdJournal) find(ctx context.Context) (finished func() error, err erro
 
 // start runs etcd until it is ready for use.
 func (j *etcdJournal) start(ctx context.Context, quota int64) error {
-	cfg, err := etcdConfig(&j.opts)
+	cfg, err := etcdConfig(&j.opts, zapTo(j.log, j.holdUp), j.snapshots())
 	if err != nil {
 		return err
 	}
@@ -408,6 +416,9 @@ func (j *etcdJournal) leave() error {
 		return nil
 	}
 	err := j.client.Close()
+	if j.holding.held.Load() {
+		return nil // it would wait for what is held
+	}
 	j.host.close()
 	if err == nil || errors.Is(err, context.Canceled) {
 		return nil

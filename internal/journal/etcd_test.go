@@ -64,7 +64,7 @@ func TestNoSockets(t *testing.T) {
 
 func TestEtcdLog(t *testing.T) {
 	var out bytes.Buffer
-	log := zapTo(slog.New(slog.NewTextHandler(&out, nil)))
+	log := zapTo(slog.New(slog.NewTextHandler(&out, nil)), noMatter)
 	log.Info("quiet")
 	log.Warn("Running http and grpc server on single port. This is not recommended for production.")
 	log.With(zap.String("with", "w")).Warn("warned", zap.Int("n", 3), zap.Error(errors.New("why")))

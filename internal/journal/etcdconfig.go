@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/etcd/pkg/v3/featuregate"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.uber.org/zap"
 )
 
 const (
@@ -38,11 +39,11 @@ func init() { wal.SegmentSizeBytes = walBytes }
 
 // etcdConfig is for one member, whose only client is in this process. Alone it
 // listens on nothing.
-func etcdConfig(opts *Options) (*embed.Config, error) {
+func etcdConfig(opts *Options, log *zap.Logger, snapshots uint64) (*embed.Config, error) {
 	cfg := embed.NewConfig()
 	cfg.Name = opts.Name
 	cfg.Dir = opts.etcdDir()
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(opts.Log))
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log)
 	cfg.LogLevel = "warn"
 
 	self := url.URL{Scheme: "unix", Host: opts.Name}
@@ -55,7 +56,7 @@ func etcdConfig(opts *Options) (*embed.Config, error) {
 	}
 
 	cfg.TickMs, cfg.ElectionMs = tickMs, electionMs
-	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = snapshotCount, catchUpEntries
+	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = snapshots, catchUpEntries
 	cfg.UnsafeNoFsync = opts.UnsafeNoFsync
 	cfg.AutoCompactionRetention = "0" // keepWindow compacts
 	cfg.BootstrapDefragThresholdMegabytes = defragMiB

@@ -109,7 +109,7 @@ func (r *Remote) dial(log *slog.Logger) (*clientv3.Client, error) {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: r.Endpoints, TLS: security, Username: r.Username, Password: r.Password,
 		DialTimeout: dialTimeout, DialKeepAliveTime: keepAliveEvery, DialKeepAliveTimeout: keepAliveTimeout,
-		PermitWithoutStream: true, Logger: zapTo(log), DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+		PermitWithoutStream: true, Logger: zapTo(log, noMatter), DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: redialFirst, Multiplier: 2, Jitter: 0.2, MaxDelay: redialMost},
 			MinConnectTimeout: dialTimeout,
 		})},

@@ -16,9 +16,12 @@ import (
 const (
 	// reserveFile takes up room on the disk that can be given up.
 	reserveFile = "reserve"
-	// reserveBytes is its size, less if a quarter of Options.MinFree is less: an
-	// etcd and a view need some tens of MiB to be opened.
-	reserveBytes = 64 << 20
+	// lastReserveFile is given up at a start that finds the other one gone: whoever
+	// fills the disk may have taken what a running server gave up.
+	lastReserveFile = "reserve-start"
+	// reserveBytes is the size of each, less if a quarter of Options.MinFree is less:
+	// an etcd and a view need some tens of MiB to be opened.
+	reserveBytes = 48 << 20
 )
 
 // reserve is room on the disk that others cannot take: a file that is given up
@@ -32,8 +35,8 @@ type reserve struct {
 	held bool
 }
 
-func newReserve(dir string, minFree uint64) *reserve {
-	r := &reserve{path: filepath.Join(dir, reserveFile), size: min(reserveBytes, int64(min(minFree, 1<<40)/4))}
+func newReserve(dir, file string, minFree uint64) *reserve {
+	r := &reserve{path: filepath.Join(dir, file), size: min(reserveBytes, int64(min(minFree, 1<<40)/4))}
 	info, err := os.Lstat(r.path)
 	r.held = err == nil && info.Size() > 0
 	return r

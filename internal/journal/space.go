@@ -4,6 +4,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -61,12 +62,17 @@ func (j *etcdJournal) MakeRoom() bool {
 	return given
 }
 
-// prepareDisk gives the reserve up before etcd is opened on a disk that is
-// short of room.
+// prepareDisk gives a reserve up before etcd is opened on a disk that is short of
+// room: the one of a start only if the other is gone.
 func (j *etcdJournal) prepareDisk() {
-	j.reserve = newReserve(j.opts.Dir, j.opts.MinFree)
-	if free, err := j.opts.free(j.opts.Dir); err == nil && free < j.opts.MinFree {
-		j.MakeRoom()
+	j.reserve = newReserve(j.opts.Dir, reserveFile, j.opts.MinFree)
+	j.last = newReserve(j.opts.Dir, lastReserveFile, j.opts.MinFree)
+	if free, err := j.opts.free(j.opts.Dir); err != nil || free >= j.opts.MinFree {
+		return
+	}
+	j.holding.sparse = j.opts.Peers == nil && j.opts.Remote == nil && j.opts.Again != nil
+	if !j.MakeRoom() && j.last.giveUp() {
+		j.log.Error("journal: the disk is full, the reserve for starts is given up", "file", j.last.path, "mib", j.last.size>>20)
 	}
 }
 
@@ -110,6 +116,11 @@ func (j *etcdJournal) checkSpace() {
 	before := j.space.why()
 	if short := j.shortage(before != ""); short != "" {
 		reason = short
+	} else if j.holding.sparse {
+		j.startAgain()
+	}
+	if held := j.heldFor(); held != "" {
+		reason = held
 	}
 	j.space.mu.Lock()
 	j.space.reason = reason
@@ -124,9 +135,22 @@ func (j *etcdJournal) checkSpace() {
 	}
 }
 
-// shortage says what is short: disks or spool. After a refusal an eighth more
-// must be free, so that it does not come and go with each file.
+// shortage says what is short: disks or spool.
 func (j *etcdJournal) shortage(refusing bool) string {
+	if short := j.diskShortage(refusing); short != "" {
+		return short
+	}
+	if t := j.currentTailer(); t != nil {
+		if n := t.spool.bytes(); n > j.opts.MaxSpool {
+			return fmt.Sprintf("the view is %d MiB behind", n>>20)
+		}
+	}
+	return ""
+}
+
+// diskShortage says which disk is short of room. After a refusal an eighth more
+// must be free, so that it does not come and go with each file.
+func (j *etcdJournal) diskShortage(refusing bool) string {
 	least := j.opts.MinFree
 	if refusing {
 		least += least / 8
@@ -142,13 +166,8 @@ func (j *etcdJournal) shortage(refusing bool) string {
 		if dir != j.opts.Dir {
 			continue
 		}
-		if err := j.reserve.take(free, least); err != nil {
+		if err := errors.Join(j.last.take(free, least), j.reserve.take(free, least)); err != nil {
 			j.log.Warn("journal: no room is kept in reserve", "error", err)
-		}
-	}
-	if t := j.currentTailer(); t != nil {
-		if n := t.spool.bytes(); n > j.opts.MaxSpool {
-			return fmt.Sprintf("the view is %d MiB behind", n>>20)
 		}
 	}
 	return ""

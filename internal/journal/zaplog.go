@@ -21,27 +21,33 @@ const (
 	sameWithin   = 10 * time.Second
 )
 
-// zapTo gives etcd a logger that hands warnings and worse to log.
-func zapTo(log *slog.Logger) *zap.Logger {
+// zapTo gives etcd a logger that hands warnings and worse to log. before is called
+// where etcd ends the process, and may keep it from doing so by not returning.
+func zapTo(log *slog.Logger, before func(cause string, fields []zapcore.Field)) *zap.Logger {
 	core := zapcore.NewSamplerWithOptions(&slogCore{log: log.With("part", "etcd")}, sameWithin, sameMessages, 0)
 	return zap.New(core, zap.ErrorOutput(zapcore.AddSync(discard{})),
-		zap.WithFatalHook(lastWords{log, zapcore.WriteThenFatal}), zap.WithPanicHook(lastWords{log, zapcore.WriteThenPanic}))
+		zap.WithFatalHook(lastWords{log, before, zapcore.WriteThenFatal}), zap.WithPanicHook(lastWords{log, before, zapcore.WriteThenPanic}))
 }
 
 // lastWords says why the process ends when etcd ends it, as it does when its log
 // or its database cannot be written: what is in memory may then differ from what
 // is on the disk, so that going on is not safe.
 type lastWords struct {
-	log  *slog.Logger
-	then zapcore.CheckWriteHook
+	log    *slog.Logger
+	before func(cause string, fields []zapcore.Field)
+	then   zapcore.CheckWriteHook
 }
 
 func (l lastWords) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	l.before(e.Message, fields)
 	l.log.Error("journal: etcd cannot go on and ends this process; what was acknowledged is on disk. "+
 		"Its supervisor starts it again; look at the disk: if it is full, make room",
 		append(attrs(fields), "cause", e.Message)...)
 	l.then.OnWrite(e, fields)
 }
+
+// noMatter keeps nothing from ending.
+func noMatter(string, []zapcore.Field) {}
 
 type discard struct{}
 

@@ -55,19 +55,20 @@ type node struct {
 // nodeName is this node's among those of the cell.
 const nodeName = "a"
 
-func openNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, error) {
+// again, which may be nil, is journal.Options.Again.
+func openNode(ctx context.Context, cfg config.Config, log *slog.Logger, again func()) (*node, error) {
 	dir, err := datadir.Open(cfg.Data)
 	if err != nil {
 		return nil, err
 	}
 	n := &node{cfg: cfg, log: log, dir: dir, warnings: health.NewWarnings(time.Now)}
-	if err := n.open(ctx); err != nil {
+	if err := n.open(ctx, again); err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
 	return n, nil
 }
 
-func (n *node) open(ctx context.Context) error {
+func (n *node) open(ctx context.Context, again func()) error {
 	ctx, cancel := context.WithTimeout(ctx, openWithin)
 	defer cancel()
 	secret, err := loginSecret(n.dir.Keys())
@@ -80,13 +81,13 @@ func (n *node) open(ctx context.Context) error {
 	}
 	j, err := journal.OpenEtcd(ctx, journal.Options{
 		Name: nodeName, Dir: n.dir.Journal(), SpoolDir: n.dir.Spool(), Log: n.log, Remote: remote,
-		MinFree: uint64(n.cfg.Journal.MinFreeMiB) << 20,
+		MinFree: uint64(n.cfg.Journal.MinFreeMiB) << 20, Again: again,
 	})
 	if err != nil {
 		return fmt.Errorf("open the journal: %w", err)
 	}
 	n.cell, err = cell.Open(ctx, cell.Options{
-		Journal: j, ViewDir: n.dir.View(), Logger: n.log,
+		Journal: j, Alone: remote == nil, ViewDir: n.dir.View(), Logger: n.log,
 		View: view.Options{Domain: n.cfg.Domain, Logger: n.log, OnDamage: func(err error) {
 			n.warnings.Raise(health.ViewDamaged, err.Error())
 		}},
@@ -199,7 +200,7 @@ func (n *node) backend(version string, base func() string, checks []health.Check
 // work on it. The error is a *datadir.InUseError when a server runs. The caller
 // closes what it got.
 func Offline(ctx context.Context, cfg config.Config, version string, log *slog.Logger) (admin.Backend, func() error, error) {
-	n, err := openNode(ctx, cfg, log)
+	n, err := openNode(ctx, cfg, log, nil)
 	if err != nil {
 		return nil, nil, err
 	}

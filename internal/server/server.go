@@ -75,16 +75,24 @@ const stopWithin = 4 * time.Second
 
 // Run serves until ctx ends; then it stops cleanly and returns nil. It returns
 // early, with an error, when the node cannot go on; whoever supervises it
-// starts it again.
+// starts it again. ErrStartAgain asks for that at once.
 func Run(ctx context.Context, o Options) error {
-	n, err := openNode(ctx, o.Config, o.Logger)
-	if err != nil {
-		return err
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	n, err := openNode(ctx, o.Config, o.Logger, func() { cancel(ErrStartAgain) })
+	if err == nil {
+		s := &server{node: n, o: o, started: time.Now()}
+		err = errors.Join(s.run(ctx), n.close())
 	}
-	s := &server{node: n, o: o, started: time.Now()}
-	err = s.run(ctx)
-	return errors.Join(err, n.close())
+	if errors.Is(context.Cause(ctx), ErrStartAgain) {
+		return errors.Join(ErrStartAgain, err)
+	}
+	return err
 }
+
+// ErrStartAgain: there is room on the disk again, but what was in the middle of
+// writing when it was full cannot go on in this process.
+var ErrStartAgain = errors.New("the server has to start anew, now that there is room on the disk")
 
 // server is a node with sessions and listeners.
 type server struct {

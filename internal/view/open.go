@@ -33,7 +33,7 @@ const (
 // above Applied must be applied from the journal.
 func Open(dir string, o Options) (*View, error) {
 	o.defaults()
-	v := &View{opts: o, log: o.Logger}
+	v := &View{opts: o, dir: dir, log: o.Logger, closing: make(chan struct{})}
 	if err := makeDirs(o.FS, dir); err != nil {
 		return nil, fmt.Errorf("view: %w", err)
 	}
@@ -271,18 +271,41 @@ func (v *View) listener() *pebble.EventListener {
 	return l
 }
 
-// fullPause keeps the engine, which tries again at once, from spinning while the
-// disk is full.
-const fullPause = 250 * time.Millisecond
+const (
+	// fullPause keeps the engine, which tries again at once, from spinning while
+	// the disk is full.
+	fullPause = 250 * time.Millisecond
+	// fullRoom is what a write that is tried again shall find: the engine tries once,
+	// and cannot go on when it is its MANIFEST that cannot be written.
+	fullRoom = 4 << 20
+)
 
-// diskFull is called while the engine's writes wait.
+// diskFull is called while the engine's writes wait, as they do until there is
+// room or the view is closed. Reading goes on.
 func (v *View) diskFull() {
-	if v.opts.OnDiskFull != nil && v.opts.OnDiskFull() {
+	if v.opts.OnDiskFull != nil && v.opts.OnDiskFull() && v.hasRoom() {
 		return
 	}
-	timer := time.NewTimer(fullPause)
-	defer timer.Stop()
-	<-timer.C
+	v.log.Error("view: the disk is full, writes wait until there is room")
+	tick := time.NewTicker(fullPause)
+	defer tick.Stop()
+	for {
+		<-tick.C
+		select {
+		case <-v.closing:
+			return
+		default:
+		}
+		if v.hasRoom() {
+			return
+		}
+	}
+}
+
+// hasRoom is true, too, where a file system does not tell.
+func (v *View) hasRoom() bool {
+	usage, err := v.opts.FS.GetDiskUsage(v.dir)
+	return err != nil || usage.AvailBytes >= fullRoom
 }
 
 // engineLog hands Pebble's log on.

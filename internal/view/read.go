@@ -168,7 +168,8 @@ func (v *View) OfflineCursor(account string) (command.Position, error) {
 
 // StreamH returns the truthful lower bound of what was handled of an inbound
 // stream: all stanzas up to it were accepted, or lost nothing by being counted.
-// It stops before the first refused one, whose error may have been lost.
+// It stops before the first refused one, whose error may have been lost; where
+// that is not known, there is none.
 func (v *View) StreamH(id []byte) (uint32, bool) {
 	if len(id) != streamSize || v.enter() != nil {
 		return 0, false
@@ -186,7 +187,7 @@ func (v *View) StreamH(id []byte) (uint32, bool) {
 		if err == nil {
 			var st streamState
 			if st, err = parseStreamRecord(b); err == nil {
-				return st.bound, true
+				return st.bound, !st.boundless
 			}
 		}
 		_ = v.damaged(err)

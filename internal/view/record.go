@@ -315,7 +315,10 @@ func parsePosition(b []byte) (command.Position, error) {
 func appendStreamRecord(dst []byte, s *streamState) []byte {
 	dst = binary.BigEndian.AppendUint32(append(dst, recordVersion), s.h)
 	dst = binary.BigEndian.AppendUint32(dst, s.bound)
-	if s.refused {
+	switch {
+	case s.boundless:
+		return append(dst, 2)
+	case s.refused:
 		return append(dst, 1)
 	}
 	return append(dst, 0)
@@ -328,6 +331,8 @@ func parseStreamRecord(b []byte) (streamState, error) {
 	case 0:
 	case 1:
 		s.refused = true
+	case 2:
+		s.refused, s.boundless = true, true
 	default:
 		r.fail("stream record with flag %d", flag)
 	}

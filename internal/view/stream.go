@@ -15,11 +15,13 @@ type streamID = [streamSize]byte
 type streamState struct {
 	h uint32 // of the newest accepted command
 	// bound is what may be told when the stream is lost: it stops before the
-	// first refused stanza, because its error may be lost with the stream.
-	bound   uint32
-	refused bool
-	bucket  uint32
-	known   bool // false: there is no record
+	// first refused stanza, because its error may be lost with the stream. boundless:
+	// where that is is not known, so nothing may be told.
+	bound     uint32
+	refused   bool
+	boundless bool
+	bucket    uint32
+	known     bool // false: there is no record
 }
 
 // streams remembers recent streams in two generations, so that a stream in
@@ -133,7 +135,8 @@ func (t *txn) advance(s *command.Stream, verdict command.Verdict) error {
 	}
 	st := w.state
 	if !st.known {
-		st = streamState{h: s.H - 1, bound: s.H - 1, known: true}
+		// Nothing before was appended: it was handled without, or the node refused it.
+		st = streamState{h: s.H - 1, bound: s.H - 1, boundless: s.Refused, known: true}
 	}
 	st.refused = st.refused || s.Refused
 	switch {

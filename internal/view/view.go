@@ -99,9 +99,12 @@ func (o *Options) defaults() {
 // be called from any.
 type View struct {
 	opts Options
+	dir  string
 	log  *slog.Logger
 	db   *pebble.DB
 
+	closing chan struct{} // closed when Close begins
+	once    sync.Once
 	// life is held shared by every call and exclusively by Close.
 	life   sync.RWMutex
 	closed bool
@@ -146,6 +149,7 @@ func (v *View) leave() { v.life.RUnlock() }
 // Close releases the files. What was not flushed is applied again from the
 // journal; call Flush before for a quick next start.
 func (v *View) Close() error {
+	v.once.Do(func() { close(v.closing) })
 	v.life.Lock()
 	defer v.life.Unlock()
 	if v.closed {
