@@ -151,8 +151,24 @@ func (s *Service) create(ctx context.Context, j jid.JID, password, name string, 
 		return err
 	}
 	c.Jid, c.Credentials, c.Name = j.String(), cred, name
-	return s.do(ctx, &command.Command{Request: &command.Command_AccountCreate{AccountCreate: c}})
+	for range removalSlices {
+		err = s.do(ctx, &command.Command{Request: &command.Command_AccountCreate{AccountCreate: c}})
+		var e *stanza.Error
+		if !errors.As(err, &e) || e.Condition != stanza.Conflict || e.Type != stanza.Wait {
+			break
+		}
+		// Somebody of that name is still being removed, a slice at a time.
+		if err := s.do(ctx, &command.Command{Request: &command.Command_ArchiveSweep{ArchiveSweep: &command.ArchiveSweep{}}}); err != nil {
+			return err
+		}
+	}
+	return err
 }
+
+// removalSlices bounds how much of who had a name before is removed by who takes it: at
+// 200 records each, all that 200,000 rooms and as many invites say of them. Beyond, they
+// are told to try again.
+const removalSlices = 2000
 
 // ChangePassword replaces the keys of the account with this bare JID
 // (XEP-0077 §usecases-changepw @2.4). Errors are *stanza.Error where the fault

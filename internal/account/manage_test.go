@@ -3,8 +3,12 @@
 package account
 
 import (
+	"context"
+	"errors"
 	"testing"
 
+	"bavard/internal/account/accounttest"
+	"bavard/internal/command"
 	"bavard/internal/stanza"
 )
 
@@ -38,4 +42,39 @@ func TestManage(t *testing.T) {
 	wantStanza(t, err, stanza.ItemNotFound)
 	_, err = s.Delete(t.Context(), "juliet@example.org")
 	wantStanza(t, err, stanza.NotAcceptable)
+}
+
+// removing is a store that still removes who had a name before.
+type removing struct {
+	*accounttest.Store
+	slices int // until it has
+}
+
+func (r *removing) Do(ctx context.Context, cmd *command.Command) (command.Outcome, error) {
+	if cmd.GetArchiveSweep() != nil {
+		r.slices--
+		return command.Outcome{Verdict: command.Accepted}, nil
+	}
+	if r.slices > 0 && cmd.GetAccountCreate() != nil {
+		return command.Outcome{Verdict: command.Refused, Err: stanza.Err(stanza.Wait, stanza.Conflict, "try again")}, nil
+	}
+	return r.Store.Do(ctx, cmd)
+}
+
+// Whoever makes an account whose name somebody else had waits until all of that has
+// gone, within bounds.
+func TestNameIsGivenAgain(t *testing.T) {
+	r := &removing{Store: accounttest.New(), slices: 3}
+	s := New(Config{Store: r, Domain: "localhost"})
+	if _, err := s.Create(t.Context(), "ann", "correct horse", ""); err != nil || r.slices != 0 {
+		t.Errorf("%v, %d slices are left", err, r.slices)
+	}
+	var e *stanza.Error
+	if _, err := s.Create(t.Context(), "ann", "correct horse", ""); !errors.As(err, &e) || e.Type != stanza.Cancel || r.slices != 0 {
+		t.Errorf("who is there: %v", err)
+	}
+	r.slices = removalSlices + 5
+	if _, err := s.Create(t.Context(), "bob", "correct horse", ""); !errors.As(err, &e) || e.Type != stanza.Wait || r.slices != 5 {
+		t.Errorf("%v, %d slices are left", err, r.slices)
+	}
 }

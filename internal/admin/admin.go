@@ -159,7 +159,7 @@ func explain(err error) error {
 	switch {
 	case se.Condition == stanza.ItemNotFound:
 		return &Error{Code: CodeUnknown, Text: "there is no such account"}
-	case se.Condition == stanza.Conflict:
+	case se.Condition == stanza.Conflict && se.Type != stanza.Wait:
 		return &Error{Code: CodeExists, Text: "there is such an account already"}
 	case se.Text != "":
 		return &Error{Code: CodeInvalid, Text: se.Text}

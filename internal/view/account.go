@@ -98,13 +98,13 @@ func (t *txn) accountCreate(c *command.AccountCreate) (command.Outcome, error) {
 	case t.account(c.Jid) != 0:
 		return refuse(stanza.Cancel, stanza.Conflict, "this name is taken"), nil
 	}
-	if c.Registered {
-		switch former, err := t.get(formerKey(c.Jid)); {
-		case err != nil:
-			return command.Outcome{}, err
-		case former != nil:
-			return refuse(stanza.Cancel, stanza.Conflict, "this name is taken"), nil
-		}
+	switch former, removing, err := t.former(c.Jid); {
+	case err != nil:
+		return command.Outcome{}, err
+	case former && c.Registered:
+		return refuse(stanza.Cancel, stanza.Conflict, "this name is taken"), nil
+	case removing:
+		return refuse(stanza.Wait, stanza.Conflict, "the account that had this name is still being removed: try again in a while"), nil
 	}
 	var invite state.Invite
 	if c.Invite != "" {
@@ -118,9 +118,6 @@ func (t *txn) accountCreate(c *command.AccountCreate) (command.Outcome, error) {
 	creds, err := proto.MarshalOptions{Deterministic: true}.Marshal(c.Credentials)
 	if err != nil {
 		return refuse(stanza.Modify, stanza.BadRequest, "bad credentials"), nil
-	}
-	if err := t.endTraces(c.Jid); err != nil {
-		return command.Outcome{}, err
 	}
 	rec := accountRecord{id: t.meta.nextID, created: t.meta.time, name: c.Name, credentials: creds}
 	t.meta.nextID++

@@ -147,6 +147,25 @@ func (t *txn) addFormer(jid string, id uint64) error {
 	return nil
 }
 
+// former reports whether there were accounts of a name, and whether what others'
+// records say of one of them is still being removed.
+func (t *txn) former(jid string) (former, removing bool, err error) {
+	b, err := t.get(formerKey(jid))
+	if err != nil || b == nil {
+		return false, false, err
+	}
+	ids, err := parseFormer(b)
+	if err != nil {
+		return false, false, t.a.v.damaged(err)
+	}
+	for _, id := range ids {
+		if b, err = t.get(idKey(tableTrace, id)); err != nil || b != nil {
+			return true, b != nil, err
+		}
+	}
+	return true, false, nil
+}
+
 func appendFormer(dst []byte, ids []uint64) []byte {
 	dst = append(dst, recordVersion)
 	for _, id := range ids {

@@ -11,9 +11,9 @@ import (
 // What others' records say of a deleted account is under their keys, not under
 // its own: nicks in rooms, what it is to nodes, invites, circles. It is looked for
 // in all of these tables, a slice at a time: one when the account is deleted, which
-// is all of a small cell, and one with each command.ArchiveSweep after that. An account
-// that is made anew under the name meanwhile has all that is left looked at first, so
-// that nobody takes it for the one before.
+// is all of a small cell, and one with each command.ArchiveSweep after that. Until all is
+// looked at the name is not given again, so that nobody takes an account for the one
+// before.
 
 // traceSlice bounds the records that are looked at in one go: two milliseconds
 // of rooms, each of which is read, and much less of others.
@@ -112,33 +112,6 @@ func (t *txn) traces() (bool, error) {
 		return false, err
 	}
 	return true, t.lookForTraces([]byte(notes[0]), &s)
-}
-
-// endTraces removes all that is left of deleted accounts of a name.
-func (t *txn) endTraces(jid string) error {
-	notes, err := t.under([]byte{tableTrace})
-	if err != nil {
-		return err
-	}
-	for _, note := range notes {
-		for {
-			b, err := t.get([]byte(note))
-			if err != nil || b == nil {
-				return err
-			}
-			s, err := parseTrace(b)
-			if err != nil {
-				return t.a.v.damaged(err)
-			}
-			if s.jid != jid {
-				break
-			}
-			if err := t.lookForTraces([]byte(note), &s); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // forgetGuest lets go of the nicks of a deleted account in a room that it has no
