@@ -53,6 +53,9 @@ async function deliver(person, page, data) {
 
 const note = (tag, kind = 'message') => JSON.stringify({ kind, tag, v: 1 })
 
+/** Only the whole browser has notifications. */
+export const whole = true
+
 export default {
   async 'notifications are turned on and off, and end with logging out'(world) {
     const [anna, ben] = await world.friends('Anna', 'Ben')

@@ -21,8 +21,8 @@ if (unknown.length > 0) {
 let failed = 0
 
 async function run(name) {
-  const { default: tests } = await import(`./${name}.mjs`)
-  const world = await World.make()
+  const { default: tests, whole } = await import(`./${name}.mjs`)
+  const world = await World.make({ whole })
   for (const [what, test] of Object.entries(tests)) {
     const began = Date.now()
     try {
