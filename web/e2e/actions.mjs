@@ -59,7 +59,7 @@ export default {
     await alice.write('Shall we meet at eleven?')
     await bubble(bob, 'at eleven?').getByText('edited').waitFor()
     check((await shown(bob.page)).length === 1, 'there is one message')
-    check((await bob.page.locator('nav a').first().innerText()).includes('eleven'), 'the list has the new words')
+    await bob.page.locator('nav a', { hasText: 'eleven' }).waitFor()
     await choose(alice, 'at eleven', 'Delete for everyone')
     await alice.page.getByRole('dialog').getByRole('button', { name: 'Delete for everyone' }).click()
     await bubble(bob, 'This message was deleted').waitFor()
@@ -78,7 +78,7 @@ export default {
     await bubble(bob, '4711').waitFor()
     await bob.page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
     await choose(bob, '4711', 'Copy text')
-    check((await bob.page.evaluate(() => navigator.clipboard.readText())) === 'The code of the gate is 4711', 'copied')
+    await until('it to be copied', async () => (await bob.page.evaluate(() => navigator.clipboard.readText())) === 'The code of the gate is 4711')
     await choose(bob, '4711', 'Forward')
     await bob.page.getByRole('dialog').getByText('Carl').click()
     await bob.page.getByRole('dialog').getByRole('button', { name: 'Forward' }).click()
@@ -94,6 +94,7 @@ export default {
   async 'all of it waits out an outage, and arrives once and in order'(world) {
     const [alice, bob] = await talk(world)
     await alice.page.locator('main').getByLabel('Read').first().waitFor()
+    await bob.installed()
     await world.server.kill()
     await choose(bob, 'Shall we meet', 'React with ❤️')
     await bob.write('I am not shure')
@@ -115,7 +116,7 @@ export default {
     const wanted = '> Shall we meet at ten?|I am not sure|Maybe later|This message was deleted'
     await until('all to be there once and in order', async () => (await shown(alice.page)).join('|') === wanted)
     await alice.page.locator('.reactions', { hasText: '❤️' }).waitFor()
-    check((await alice.page.locator('.quote').count()) === 1, 'one quote')
+    await until('one quote', async () => (await alice.page.locator('.quote').count()) === 1)
   },
 
   async 'the keyboard reaches all of it'(world) {

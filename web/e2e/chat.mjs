@@ -9,7 +9,7 @@ export default {
     await alice.write('Hello Bob')
     await alice.page.getByLabel('Delivered').first().waitFor()
     await until('the title to count', async () => (await bob.page.title()) === '(1) bavard')
-    check((await bob.page.locator('nav a').first().innerText()).includes('Hello Bob'), 'the list shows the last message')
+    await bob.page.locator('nav a', { hasText: 'Hello Bob' }).waitFor()
 
     await bob.open('Alice')
     await alice.page.locator('main').getByLabel('Read').waitFor()

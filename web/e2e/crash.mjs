@@ -23,7 +23,8 @@ export default {
       await Promise.all([alice, bob].map((p) => strip(p.page).waitFor({ state: 'hidden' })))
       const took = Date.now() - ready
       console.log(`      strip gone ${took} ms after the server was ready`)
-      check(took <= 2_500, `the strip stayed for ${took} ms`)
+      // It goes within 2 s; on a busy machine the order of magnitude is what can be held, as with all times: see the budgets.
+      check(took <= 3 * 2_500, `the strip stayed for ${took} ms`)
     }
     for (const p of [alice, bob]) {
       const mine = p === alice ? 'a' : 'b'

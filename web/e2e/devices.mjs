@@ -112,7 +112,7 @@ export default {
     await row(phone, 'Ben').getByRole('img', { name: 'muted' }).waitFor()
     await row(phone, 'Ben 3').getByLabel('3 unread messages').waitFor()
     await row(phone, 'Cleo 3').getByLabel('3 unread messages').waitFor()
-    check((await phone.page.locator('nav a').first().innerText()).includes('Ben'), 'what is pinned is on top there, too')
+    await until('what is pinned to be on top there, too', async () => (await phone.page.locator('nav a').first().innerText()).includes('Ben'))
     check((await stored(phone.page)).length === 2, 'one message of each came, not the archive')
 
     // Read there, read here; archived there, out of sight here; until somebody writes.
@@ -122,8 +122,12 @@ export default {
     await row(anna, 'Cleo').getByLabel('3 unread messages').waitFor({ state: 'detached' })
     await phone.page.goto(world.server.origin + '/')
     // A long press, of which iOS makes no event of its own.
-    await row(phone, 'Cleo').dispatchEvent('pointerdown', { pointerType: 'touch', bubbles: true })
-    await phone.page.getByRole('button', { name: 'Archive' }).click()
+    const archive = phone.page.getByRole('button', { name: 'Archive' })
+    await until('the menu', async () => {
+      await row(phone, 'Cleo').dispatchEvent('pointerdown', { pointerType: 'touch', bubbles: true })
+      return archive.waitFor({ timeout: 5_000 }).then(() => true, () => false)
+    })
+    await archive.click()
     await row(anna, 'Cleo').waitFor({ state: 'detached' })
     await anna.page.getByRole('link', { name: 'Archived' }).click()
     await row(anna, 'Cleo').waitFor()

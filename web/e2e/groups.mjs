@@ -52,7 +52,9 @@ export default {
     await carl.page.getByRole('dialog').getByRole('button', { name: 'Reply' }).click()
     await carl.write('Never mind')
     await until('the quote', async () => (await bubble(anna, 'Never mind').locator('.quote').innerText()) === 'Bob\nI will be late')
+    await bubble(bob, 'Never mind').waitFor()
     await bob.page.getByRole('textbox', { name: /^Message / }).press('ArrowUp')
+    await bob.page.getByText('Edit message').waitFor()
     await bob.write('I will be in time')
     await bubble(anna, 'I will be in time').getByText('edited').waitFor()
   },

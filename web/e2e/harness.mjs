@@ -221,6 +221,11 @@ export class Person {
     await area.press('Enter')
   }
 
+  /** Waits until the app is on the device as a whole: from then on it opens and shows everything without the server. */
+  async installed(page = this.page) {
+    await page.waitForFunction(() => navigator.serviceWorker.controller !== null)
+  }
+
   /** Makes a password for another program, and gives it. */
   async newPassword(page = this.page) {
     await page.goto(this.origin + '/?me')

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { check, Network, stored, until } from './harness.mjs'
+import { check, Network, PATIENCE, stored, until } from './harness.mjs'
 
 const strip = (page) => page.getByRole('status').filter({ hasText: /cannot be reached|Connecting|offline/ })
 
@@ -69,7 +69,7 @@ export default {
     network.silence()
     const began = Date.now()
     await alice.write('into the void')
-    await bob.page.locator('nav a', { hasText: 'into the void' }).waitFor()
+    await bob.page.locator('nav a', { hasText: 'into the void' }).waitFor({ timeout: 2 * PATIENCE })
     console.log(`      found out and delivered after ${Date.now() - began} ms`)
     check((await stored(bob.page)).length === 1, 'once')
     network.close()

@@ -7,7 +7,7 @@ export default {
     const [alice, bob] = await world.friends('Alice', 'Bob')
     await bob.open('Alice')
     await alice.open('Bob')
-    await alice.page.waitForFunction(() => navigator.serviceWorker.controller !== null)
+    await alice.installed()
     await alice.context.setOffline(true)
     await world.server.kill() // the emulation leaves open WebSockets alone
     await alice.page.getByRole('status').filter({ hasText: 'You are offline' }).waitFor()

@@ -530,10 +530,7 @@ export class App {
     const account = this.account
     if (!account || this.tabs) return
     this.tabs = this.joinTabs(account.jid, () => void this.lead(account))
-    this.tabs.call('hello').then(
-      (soft) => (this.soft = soft as Soft),
-      () => undefined, // nobody leads yet: the next one tells
-    )
+    this.hello()
     const look = (): void => this.looked()
     addEventListener('online', look)
     addEventListener('offline', () => void this.tabs?.call('doubt').catch(() => undefined))
@@ -545,11 +542,19 @@ export class App {
     look()
   }
 
+  /** Asks whoever leads how it is; when nobody does, the next one tells. */
+  private hello(): void {
+    this.tabs?.call('hello').then((soft) => (this.soft = soft as Soft), () => undefined)
+  }
+
   private joinTabs(jid: string, lead: () => void = () => undefined): Tabs {
     return new Tabs({
       name: `bavard ${jid}`,
       lead,
-      lost: () => this.lost(),
+      lost: () => {
+        this.lost()
+        this.hello()
+      },
       told: (topic, data) => this.told(topic, data),
       called: async (method, args, until, begun) => {
         const engine = await this.starting
@@ -641,7 +646,10 @@ export class App {
 
   private told(topic: string, data: unknown): void {
     if (topic === 'change') this.show(data as Change)
-    else if (topic === 'soft') this.soft = data as Soft
+    else if (topic === 'soft') {
+      // One who leads knows it itself: whoever was overtaken may not have heard of that yet.
+      if (!this.starting) this.soft = data as Soft
+    }
     else if (topic === 'uploading') this.uploads(...(data as [number, number | undefined]))
     else if (topic === 'looks') this.look(data as Picture)
     else if (topic === 'account') this.account = data as Account

@@ -4,13 +4,18 @@ import '@fontsource-variable/atkinson-hyperlegible-next/wght.css'
 import './ui/base.css'
 import { mount } from 'svelte'
 import { App } from './app.svelte'
-import Broken from './ui/Broken.svelte'
 import Shell from './ui/Shell.svelte'
 import { look, settings } from './ui/settings'
 import { language, preferred, speak, t } from './ui/strings'
 import { update } from './update.svelte'
 
 const target = document.getElementById('app')!
+
+/** Says why there is no app. */
+async function broken(why: string): Promise<void> {
+  const { default: Broken } = await import('./ui/Broken.svelte')
+  mount(Broken, { target, props: { why } })
+}
 
 async function start(): Promise<void> {
   look(settings.look)
@@ -20,15 +25,14 @@ async function start(): Promise<void> {
   document.documentElement.dir = language === 'ar' ? 'rtl' : 'ltr'
   // Keys, locks and service workers exist on secure pages only.
   if (!isSecureContext) {
-    mount(Broken, { target, props: { why: t.broken.insecure } })
-    return
+    return broken(t.broken.insecure)
   }
   try {
     mount(Shell, { target, props: { app: await App.boot() } })
     requestAnimationFrame(() => performance.mark('shown'))
   } catch (e) {
     console.error(e)
-    mount(Broken, { target, props: { why: t.broken.store } })
+    await broken(t.broken.store)
   }
 }
 

@@ -271,10 +271,9 @@ export class Rooms {
     const chat = await this.options.db.get('chats', room)
     const nick = chat?.group?.nick || this.nick
     await this.edit(room, (group) => (group.state = 'in'))
-    void this.enter(session, room, nick).then(
-      () => saveBookmark(session, { room, name: chat?.name ?? '', nick }),
-      () => undefined,
-    )
+    void this.enter(session, room, nick)
+      .then(() => saveBookmark(session, { room, name: chat?.name ?? '', nick }))
+      .catch(() => undefined)
   }
 
   private get nick(): string {
