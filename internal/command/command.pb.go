@@ -666,6 +666,7 @@ type Command struct {
 	//	*Command_RoomRegister
 	//	*Command_BlockReport
 	//	*Command_ReportRemove
+	//	*Command_RoomWhisper
 	Request       isCommand_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1240,6 +1241,15 @@ func (x *Command) GetReportRemove() *ReportRemove {
 	return nil
 }
 
+func (x *Command) GetRoomWhisper() *RoomWhisper {
+	if x != nil {
+		if x, ok := x.Request.(*Command_RoomWhisper); ok {
+			return x.RoomWhisper
+		}
+	}
+	return nil
+}
+
 type isCommand_Request interface {
 	isCommand_Request()
 }
@@ -1469,6 +1479,10 @@ type Command_ReportRemove struct {
 	ReportRemove *ReportRemove `protobuf:"bytes,166,opt,name=report_remove,json=reportRemove,proto3,oneof"`
 }
 
+type Command_RoomWhisper struct {
+	RoomWhisper *RoomWhisper `protobuf:"bytes,160,opt,name=room_whisper,json=roomWhisper,proto3,oneof"`
+}
+
 func (*Command_Message) isCommand_Request() {}
 
 func (*Command_AccountCreate) isCommand_Request() {}
@@ -1580,6 +1594,8 @@ func (*Command_RoomRegister) isCommand_Request() {}
 func (*Command_BlockReport) isCommand_Request() {}
 
 func (*Command_ReportRemove) isCommand_Request() {}
+
+func (*Command_RoomWhisper) isCommand_Request() {}
 
 type Stream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -5305,6 +5321,81 @@ func (x *RoomMessage) GetTimer() uint32 {
 	return 0
 }
 
+// RoomWhisper is a private message from one occupant of a room to another. Each
+// of the two gets their own copy in their own archive, in which the other is an
+// address of the room.
+type RoomWhisper struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bare JID of the room.
+	Room string `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// From: the sender's full JID. To: the recipient's bare JID. Its dedupe key is
+	// over the recipient's address in the room in place of that.
+	Message *Message `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// Nicks of the two.
+	Nick          string `protobuf:"bytes,3,opt,name=nick,proto3" json:"nick,omitempty"`
+	ToNick        string `protobuf:"bytes,4,opt,name=to_nick,json=toNick,proto3" json:"to_nick,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomWhisper) Reset() {
+	*x = RoomWhisper{}
+	mi := &file_internal_command_command_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomWhisper) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomWhisper) ProtoMessage() {}
+
+func (x *RoomWhisper) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomWhisper.ProtoReflect.Descriptor instead.
+func (*RoomWhisper) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *RoomWhisper) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomWhisper) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *RoomWhisper) GetNick() string {
+	if x != nil {
+		return x.Nick
+	}
+	return ""
+}
+
+func (x *RoomWhisper) GetToNick() string {
+	if x != nil {
+		return x.ToNick
+	}
+	return ""
+}
+
 type RoomTombstone struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	TimeMs int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
@@ -5323,7 +5414,7 @@ type RoomTombstone struct {
 
 func (x *RoomTombstone) Reset() {
 	*x = RoomTombstone{}
-	mi := &file_internal_command_command_proto_msgTypes[54]
+	mi := &file_internal_command_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5335,7 +5426,7 @@ func (x *RoomTombstone) String() string {
 func (*RoomTombstone) ProtoMessage() {}
 
 func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[54]
+	mi := &file_internal_command_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5348,7 +5439,7 @@ func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomTombstone.ProtoReflect.Descriptor instead.
 func (*RoomTombstone) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{54}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RoomTombstone) GetTimeMs() int64 {
@@ -5412,7 +5503,7 @@ type RoomModerate struct {
 
 func (x *RoomModerate) Reset() {
 	*x = RoomModerate{}
-	mi := &file_internal_command_command_proto_msgTypes[55]
+	mi := &file_internal_command_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5424,7 +5515,7 @@ func (x *RoomModerate) String() string {
 func (*RoomModerate) ProtoMessage() {}
 
 func (x *RoomModerate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[55]
+	mi := &file_internal_command_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5437,7 +5528,7 @@ func (x *RoomModerate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomModerate.ProtoReflect.Descriptor instead.
 func (*RoomModerate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{55}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RoomModerate) GetRoom() string {
@@ -5521,7 +5612,7 @@ type UploadStore struct {
 
 func (x *UploadStore) Reset() {
 	*x = UploadStore{}
-	mi := &file_internal_command_command_proto_msgTypes[56]
+	mi := &file_internal_command_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5533,7 +5624,7 @@ func (x *UploadStore) String() string {
 func (*UploadStore) ProtoMessage() {}
 
 func (x *UploadStore) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[56]
+	mi := &file_internal_command_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5546,7 +5637,7 @@ func (x *UploadStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadStore.ProtoReflect.Descriptor instead.
 func (*UploadStore) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{56}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *UploadStore) GetId() []byte {
@@ -5653,7 +5744,7 @@ type UploadSweep struct {
 
 func (x *UploadSweep) Reset() {
 	*x = UploadSweep{}
-	mi := &file_internal_command_command_proto_msgTypes[57]
+	mi := &file_internal_command_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5665,7 +5756,7 @@ func (x *UploadSweep) String() string {
 func (*UploadSweep) ProtoMessage() {}
 
 func (x *UploadSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[57]
+	mi := &file_internal_command_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5678,7 +5769,7 @@ func (x *UploadSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadSweep.ProtoReflect.Descriptor instead.
 func (*UploadSweep) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{57}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *UploadSweep) GetMessageBeforeMs() int64 {
@@ -5702,7 +5793,7 @@ type UploadRemove struct {
 
 func (x *UploadRemove) Reset() {
 	*x = UploadRemove{}
-	mi := &file_internal_command_command_proto_msgTypes[58]
+	mi := &file_internal_command_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5714,7 +5805,7 @@ func (x *UploadRemove) String() string {
 func (*UploadRemove) ProtoMessage() {}
 
 func (x *UploadRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[58]
+	mi := &file_internal_command_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5727,7 +5818,7 @@ func (x *UploadRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadRemove.ProtoReflect.Descriptor instead.
 func (*UploadRemove) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{58}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *UploadRemove) GetId() []byte {
@@ -5774,7 +5865,7 @@ type PushRegister struct {
 
 func (x *PushRegister) Reset() {
 	*x = PushRegister{}
-	mi := &file_internal_command_command_proto_msgTypes[59]
+	mi := &file_internal_command_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5786,7 +5877,7 @@ func (x *PushRegister) String() string {
 func (*PushRegister) ProtoMessage() {}
 
 func (x *PushRegister) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[59]
+	mi := &file_internal_command_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5799,7 +5890,7 @@ func (x *PushRegister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRegister.ProtoReflect.Descriptor instead.
 func (*PushRegister) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{59}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *PushRegister) GetAccount() string {
@@ -5877,7 +5968,7 @@ type PushEnable struct {
 
 func (x *PushEnable) Reset() {
 	*x = PushEnable{}
-	mi := &file_internal_command_command_proto_msgTypes[60]
+	mi := &file_internal_command_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5889,7 +5980,7 @@ func (x *PushEnable) String() string {
 func (*PushEnable) ProtoMessage() {}
 
 func (x *PushEnable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[60]
+	mi := &file_internal_command_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5902,7 +5993,7 @@ func (x *PushEnable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushEnable.ProtoReflect.Descriptor instead.
 func (*PushEnable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{60}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *PushEnable) GetAccount() string {
@@ -5967,7 +6058,7 @@ type PushDisable struct {
 
 func (x *PushDisable) Reset() {
 	*x = PushDisable{}
-	mi := &file_internal_command_command_proto_msgTypes[61]
+	mi := &file_internal_command_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5979,7 +6070,7 @@ func (x *PushDisable) String() string {
 func (*PushDisable) ProtoMessage() {}
 
 func (x *PushDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[61]
+	mi := &file_internal_command_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5992,7 +6083,7 @@ func (x *PushDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushDisable.ProtoReflect.Descriptor instead.
 func (*PushDisable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{61}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *PushDisable) GetAccount() string {
@@ -6031,7 +6122,7 @@ type PushForget struct {
 
 func (x *PushForget) Reset() {
 	*x = PushForget{}
-	mi := &file_internal_command_command_proto_msgTypes[62]
+	mi := &file_internal_command_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6043,7 +6134,7 @@ func (x *PushForget) String() string {
 func (*PushForget) ProtoMessage() {}
 
 func (x *PushForget) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[62]
+	mi := &file_internal_command_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6056,7 +6147,7 @@ func (x *PushForget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushForget.ProtoReflect.Descriptor instead.
 func (*PushForget) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{62}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *PushForget) GetAccount() string {
@@ -6101,7 +6192,7 @@ type ChatsNote struct {
 
 func (x *ChatsNote) Reset() {
 	*x = ChatsNote{}
-	mi := &file_internal_command_command_proto_msgTypes[63]
+	mi := &file_internal_command_command_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6113,7 +6204,7 @@ func (x *ChatsNote) String() string {
 func (*ChatsNote) ProtoMessage() {}
 
 func (x *ChatsNote) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[63]
+	mi := &file_internal_command_command_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6126,7 +6217,7 @@ func (x *ChatsNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatsNote.ProtoReflect.Descriptor instead.
 func (*ChatsNote) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{63}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ChatsNote) GetAccount() string {
@@ -6163,7 +6254,7 @@ type ChatDelete struct {
 
 func (x *ChatDelete) Reset() {
 	*x = ChatDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[64]
+	mi := &file_internal_command_command_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6175,7 +6266,7 @@ func (x *ChatDelete) String() string {
 func (*ChatDelete) ProtoMessage() {}
 
 func (x *ChatDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[64]
+	mi := &file_internal_command_command_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6188,7 +6279,7 @@ func (x *ChatDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatDelete.ProtoReflect.Descriptor instead.
 func (*ChatDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{64}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ChatDelete) GetAccount() string {
@@ -6241,7 +6332,7 @@ type DirectorySet struct {
 
 func (x *DirectorySet) Reset() {
 	*x = DirectorySet{}
-	mi := &file_internal_command_command_proto_msgTypes[65]
+	mi := &file_internal_command_command_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6253,7 +6344,7 @@ func (x *DirectorySet) String() string {
 func (*DirectorySet) ProtoMessage() {}
 
 func (x *DirectorySet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[65]
+	mi := &file_internal_command_command_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6266,7 +6357,7 @@ func (x *DirectorySet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectorySet.ProtoReflect.Descriptor instead.
 func (*DirectorySet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{65}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *DirectorySet) GetAccount() string {
@@ -6304,7 +6395,7 @@ type ClientToken struct {
 
 func (x *ClientToken) Reset() {
 	*x = ClientToken{}
-	mi := &file_internal_command_command_proto_msgTypes[66]
+	mi := &file_internal_command_command_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6316,7 +6407,7 @@ func (x *ClientToken) String() string {
 func (*ClientToken) ProtoMessage() {}
 
 func (x *ClientToken) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[66]
+	mi := &file_internal_command_command_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6329,7 +6420,7 @@ func (x *ClientToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientToken.ProtoReflect.Descriptor instead.
 func (*ClientToken) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{66}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ClientToken) GetSeed() []byte {
@@ -6383,7 +6474,7 @@ type ClientLogin struct {
 
 func (x *ClientLogin) Reset() {
 	*x = ClientLogin{}
-	mi := &file_internal_command_command_proto_msgTypes[67]
+	mi := &file_internal_command_command_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6395,7 +6486,7 @@ func (x *ClientLogin) String() string {
 func (*ClientLogin) ProtoMessage() {}
 
 func (x *ClientLogin) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[67]
+	mi := &file_internal_command_command_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6408,7 +6499,7 @@ func (x *ClientLogin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientLogin.ProtoReflect.Descriptor instead.
 func (*ClientLogin) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{67}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ClientLogin) GetAccount() string {
@@ -6491,7 +6582,7 @@ type ClientsSeen struct {
 
 func (x *ClientsSeen) Reset() {
 	*x = ClientsSeen{}
-	mi := &file_internal_command_command_proto_msgTypes[68]
+	mi := &file_internal_command_command_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6503,7 +6594,7 @@ func (x *ClientsSeen) String() string {
 func (*ClientsSeen) ProtoMessage() {}
 
 func (x *ClientsSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[68]
+	mi := &file_internal_command_command_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6516,7 +6607,7 @@ func (x *ClientsSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientsSeen.ProtoReflect.Descriptor instead.
 func (*ClientsSeen) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{68}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ClientsSeen) GetClients() []*ClientSeen {
@@ -6537,7 +6628,7 @@ type ClientSeen struct {
 
 func (x *ClientSeen) Reset() {
 	*x = ClientSeen{}
-	mi := &file_internal_command_command_proto_msgTypes[69]
+	mi := &file_internal_command_command_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6549,7 +6640,7 @@ func (x *ClientSeen) String() string {
 func (*ClientSeen) ProtoMessage() {}
 
 func (x *ClientSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[69]
+	mi := &file_internal_command_command_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6562,7 +6653,7 @@ func (x *ClientSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientSeen.ProtoReflect.Descriptor instead.
 func (*ClientSeen) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{69}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ClientSeen) GetAccount() string {
@@ -6597,7 +6688,7 @@ type ClientRevoke struct {
 
 func (x *ClientRevoke) Reset() {
 	*x = ClientRevoke{}
-	mi := &file_internal_command_command_proto_msgTypes[70]
+	mi := &file_internal_command_command_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6609,7 +6700,7 @@ func (x *ClientRevoke) String() string {
 func (*ClientRevoke) ProtoMessage() {}
 
 func (x *ClientRevoke) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[70]
+	mi := &file_internal_command_command_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6622,7 +6713,7 @@ func (x *ClientRevoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientRevoke.ProtoReflect.Descriptor instead.
 func (*ClientRevoke) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{70}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ClientRevoke) GetAccount() string {
@@ -6652,7 +6743,7 @@ type LinkSet struct {
 
 func (x *LinkSet) Reset() {
 	*x = LinkSet{}
-	mi := &file_internal_command_command_proto_msgTypes[71]
+	mi := &file_internal_command_command_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6664,7 +6755,7 @@ func (x *LinkSet) String() string {
 func (*LinkSet) ProtoMessage() {}
 
 func (x *LinkSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[71]
+	mi := &file_internal_command_command_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6677,7 +6768,7 @@ func (x *LinkSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkSet.ProtoReflect.Descriptor instead.
 func (*LinkSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{71}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *LinkSet) GetAccount() string {
@@ -6713,7 +6804,7 @@ type RecoverySet struct {
 
 func (x *RecoverySet) Reset() {
 	*x = RecoverySet{}
-	mi := &file_internal_command_command_proto_msgTypes[72]
+	mi := &file_internal_command_command_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6725,7 +6816,7 @@ func (x *RecoverySet) String() string {
 func (*RecoverySet) ProtoMessage() {}
 
 func (x *RecoverySet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[72]
+	mi := &file_internal_command_command_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6738,7 +6829,7 @@ func (x *RecoverySet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverySet.ProtoReflect.Descriptor instead.
 func (*RecoverySet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{72}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *RecoverySet) GetAccount() string {
@@ -6759,7 +6850,7 @@ var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xb9\x1f\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xff\x1f\n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -6828,7 +6919,8 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\rarchive_blank\x18\x82\x01 \x01(\v2\x1f.bavard.command.v1.ArchiveBlankH\x00R\farchiveBlank\x12G\n" +
 	"\rroom_register\x18\x8c\x01 \x01(\v2\x1f.bavard.command.v1.RoomRegisterH\x00R\froomRegister\x12D\n" +
 	"\fblock_report\x18\xa5\x01 \x01(\v2\x1e.bavard.command.v1.BlockReportH\x00R\vblockReport\x12G\n" +
-	"\rreport_remove\x18\xa6\x01 \x01(\v2\x1f.bavard.command.v1.ReportRemoveH\x00R\freportRemoveB\t\n" +
+	"\rreport_remove\x18\xa6\x01 \x01(\v2\x1f.bavard.command.v1.ReportRemoveH\x00R\freportRemove\x12D\n" +
+	"\froom_whisper\x18\xa0\x01 \x01(\v2\x1e.bavard.command.v1.RoomWhisperH\x00R\vroomWhisperB\t\n" +
 	"\arequest\"@\n" +
 	"\x06Stream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\f\n" +
@@ -7152,7 +7244,12 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\bretracts\x18\v \x01(\fR\bretracts\x12>\n" +
 	"\ttombstone\x18\f \x01(\v2 .bavard.command.v1.RoomTombstoneR\ttombstone\x12=\n" +
 	"\tmoderates\x18\r \x01(\v2\x1f.bavard.command.v1.RoomModerateR\tmoderates\x12\x15\n" +
-	"\x05timer\x18\x84\x01 \x01(\rR\x05timer\"\x99\x01\n" +
+	"\x05timer\x18\x84\x01 \x01(\rR\x05timer\"\x84\x01\n" +
+	"\vRoomWhisper\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x124\n" +
+	"\amessage\x18\x02 \x01(\v2\x1a.bavard.command.v1.MessageR\amessage\x12\x12\n" +
+	"\x04nick\x18\x03 \x01(\tR\x04nick\x12\x17\n" +
+	"\ato_nick\x18\x04 \x01(\tR\x06toNick\"\x99\x01\n" +
 	"\rRoomTombstone\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x17\n" +
 	"\aby_nick\x18\x02 \x01(\tR\x06byNick\x12\x0e\n" +
@@ -7339,7 +7436,7 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),         // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),    // 1: bavard.command.v1.SubscriptionType
@@ -7406,25 +7503,26 @@ var file_internal_command_command_proto_goTypes = []any{
 	(*RoomNick)(nil),         // 62: bavard.command.v1.RoomNick
 	(*RoomRegister)(nil),     // 63: bavard.command.v1.RoomRegister
 	(*RoomMessage)(nil),      // 64: bavard.command.v1.RoomMessage
-	(*RoomTombstone)(nil),    // 65: bavard.command.v1.RoomTombstone
-	(*RoomModerate)(nil),     // 66: bavard.command.v1.RoomModerate
-	(*UploadStore)(nil),      // 67: bavard.command.v1.UploadStore
-	(*UploadSweep)(nil),      // 68: bavard.command.v1.UploadSweep
-	(*UploadRemove)(nil),     // 69: bavard.command.v1.UploadRemove
-	(*PushRegister)(nil),     // 70: bavard.command.v1.PushRegister
-	(*PushEnable)(nil),       // 71: bavard.command.v1.PushEnable
-	(*PushDisable)(nil),      // 72: bavard.command.v1.PushDisable
-	(*PushForget)(nil),       // 73: bavard.command.v1.PushForget
-	(*ChatsNote)(nil),        // 74: bavard.command.v1.ChatsNote
-	(*ChatDelete)(nil),       // 75: bavard.command.v1.ChatDelete
-	(*DirectorySet)(nil),     // 76: bavard.command.v1.DirectorySet
-	(*ClientToken)(nil),      // 77: bavard.command.v1.ClientToken
-	(*ClientLogin)(nil),      // 78: bavard.command.v1.ClientLogin
-	(*ClientsSeen)(nil),      // 79: bavard.command.v1.ClientsSeen
-	(*ClientSeen)(nil),       // 80: bavard.command.v1.ClientSeen
-	(*ClientRevoke)(nil),     // 81: bavard.command.v1.ClientRevoke
-	(*LinkSet)(nil),          // 82: bavard.command.v1.LinkSet
-	(*RecoverySet)(nil),      // 83: bavard.command.v1.RecoverySet
+	(*RoomWhisper)(nil),      // 65: bavard.command.v1.RoomWhisper
+	(*RoomTombstone)(nil),    // 66: bavard.command.v1.RoomTombstone
+	(*RoomModerate)(nil),     // 67: bavard.command.v1.RoomModerate
+	(*UploadStore)(nil),      // 68: bavard.command.v1.UploadStore
+	(*UploadSweep)(nil),      // 69: bavard.command.v1.UploadSweep
+	(*UploadRemove)(nil),     // 70: bavard.command.v1.UploadRemove
+	(*PushRegister)(nil),     // 71: bavard.command.v1.PushRegister
+	(*PushEnable)(nil),       // 72: bavard.command.v1.PushEnable
+	(*PushDisable)(nil),      // 73: bavard.command.v1.PushDisable
+	(*PushForget)(nil),       // 74: bavard.command.v1.PushForget
+	(*ChatsNote)(nil),        // 75: bavard.command.v1.ChatsNote
+	(*ChatDelete)(nil),       // 76: bavard.command.v1.ChatDelete
+	(*DirectorySet)(nil),     // 77: bavard.command.v1.DirectorySet
+	(*ClientToken)(nil),      // 78: bavard.command.v1.ClientToken
+	(*ClientLogin)(nil),      // 79: bavard.command.v1.ClientLogin
+	(*ClientsSeen)(nil),      // 80: bavard.command.v1.ClientsSeen
+	(*ClientSeen)(nil),       // 81: bavard.command.v1.ClientSeen
+	(*ClientRevoke)(nil),     // 82: bavard.command.v1.ClientRevoke
+	(*LinkSet)(nil),          // 83: bavard.command.v1.LinkSet
+	(*RecoverySet)(nil),      // 84: bavard.command.v1.RecoverySet
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	12, // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
@@ -7463,70 +7561,72 @@ var file_internal_command_command_proto_depIdxs = []int32{
 	61, // 33: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
 	62, // 34: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
 	64, // 35: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
-	66, // 36: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
+	67, // 36: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
 	25, // 37: bavard.command.v1.Command.invite_revoke:type_name -> bavard.command.v1.InviteRevoke
 	26, // 38: bavard.command.v1.Command.invite_redeem:type_name -> bavard.command.v1.InviteRedeem
-	67, // 39: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
-	68, // 40: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
-	69, // 41: bavard.command.v1.Command.upload_remove:type_name -> bavard.command.v1.UploadRemove
-	70, // 42: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
-	71, // 43: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
-	72, // 44: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
-	73, // 45: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
-	74, // 46: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
-	75, // 47: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
-	76, // 48: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
-	78, // 49: bavard.command.v1.Command.client_login:type_name -> bavard.command.v1.ClientLogin
-	79, // 50: bavard.command.v1.Command.clients_seen:type_name -> bavard.command.v1.ClientsSeen
-	81, // 51: bavard.command.v1.Command.client_revoke:type_name -> bavard.command.v1.ClientRevoke
-	82, // 52: bavard.command.v1.Command.link_set:type_name -> bavard.command.v1.LinkSet
-	83, // 53: bavard.command.v1.Command.recovery_set:type_name -> bavard.command.v1.RecoverySet
+	68, // 39: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
+	69, // 40: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
+	70, // 41: bavard.command.v1.Command.upload_remove:type_name -> bavard.command.v1.UploadRemove
+	71, // 42: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
+	72, // 43: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
+	73, // 44: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
+	74, // 45: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
+	75, // 46: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
+	76, // 47: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
+	77, // 48: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
+	79, // 49: bavard.command.v1.Command.client_login:type_name -> bavard.command.v1.ClientLogin
+	80, // 50: bavard.command.v1.Command.clients_seen:type_name -> bavard.command.v1.ClientsSeen
+	82, // 51: bavard.command.v1.Command.client_revoke:type_name -> bavard.command.v1.ClientRevoke
+	83, // 52: bavard.command.v1.Command.link_set:type_name -> bavard.command.v1.LinkSet
+	84, // 53: bavard.command.v1.Command.recovery_set:type_name -> bavard.command.v1.RecoverySet
 	19, // 54: bavard.command.v1.Command.archive_blank:type_name -> bavard.command.v1.ArchiveBlank
 	63, // 55: bavard.command.v1.Command.room_register:type_name -> bavard.command.v1.RoomRegister
 	32, // 56: bavard.command.v1.Command.block_report:type_name -> bavard.command.v1.BlockReport
 	35, // 57: bavard.command.v1.Command.report_remove:type_name -> bavard.command.v1.ReportRemove
-	0,  // 58: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	18, // 59: bavard.command.v1.Message.tombstone:type_name -> bavard.command.v1.MessageTombstone
-	20, // 60: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	20, // 61: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	21, // 62: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	21, // 63: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 64: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	31, // 65: bavard.command.v1.BlockReport.block:type_name -> bavard.command.v1.Block
-	33, // 66: bavard.command.v1.BlockReport.reports:type_name -> bavard.command.v1.Report
-	34, // 67: bavard.command.v1.Report.messages:type_name -> bavard.command.v1.ReportedMessage
-	2,  // 68: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 69: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	38, // 70: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	37, // 71: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	37, // 72: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
-	37, // 73: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	37, // 74: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	46, // 75: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
-	4,  // 76: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
-	48, // 77: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	52, // 78: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	7,  // 79: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
-	56, // 80: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
-	56, // 81: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
-	5,  // 82: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
-	60, // 83: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
-	6,  // 84: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
-	65, // 85: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
-	66, // 86: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
-	6,  // 87: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
-	8,  // 88: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
-	10, // 89: bavard.command.v1.ClientToken.mechanism:type_name -> bavard.command.v1.TokenMechanism
-	9,  // 90: bavard.command.v1.ClientLogin.auth:type_name -> bavard.command.v1.ClientAuth
-	77, // 91: bavard.command.v1.ClientLogin.issue:type_name -> bavard.command.v1.ClientToken
-	80, // 92: bavard.command.v1.ClientsSeen.clients:type_name -> bavard.command.v1.ClientSeen
-	20, // 93: bavard.command.v1.LinkSet.keys:type_name -> bavard.command.v1.ScramKeys
-	20, // 94: bavard.command.v1.RecoverySet.keys:type_name -> bavard.command.v1.ScramKeys
-	95, // [95:95] is the sub-list for method output_type
-	95, // [95:95] is the sub-list for method input_type
-	95, // [95:95] is the sub-list for extension type_name
-	95, // [95:95] is the sub-list for extension extendee
-	0,  // [0:95] is the sub-list for field type_name
+	65, // 58: bavard.command.v1.Command.room_whisper:type_name -> bavard.command.v1.RoomWhisper
+	0,  // 59: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	18, // 60: bavard.command.v1.Message.tombstone:type_name -> bavard.command.v1.MessageTombstone
+	20, // 61: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	20, // 62: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	21, // 63: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	21, // 64: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 65: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	31, // 66: bavard.command.v1.BlockReport.block:type_name -> bavard.command.v1.Block
+	33, // 67: bavard.command.v1.BlockReport.reports:type_name -> bavard.command.v1.Report
+	34, // 68: bavard.command.v1.Report.messages:type_name -> bavard.command.v1.ReportedMessage
+	2,  // 69: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 70: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	38, // 71: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	37, // 72: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	37, // 73: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
+	37, // 74: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	37, // 75: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	46, // 76: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
+	4,  // 77: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
+	48, // 78: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	52, // 79: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	7,  // 80: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	56, // 81: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	56, // 82: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	5,  // 83: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	60, // 84: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	6,  // 85: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	66, // 86: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	67, // 87: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	17, // 88: bavard.command.v1.RoomWhisper.message:type_name -> bavard.command.v1.Message
+	6,  // 89: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	8,  // 90: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
+	10, // 91: bavard.command.v1.ClientToken.mechanism:type_name -> bavard.command.v1.TokenMechanism
+	9,  // 92: bavard.command.v1.ClientLogin.auth:type_name -> bavard.command.v1.ClientAuth
+	78, // 93: bavard.command.v1.ClientLogin.issue:type_name -> bavard.command.v1.ClientToken
+	81, // 94: bavard.command.v1.ClientsSeen.clients:type_name -> bavard.command.v1.ClientSeen
+	20, // 95: bavard.command.v1.LinkSet.keys:type_name -> bavard.command.v1.ScramKeys
+	20, // 96: bavard.command.v1.RecoverySet.keys:type_name -> bavard.command.v1.ScramKeys
+	97, // [97:97] is the sub-list for method output_type
+	97, // [97:97] is the sub-list for method input_type
+	97, // [97:97] is the sub-list for extension type_name
+	97, // [97:97] is the sub-list for extension extendee
+	0,  // [0:97] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -7591,6 +7691,7 @@ func file_internal_command_command_proto_init() {
 		(*Command_RoomRegister)(nil),
 		(*Command_BlockReport)(nil),
 		(*Command_ReportRemove)(nil),
+		(*Command_RoomWhisper)(nil),
 	}
 	file_internal_command_command_proto_msgTypes[26].OneofWrappers = []any{}
 	file_internal_command_command_proto_msgTypes[35].OneofWrappers = []any{}
@@ -7601,7 +7702,7 @@ func file_internal_command_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      11,
-			NumMessages:   73,
+			NumMessages:   74,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -3,6 +3,8 @@
 package dispatch
 
 import (
+	"slices"
+
 	"bavard/internal/command"
 	"bavard/internal/jid"
 	"bavard/internal/roster"
@@ -77,15 +79,22 @@ func (h *Hub) message(e *state.Event, targets []target) {
 	id := h.o.IDs.ID(e.Position)
 	sid := route.AppendStanzaID(make([]byte, 0, 96), e.Account, id)
 	copied := e.Message.Flags&command.FlagNoCopy == 0
+	inside := h.inside(e, targets)
 	if !e.Incoming {
 		if copied {
-			h.carbons("sent", e, sid, targets, func(i int) bool { return targets[i].JID.String() == e.Message.From })
+			h.carbons("sent", e, sid, targets, func(i int) bool {
+				return targets[i].JID.String() == e.Message.From || inside != nil && !inside[i]
+			})
 		}
 		return
 	}
 	out := route.Out{Name: "message", Position: e.Position}
 	out.Rest = route.AppendMessage(make([]byte, 0, 256+len(e.Message.Payload)+len(sid)), e.Message, sid)
 	got := addressed(e.Message.To, targets)
+	if slices.Contains(inside, true) {
+		got = inside // in the room; where nobody is any more it is a message like others
+		copied = false
+	}
 	for i := range targets {
 		if got[i] && !targets[i].flushing && targets[i].floor.Before(e.Position) {
 			targets[i].device.Enqueue(out)
@@ -98,6 +107,24 @@ func (h *Hub) message(e *state.Event, targets []target) {
 			return got[i] || flushed || t.JID.String() == e.Message.From
 		})
 	}
+}
+
+// inside marks the devices in the room of a private message, nil for other
+// messages: they alone can answer it, and get it without carbons (XEP-0280
+// §which-messages @1.0.1).
+func (h *Hub) inside(e *state.Event, targets []target) []bool {
+	if e.Whisper == "" {
+		return nil
+	}
+	in := make([]bool, len(targets))
+	room, err := jid.ParseBare(e.Whisper)
+	if err != nil || h.o.InRoom == nil {
+		return in
+	}
+	for i := range targets {
+		in[i] = h.o.InRoom(room, targets[i].JID)
+	}
+	return in
 }
 
 // addressed marks who gets a message: the resource that it is addressed to

@@ -80,6 +80,7 @@ type fixture struct {
 	t    *testing.T
 	cell *cell.Cell
 	hub  *dispatch.Hub
+	in   atomic.Pointer[string] // the full JID of the device that is in a room
 }
 
 // run gives f a fixture on fake time.
@@ -108,7 +109,10 @@ func run(t *testing.T, f func(*fixture)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		x.hub = dispatch.New(dispatch.Options{Domain: "localhost", View: x.cell, IDs: ids, Logger: log, Save: func(a string, p command.Position, _ bool) {
+		x.hub = dispatch.New(dispatch.Options{Domain: "localhost", View: x.cell, IDs: ids, Logger: log, InRoom: func(_, device jid.JID) bool {
+			in := x.in.Load()
+			return in != nil && *in == device.String()
+		}, Save: func(a string, p command.Position, _ bool) {
 			x.do(&command.Command{Request: &command.Command_OfflineCursor{OfflineCursor: &command.OfflineCursor{Account: a, Position: p.AppendTo(nil)}}})
 		}})
 		hub.Store(x.hub)
@@ -392,6 +396,41 @@ func TestWhoGetsAMessage(t *testing.T) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// A private message in a room is for the devices that are in it, and where none
+// is, for all; other devices of the sender see it if they are in it.
+func TestWhoGetsAWhisper(t *testing.T) {
+	const room = "hall@rooms.localhost"
+	for in, want := range map[string][3]int{ // one, two with carbons, the sender's other
+		"": {1, 1, 0}, "bob@localhost/one": {1, 0, 0}, "bob@localhost/two": {0, 1, 0}, "alice@localhost/other": {1, 1, 1},
+	} {
+		run(t, func(x *fixture) {
+			x.do(&command.Command{Request: &command.Command_RoomCreate{RoomCreate: &command.RoomCreate{
+				Room: room, By: "alice@localhost/a", Nick: "ann", Unlocked: true, Config: &command.RoomConfig{MembersOnly: new(bool)},
+			}}})
+			var phones []*phone
+			var resources []*dispatch.Resource
+			for _, full := range []string{"bob@localhost/one", "bob@localhost/two", "alice@localhost/other"} {
+				p, r := x.connect(full)
+				x.hub.Update(r, func(r *dispatch.Resource) { r.SetCarbons(full != "bob@localhost/one") })
+				x.hub.Available(r, 0, presence(full))
+				phones, resources = append(phones, p), append(resources, r)
+			}
+			synctest.Wait()
+			x.in.Store(&in)
+			x.do(&command.Command{Request: &command.Command_RoomWhisper{RoomWhisper: &command.RoomWhisper{
+				Room: room, Nick: "ann", ToNick: "bob", Message: &command.Message{From: "alice@localhost/a", To: "bob@localhost", Payload: []byte("<body>psst</body>")},
+			}}})
+			synctest.Wait()
+			for i, p := range phones {
+				if got, _ := p.bodies(); len(got) != want[i] {
+					t.Errorf("%q is in the room: %s got %q, want %d", in, resources[i].JID, got, want[i])
+				}
+				x.hub.Unregister(resources[i])
+			}
 		})
 	}
 }

@@ -98,6 +98,9 @@ type Options struct {
 	// It is called under the lock of a shard: it must not block and must not call
 	// dispatch. nil ignores.
 	Watch func(jid.JID, *xmlstream.Element)
+	// InRoom reports whether a device has entered a room: private messages in it
+	// are for those of the account that have. nil: none has.
+	InRoom func(room, device jid.JID) bool
 }
 
 // Hub is the registry of this node's devices.

@@ -140,6 +140,14 @@ func (w *world) says(from, to, payload string) {
 	}})
 }
 
+// whispers something in a room, from one occupant to another.
+func (w *world) whispers(nick, to, payload string) {
+	w.pusher.Offer([]state.Event{{
+		Kind: state.EventMessage, Account: to, Incoming: true, Whisper: lounge,
+		Message: &command.Message{From: lounge + "/" + nick, To: to, Payload: []byte(payload)},
+	}})
+}
+
 func (w *world) said(from, nick, payload string) {
 	w.pusher.Offer([]state.Event{{Kind: state.EventRoom, Account: lounge, Room: &state.RoomEvent{
 		Message: &command.RoomMessage{Room: lounge, From: from, Nick: nick, Payload: []byte(payload)},
@@ -495,5 +503,27 @@ func FuzzWorth(f *testing.F) {
 				t.Errorf("told %q", got)
 			}
 		})
+	})
+}
+
+// A private message in a room is shown by the devices that are in it; where none
+// is, it is one like others.
+func TestWhispers(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.devices = []push.Device{{JID: full(t, ann+"/phone"), Here: true, Looking: true, Messages: true}}
+		w.whispers("Bob", ann, body)
+		if got := w.told(); got != "" {
+			t.Errorf("nobody in the room: %q", got)
+		}
+		w.inRoom, w.devices[0].Messages = true, false
+		w.whispers("Bob", ann, body)
+		if got := w.told(); got != "" {
+			t.Errorf("in the room: %q", got)
+		}
+		w.devices[0].Here, w.devices[0].Looking = false, false
+		w.whispers("Bob", ann, body)
+		if got := w.told(); got != "n1 n2" {
+			t.Errorf("in the room, and nobody looks: %q", got)
+		}
 	})
 }

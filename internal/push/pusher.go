@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -273,6 +274,13 @@ func (p *Pusher) wrote(e *state.Event) {
 	from, to := bare(e.Message.From), e.Message.To
 	it := something{account: e.Account, with: from, sender: e.Message.From, mentions: always}
 	takes := func(d *Device) bool { return d.Messages || d.JID.String() == to }
+	if at, err := jid.ParseBare(e.Whisper); err == nil {
+		// For the devices in the room; where none is, dispatch gives it to all.
+		inside := func(d *Device) bool { return p.o.InRoom(at, d.JID) }
+		if devices := p.o.Devices(e.Account); slices.ContainsFunc(devices, func(d Device) bool { return inside(&d) }) {
+			takes = inside
+		}
+	}
 	var id string
 	switch it.kind, id = worth(m); {
 	case it.kind == Ended:

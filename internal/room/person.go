@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"slices"
 
-	"bavard/internal/command"
 	"bavard/internal/route"
 	"bavard/internal/stanza"
 	"bavard/internal/xmlstream"
@@ -148,49 +147,4 @@ func (f *rooms) answer(r *route.Request) []route.Effect {
 			live.hand(q.from, route.Serialise(st))
 		})
 	}}}
-}
-
-// whisper is a private message to an occupant (XEP-0045 §privatemessage
-// @1.35.5). It reaches who is there, and is not archived.
-func (f *rooms) whisper(r *route.Request, typ string) []route.Effect {
-	if typ == "groupchat" {
-		return r.Err(stanza.Modify, stanza.BadRequest, "a message of the type groupchat is for the room, not for somebody in it")
-	}
-	if _, inside := f.hub.Find(r.To.Bare(), r.From); !inside {
-		return r.Err(stanza.Modify, stanza.NotAcceptable, "enter the room before you write to somebody in it")
-	}
-	f.strip(r.Stanza, r.To.Bare())
-	return []route.Effect{route.Visit{Do: func(v route.Visitor) { f.hub.whisper(v, r) }}}
-}
-
-func (h *Hub) whisper(v route.Visitor, q *route.Request) {
-	h.withOccupant(v, q, func(r *live, by *visit, to *occupant) *stanza.Error {
-		room, from := r.jid.String(), by.is
-		switch {
-		case !mayWhisper(r.config, from, to):
-			return stanza.Err(stanza.Auth, stanza.Forbidden, "the room does not allow you private messages")
-		case to != from && !h.heard(room+"/"+from.nick)(to.visits[0]): // XEP-0191 §block @1.3
-			return stanza.Err(stanza.Cancel, stanza.ServiceUnavailable, "nobody is there to answer")
-		}
-		st := q.Stanza.Clone().Set("from", room+"/"+from.nick)
-		st.Add(xmlstream.New(stanza.NSMUCUser, "x"),
-			xmlstream.New(stanza.NSOccupantID, "occupant-id", "id", from.id))
-		for _, v := range to.visits {
-			r.hand(v, route.Serialise(st.Set("to", v.to)))
-		}
-		return nil
-	})
-}
-
-func mayWhisper(c *command.RoomConfig, from, to *occupant) bool {
-	moderator := from.role == command.RoomRole_ROOM_ROLE_MODERATOR || to.role == command.RoomRole_ROOM_ROLE_MODERATOR
-	switch c.GetWhispers() {
-	case command.RoomWhispers_ROOM_WHISPERS_NONE:
-		return false
-	case command.RoomWhispers_ROOM_WHISPERS_MODERATORS:
-		return moderator
-	case command.RoomWhispers_ROOM_WHISPERS_PARTICIPANTS:
-		return moderator || from.role == command.RoomRole_ROOM_ROLE_PARTICIPANT
-	}
-	return true
 }

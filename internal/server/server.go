@@ -191,7 +191,8 @@ func (s *server) build() error {
 	}
 	s.hub = dispatch.New(dispatch.Options{
 		Domain: s.cfg.Domain, View: s.cell, IDs: ids, Save: s.saveCursor, Left: s.left, Logger: s.log,
-		Watch: s.notifier.Watch,
+		Watch:  s.notifier.Watch,
+		InRoom: func(room, device jid.JID) bool { return s.rooms.Inside(room, device) },
 	})
 	rooms := s.makeRooms(key, ids)
 	pushes, err := s.makePushes(key)

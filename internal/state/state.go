@@ -51,6 +51,7 @@ type Event struct {
 	Time     time.Time
 	Message  *command.Message // EventMessage; shared, read-only
 	Incoming bool             // EventMessage: Account is the recipient (false: the sender)
+	Whisper  string           // EventMessage: bare JID of the room in which it is a private message, "" for none
 	Item     RosterItem       // EventRoster
 	Appears  bool             // EventRoster: from now on the account sees the item's presence
 	Presence Subscription     // EventSubscription

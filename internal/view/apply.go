@@ -247,7 +247,7 @@ func (t *txn) whole(r *request) (command.Outcome, error) {
 // carries reports whether a command can have something that is published with it.
 func carries(c *command.Command) bool {
 	switch c.Request.(type) {
-	case *command.Command_Message, *command.Command_RoomMessage, *command.Command_Noop:
+	case *command.Command_Message, *command.Command_RoomMessage, *command.Command_RoomWhisper, *command.Command_Noop:
 		return true
 	}
 	return false
@@ -348,6 +348,8 @@ func (t *txn) roomCommand(r *request) (command.Outcome, error) {
 	switch q := r.c.Request.(type) {
 	case *command.Command_RoomMessage:
 		return t.roomMessage(r, q.RoomMessage)
+	case *command.Command_RoomWhisper:
+		return t.roomWhisper(r, q.RoomWhisper)
 	case *command.Command_RoomCreate:
 		return t.roomCreate(q.RoomCreate)
 	case *command.Command_RoomConfigure:

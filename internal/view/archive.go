@@ -144,7 +144,7 @@ func (s *search) run() (state.Page, error) {
 // account. Of one that was deleted, and perhaps made anew, they are those of
 // several ids, and found by the index.
 func (s *search) with(peer string) (bool, error) {
-	id, err := s.v.accountID(s.snap, peer)
+	id, err := s.v.peerID(s.snap, peer)
 	if err != nil && !errors.Is(err, state.ErrNotFound) {
 		return false, err
 	}
@@ -163,6 +163,16 @@ func (s *search) with(peer string) (bool, error) {
 		s.peers = append(s.peers, id)
 	}
 	return true, nil
+}
+
+// peerID is the id of an account, or of a room, whose private messages are
+// archived with it as the peer.
+func (v *View) peerID(db pebble.Reader, jid string) (uint64, error) {
+	id, err := v.accountID(db, jid)
+	if errors.Is(err, state.ErrNotFound) {
+		return v.roomID(db, jid)
+	}
+	return id, err
 }
 
 // isWith reports whether an entry of the index is with the wanted peer.

@@ -225,7 +225,7 @@ func (s *search) hide() error {
 	}
 	s.hidden = map[uint64]command.Position{}
 	for peer, p := range floors { // in any order: each id is one peer's
-		id, err := s.v.accountID(s.snap, peer)
+		id, err := s.v.peerID(s.snap, peer)
 		if err != nil && !errors.Is(err, state.ErrNotFound) {
 			return err
 		}

@@ -226,6 +226,9 @@ func (l *chatList) newest(peer uint64) error {
 		if err != nil {
 			return false, err
 		}
+		if c == nil && m.elsewhere(l.q.Account) {
+			return false, nil // private messages in a room are no chat
+		}
 		if c == nil {
 			c = l.talked(&m)
 		}

@@ -117,6 +117,14 @@ func (m *brief) by(account string) bool {
 	return len(m.from) >= len(account) && string(m.from[:len(account)]) == account && (len(m.from) == len(account) || m.from[len(account)] == '/')
 }
 
+// elsewhere reports whether the peer is of another domain than the account: an
+// occupant of a room.
+func (m *brief) elsewhere(account string) bool {
+	_, own := split(account)
+	_, domain := split(m.peer(account))
+	return domain != own
+}
+
 // peer is the bare JID of whom an account exchanged it with.
 func (m *brief) peer(account string) string {
 	other := m.from

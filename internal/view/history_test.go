@@ -457,6 +457,9 @@ func checkArchives(t rapid.TB, v *View, cmds [][]byte, h *history) {
 			if m := c.GetMessage(); m != nil && o.Verdict == command.Accepted {
 				all = append(all, state.Entry{Position: o.Position, Time: o.Time, Message: m})
 			}
+			if w := c.GetRoomWhisper(); w != nil && o.Verdict == command.Accepted {
+				all = append(all, copies(w, state.Entry{Position: o.Position, Time: o.Time})...)
+			}
 			if d := c.GetAccountDelete(); d != nil && o.Verdict == command.Accepted {
 				since[d.Jid] = len(all)
 			}

@@ -402,7 +402,11 @@ func TestRoomForgetsGuests(t *testing.T) {
 func randomRoom(r *rapid.T, i int) *command.Command {
 	who := func(label string) string { return rapid.SampledFrom(people).Draw(r, label) }
 	room := rapid.SampledFrom([]string{"r0", "r1"}).Draw(r, "room")
-	switch rapid.IntRange(0, 9).Draw(r, "about a room") {
+	switch rapid.IntRange(0, 11).Draw(r, "about a room") {
+	case 10, 11:
+		w := whispers(room, who("from"), who("to"), rapid.SampledFrom([]string{"", "w0", fmt.Sprint("w", i)}).Draw(r, "id"))
+		w.GetRoomWhisper().Message.Timer = uint32(rapid.SampledFrom([]int{0, 0, 60}).Draw(r, "timer"))
+		return w
 	case 0, 1:
 		return makeRoom(room, who("by"), rapid.SampledFrom([]*command.RoomConfig{nil, open(), {Persistent: proto.Bool(false)}}).Draw(r, "config"))
 	case 2:
