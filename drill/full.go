@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,8 @@ const (
 	diskBytes = 1 << 30
 	// belowMark leaves room, but less than journal.min_free_mib.
 	belowMark = 300 << 20
+	// aboveMark is more than that, and less than what ends a refusal.
+	aboveMark = 540 << 20
 )
 
 // Full lets people chat while the disk of the data directory fills up: first below
@@ -76,7 +79,7 @@ func (f *filling) disturb(ctx context.Context) error {
 	if err := f.flows(ctx); err != nil {
 		return err
 	}
-	for _, way := range []way{{leave: belowMark}, {}, {killed: true}, {}, {killed: true}} {
+	for _, way := range []way{{leave: belowMark}, {leave: aboveMark, held: true}, {}, {killed: true}, {}, {killed: true}} {
 		if err := f.fill(ctx, way); err != nil {
 			return fmt.Errorf("with %d MiB left: %w", way.leave>>20, err)
 		}
@@ -88,6 +91,7 @@ func (f *filling) disturb(ctx context.Context) error {
 type way struct {
 	leave  int64 // bytes
 	killed bool  // the server is killed on the full disk, and has to start there
+	held   bool  // before the server refuses anything etcd finds that it cannot write
 }
 
 // fill fills the disk, looks at what people and the operator see, and empties it.
@@ -95,6 +99,12 @@ func (f *filling) fill(ctx context.Context, w way) error {
 	before := f.refused()
 	if err := f.disk.Fill(w.leave); err != nil {
 		return err
+	}
+	snapshots := filepath.Join(f.options.Data, "journal", "etcd", "member", "snap")
+	if w.held {
+		if err := f.disk.Shadow(snapshots); err != nil {
+			return err
+		}
 	}
 	f.cfg.Logger.Info("the disk is full", "left", w.leave>>20, "ticked", f.log.Ticked())
 	if w.killed {
@@ -118,6 +128,11 @@ func (f *filling) fill(ctx context.Context, w way) error {
 	} {
 		if err := f.eventually(ctx, step.do); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	if w.held {
+		if err := f.disk.Unshadow(snapshots); err != nil {
+			return err
 		}
 	}
 	if w.leave == 0 {

@@ -28,6 +28,7 @@ type Disk struct {
 	holder *exec.Cmd
 	stdin  io.Closer
 	ended  chan struct{}
+	root   string // what the holder's paths are seen under
 	path   string
 }
 
@@ -74,7 +75,8 @@ func Mount(dir string, bytes int64) (*Disk, error) {
 		return nil, fmt.Errorf("%w: %s", ErrCannotMount, strings.TrimSpace(stderr.String()))
 	}
 	// The mount is seen through the process that has it, by all that may look.
-	d.path = filepath.Join(fmt.Sprintf("/proc/%d/root", d.holder.Process.Pid), dir)
+	d.root = fmt.Sprintf("/proc/%d/root", d.holder.Process.Pid)
+	d.path = filepath.Join(d.root, dir)
 	return d, nil
 }
 
@@ -116,6 +118,25 @@ func (d *Disk) Fill(leave int64) error {
 		}
 	}
 	return errors.New("drill: the disk does not fill up")
+}
+
+// Shadow puts a disk without any room over a directory of this one: what is open
+// there stays open, nothing new can be written.
+func (d *Disk) Shadow(dir string) error {
+	return d.enter(`mount -t tmpfs -o size=4k,mode=0700 tmpfs "$1" && head -c 4096 /dev/zero > "$1/ballast"`, dir)
+}
+
+// Unshadow brings the directory back.
+func (d *Disk) Unshadow(dir string) error { return d.enter(`umount "$1"`, dir) }
+
+// enter runs a script where the disk is mounted, with a path as it is there.
+func (d *Disk) enter(script, dir string) error {
+	inside := strings.TrimPrefix(dir, d.root)
+	out, err := exec.Command("nsenter", "--target", fmt.Sprint(d.holder.Process.Pid), "--mount", "sh", "-c", script, "sh", inside).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("drill: %s: %w: %s", inside, err, strings.TrimSpace(string(out)))
+	}
+	return nil
 }
 
 // Empty takes the filling away.
