@@ -2,6 +2,7 @@
 
 // Logging in: tokens, what ends them, and the devices of an account.
 
+import { audit } from './access.mjs'
 import { check, Network, picture, shown, stored, until } from './harness.mjs'
 
 const kept = (page) =>
@@ -87,6 +88,7 @@ export default {
       await anna.page.locator('nav a', { hasText: `${p.name} 3` }).waitFor()
     }
     await anna.page.locator('nav a', { hasText: 'Ben' }).click({ button: 'right' })
+    await audit(anna.page, 'menu of a chat')
     await picture(anna.page, 'chat-menu')
     await anna.page.getByRole('button', { name: 'Pin', exact: true }).click()
     await until('the pinned one on top', async () => (await anna.page.locator('nav a').first().innerText()).includes('Ben'))
@@ -99,6 +101,7 @@ export default {
     await anna.page.getByRole('button', { name: 'Link a device' }).click()
     await anna.page.getByRole('img', { name: 'Code to scan' }).waitFor()
     await anna.page.getByText('this device').waitFor()
+    await audit(anna.page, 'devices')
     await picture(anna.page, 'devices')
     const link = await anna.page.locator('output').innerText()
     const phone = await world.person('Anna', { viewport: { width: 390, height: 760 }, colorScheme: 'dark' })
@@ -106,6 +109,7 @@ export default {
     await phone.page.goto(link)
     await phone.page.getByRole('heading', { name: /^Use anna/ }).waitFor()
     check(!phone.page.url().includes('#'), 'the token is not left in the address')
+    await audit(phone.page, 'a device that comes by a link, dark, narrow')
     await picture(phone.page, 'link-device')
     await phone.page.getByRole('button', { name: 'Link this device' }).click()
     const row = (p, name) => p.page.locator('nav a', { hasText: name })
@@ -131,6 +135,7 @@ export default {
     await row(anna, 'Cleo').waitFor({ state: 'detached' })
     await anna.page.getByRole('link', { name: 'Archived' }).click()
     await row(anna, 'Cleo').waitFor()
+    await audit(anna.page, 'archived chats')
     await anna.page.getByRole('button', { name: 'Back' }).first().click()
     await cleo.write('again')
     await row(anna, 'Cleo').waitFor()
@@ -153,6 +158,8 @@ export default {
     await anna.open('Ben')
     await anna.write('do not forget me')
     const offer = anna.page.getByRole('complementary', { name: 'Recovery code' })
+    await offer.waitFor()
+    await audit(anna.page, 'the offer of a recovery code')
     await offer.getByRole('button', { name: 'Later' }).click()
     await offer.waitFor({ state: 'detached' })
     await anna.page.evaluate(() => localStorage.setItem('offered', '1'))
@@ -160,6 +167,7 @@ export default {
     await offer.getByRole('button', { name: 'Recovery code' }).click()
     await anna.page.getByRole('button', { name: 'Make a recovery code' }).click()
     await anna.page.getByText('it is not shown again').waitFor()
+    await audit(anna.page, 'a recovery code')
     const [address, code] = await anna.page.getByRole('dialog').locator('output').allInnerTexts()
     await anna.page.getByRole('button', { name: 'I wrote it down' }).click()
     await ben.open('Anna')

@@ -2,6 +2,7 @@
 
 // Groups: three browsers, a server that is killed, and what members may do.
 
+import { audit } from './access.mjs'
 import { check, picture, shown, stored, until } from './harness.mjs'
 
 const bubble = (p, text) => p.page.locator('[role=log] .bubble', { hasText: text }).last()
@@ -191,10 +192,12 @@ export default {
     await dialog.getByRole('img', { name: 'Code to scan' }).waitFor()
     const link = await dialog.locator('output').innerText()
     await dialog.getByText('for 10 more').waitFor()
+    await audit(page, 'links to a group')
     await picture(page, 'group-link')
 
     await ben.page.goto(link)
     await ben.page.getByRole('heading', { name: 'You are invited to Choir' }).waitFor()
+    await audit(ben.page, 'the page of a link to a group')
     await picture(ben.page, 'group-join')
     await ben.page.getByRole('button', { name: 'Join' }).click()
     await ben.page.getByRole('textbox', { name: 'Message Choir' }).waitFor()

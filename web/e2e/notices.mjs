@@ -4,6 +4,7 @@
 // that the server posts to it, encrypted, is shown by internal/webpush. What comes is handed to the service worker as the
 // browser would.
 
+import { audit } from './access.mjs'
 import { check, picture, until } from './harness.mjs'
 
 /** In the page, before it runs: a browser with a push service that takes everybody. */
@@ -66,6 +67,7 @@ export default {
     await until('the switch', () => on.isEnabled())
     await on.check()
     const first = await until('the server knows it', async () => (await registration(anna.page))?.node)
+    await audit(anna.page, 'notifications turned on')
     await picture(anna.page, 'notices-on')
 
     // With the next start the server is told again; it takes the same endpoint for the same.
