@@ -73,3 +73,53 @@ func TestSlixmppRooms(t *testing.T) {
 		p.never("stream_error")
 	}
 }
+
+// TestSlixmppRegistersWithARoom: who has not been invited makes themselves a
+// member where the owner allows it, by slixmpp's plugin for XEP-0077, whispers and
+// leaves; who has been invited declines.
+func TestSlixmppRegistersWithARoom(t *testing.T) {
+	needModule(t, "slixmpp")
+	t.Parallel()
+	s := startServer(t)
+	network := s.line(t)
+	ann, bob, eve := s.slixmppInRooms(t, "ann@localhost/one", network), s.slixmppInRooms(t, "bob@localhost/one", network), s.slixmppInRooms(t, "eve@localhost/one", network)
+	in := map[string]any{"room": room}
+	as := func(nick string) map[string]any { return map[string]any{"room": room, "nick": nick} }
+	ann.do("enter", as("Ann"))
+	ann.do("configure", map[string]any{"room": room, "values": map[string]any{"muc#roomconfig_roomname": "The choir"}})
+	bob.refused("registered", in)
+	ann.do("configure", map[string]any{"room": room, "values": map[string]any{"{urn:bavard:rooms:0}registration": true}})
+
+	if got := fmt.Sprint(bob.do("registered", in)); !strings.Contains(got, "muc#register_roomnick") {
+		t.Errorf("the form has %s", got)
+	}
+	bob.do("register", as("Bob"))
+	if got := fmt.Sprint(bob.do("registered", in)); got != "Bob" {
+		t.Errorf("bob has registered as %s", got)
+	}
+	eve.refused("register", as("Bob"))
+	bob.do("enter", as("Bob"))
+	ann.event("occupant", "nick", "Bob", "affiliation", "member")
+
+	ann.do("whisper", map[string]any{"occupant": room + "/Bob", "body": "psst"})
+	bob.event("message", "from", room+"/Ann", "body", "psst")
+	for p, with := range map[*script]string{ann: "/Bob", bob: "/Ann"} {
+		if got := fmt.Sprint(p.do("whispered", map[string]any{"occupant": room + with})); got != "[psst]" {
+			t.Errorf("the archive of %s has %s", p.name, got)
+		}
+	}
+
+	bob.do("unregister", in)
+	bob.event("occupant", "nick", "Bob", "type", "unavailable", "affiliation", "none")
+	if got := fmt.Sprint(ann.do("people", map[string]any{"room": room, "affiliation": "member"})); got != "[]" {
+		t.Errorf("members are %s", got)
+	}
+
+	ann.do("invite", map[string]any{"room": room, "jid": "eve@localhost", "reason": "sing"})
+	eve.event("invited", "room", room)
+	eve.do("decline", map[string]any{"room": room, "jid": "ann@localhost", "reason": "hoarse"})
+	ann.event("declined", "from", room, "by", "eve@localhost", "reason", "hoarse")
+	for _, p := range []*script{ann, bob, eve} {
+		p.never("stream_error")
+	}
+}

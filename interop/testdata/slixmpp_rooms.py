@@ -16,7 +16,7 @@ import slixmpp_peer
 class Peer(slixmpp_peer.Peer):
     def __init__(self, jid, password, ca):
         super().__init__(jid, password, ca)
-        for name in ("xep_0045", "xep_0249"):
+        for name in ("xep_0045", "xep_0077", "xep_0249"):
             self.register_plugin(name)
         self.add_event_handler("groupchat_message", self.said)
         self.add_event_handler("groupchat_subject", lambda m: out(event="subject", room=m["from"].bare, subject=m["subject"]))
@@ -26,7 +26,12 @@ class Peer(slixmpp_peer.Peer):
         self.register_handler(Callback("annotations", MatchXPath("{jabber:client}message"), self.annotated))
 
     def annotated(self, message):
-        """Reactions, and messages that are taken back, by whom they are from or by a moderator."""
+        """Reactions, messages that are taken back, by whom they are from or by a moderator, and
+        declined invitations, of which slixmpp's own handler fails."""
+        decline = message.xml.find("{http://jabber.org/protocol/muc#user}x/{http://jabber.org/protocol/muc#user}decline")
+        if decline is not None:
+            reason = decline.findtext("{http://jabber.org/protocol/muc#user}reason")
+            out(event="declined", by=decline.get("from"), reason=reason, **{"from": str(message["from"])})
         reactions = message.xml.find("{urn:xmpp:reactions:0}reactions")
         if reactions is not None:
             out(event="reactions", id=reactions.get("id"), values="".join(r.text for r in reactions), **{"from": str(message["from"])})
@@ -69,6 +74,39 @@ class Commands(slixmpp_peer.Commands):
 
     async def invite(self, room, jid, reason):
         self.peer["xep_0045"].invite(slixmpp.JID(room), slixmpp.JID(jid), reason)
+
+    async def decline(self, room, jid, reason):
+        self.peer["xep_0045"].decline(slixmpp.JID(room), slixmpp.JID(jid), reason)
+
+    async def registered(self, room):
+        """The nick that is reserved, or the fields of the form."""
+        got = (await self.peer["xep_0077"].get_registration(jid=slixmpp.JID(room), timeout=20))["register"]
+        if got["registered"]:
+            return got["username"]
+        return sorted(got["form"].get_fields())
+
+    async def register(self, room, nick):
+        """Fills in the form that the room gives."""
+        form = (await self.peer["xep_0077"].get_registration(jid=slixmpp.JID(room), timeout=20))["register"]["form"]
+        form["type"] = "submit"
+        form.field["muc#register_roomnick"]["value"] = nick
+        iq = self.peer.make_iq_set(ito=slixmpp.JID(room))
+        iq["register"].append(form)
+        await iq.send(timeout=20)
+
+    async def unregister(self, room):
+        await self.peer["xep_0077"].cancel_registration(jid=slixmpp.JID(room), timeout=20)
+
+    async def whisper(self, occupant, body):
+        message = self.peer.make_message(mto=occupant, mbody=body, mtype="chat")
+        message["id"] = message["origin_id"]["id"] = self.peer.new_id()
+        message.append(ET.Element("{http://jabber.org/protocol/muc#user}x"))
+        message.send()
+
+    async def whispered(self, occupant):
+        """What one's own archive has of private messages with somebody in a room."""
+        result = await self.peer["xep_0313"].retrieve(with_jid=slixmpp.JID(occupant), rsm={"max": 50}, timeout=20)
+        return [m["mam_result"]["forwarded"]["stanza"]["body"] for m in result["mam"]["results"]]
 
     async def say(self, room, body):
         message = self.peer.make_message(mto=room, mbody=body, mtype="groupchat")
