@@ -276,3 +276,26 @@ func BenchmarkEnter(b *testing.B) {
 		h.Close()
 	}
 }
+
+// BenchmarkEnterTheLast is what it costs that the 5,000th enters an open room, and
+// leaves it.
+func BenchmarkEnterTheLast(b *testing.B) {
+	c := command.DefaultRoom()
+	*c.MembersOnly = false
+	o := open{c}
+	h := NewHub(Options{Domain: "rooms.localhost", View: o, IDs: o, Do: o.Do, OccupantKey: []byte("0123456789abcdef")})
+	defer h.Close()
+	const room = "r@rooms.localhost"
+	owner, _ := crowded(b, h, room, command.RoomOccupants-2)
+	before := h.Stats().Handed
+	for b.Loop() {
+		last := &device{}
+		h.enter(last, entry(b, "last@localhost/x", room+"/last"))
+		h.Gone(last)
+		h.settle(room)
+		owner.mu.Lock()
+		owner.got = owner.got[:0]
+		owner.mu.Unlock()
+	}
+	b.ReportMetric(float64(h.Stats().Handed-before)/float64(b.N), "stanzas/op")
+}

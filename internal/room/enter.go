@@ -173,7 +173,7 @@ func (h *Hub) arrive(s *shard, r *live, v route.Visitor, q *entering, st *state.
 	o.visits = append(o.visits[:len(o.visits):len(o.visits)], visit)
 	o.presence = stripped(q.Stanza)
 	r.devices[q.From] = visit
-	r.visits = append(r.visits[:len(r.visits):len(r.visits)], visit)
+	r.visits = append(r.visits, visit) // behind what others still read
 	s.mu.Unlock()
 	h.welcome(r, visit, q, st)
 }

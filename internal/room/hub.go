@@ -81,8 +81,8 @@ type live struct {
 	occupants map[string]*occupant // by nick
 	public    map[string]*occupant // those of them that everybody sees
 	devices   map[jid.JID]*visit   // by real full JID
-	// visits are all devices in the room; the slice is never written to once
-	// made.
+	// visits are all devices in the room. What is in the slice is never written
+	// over; it only grows, or another one takes its place.
 	visits []*visit
 	asked  asked
 }
