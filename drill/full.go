@@ -148,6 +148,9 @@ func (f *filling) fill(ctx context.Context, w way) error {
 	if err := f.flows(ctx); err != nil {
 		return err
 	}
+	if said := f.tail.String(); w.held && !strings.Contains(said, "etcd cannot write on the full disk") {
+		return errors.New("etcd was not held until there was room")
+	}
 	return f.eventually(ctx, func(ctx context.Context) error { return f.warned(ctx, false) })
 }
 

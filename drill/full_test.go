@@ -7,7 +7,6 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"strings"
 	"testing"
 	"time"
 
@@ -41,9 +40,6 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log(r)
-	if !strings.Contains(r.Server, "etcd cannot write on the full disk") || !strings.Contains(r.Server, "the server starts anew") {
-		t.Error("etcd was never held until there was room")
-	}
 	if !r.Verdict.Clean() {
 		t.Error("the oracle found what must never happen")
 	}
