@@ -234,8 +234,9 @@ export class App {
   async older(conversation: Conversation): Promise<number> {
     const before = conversation.messages.length
     const found = await conversation.older()
-    if (found > 0 || this.chats.get(conversation.peer)?.complete) return found
-    await this.tabs?.call('history', conversation.peer)
+    if (found > 0) return found
+    // It may have come meanwhile, asked for by another.
+    if (!this.chats.get(conversation.peer)?.complete) await this.tabs?.call('history', conversation.peer)
     conversation.refill()
     await conversation.older()
     return conversation.messages.length - before

@@ -78,6 +78,7 @@ export class Conversation {
       if (m.key === this.before?.key) this.before = m
       else if ((byKey.get(m.key)?.rev ?? 0) > m.rev) continue // tabs hear of each other's writes late
       else if (byKey.has(m.key) || m.pos >= oldest) byKey.set(m.key, m)
+      else this.refill() // it came for somebody else: another tab, or what was on screen before
     }
     this.prepended = false
     this.messages = [...byKey.values()].sort((a, b) => a.pos - b.pos)

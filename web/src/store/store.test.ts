@@ -198,6 +198,20 @@ describe('history', () => {
   })
 })
 
+describe('history that came for somebody else', () => {
+  it('is there to be loaded, whenever it was written', async () => {
+    await takeAll([said(10)])
+    const c = new Conversation(db, bob)
+    await c.open()
+    expect(c.exhausted).toBe(true)
+    c.apply(await takeHistory(db, bob, [said(8), said(9)], true))
+    expect(c.exhausted).toBe(false)
+    expect(await c.older()).toBe(2)
+    expect(c.messages.map((m) => m.body)).toEqual(['text 8', 'text 9', 'text 10'])
+    expect(c.exhausted).toBe(true)
+  })
+})
+
 describe('what is said about a message', () => {
   const about = (n: number, more: Partial<Incoming>): Incoming => said(2000 + n, { body: undefined, markable: false, ...more })
 
