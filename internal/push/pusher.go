@@ -267,7 +267,7 @@ func (p *Pusher) look(j *job) {
 
 // wrote notifies of a message between two people.
 func (p *Pusher) wrote(e *state.Event) {
-	m := element(e.Message.Payload)
+	m := stanza.Message(e.Message.Payload)
 	if m == nil {
 		return
 	}
@@ -316,7 +316,7 @@ func (p *Pusher) said(room string, m *command.RoomMessage) {
 	if len(to) == 0 {
 		return
 	}
-	said := element(m.Payload)
+	said := stanza.Message(m.Payload)
 	if said == nil {
 		return
 	}

@@ -55,17 +55,6 @@ func worth(m *xmlstream.Element) (found Kind, callID string) {
 	return found, callID
 }
 
-// element reads the children of a message, nil when they cannot be read.
-func element(payload []byte) *xmlstream.Element {
-	b := make([]byte, 0, 64+len(payload))
-	b = append(append(append(b, "<message xmlns='"+stanza.NSClient+"'>"...), payload...), "</message>"...)
-	m, err := xmlstream.ParseElement(b, xmlstream.AfterAuth)
-	if err != nil {
-		return nil
-	}
-	return m
-}
-
 // sealed reports whether what is said is encrypted: then a body only says that.
 func sealed(m *xmlstream.Element) bool {
 	return m.Child(stanza.NSOmemo, "encrypted") != nil || m.Child(stanza.NSOmemoLegacy, "encrypted") != nil

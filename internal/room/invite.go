@@ -161,11 +161,6 @@ func invitation(payload []byte, room jid.JID) bool {
 	if !bytes.Contains(payload, []byte(stanza.NSConference)) {
 		return false
 	}
-	b := append(append([]byte("<message xmlns='"+stanza.NSClient+"'>"), payload...), "</message>"...)
-	m, err := xmlstream.ParseElement(b, xmlstream.AfterAuth)
-	if err != nil {
-		return false
-	}
-	to, err := jid.Parse(m.Child(stanza.NSConference, "x").Get("jid"))
+	to, err := jid.Parse(stanza.Message(payload).Child(stanza.NSConference, "x").Get("jid"))
 	return err == nil && to == room
 }

@@ -10,7 +10,6 @@ import (
 	"bavard/internal/command"
 	"bavard/internal/stanza"
 	"bavard/internal/state"
-	"bavard/internal/xmlstream"
 )
 
 // brief is what lists of chats need of a stored message, found without decoding
@@ -180,26 +179,14 @@ func (m *brief) displayed() string {
 	if !bytes.Contains(m.payload, displayedStart) {
 		return ""
 	}
-	return m.element().Child(stanza.NSMarkers, "displayed").Get("id")
-}
-
-// element is the message with its children; nil when they do not parse.
-func (m *brief) element() *xmlstream.Element {
-	b := make([]byte, 0, len(m.payload)+64)
-	b = append(b, "<message xmlns='"+stanza.NSClient+"'>"...)
-	b = append(append(b, m.payload...), "</message>"...)
-	e, err := xmlstream.ParseElement(b, xmlstream.AfterAuth)
-	if err != nil {
-		return nil
-	}
-	return e
+	return stanza.Message(m.payload).Child(stanza.NSMarkers, "displayed").Get("id")
 }
 
 // mentions reports whether a message of a room is meant for somebody: a child says so,
 // or it names their nick in a body that is not encrypted.
 func (m *brief) mentions(who *state.Somebody) bool {
 	if containsAny(m.payload, mentionStarts) {
-		for _, e := range m.element().Elements() {
+		for _, e := range stanza.Message(m.payload).Elements() {
 			if who.Meant(e) {
 				return true
 			}
@@ -208,7 +195,7 @@ func (m *brief) mentions(who *state.Somebody) bool {
 	if m.sealed() || !m.mayName(who) {
 		return false
 	}
-	return who.Named(m.element().Child(stanza.NSClient, "body").Text())
+	return who.Named(stanza.Message(m.payload).Child(stanza.NSClient, "body").Text())
 }
 
 // mayName is what is looked at before a message is parsed.

@@ -12,7 +12,6 @@ import (
 	"bavard/internal/command"
 	"bavard/internal/stanza"
 	"bavard/internal/state"
-	"bavard/internal/xmlstream"
 )
 
 // Messages whose content is to be gone after a time (XEP-0466) are indexed by
@@ -200,10 +199,7 @@ func (t *txn) readUpTo(p pair, at command.Position) error {
 
 // markedID is the id that a marker names, "" for none.
 func markedID(payload []byte) string {
-	e, err := xmlstream.ParseElement([]byte("<message xmlns='"+stanza.NSClient+"'>"+string(payload)+"</message>"), xmlstream.AfterAuth)
-	if err != nil {
-		return ""
-	}
+	e := stanza.Message(payload)
 	for _, name := range []string{"displayed", "acknowledged"} {
 		if id := e.Child(stanza.NSMarkers, name).Get("id"); id != "" {
 			return id
