@@ -3,9 +3,10 @@
 import { openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction, type StoreNames } from 'idb'
 import type { Mention } from '../wire/message'
 import type { Shared } from '../wire/share'
+import type { Outage, StatusPlaces } from '../wire/status'
 import type { Token } from '../wire/token'
 
-export type { Mention, Shared }
+export type { Mention, Outage, Shared }
 
 /** How far a message of ours has come. The numbers are stored: they never change their meaning. */
 export const Tick = {
@@ -260,6 +261,10 @@ export interface Meta {
   /** The origin where this server has its files, when that is another than the app's; else "". */
   uploads: string
   notify: Notified
+  /** Where outages are told of. */
+  status: StatusPlaces
+  /** What was read there last, and when. */
+  outage: { at: number; outage: Outage | undefined }
 }
 
 /** What a notification says of which nothing more is known; by the kinds of docs/push.md. */
