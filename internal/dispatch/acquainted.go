@@ -37,6 +37,9 @@ func (h *Hub) acquainted(s *shard, asker, device jid.JID) bool {
 		}
 	}
 	s.mu.Unlock()
+	if h.o.View.Hidden(device.Bare().String()) {
+		return false
+	}
 	item, err := h.o.View.RosterItem(device.Bare().String(), asker.Bare().String())
 	return err == nil && roster.From(&item)
 }

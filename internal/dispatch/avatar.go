@@ -34,6 +34,10 @@ func (h *Hub) avatar(s *shard, e *state.Event, targets []target) {
 		return
 	}
 	to := []string{e.Account}
+	if h.o.View.Hidden(e.Account) {
+		h.again(changed, to)
+		return
+	}
 	items, _, err := h.o.View.Roster(e.Account)
 	if err != nil {
 		h.o.Logger.Error("read a roster", "err", err)
@@ -43,7 +47,12 @@ func (h *Hub) avatar(s *shard, e *state.Event, targets []target) {
 			to = append(to, items[i].JID)
 		}
 	}
-	for _, p := range changed {
+	h.again(changed, to)
+}
+
+// again sends presence to those that no blocklist keeps it from.
+func (h *Hub) again(presences []*xmlstream.Element, to []string) {
+	for _, p := range presences {
 		for _, contact := range to {
 			if h.barred(p.Get("from"), contact) == passes {
 				c := *p

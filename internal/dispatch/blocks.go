@@ -133,6 +133,9 @@ func (h *Hub) announce(s *shard, e *state.Event, targets []target, named blocked
 
 // appear shows an address the account's presence, or that it has gone.
 func (h *Hub) appear(e *state.Event, targets []target, to string) {
+	if h.o.View.Hidden(e.Account) {
+		return
+	}
 	for i := range targets {
 		if !targets[i].available || targets[i].presence == nil {
 			continue

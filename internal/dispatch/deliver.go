@@ -39,6 +39,8 @@ func (h *Hub) event(s *shard, e *state.Event) {
 		h.blocks(s, e, targets)
 	case state.EventAvatar:
 		h.avatar(s, e, targets)
+	case state.EventHidden:
+		h.hidden(e, targets)
 	case state.EventCredentials:
 		dismiss(targets, func(r *Resource) bool { return r.JID.String() != e.By }, "the password has changed: log in again")
 	case state.EventDisabled:
@@ -190,8 +192,12 @@ func (h *Hub) push(e *state.Event, targets []target) {
 	}
 }
 
-// show gives the account's devices the presence of another account.
+// show gives the account's devices the presence of another account. Of one that
+// hides it they have seen nothing, and do not.
 func (h *Hub) show(account string, targets []target, available bool) {
+	if h.o.View.Hidden(account) {
+		return
+	}
 	for _, p := range h.Presences(account) {
 		for i := range targets {
 			if !targets[i].available || available && h.barred(p.Get("from"), targets[i].JID.String()) != passes {
@@ -223,6 +229,9 @@ func (h *Hub) subscription(e *state.Event, targets []target) {
 	case command.SubscriptionType_SUBSCRIPTION_TYPE_UNSUBSCRIBED: // RFC 6121 §3.2.3
 		h.show(e.Presence.From, targets, false)
 	case command.SubscriptionType_SUBSCRIPTION_TYPE_UNSUBSCRIBE: // RFC 6121 §3.3.3
+		if h.o.View.Hidden(e.Account) {
+			return
+		}
 		for i := range targets {
 			if targets[i].available {
 				h.pass(gone(targets[i].JID.String(), e.Presence.From))
@@ -251,6 +260,9 @@ func (h *Hub) Deliver(from jid.JID, d route.Deliver, answer func(*stanza.Error))
 		unheard = stanza.Err(stanza.Cancel, stanza.ServiceUnavailable, "nobody is there to answer")
 	}
 	posted := h.post(account, func(s *shard) {
+		if d.Broadcast && h.o.View.Hidden(from.Bare().String()) {
+			return
+		}
 		if barred := h.barred(sender, to); barred != passes {
 			reply(barred.answer(d.Stanza))
 		} else if asks(d.Stanza) && !h.acquainted(s, from, d.To) || !h.soft(s, account, d) {

@@ -80,6 +80,8 @@ type Reader interface {
 	Blocked(account, address string) (bool, error)
 	// AvatarHash tells which picture an account has; it is in memory.
 	AvatarHash(account string) state.AvatarHash
+	// Hidden reports whether nobody is to see an account's presence; it is in memory.
+	Hidden(account string) bool
 }
 
 // Options of a hub.

@@ -25,6 +25,8 @@ type Reader interface {
 	// Left gives when the account's last device went; state.ErrNotFound when
 	// that is not known.
 	Left(account string) (time.Time, error)
+	// Hidden reports whether nobody is to see an account's presence.
+	Hidden(account string) bool
 }
 
 // Presences gives the last presence of each available resource of an account.
@@ -110,7 +112,7 @@ func (f *last) refused(r *route.Request, account jid.JID) *stanza.Error {
 		return barred
 	}
 	item, err := f.view.RosterItem(account.String(), r.From.Bare().String())
-	if err == nil && (item.Subscription == "from" || item.Subscription == "both") {
+	if err == nil && !f.view.Hidden(account.String()) && (item.Subscription == "from" || item.Subscription == "both") {
 		return nil
 	}
 	return stanza.Err(stanza.Auth, stanza.Forbidden, "only who may see the presence may see this")

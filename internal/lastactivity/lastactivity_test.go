@@ -22,9 +22,12 @@ type world struct {
 	here         bool
 	left         time.Time
 	blocked      bool
+	hidden       bool
 }
 
 func (w *world) Blocked(string, string) (bool, error) { return w.blocked, nil }
+
+func (w *world) Hidden(string) bool { return w.hidden }
 
 func (w *world) Account(bare string) (state.Account, error) {
 	return state.Account{JID: bare, Created: noon.Add(-48 * time.Hour)}, nil
@@ -67,6 +70,8 @@ func TestLastActivity(t *testing.T) {
 		"a device, unknown":  {world{}, "bob@localhost/x", "forbidden"},
 		"blocked":            {world{subscription: "both", here: true, blocked: true}, "bob@localhost", "not-acceptable"},
 		"a device, may know": {world{subscription: "both"}, "bob@localhost/x", "delivered"},
+		"hides":              {world{subscription: "both", here: true, hidden: true}, "bob@localhost", "forbidden"},
+		"a device, hides":    {world{subscription: "both", here: true, hidden: true}, "bob@localhost/x", "forbidden"},
 	} {
 		now := noon
 		table, err := route.NewTable("localhost", Feature(&x.world, &x.world, func() time.Time { return now }))

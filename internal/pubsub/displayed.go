@@ -58,11 +58,13 @@ func (f *pubsub) readUpTo(node string, payload []byte) []byte {
 }
 
 // made is what else the nodes are made with that keep something for the account
-// alone, an item for each chat: a client that names no options must not lose all
+// alone, such as an item for each chat: a client that names no options must not lose all
 // but the last, nor show them to contacts (XEP-0490 §security @1.0.1). nil for others.
 func made(node string) *command.PubsubConfig {
-	if node != stanza.NSDisplayed && node != stanza.NSChats {
+	switch node {
+	default:
 		return nil
+	case stanza.NSDisplayed, stanza.NSChats, stanza.NSPrivacy:
 	}
 	return &command.PubsubConfig{
 		AccessModel: command.AccessModel_ACCESS_MODEL_WHITELIST.Enum(), PersistItems: proto.Bool(true), MaxItems: proto.Uint32(0),

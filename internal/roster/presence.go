@@ -87,7 +87,9 @@ func (f *roster) broadcast(r *route.Request, items []state.RosterItem) []route.E
 			continue
 		}
 		if to, err := jid.Parse(items[i].JID); err == nil {
-			effects = append(effects, deliver(to, p))
+			d := deliver(to, p)
+			d.Broadcast = true
+			effects = append(effects, d)
 		}
 	}
 	return effects
@@ -107,7 +109,7 @@ func deliver(to jid.JID, p *xmlstream.Element) route.Deliver {
 func (f *roster) contacts(me jid.JID, items []state.RosterItem) []route.Effect {
 	var effects []route.Effect
 	show := func(account string) {
-		for _, p := range f.who.Presences(account) {
+		for _, p := range f.seenOf(account, me) {
 			if p.Get("from") == me.String() || f.barred(account, me) || f.bars(me, p.Get("from")) {
 				continue
 			}
@@ -124,6 +126,15 @@ func (f *roster) contacts(me jid.JID, items []state.RosterItem) []route.Effect {
 		}
 	}
 	return effects
+}
+
+// seenOf gives the presences of an account that a device may see: none of one
+// that hides them, unless it is the device's own.
+func (f *roster) seenOf(account string, device jid.JID) []*xmlstream.Element {
+	if account != device.Bare().String() && f.view.Hidden(account) {
+		return nil
+	}
+	return f.who.Presences(account)
 }
 
 // barred reports whether an account has blocked a device; when that cannot be
@@ -166,7 +177,7 @@ func (f *roster) probe(r *route.Request) []route.Effect {
 			}
 		}
 		var effects []route.Effect
-		for _, p := range f.who.Presences(account.String()) {
+		for _, p := range f.seenOf(account.String(), r.From) {
 			if r.To.IsBare() || p.Get("from") == r.To.String() {
 				effects = append(effects, reply(p, r.From))
 			}

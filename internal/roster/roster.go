@@ -27,6 +27,8 @@ type Reader interface {
 	Blocked(account, address string) (bool, error)
 	// AvatarHash tells which picture an account has; it is in memory.
 	AvatarHash(account string) state.AvatarHash
+	// Hidden reports whether nobody is to see an account's presence; it is in memory.
+	Hidden(account string) bool
 }
 
 // Presences gives the last presence of each available resource of an account
@@ -71,7 +73,7 @@ func Feature(view Reader, who Presences) route.Feature {
 			presence("unsubscribed", people, subscription(command.SubscriptionType_SUBSCRIPTION_TYPE_UNSUBSCRIBED)),
 		},
 		Domain:  []string{stanza.NSRoster},
-		Account: []string{stanza.NSRoster},
+		Account: []string{stanza.NSRoster, stanza.NSPrivacy},
 		Stream:  []*xmlstream.Element{xmlstream.New(stanza.NSRosterVer, "ver"), xmlstream.New(stanza.NSPreApproval, "sub")},
 	}
 }

@@ -50,6 +50,9 @@ type Deliver struct {
 	// Quiet: the sender learns nothing of what became of it, not even that it
 	// was held back by a blocklist. For what the server sends on its behalf.
 	Quiet bool
+	// Broadcast: it is presence for who may see that of the sender's account. It is
+	// held back while the account hides it.
+	Broadcast bool
 }
 
 // Read performs I/O outside the session's hot path. Reads of one session run

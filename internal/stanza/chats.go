@@ -2,7 +2,7 @@
 
 package stanza
 
-// Namespaces of lists of chats and of finding people.
+// Namespaces of lists of chats, of finding people, and of what people show.
 const (
 	NSInbox    = "urn:xmpp:inbox:1"                 // XEP-0430
 	NSNotify   = "urn:xmpp:notification-settings:1" // XEP-0492
@@ -10,4 +10,5 @@ const (
 	NSReply    = "urn:xmpp:reply:0"                 // XEP-0461
 	NSSearch   = "jabber:iq:search"                 // XEP-0055
 	NSChats    = "urn:bavard:chats:0"               // docs/chats.md
+	NSPrivacy  = "urn:bavard:privacy:0"             // docs/privacy.md
 )

@@ -63,6 +63,7 @@ const (
 	tablePeers       = 'L' // account id → how far its chats are noted; account id, peer's id → nothing: they have exchanged messages
 	tableFloor       = 'M' // account id, peer's or room's JID → up to where the chat is hidden
 	tableDirectory   = 'Q' // bare JID → how an account is found in the directory
+	tableHidden      = 'E' // account id → nothing: nobody sees its presence
 
 	tableJournal = 'Y' // → the journal that the view is folded from
 

@@ -143,8 +143,11 @@ func (t *txn) putNode(of *owned, n *node) {
 // changed ends a command that has changed a node.
 func (t *txn) changed(account string, n *node, e state.PubsubEvent) (command.Outcome, error) {
 	t.tell(account, n, e)
-	if n.name == stanza.NSAvatarData || n.name == stanza.NSAvatarMetadata {
+	switch n.name {
+	case stanza.NSAvatarData, stanza.NSAvatarMetadata:
 		return accept(), t.avatar(account, n, e.Kind)
+	case stanza.NSPrivacy:
+		return accept(), t.hides(account, n)
 	}
 	return accept(), nil
 }

@@ -43,7 +43,7 @@ func ownTables() []byte {
 		tableBlock, tableVCard, tableAvatar, tableItem, tablePrivate, tableRelation, tableBlocksOf, tableCursor, tableNode, tableOrder, tableRoster, tableRosterOf, tablePubsubOf, tableLeft,
 		tableClient, tableRecovery, tableLink,
 		tablePush, tablePushService,
-		tablePeers, tableFloor, tableLook,
+		tablePeers, tableFloor, tableLook, tableHidden,
 	}
 }
 
@@ -78,6 +78,7 @@ func (t *txn) accountDelete(c *command.AccountDelete) (command.Outcome, error) {
 	}
 	t.blockers[c.Jid] = 0
 	t.avatars[c.Jid] = nil
+	t.hidden[c.Jid] = false
 	t.delete(accountKey(c.Jid))
 	t.delete(directoryKey(c.Jid))
 	t.meta.people--

@@ -177,7 +177,7 @@ func checkRecord(key, value []byte) error {
 		}
 	case tableDedupe, tableCursor, tableTime:
 		_, err = parsePosition(value)
-	case tableBlock, tableJoined, tableRoomLink:
+	case tableBlock, tableJoined, tableRoomLink, tableHidden:
 		err = read(value).end()
 	case tableBlocksOf, tableLeft:
 		_, err = parseCount(value)

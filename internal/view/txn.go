@@ -38,6 +38,7 @@ type txn struct {
 	removed  bool                     // records of the archive are taken away
 	blockers map[string]uint64        // changed: the account's id, 0 when it blocks nobody any more
 	avatars  map[string]*avatarRecord // changed; nil when the account is gone
+	hidden   map[string]bool          // changed: whether the account's presence is hidden
 	seen     map[[dedupeSize]byte]sighting
 	rooms    map[string]*room // looked at, changed, or nil: removed
 	streams  streamWrites
@@ -55,6 +56,7 @@ func (t *txn) init(a *applier) {
 	t.noted = make(map[uint64]bool)
 	t.blockers = make(map[string]uint64)
 	t.avatars = make(map[string]*avatarRecord)
+	t.hidden = make(map[string]bool)
 	t.seen = make(map[[dedupeSize]byte]sighting)
 	t.rooms = make(map[string]*room)
 	t.expiring = make(map[pair]int)
@@ -82,6 +84,7 @@ func (t *txn) end() {
 	clear(t.accounts)
 	clear(t.blockers)
 	clear(t.avatars)
+	clear(t.hidden)
 	t.removed = false
 	clear(t.noted)
 	clear(t.seen)
@@ -200,6 +203,7 @@ func (t *txn) commit() error {
 	}
 	v.blockers.publish(t.blockers)
 	v.avatars.publish(t.avatars)
+	v.hidden.publish(t.hidden)
 	t.a.keepRooms(t.rooms)
 	t.a.keepExpiring(t.expiring)
 	t.streams.remember(&t.a.recent)

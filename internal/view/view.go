@@ -113,6 +113,7 @@ type View struct {
 	cell      atomic.Pointer[cellRecord]
 	blockers  blockers
 	avatars   avatars
+	hidden    hidden
 	removed   atomic.Uint64          // batches that took records of the archive away
 	stuck     atomic.Pointer[string] // why the last write in the background failed; nil: it did not
 	counters  counters
