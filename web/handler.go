@@ -25,19 +25,9 @@ const (
 )
 
 // Handler serves the embedded app. See HandlerFor.
-func Handler(beside Beside) http.Handler {
+func Handler(connect ...string) http.Handler {
 	files, _ := FS()
-	return HandlerFor(files, beside)
-}
-
-// Beside is what the app may connect to besides the page's own origin.
-type Beside struct {
-	// Media are origins of uploads, such as "https://files.example.org": it puts files
-	// there, takes them from there, and shows images and media of theirs.
-	Media []string
-	// Status are addresses of files that tell of outages (XEP-0455): it may ask their
-	// origins, and show nothing of theirs.
-	Status []string
+	return HandlerFor(files, connect...)
 }
 
 // HandlerFor serves an app from files, which it reads whole into memory at
@@ -46,14 +36,17 @@ type Beside struct {
 // rest. A file that lies beside its own .gz is sent compressed to those who
 // accept it.
 //
-// The page's own origin is always one that the app may connect to.
-func HandlerFor(files fs.FS, beside Beside) http.Handler {
-	return &handler{files: load(files), beside: beside}
+// connect names further origins that the app may connect to (such as
+// "wss://b.example.org"): the WebSocket addresses of the other nodes, and the
+// origin of uploads, from which it may show images and media, too. The page's own
+// origin is always allowed.
+func HandlerFor(files fs.FS, connect ...string) http.Handler {
+	return &handler{files: load(files), connect: connect}
 }
 
 type handler struct {
-	files  map[string]*file
-	beside Beside
+	files   map[string]*file
+	connect []string
 }
 
 type file struct {
@@ -65,7 +58,7 @@ type file struct {
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	securityHeaders(w.Header(), r.Host, h.beside)
+	securityHeaders(w.Header(), r.Host, h.connect)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)

@@ -112,6 +112,18 @@ export class Server {
     execFileSync(binary, ['user', 'add', name, '--data', this.data, '--password-stdin'], { input: password + '\n', stdio: ['pipe', 'ignore', 'inherit'] })
   }
 
+  /** What people have reported, the newest first. */
+  reports() {
+    const out = execFileSync(binary, ['user', 'reports', '--data', this.data, '--json'], { encoding: 'utf8' })
+    return out.split('\n').filter(Boolean).map((line) => JSON.parse(line))
+  }
+
+  /** The addresses of all accounts. */
+  users() {
+    const out = execFileSync(binary, ['user', 'list', '--data', this.data, '--json'], { encoding: 'utf8' })
+    return out.split('\n').filter(Boolean).map((line) => JSON.parse(line).address)
+  }
+
   /** Paths of invites; people who come with invites of one circle know each other. */
   invites(count, circle = `circle ${Math.random()}`) {
     const args = ['invite', '--data', this.data, '--count', String(count), '--circle', circle, '--json']

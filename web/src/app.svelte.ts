@@ -58,11 +58,12 @@ export class App {
   private soft = $state.raw<Soft>(NO_SOFT)
   link = $derived(this.soft.link)
   lastContact = $derived(this.soft.lastContact)
-  cause = $derived(this.soft.told)
   online = $derived(new Set(this.soft.online))
   typing = $derived(new Map(this.soft.typing.map((t) => [t.peer, t])))
   /** The server does not let this device in any more: somebody logged it out, or set a new password. */
   out = $derived(this.account?.out === true || (this.soft.link.kind === 'stopped' && this.soft.link.reason === 'credentials'))
+  /** People are not told what we have read, and we do not see what they have. */
+  quiet = $derived(this.account?.privacy?.noReceipts === true)
   /** Of those that may call for attention. */
   unread = $derived([...this.chats.values()].reduce((n, c) => n + (isMuted(c) || isArchived(c) ? 0 : c.unread), 0))
 
@@ -124,8 +125,13 @@ export class App {
     this.tabs?.tell('account', this.account)
   }
 
-  async block(jid: string, blocked: boolean): Promise<void> {
-    await this.ask('block', jid, blocked)
+  /** When somebody was last here, in ms since the epoch. Rejects when they do not tell us. */
+  lastSeen(jid: string): Promise<number> {
+    return this.ask('lastSeen', jid) as Promise<number>
+  }
+
+  async block(jid: string, blocked: boolean, report?: { reason: 'spam' | 'abuse'; text: string }): Promise<void> {
+    await this.ask('block', jid, blocked, report)
   }
 
   /** The account's devices, its ways back in, and how this device is notified: fetched when they are needed. */
@@ -279,6 +285,11 @@ export class App {
     return this.chats.get(message.peer)?.group ? message.archiveId : (message.originId ?? message.id)
   }
 
+  /** How far a message of ours has come, as far as we are to see it. */
+  tickOf(tick: Tick, group: boolean): Tick {
+    return tick === Tick.read && this.quiet && !group ? Tick.delivered : tick
+  }
+
   /** Whether one may write there at all. */
   canWrite(peer: string): boolean {
     const group = this.chats.get(peer)?.group
@@ -416,7 +427,9 @@ export class App {
   /** The person sees the conversation to its end. */
   async markRead(peer: string): Promise<void> {
     if (this.chats.get(peer)?.markedUnread) void this.setChat(peer, 'unread', undefined).catch(() => undefined)
-    const change = await markRead(this.db, this.me, peer, (to, read) => {
+    // Until it is known whether people are told they are not.
+    const quiet = this.account?.privacy?.noReceipts !== false
+    const change = await markRead(this.db, this.me, peer, quiet, (to, read) => {
       const id = token()
       return { id, frame: buildDisplayed(to, id, read, this.chats.get(to)?.group !== undefined) }
     })
@@ -620,6 +633,10 @@ export class App {
       soft: (soft) => {
         this.soft = soft
         this.tabs?.tell('soft', soft)
+      },
+      kept: (account) => {
+        this.account = account
+        this.tabs?.tell('account', account)
       },
       origin: location.origin,
       subscription: async () => (await import('./own')).subscription(),

@@ -38,6 +38,7 @@ describe('what a person asks for while the connection is being made', () => {
       watched: () => true,
       changed: () => undefined,
       soft: () => undefined,
+      kept: () => undefined,
       looks: () => undefined,
       origin: 'http://localhost',
       subscription: () => Promise.resolve(undefined),

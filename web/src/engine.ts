@@ -6,7 +6,6 @@ import { put } from './put'
 import { CatchUp } from './catchup'
 import { makeRoom } from './files'
 import { Gate } from './gate'
-import { Outages, type Told } from './outage'
 import { named } from './device'
 import { People, type Typing } from './people'
 import { Pictures } from './pictures'
@@ -30,7 +29,8 @@ import { bare } from './wire/jid'
 import { NS } from './wire/ns'
 import { readPublished, type Published } from './wire/pep'
 import { fetchPushKey, type Subscription } from './wire/push'
-import { fetchAbout, readBlocking, saveAbout, setBlocked, type About, type Image } from './wire/profile'
+import { changePrivacy, fetchLast, fetchPrivacy, readPrivacy, type Privacy } from './wire/privacy'
+import { fetchAbout, readBlocking, saveAbout, setBlocked, type About, type Image, type Report } from './wire/profile'
 import { token } from './wire/random'
 import { fetchRoomLinks, makeRoomLink, revokeRoomLink } from './wire/roomlink'
 import { setPassword } from './wire/register'
@@ -48,8 +48,6 @@ export interface Soft {
   /** Bare addresses of who is online. */
   online: string[]
   typing: Typing[]
-  /** While the server cannot be reached. */
-  told?: Told | undefined
 }
 
 export interface EngineOptions {
@@ -66,6 +64,8 @@ export interface EngineOptions {
   watched: () => boolean
   changed: (change: Change) => void
   soft: (soft: Soft) => void
+  /** Something of the account is different now. */
+  kept: (account: Account) => void
   /** Somebody looks different now. */
   looks: (picture: Picture) => void
   /** The page's own origin. */
@@ -77,11 +77,8 @@ export interface EngineOptions {
 }
 
 const HISTORY_PAGE = 60
-
-/** The server fails us, not our network. */
-function fails(state: LinkState): boolean {
-  return (state.kind === 'waiting' || state.kind === 'connecting') && state.problem !== undefined && state.problem !== 'offline'
-}
+/** So many messages of who is reported are named. */
+const MOST_REPORTED = 10
 
 const receipt = (peer: string, messageId: string): { id: string; frame: string } => {
   const id = token()
@@ -100,7 +97,6 @@ export class Engine {
   private readonly rooms: Rooms
   private readonly pictures: Pictures
   private readonly gate: Gate
-  private readonly outages: Outages
   private over = false
   /** Groups that we are in and whose archive we have. */
   private open = new Set<string>()
@@ -154,7 +150,6 @@ export class Engine {
       const { state } = this.link
       return this.over || state.kind === 'stopped' || (state.kind === 'waiting' && state.problem === 'offline')
     })
-    this.outages = new Outages({ db, changed: () => this.tellSoft(), watched: options.watched })
     this.link = new Link({
       account: account.jid,
       credentials: () => this.credentials(),
@@ -176,7 +171,6 @@ export class Engine {
     const { db } = this.options
     const [known, contact] = await Promise.all([getMeta(db, 'addresses'), getMeta(db, 'lastContact')])
     this.useAddresses(known ?? [])
-    await this.outages.start()
     await this.slots.start()
     this.link.lastContact = contact ?? 0
     this.link.start()
@@ -204,13 +198,11 @@ export class Engine {
     this.uploads.close()
     this.rooms.close()
     this.link.stop()
-    this.outages.close()
   }
 
   softState(): Soft {
     const { online, typing } = this.people
-    const { state, lastContact } = this.link
-    return { link: state, lastContact, online: online(), typing: typing(), told: fails(state) ? this.outages.told(lastContact) : undefined }
+    return { link: this.link.state, lastContact: this.link.lastContact, online: online(), typing: typing() }
   }
 
   /** There is something new in the outbox. */
@@ -291,7 +283,11 @@ export class Engine {
       case 'setAbout':
         return this.setAbout(args[0] as { name: string; about: string })
       case 'block':
-        return this.block(peer, args[1] as boolean)
+        return this.block(peer, args[1] as boolean, args[2] as Omit<Report, 'messages'> | undefined)
+      case 'lastSeen':
+        return fetchLast(this.need(), peer, Date.now())
+      case 'setPrivacy':
+        return this.setPrivacy(peer as keyof Privacy, args[1] as boolean)
       case 'setChat':
         return this.setChat(peer, args[1] as inbox.SettingName, args[2])
       case 'devices':
@@ -381,9 +377,37 @@ export class Engine {
     await setPassword(this.need(), this.options.account.jid, password)
   }
 
-  async block(jid: string, blocked: boolean): Promise<void> {
-    await setBlocked(this.need(), jid, blocked)
+  /** Takes nothing from somebody any more, or again; with a report of them, and of what they said last. */
+  async block(jid: string, blocked: boolean, report: Omit<Report, 'messages'> | undefined): Promise<void> {
+    const messages = report ? await this.lastSaid(jid) : []
+    await setBlocked(this.need(), jid, blocked, report && { ...report, messages })
     await this.people.blocked([jid], blocked)
+  }
+
+  /** What others are not to see. */
+  async setPrivacy(what: keyof Privacy, on: boolean): Promise<void> {
+    await this.keepPrivacy(await changePrivacy(this.need(), what, on))
+  }
+
+  private async lastSaid(jid: string): Promise<Report['messages']> {
+    const { db, account } = this.options
+    const by = (await db.get('chats', jid))?.group ? jid : account.jid
+    const said: Report['messages'] = []
+    const range = IDBKeyRange.bound([jid, -Infinity], [jid, Infinity])
+    for (let c = await db.transaction('messages').store.index('pos').openCursor(range, 'prev'); c && said.length < MOST_REPORTED; c = await c.continue()) {
+      const { out, archiveId } = c.value
+      if (!out && archiveId !== undefined) said.push({ by, id: archiveId })
+    }
+    return said
+  }
+
+  private async keepPrivacy(privacy: Privacy): Promise<void> {
+    let same = false
+    const kept = await editAccount(this.options.db, (a) => {
+      same = JSON.stringify(a.privacy) === JSON.stringify(privacy)
+      return { ...a, privacy }
+    })
+    if (kept && !same) this.options.kept(kept)
   }
 
   /** Calls somebody something else, for us. */
@@ -432,10 +456,10 @@ export class Engine {
     void this.people.announceWanted(session)
     void this.list(session, false).catch(() => undefined)
     void this.people.fetchBlocked(session).catch(() => undefined)
+    void fetchPrivacy(session).then((privacy) => this.keepPrivacy(privacy)).catch(() => undefined)
     void this.pictures.own(session).catch(() => undefined)
     void this.learnAddresses()
     void this.slots.learn()
-    void this.outages.learn(session).catch(() => undefined)
     void this.notify.begin(session).catch(() => undefined)
   }
 
@@ -496,7 +520,6 @@ export class Engine {
       this.rooms.pause()
     }
     this.gate.look()
-    this.outages.look(!this.over && fails(state))
     if (kind !== 'connecting') void putMeta(this.options.db, 'lastContact', this.link.lastContact)
     this.tellSoft()
   }
@@ -557,6 +580,7 @@ export class Engine {
     else if (published.from !== account.jid) return undefined
     else if (published.node === NS.bookmarks) await this.bookmarked(session, published)
     else if (published.node === NS.chats) await this.settingsChanged(published)
+    else if (published.node === NS.privacy) await this.keepPrivacy(readPrivacy(published.items.at(-1)))
     else if (published.node === NS.mds) {
       for (const item of published.items) {
         const id = item.child('displayed', NS.mds)?.child('stanza-id', NS.sid)?.attr('id')

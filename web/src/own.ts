@@ -55,6 +55,11 @@ export class Own {
     return `${location.origin}/?link#${this.me}/${(await this.ask('link')) as string}`
   }
 
+  /** What others are not to see, on all devices. */
+  async setPrivacy(what: 'hidden' | 'noReceipts', on: boolean): Promise<void> {
+    await this.ask('setPrivacy', what, on)
+  }
+
   async recovery(): Promise<{ made: number | undefined; expires: number | undefined }> {
     return (await this.ask('recovery')) as { made: number | undefined; expires: number | undefined }
   }

@@ -2,11 +2,11 @@
 
 import { openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction, type StoreNames } from 'idb'
 import type { Mention } from '../wire/message'
+import type { Privacy } from '../wire/privacy'
 import type { Shared } from '../wire/share'
-import type { Outage, StatusPlaces } from '../wire/status'
 import type { Token } from '../wire/token'
 
-export type { Mention, Outage, Shared }
+export type { Mention, Privacy, Shared }
 
 /** How far a message of ours has come. The numbers are stored: they never change their meaning. */
 export const Tick = {
@@ -228,6 +228,8 @@ export interface Account {
   /** Registered on this device, so that it knows everything from the beginning. */
   bornHere: boolean
   created: number
+  /** What others are not to see; not known before the server was asked. */
+  privacy?: Privacy | undefined
 }
 
 /** How somebody, or a group, looks. */
@@ -261,10 +263,6 @@ export interface Meta {
   /** The origin where this server has its files, when that is another than the app's; else "". */
   uploads: string
   notify: Notified
-  /** Where outages are told of. */
-  status: StatusPlaces
-  /** What was read there last, and when. */
-  outage: { at: number; outage: Outage | undefined }
 }
 
 /** What a notification says of which nothing more is known; by the kinds of docs/push.md. */

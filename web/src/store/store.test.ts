@@ -350,16 +350,16 @@ describe('finding', () => {
 describe('reading', () => {
   it('is told once, for the last that asked', async () => {
     await takeAll([said(1), said(2)])
-    expect((await markRead(db, me, bob, read)).queued).toBe(true)
-    expect((await markRead(db, me, bob, read)).queued).toBe(false)
+    expect((await markRead(db, me, bob, false, read)).queued).toBe(true)
+    expect((await markRead(db, me, bob, false, read)).queued).toBe(false)
     expect(frames).toEqual(['displayed bob@localhost m2'])
     expect((await chat()).unread).toBe(0)
     await takeAll([said(3, { markable: false, archiveId: undefined })])
-    expect((await markRead(db, me, bob, read)).queued).toBe(false)
+    expect((await markRead(db, me, bob, false, read)).queued).toBe(false)
     expect((await chat()).unread).toBe(0)
     // Who does not ask is not told; our other devices are.
     await takeAll([said(4, { markable: false, archiveId: 'a4' })])
-    expect((await markRead(db, me, bob, read)).queued).toBe(true)
+    expect((await markRead(db, me, bob, false, read)).queued).toBe(true)
     expect(frames.at(-1)).toBe('read bob@localhost a4')
   })
 

@@ -156,14 +156,14 @@ export type ReadFor = (peer: string, read: { marker?: string | undefined; archiv
 
 const MOST_MARKING = 50
 
-/** The person has seen the conversation to its end. Tells the other side when it asked, and our other devices. */
-export async function markRead(db: Db, me: string, peer: string, displayed: ReadFor): Promise<Change & { queued: boolean }> {
+/** The person has seen the conversation to its end. Tells the other side when it asked, unless a person is not to know, and our other devices. */
+export async function markRead(db: Db, me: string, peer: string, quiet: boolean, displayed: ReadFor): Promise<Change & { queued: boolean }> {
   const tx = begin(db)
   const chat = await tx.objectStore('chats').get(peer)
   const last = chat?.lastIn
   // In a large group nobody asks who of all has read.
-  const few = !chat?.group || (chat.group.state === 'in' && chat.group.members.length <= MOST_MARKING)
-  const marker = few && last?.markable ? last.id : undefined
+  const tells = chat?.group ? chat.group.state === 'in' && chat.group.members.length <= MOST_MARKING : !quiet
+  const marker = tells && last?.markable ? last.id : undefined
   const archive = last?.archiveId === undefined ? undefined : { id: last.archiveId, by: chat?.group ? peer : me }
   const id = marker ?? (chat?.group ? undefined : archive?.id)
   const tell = id !== undefined && chat?.marked !== id && (last?.pos ?? 0) > 0

@@ -21,6 +21,7 @@ const FEATURES = [
   NS.bookmarks + '+notify',
   NS.chats + '+notify',
   NS.mds + '+notify',
+  NS.privacy + '+notify',
   NS.markers,
   NS.replace,
   NS.retract,

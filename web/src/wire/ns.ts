@@ -12,6 +12,8 @@ export const NS = {
   bind2: 'urn:xmpp:bind:0', // XEP-0386
   inbox: 'urn:xmpp:inbox:1', // XEP-0430 0.2.0
   chats: 'urn:bavard:chats:0', // docs/chats.md
+  privacy: 'urn:bavard:privacy:0', // docs/privacy.md
+  last: 'jabber:iq:last', // XEP-0012
   notify: 'urn:xmpp:notification-settings:1', // XEP-0492
   mds: 'urn:xmpp:mds:displayed:0', // XEP-0490
   fast: 'urn:xmpp:fast:0', // XEP-0484
@@ -34,8 +36,6 @@ export const NS = {
   mucAdmin: 'http://jabber.org/protocol/muc#admin', // XEP-0045
   mucOwner: 'http://jabber.org/protocol/muc#owner', // XEP-0045
   info: 'http://jabber.org/protocol/disco#info', // XEP-0030
-  serverInfo: 'http://jabber.org/network/serverinfo', // XEP-0157
-  outage: 'urn:xmpp:sos:0', // XEP-0455
   items: 'http://jabber.org/protocol/disco#items', // XEP-0030
   vcard: 'vcard-temp', // XEP-0054
   pubsub: 'http://jabber.org/protocol/pubsub', // XEP-0060
@@ -45,6 +45,7 @@ export const NS = {
   caps: 'http://jabber.org/protocol/caps', // XEP-0115
   receipts: 'urn:xmpp:receipts', // XEP-0184
   blocking: 'urn:xmpp:blocking', // XEP-0191
+  reporting: 'urn:xmpp:reporting:1', // XEP-0377
   pgp: 'jabber:x:encrypted', // OpenPGP, the old way
   invitation: 'jabber:x:conference', // XEP-0249
   sm: 'urn:xmpp:sm:3', // XEP-0198

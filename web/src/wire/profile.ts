@@ -104,8 +104,24 @@ export async function fetchBlocked(session: Session): Promise<string[]> {
   return itemsOf(answer.child('blocklist', NS.blocking))
 }
 
-export async function setBlocked(session: Session, jid: string, blocked: boolean): Promise<void> {
-  await session.ask('set', xml(blocked ? 'block' : 'unblock', { xmlns: NS.blocking }, xml('item', { jid })))
+/** Why somebody is blocked, for who runs the server: which messages, by who has them in the archive and their ids there. */
+export interface Report {
+  reason: 'spam' | 'abuse'
+  text: string
+  messages: { by: string; id: string }[]
+}
+
+/** Blocks somebody, and reports them if there is a report (XEP-0377 §blocking @0.4.1); or no longer blocks them. */
+export async function setBlocked(session: Session, jid: string, blocked: boolean, report?: Report): Promise<void> {
+  const told =
+    report &&
+    xml(
+      'report',
+      { xmlns: NS.reporting, reason: `${NS.reporting.slice(0, -1)}${report.reason}` },
+      ...report.messages.map((m) => xml('stanza-id', { xmlns: NS.sid, ...m })),
+      report.text !== '' && xml('text', {}, report.text),
+    )
+  await session.ask('set', xml(blocked ? 'block' : 'unblock', { xmlns: NS.blocking }, xml('item', { jid }, told)))
 }
 
 /** Another device of ours blocked or unblocked somebody; everybody, when none is named. */

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// What concerns oneself and one's chats as a whole: who sees what.
+
+import { audit } from './access.mjs'
+import { check, picture, stored, until } from './harness.mjs'
+
+const bubble = (p, text) => p.page.locator('[role=log] .bubble', { hasText: text }).last()
+const status = (p) => p.page.locator('main header .status')
+
+/** One more device of somebody, by a link. */
+async function device(world, p, options) {
+  await p.page.goto(world.server.origin + '/?devices')
+  await p.page.getByRole('button', { name: 'Link a device' }).click()
+  const link = await p.page.locator('output').innerText()
+  const other = await world.person(p.name, options)
+  other.page = await other.tab('')
+  await other.page.goto(link)
+  await other.page.getByRole('button', { name: 'Link this device' }).click()
+  await other.page.getByRole('heading', { name: 'bavard', exact: true }).waitFor()
+  await p.page.goto(world.server.origin + '/')
+  return other
+}
+
+/** Opens the privacy of somebody, once it is known. */
+async function privacy(world, p) {
+  await p.page.goto(world.server.origin + '/?me')
+  await p.page.getByRole('button', { name: 'Privacy' }).click()
+  const dialog = p.page.getByRole('dialog')
+  await dialog.getByLabel('Read receipts').and(dialog.locator(':enabled')).waitFor()
+  return dialog
+}
+
+export default {
+  async 'who hides is seen by nobody, and shown again when they like'(world) {
+    const [anna, bob] = await world.friends('Anna', 'Bob')
+    const phone = await device(world, anna, { viewport: { width: 390, height: 760 }, colorScheme: 'dark' })
+    await bob.open('Anna')
+    await status(bob).getByText('online').waitFor()
+    const dialog = await privacy(world, anna)
+    await audit(anna.page, 'privacy')
+    await picture(anna.page, 'privacy')
+    await dialog.getByLabel('Last seen and online').selectOption('nobody')
+    await status(bob).getByText('online').waitFor({ state: 'detached' })
+    await until('it to be known on the other device', async () => (await (await privacy(world, phone)).getByLabel('Last seen and online').inputValue()) === 'nobody')
+    await audit(phone.page, 'privacy, dark, narrow')
+    await picture(phone.page, 'privacy-narrow')
+    // Both come back, and Bob looks again.
+    await anna.page.goto(world.server.origin + '/')
+    await bob.page.reload()
+    await anna.open('Bob')
+    await status(anna).getByText('online').waitFor()
+    await anna.write('I am not here')
+    await bubble(bob, 'I am not here').waitFor()
+    check((await status(bob).innerText()).includes('@'), 'Bob sees neither that she is here nor when she was')
+
+    await (await privacy(world, phone)).getByLabel('Last seen and online').selectOption('contacts')
+    await status(bob).getByText('online').waitFor()
+    for (const p of [phone, anna]) {
+      await p.page.goto(world.server.origin + '/?me')
+      await p.page.getByRole('button', { name: 'Log out' }).click()
+      await p.page.getByRole('button', { name: 'Log out and delete' }).click()
+    }
+    await status(bob).getByText(/^last here: /).waitFor()
+  },
+
+  async 'without read receipts nobody is told and nothing is shown, but one’s own devices know'(world) {
+    const [anna, bob] = await world.friends('Anna', 'Bob')
+    const phone = await device(world, anna)
+    const dialog = await privacy(world, anna)
+    await dialog.getByLabel('Read receipts').uncheck()
+    await until('it to be known on the other device', async () => !(await (await privacy(world, phone)).getByLabel('Read receipts').isChecked()))
+    await phone.page.goto(world.server.origin + '/')
+    await bob.open('Anna')
+    await bob.write('Have you seen this?')
+    await phone.page.locator('nav a', { hasText: 'Have you seen this?' }).getByLabel('1 unread message').waitFor()
+    await anna.page.goto(world.server.origin + '/')
+    await anna.open('Bob')
+    await bubble(anna, 'Have you seen this?').waitFor()
+    await phone.page.locator('nav a').getByLabel('1 unread message').waitFor({ state: 'detached' })
+    await anna.write('Maybe')
+    await bubble(bob, 'Maybe').waitFor()
+    await bob.write('I see')
+    await bubble(anna, 'I see').waitFor()
+    // Whatever was sent before these is here.
+    check((await stored(bob.page)).find((m) => m.body === 'Have you seen this?').tick === 2, 'Bob was not told that it was read')
+    await bubble(anna, 'Maybe').getByLabel('Delivered').waitFor()
+    await until('Bob to have told that he has read', async () => (await stored(anna.page)).find((m) => m.body === 'Maybe').tick === 3)
+    check((await bubble(anna, 'Maybe').getByLabel('Read').count()) === 0, 'nor does Anna see it')
+
+    const again = await privacy(world, phone)
+    await again.getByLabel('Read receipts').check()
+    await bubble(anna, 'Maybe').getByLabel('Read').waitFor()
+    await bob.write('And now?')
+    await bubble(anna, 'And now?').waitFor()
+    await bubble(bob, 'Have you seen this?').getByLabel('Read').waitFor()
+    await bubble(bob, 'And now?').getByLabel('Read').waitFor()
+  },
+  async 'who is reported is blocked, and who runs the server sees why; a stranger’s message offers it'(world) {
+    const [anna, bob] = await world.friends('Anna', 'Bob')
+    await anna.open('Bob')
+    await anna.write('Buy my pills')
+    await bob.open('Anna')
+    await bubble(bob, 'Buy my pills').waitFor()
+    await bob.page.locator('main header').getByRole('button', { name: /Contact info/ }).click()
+    await bob.page.getByRole('button', { name: 'Block and report' }).click()
+    const dialog = bob.page.getByRole('dialog')
+    await dialog.getByLabel('Abuse or threats').check()
+    await dialog.getByLabel('What happened? (optional)').fill('She sells things.')
+    await audit(bob.page, 'reporting somebody')
+    await picture(bob.page, 'report')
+    await dialog.getByRole('button', { name: 'Block and report' }).click()
+    await bob.page.locator('.mute').getByText('You have blocked Anna.').waitFor()
+    const [first] = await until('the report', () => world.server.reports().filter((r) => r.text === 'She sells things.').length && world.server.reports())
+    check(first.jid.startsWith('anna') && first.reason.endsWith(':abuse') && first.messages.length === 1, `it says whom, why, and which message: ${JSON.stringify(first)}`)
+
+    // Somebody who knows the address only.
+    const mallory = await world.person('Mallory', { viewport: { width: 390, height: 760 } })
+    await mallory.join(world.server.invites(1)[0])
+    const address = await bob.page.evaluate(async () => {
+      const open = indexedDB.open('bavard')
+      const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
+      const get = db.transaction('meta').objectStore('meta').get('account')
+      const { jid } = await new Promise((done) => (get.onsuccess = () => done(get.result)))
+      db.close()
+      return jid
+    })
+    await mallory.page.goto(`${world.server.origin}/chat/${address}`)
+    await mallory.write('You have won')
+    await bob.page.goto(world.server.origin + '/')
+    await bob.open('Mallory')
+    const request = bob.page.locator('.request')
+    await request.getByRole('button', { name: 'Block and report' }).click()
+    await bob.page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click()
+    await bob.page.setViewportSize({ width: 390, height: 760 })
+    await audit(bob.page, 'a stranger, narrow')
+    await picture(bob.page, 'stranger-narrow')
+    await request.getByRole('button', { name: 'Block and report' }).click()
+    await bob.page.getByRole('dialog').getByRole('button', { name: 'Block and report' }).click()
+    await bob.page.locator('.mute').getByText('You have blocked').waitFor()
+    await until('the other report', () => world.server.reports().some((r) => r.jid.startsWith('mallory') && r.reason.endsWith(':spam')))
+  },
+}

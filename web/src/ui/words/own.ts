@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { language } from '../strings'
+
+/** The words of what concerns oneself and one's chats as a whole, in all languages; fetched with those screens. */
+const en = {
+  privacy: 'Privacy',
+  seen: 'Last seen and online',
+  contacts: 'My contacts',
+  nobody: 'Nobody',
+  seenHint: 'Who sees when you are here. Messages and typing show it all the same, and members of groups see it.',
+  receipts: 'Read receipts',
+  receiptsHint: 'Without them people do not learn what you have read, and you do not see what they have. Groups always do.',
+
+  stranger: (name: string) => `${name} is not one of your contacts.`,
+  add: 'Add',
+  report: 'Block and report',
+  reportTitle: (name: string) => `Block and report ${name}?`,
+  reportHint: 'They can no longer write to you. Who runs this server is told that you report them, and which messages of theirs came last. They are not told.',
+  reportGroupHint: 'You leave the group. Who runs this server is told that you report it, and which messages came last. Nobody in it is told.',
+  spam: 'Spam',
+  abuse: 'Abuse or threats',
+  reportText: 'What happened? (optional)',
+}
+
+export type OwnWords = typeof en
+
+const fr: OwnWords = {
+  privacy: 'Confidentialité',
+  seen: 'Vu à et en ligne',
+  contacts: 'Mes contacts',
+  nobody: 'Personne',
+  seenHint: 'Qui voit quand vous êtes là. Vos messages et votre saisie le montrent quand même, et les membres des groupes le voient.',
+  receipts: 'Confirmations de lecture',
+  receiptsHint: 'Sans elles, personne n’apprend ce que vous avez lu, et vous ne voyez pas ce qu’ont lu les autres. Les groupes les ont toujours.',
+
+  stranger: (name) => `${name} n’est pas dans vos contacts.`,
+  add: 'Ajouter',
+  report: 'Bloquer et signaler',
+  reportTitle: (name) => `Bloquer et signaler ${name} ?`,
+  reportHint: 'Cette personne ne peut plus vous écrire. Qui gère ce serveur apprend que vous la signalez, et quels messages d’elle sont venus en dernier. Elle ne l’apprend pas.',
+  reportGroupHint: 'Vous quittez le groupe. Qui gère ce serveur apprend que vous le signalez, et quels messages sont venus en dernier. Personne dans le groupe ne l’apprend.',
+  spam: 'Indésirable',
+  abuse: 'Insultes ou menaces',
+  reportText: 'Que s’est-il passé ? (facultatif)',
+}
+
+const es: OwnWords = {
+  privacy: 'Privacidad',
+  seen: 'Última vez y en línea',
+  contacts: 'Mis contactos',
+  nobody: 'Nadie',
+  seenHint: 'Quién ve cuándo estás. Tus mensajes y que escribes lo muestran igualmente, y los miembros de los grupos lo ven.',
+  receipts: 'Confirmaciones de lectura',
+  receiptsHint: 'Sin ellas nadie sabe qué has leído y tú no ves qué han leído los demás. Los grupos las tienen siempre.',
+
+  stranger: (name) => `${name} no está entre tus contactos.`,
+  add: 'Añadir',
+  report: 'Bloquear y denunciar',
+  reportTitle: (name) => `¿Bloquear y denunciar a ${name}?`,
+  reportHint: 'Ya no podrá escribirte. Quien lleva este servidor sabrá que le denuncias y cuáles fueron sus últimos mensajes. No se le avisa.',
+  reportGroupHint: 'Sales del grupo. Quien lleva este servidor sabrá que lo denuncias y cuáles fueron los últimos mensajes. No se avisa a nadie del grupo.',
+  spam: 'Spam',
+  abuse: 'Insultos o amenazas',
+  reportText: '¿Qué ha pasado? (opcional)',
+}
+
+const ar: OwnWords = {
+  privacy: 'الخصوصية',
+  seen: 'آخر ظهور ومتصل الآن',
+  contacts: 'جهات اتصالي',
+  nobody: 'لا أحد',
+  seenHint: 'من يرى متى تكون هنا. تُظهر ذلك رسائلك وكتابتك في كل حال، ويراه أعضاء المجموعات.',
+  receipts: 'إشعارات القراءة',
+  receiptsHint: 'من دونها لا يعرف أحد ما قرأته، ولا ترى ما قرأه غيرك. وتبقى في المجموعات دائمًا.',
+
+  stranger: (name) => `${name} ليس من جهات اتصالك.`,
+  add: 'إضافة',
+  report: 'حظر وإبلاغ',
+  reportTitle: (name) => `حظر ${name} والإبلاغ عنه؟`,
+  reportHint: 'لن يتمكن من الكتابة إليك. يُبلَّغ من يدير هذا الخادم بذلك وبأحدث رسائله إليك، ولا يُخطَر هو.',
+  reportGroupHint: 'تغادر المجموعة. يُبلَّغ من يدير هذا الخادم بذلك وبأحدث الرسائل، ولا يُخطَر أحد فيها.',
+  spam: 'رسائل مزعجة',
+  abuse: 'إساءة أو تهديد',
+  reportText: 'ماذا حدث؟ (اختياري)',
+}
+
+export const own: OwnWords = { en, fr, es, ar }[language]
