@@ -1,6 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { check, shown, stored, until } from './harness.mjs'
+import { check, Network, PATIENCE, shown, stored, until } from './harness.mjs'
+
+const HOUR = 3_600_000
+
+/** Writes these as fast as the app takes them, by what is there for people. */
+const writeAll = (page, texts) =>
+  page.evaluate((texts) => {
+    const area = document.querySelector('textarea')
+    for (const text of texts) {
+      area.value = text
+      area.dispatchEvent(new Event('input', { bubbles: true }))
+      area.form.requestSubmit()
+    }
+  }, texts)
+
+/** What a conversation has, in its order. */
+const bodies = async (p, by = 'day') => (await stored(p.page)).map((m) => m.body).filter((b) => b.startsWith(by))
 
 export default {
   async 'what is written without a network outlives a reload, and goes out once'(world) {
@@ -53,5 +69,81 @@ export default {
     const order = async () => (await stored(bob.page)).map((m) => m.body).join()
     await until('the order', async () => (await order()) === Array.from({ length: 25 }, (_, i) => `m${i}`).join())
     await alice.page.locator('main').getByLabel('Read').nth(5).waitFor()
+  },
+
+  async 'two days offline: 500 messages are kept, through a reload, and leave once and in order'(world) {
+    const began = Date.now()
+    const network = await Network.to(world.server)
+    const login = { address: 'bea@localhost', password: 'bea’s own secret' }
+    world.server.user('bea', login.password)
+    const bea = await world.person('Bea')
+    await bea.logIn(login)
+    world.origin = network.origin
+    const alice = await world.person('Alice')
+    world.origin = undefined
+    // Two days of her clock pass before it is what it is.
+    await alice.context.clock.install({ time: began - 48 * HOUR })
+    await alice.join(world.server.invites(1)[0])
+    await alice.page.goto(alice.origin + '/chat/bea@localhost')
+    await alice.page.getByRole('textbox', { name: /^Message / }).waitFor()
+    await alice.write('day 0, before')
+    await alice.page.locator('main').getByLabel('Delivered').waitFor()
+    // Asked by hand: what waits in the page goes by the page's clock.
+    await until('the app to be on the device', () => alice.page.evaluate(() => navigator.serviceWorker.controller !== null))
+    await alice.context.setOffline(true)
+    network.cut()
+    const offline = alice.page.getByRole('status').filter({ hasText: 'You are offline' })
+    await offline.waitFor()
+
+    const wanted = ['day 0, before']
+    for (let hour = 0; hour < 48; hour++) {
+      const texts = Array.from({ length: hour % 12 === 5 ? 15 : 10 }, (_, i) => `day ${Math.floor(hour / 24)}, hour ${hour}, no. ${i}`)
+      wanted.push(...texts)
+      // Now and then the last is typed; between two hours nobody is there.
+      const typed = hour % 6 === 0 ? texts.pop() : undefined
+      await writeAll(alice.page, texts)
+      if (typed) {
+        const area = alice.page.getByRole('textbox', { name: /^Message / })
+        await area.pressSequentially(typed)
+        await area.press('Enter')
+      }
+      await alice.page.clock.fastForward(HOUR)
+      if (hour !== 24) continue
+      await until('what was written to be kept', async () => (await bodies(alice)).length === wanted.length)
+      await alice.page.reload()
+      await alice.page.locator('.bubble', { hasText: wanted.at(-1) }).waitFor()
+      await offline.waitFor()
+    }
+    const last = wanted.at(-1)
+    check(wanted.length === 501, `there are ${wanted.length}`)
+    await until('all to be kept', async () => (await bodies(alice)).length === wanted.length)
+    const waiting = (await stored(alice.page)).filter((m) => m.tick === 0).length
+    check(waiting === 500, `${waiting} wait`)
+    check((await bodies(alice)).join('|') === wanted.join('|'), 'on the device they are in another order')
+    check((await bodies(bea)).length === 1, 'something has left')
+    check(Math.abs((await alice.page.evaluate(() => Date.now())) - Date.now()) < HOUR, 'the two days have not passed')
+    const wrote = Date.now()
+
+    await alice.context.setOffline(false)
+    await until('all to be delivered', async () => (await stored(alice.page)).every((m) => m.tick >= 2), 3 * PATIENCE)
+    const left = Date.now()
+    for (const p of [alice, bea]) {
+      await until(`${p.name} to have all`, async () => (await bodies(p)).length >= wanted.length)
+      await p.page.reload()
+      await p.page.locator('nav a', { hasText: last }).waitFor()
+      check((await bodies(p)).join('|') === wanted.join('|'), `${p.name} has ${(await bodies(p)).join('|')}`)
+    }
+    // What the server has is what a device finds that knows nothing.
+    const fresh = await world.person('Bea')
+    await fresh.logIn(login)
+    await fresh.page.locator('nav a', { hasText: last }).click()
+    await fresh.page.getByRole('log').hover()
+    await until('the beginning', async () => {
+      await fresh.page.mouse.wheel(0, -4_000)
+      return (await shown(fresh.page)).includes('day 0, before')
+    }, 3 * PATIENCE)
+    check((await bodies(fresh)).join('|') === wanted.join('|'), `the archive has ${(await bodies(fresh)).join('|')}`)
+    console.log(`      500 written in ${wrote - began} ms, delivered ${left - wrote} ms after the network was back; ${Date.now() - began} ms in all`)
+    network.close()
   },
 }
