@@ -29,6 +29,7 @@ type device struct {
 	keys           client.Keys
 	outbox         []entry // invoked and not settled, in order; of the same goroutine
 	sent           int
+	where          int           // which server it goes to; of the same goroutine
 	present        bool          // initial presence is sent, or waits in the stream
 	progress       chan struct{} // something was settled
 	doubts         chan *client.Outgoing
@@ -39,6 +40,7 @@ type device struct {
 	caughtUp       string // the stream that has caught up, on which all that is newer comes live
 	seen           map[string]bool
 	connectedAt    time.Time
+	stoppedAt      time.Time // of the first kill since its last tick
 }
 
 // entry is a message in the outbox and the stream that last took it.
@@ -50,7 +52,7 @@ type entry struct {
 
 func newDevice(d *killing, n uint64, account, peer, resource string, t trait) *device {
 	return &device{
-		trait: t, d: d, account: account, peer: peer, resource: resource, name: account + "/" + resource,
+		trait: t, d: d, account: account, peer: peer, resource: resource, name: account + "/" + resource, where: int(n),
 		random: generator(d.cfg.Seed, n), progress: make(chan struct{}, 1), doubts: make(chan *client.Outgoing, 1), seen: map[string]bool{},
 	}
 }
@@ -62,6 +64,7 @@ func (v *device) live(ctx context.Context) {
 		s, err := v.connect(ctx, old)
 		if err != nil {
 			failures++
+			v.where++
 			v.d.count(func(r *Report) { r.FailedLogins++ })
 			v.backOff(ctx, failures)
 			continue
@@ -71,6 +74,7 @@ func (v *device) live(ctx context.Context) {
 		v.told(s.Err())
 		s.Cut()
 		old = s
+		v.where = v.d.elsewhere(v.where, v.random)
 		if v.sleepy && !v.isDraining() {
 			v.away(ctx, time.Duration(v.random.Int64N(int64(time.Second))))
 		}
@@ -112,13 +116,14 @@ func (v *device) isDraining() bool {
 }
 
 func (v *device) config() client.Config {
+	at := v.d.at(v.where)
 	cfg := client.Config{
-		JID: v.account, Password: v.d.password, Resource: v.resource, Keys: &v.keys, Addr: v.d.options.C2S,
+		JID: v.account, Password: v.d.password, Resource: v.resource, Keys: &v.keys, Addr: at.c2s,
 		NoStreamManagement: v.unmanaged, Carbons: v.carbons,
 		Handler: client.Handler{Message: v.see, Ticked: v.tick, Refused: v.refuse},
 	}
 	if v.web {
-		cfg.WebSocket = "ws://" + v.d.options.HTTP + "/xmpp-websocket"
+		cfg.WebSocket = "ws://" + at.http + "/xmpp-websocket"
 	}
 	return cfg
 }
@@ -410,6 +415,7 @@ func (v *device) tick(o *client.Outgoing) {
 	fresh := o.Attempts == 1 && o.SentAt.After(v.connectedAt)
 	v.mu.Unlock()
 	v.d.ticked(o, fresh)
+	v.goesOn(o)
 	if v.ticks++; v.ticks%doubtEvery == 0 {
 		select {
 		case v.doubts <- o:
@@ -419,6 +425,30 @@ func (v *device) tick(o *client.Outgoing) {
 	select {
 	case v.progress <- struct{}{}:
 	default:
+	}
+}
+
+// stopped notes that a server was killed.
+func (v *device) stopped(at time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.stoppedAt.IsZero() {
+		v.stoppedAt = at
+	}
+}
+
+// goesOn measures how long after a kill the device has the tick of a message sent
+// since, wherever it is connected. Those that are away by themselves do not count.
+func (v *device) goesOn(o *client.Outgoing) {
+	v.mu.Lock()
+	from := v.stoppedAt
+	counts := !from.IsZero() && o.SentAt.After(from)
+	if counts {
+		v.stoppedAt = time.Time{}
+	}
+	v.mu.Unlock()
+	if counts && !v.sleepy && !v.isDraining() {
+		v.d.count(func(r *Report) { r.gaps = append(r.gaps, o.SettledAt.Sub(from)) })
 	}
 }
 

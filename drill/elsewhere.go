@@ -34,7 +34,7 @@ func Elsewhere(ctx context.Context, cfg KillConfig, member string) (*Report, err
 	}
 	defer func() { d.node.Kill() }()
 	defer func() { d.member.Kill() }()
-	err := d.carryOut(ctx, d.disturb, d.restartBoth)
+	err := d.carryOut(ctx, d.disturb, d.restartBoth, func(ctx context.Context) error { return d.node.Stop(ctx) })
 	d.report.Server = d.tail.String()
 	d.report.Trouble = d.tail.Trouble()
 	if err != nil {

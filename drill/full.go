@@ -72,7 +72,7 @@ func (f *filling) run(ctx context.Context) error {
 			return err
 		}
 		return f.admitted(ctx, time.Now(), false)
-	})
+	}, func(ctx context.Context) error { return f.node.Stop(ctx) })
 }
 
 func (f *filling) disturb(ctx context.Context) error {

@@ -41,6 +41,7 @@ type member struct {
 	keys     client.Keys
 	outbox   []entry // as of a device
 	sent     int
+	where    int           // which server it goes to
 	inside   string        // the stream on which it is in the room
 	entered  chan struct{} // it has got in
 	progress chan struct{}
@@ -59,7 +60,7 @@ func newGroup(d *killing, members int) *group {
 	g := &group{d: d}
 	for n := range members {
 		g.members = append(g.members, &member{
-			d: d, n: n, account: fmt.Sprintf("member%d@localhost", n), random: generator(d.cfg.Seed, uint64(1000+n)),
+			d: d, n: n, where: n, account: fmt.Sprintf("member%d@localhost", n), random: generator(d.cfg.Seed, uint64(1000+n)),
 			entered: make(chan struct{}, 1), progress: make(chan struct{}, 1),
 			ticked: map[string]bool{}, bodies: map[string]string{}, heard: map[string][]string{},
 		})
@@ -121,6 +122,7 @@ func (m *member) live(ctx context.Context) {
 		s, err := m.connect(ctx, old)
 		if err != nil {
 			failures++
+			m.where++
 			_ = pause(ctx, time.Duration(m.random.Int64N(int64(min(20*time.Millisecond<<min(failures, 6), time.Second)))))
 			continue
 		}
@@ -128,6 +130,7 @@ func (m *member) live(ctx context.Context) {
 		m.use(ctx, s)
 		s.Cut()
 		old = s
+		m.where = m.d.elsewhere(m.where, m.random)
 	}
 }
 
@@ -135,7 +138,7 @@ func (m *member) connect(ctx context.Context, old *client.Session) (*client.Sess
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	cfg := client.Config{
-		JID: m.account, Password: m.d.password, Resource: "a", Keys: &m.keys, Addr: m.d.options.C2S,
+		JID: m.account, Password: m.d.password, Resource: "a", Keys: &m.keys, Addr: m.d.at(m.where).c2s,
 		Handler: client.Handler{Message: m.hear, Presence: m.presence, Ticked: m.tick, Refused: m.refuse},
 	}
 	if old != nil && m.random.IntN(5) > 0 {

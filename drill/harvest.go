@@ -68,8 +68,9 @@ func (v *device) missing(ids []string) int {
 	return n
 }
 
-// readArchives reads each account's archive forwards, backwards and by peer,
-// which are given to the oracle as three nodes that must agree.
+// readArchives reads each account's archive forwards through each server, and
+// through the first backwards and by peer as well, which are given to the oracle as
+// nodes that must agree.
 func (d *killing) readArchives(ctx context.Context) error {
 	done := map[string]bool{}
 	for _, v := range d.devices {
@@ -77,17 +78,25 @@ func (d *killing) readArchives(ctx context.Context) error {
 			continue
 		}
 		done[v.account] = true
-		if err := d.readArchive(ctx, v); err != nil {
-			return fmt.Errorf("read the archive of %s: %w", v.account, err)
+		for where := range d.places {
+			if err := d.readArchive(ctx, v, where); err != nil {
+				return fmt.Errorf("read the archive of %s: %w", v.account, err)
+			}
 		}
 	}
 	return nil
 }
 
-func (d *killing) readArchive(ctx context.Context, v *device) error {
+// reading is an archive as it was read in one way.
+type reading struct {
+	way      string
+	messages []*client.Inbound
+}
+
+func (d *killing) readArchive(ctx context.Context, v *device, where int) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
-	s, err := client.Dial(ctx, client.Config{JID: v.account, Password: d.password, Resource: "reader", Keys: &v.keys, Addr: d.options.C2S})
+	s, err := client.Dial(ctx, client.Config{JID: v.account, Password: d.password, Resource: "reader", Keys: &v.keys, Addr: d.at(where).c2s})
 	if err != nil {
 		return err
 	}
@@ -96,19 +105,20 @@ func (d *killing) readArchive(ctx context.Context, v *device) error {
 	if err != nil {
 		return fmt.Errorf("forwards: %w", err)
 	}
-	backwards, err := s.ArchiveBackwards(ctx, client.Query{Max: 100})
-	if err != nil {
-		return fmt.Errorf("backwards: %w", err)
+	ways := []reading{{"forwards", forwards}}
+	if where == 0 {
+		backwards, err := s.ArchiveBackwards(ctx, client.Query{Max: 100})
+		if err != nil {
+			return fmt.Errorf("backwards: %w", err)
+		}
+		byPeer, err := readByPeer(ctx, s, forwards, v.account)
+		if err != nil {
+			return fmt.Errorf("by peer: %w", err)
+		}
+		ways = append(ways, reading{"backwards", backwards}, reading{"by peer", byPeer})
 	}
-	byPeer, err := readByPeer(ctx, s, forwards, v.account)
-	if err != nil {
-		return fmt.Errorf("by peer: %w", err)
-	}
-	for _, r := range []struct {
-		way      string
-		messages []*client.Inbound
-	}{{"forwards", forwards}, {"backwards", backwards}, {"by peer", byPeer}} {
-		a := oracle.Archive{Node: r.way, Account: v.account}
+	for _, r := range ways {
+		a := oracle.Archive{Node: fmt.Sprintf("server %d, %s", where+1, r.way), Account: v.account}
 		for _, in := range r.messages {
 			a.Entries = append(a.Entries, entryOf(in, v.account))
 		}

@@ -120,6 +120,7 @@ type killing struct {
 	random   *randv2.Rand // of the goroutine that kills
 	log      *oracle.Log
 	password string
+	places   []place  // where clients get in; one, if there is one server
 	args     []string // added to each command line of the server
 	options  node.Options
 	tail     node.Tail
@@ -131,6 +132,20 @@ type killing struct {
 	mu       sync.Mutex
 	report   Report
 	killedAt time.Time // of the last kill, until the first tick after it
+}
+
+// place is where clients reach a server.
+type place struct{ c2s, http string }
+
+// at gives the place of a client that has moved on so many times.
+func (d *killing) at(where int) place { return d.places[where%len(d.places)] }
+
+// elsewhere gives where a client goes that comes back: mostly to where it was.
+func (d *killing) elsewhere(where int, random *randv2.Rand) int {
+	if len(d.places) == 1 || random.IntN(4) > 0 {
+		return where
+	}
+	return random.IntN(len(d.places))
 }
 
 func generator(seed, stream uint64) *randv2.Rand { return randv2.New(randv2.NewPCG(seed, stream)) }
@@ -146,19 +161,12 @@ func (d *killing) prepare(ctx context.Context) error {
 	d.options = node.Options{
 		Binary: d.cfg.Binary, Data: filepath.Join(d.cfg.Dir, "data"), C2S: addrs[0], HTTP: addrs[1], Plain: true, Args: d.args, Log: &d.tail,
 	}
+	d.places = []place{{addrs[0], addrs[1]}}
 	if d.cfg.NoDedupe {
-		d.options.Env = []string{"BAVARD_UNSAFE_NO_DEDUPE=1"}
+		d.options.Env = []string{noDedupe}
 	}
 	d.devices = d.cast()
-	users := []node.User{{Local: prober, Password: d.password}}
-	known := map[string]bool{}
-	for _, v := range d.devices {
-		if local := v.local(); !known[local] {
-			known[local] = true
-			users = append(users, node.User{Local: local, Password: d.password})
-		}
-	}
-	users = append(users, d.group.users()...)
+	users := d.users()
 	if err := node.Import(ctx, d.cfg.Binary, d.options.Data, users, d.args...); err != nil {
 		return err
 	}
@@ -169,6 +177,22 @@ func (d *killing) prepare(ctx context.Context) error {
 	return d.admitted(ctx, time.Now(), false)
 }
 
+// noDedupe is in the environment of servers that leave duplicates in.
+const noDedupe = "BAVARD_UNSAFE_NO_DEDUPE=1"
+
+// users are all accounts of the drill.
+func (d *killing) users() []node.User {
+	users := []node.User{{Local: prober, Password: d.password}}
+	known := map[string]bool{}
+	for _, v := range d.devices {
+		if local := v.local(); !known[local] {
+			known[local] = true
+			users = append(users, node.User{Local: local, Password: d.password})
+		}
+	}
+	return append(users, d.group.users()...)
+}
+
 func (d *killing) run(ctx context.Context) error {
 	return d.carryOut(ctx, func(ctx context.Context) error {
 		for d.report.Kills < d.cfg.Kills-1 {
@@ -177,13 +201,13 @@ func (d *killing) run(ctx context.Context) error {
 			}
 		}
 		return nil
-	}, func(ctx context.Context) error { return d.restart(ctx, 0) })
+	}, func(ctx context.Context) error { return d.restart(ctx, 0) }, func(ctx context.Context) error { return d.node.Stop(ctx) })
 }
 
 // carryOut lets people chat while disturb does its harm, waits until all that they sent is
-// settled, kills the server at rest, as what it has ticked must be on disk, and
-// judges what is left.
-func (d *killing) carryOut(ctx context.Context, disturb, atRest func(context.Context) error) error {
+// settled, kills the server at rest, as what it has ticked must be on disk, judges
+// what is left, and ends it.
+func (d *killing) carryOut(ctx context.Context, disturb, atRest, end func(context.Context) error) error {
 	lives, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	for _, v := range d.devices {
@@ -219,7 +243,7 @@ func (d *killing) carryOut(ctx context.Context, disturb, atRest func(context.Con
 	d.report.Verdict = oracle.Judge(d.log.History())
 	stopping, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if err := d.node.Stop(stopping); err != nil {
+	if err := end(stopping); err != nil {
 		return fmt.Errorf("stop the server: %w", err)
 	}
 	return nil

@@ -33,7 +33,7 @@ type Report struct {
 	Trouble []string
 	Server  string
 
-	restarts, ticks, outages []time.Duration
+	restarts, ticks, outages, gaps []time.Duration
 }
 
 // maxSamples bounds the samples of a distribution.
@@ -79,6 +79,10 @@ func (r *Report) Tick(p float64) time.Duration { return Percentile(r.ticks, p) }
 
 // Outage is how long after a kill the first message sent since was ticked.
 func (r *Report) Outage(p float64) time.Duration { return Percentile(r.outages, p) }
+
+// Gap is how long after a kill a device had the tick of a message that it sent
+// since, wherever it was connected: how long sending stopped.
+func (r *Report) Gap(p float64) time.Duration { return Percentile(r.gaps, p) }
 
 // TableHead names the columns of Table.
 const TableHead = "| kills | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | restart to first login p50 / p99 | tick p50 / p99 | kill to next tick p50 / p99 |"

@@ -45,6 +45,9 @@ type Options struct {
 	// Events is called by the applier after each batch, before the outcomes of
 	// its commands are handed out. It must not block.
 	Events func([]state.Event)
+	// Own is called after Events with those of the batches that this node has
+	// appended: for what one node of several is to do. It must not block.
+	Own func([]state.Event)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -91,6 +94,9 @@ func Open(ctx context.Context, o Options) (*Cell, error) {
 	}
 	if o.Events == nil {
 		o.Events = func([]state.Event) {}
+	}
+	if o.Own == nil {
+		o.Own = func([]state.Event) {}
 	}
 	run, cancel := context.WithCancel(context.Background())
 	c := &Cell{
@@ -400,15 +406,21 @@ func (c *Cell) apply(tail journal.Tailer) {
 		}
 		if len(result.Events) > 0 {
 			c.o.Events(result.Events)
+			if c.owns(batch) {
+				c.o.Own(result.Events)
+			}
 		}
 		c.finish(batch, result.Outcomes)
 	}
 }
 
+// owns reports whether this node has appended the batch, since its start.
+func (c *Cell) owns(batch journal.Batch) bool { return batch.Incarnation == c.o.Journal.Incarnation() }
+
 // finish hands out the outcomes of a batch, if it is this node's own.
 func (c *Cell) finish(batch journal.Batch, outcomes []command.Outcome) {
 	var ready []Done
-	own := batch.Incarnation == c.o.Journal.Incarnation()
+	own := c.owns(batch)
 	if own {
 		ready = make([]Done, len(outcomes))
 	}

@@ -59,6 +59,9 @@ func (p *Program) banner(ctx context.Context, cfg config.Config, r server.Runnin
 		line("More people", "%s invite", self)
 	}
 	clients(line, cfg, r, self)
+	if cfg.Cell.Several() {
+		line("Node", "%s of %s. Not complete yet: docs/operations.md says what a cell does not do", cfg.Cell.Node, strings.Join(cfg.Cell.Names(), ", "))
+	}
 	path, err := filepath.Abs(cfg.Data)
 	if err != nil {
 		path = cfg.Data

@@ -94,7 +94,7 @@ func (p *Program) root() *cobra.Command {
 	flags.String("config", "", "configuration `FILE`; without it, the defaults that `bavard config` prints")
 	flags.String("data", "", "the `DIR` in which everything is kept")
 	flags.String("domain", "", "`DOMAIN` of the addresses, like chat.example.org")
-	root.AddCommand(p.serve(), p.user(), p.invite(), p.status(), p.doctor(), p.quickstart(), p.config(), p.bench(), p.version())
+	root.AddCommand(p.serve(), p.user(), p.invite(), p.status(), p.doctor(), p.quickstart(), p.config(), p.cell(), p.bench(), p.drill(), p.version())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, nearFlag(cmd, err)) })
 	strict(root)
 	return root
@@ -180,10 +180,15 @@ func configure(cmd *cobra.Command) (config.Config, error) {
 		"c2s":     &cfg.Listen.C2S,
 		"c2s-tls": &cfg.Listen.C2STLS,
 		"http":    &cfg.Listen.HTTP,
+		"node":    &cfg.Cell.Node,
 	} {
 		if flags.Changed(name) {
 			*to, _ = flags.GetString(name)
 		}
+	}
+	if flags.Changed("cell") {
+		nodes, _ := flags.GetString("cell")
+		cfg.Cell.Nodes = strings.Split(nodes, ",")
 	}
 	if flags.Changed("insecure-loopback") {
 		cfg.InsecureLoopback, _ = flags.GetBool("insecure-loopback")

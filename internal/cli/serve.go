@@ -46,6 +46,8 @@ func (p *Program) serve() *cobra.Command {
 	flags.String("c2s", "", "`ADDR`ess for XMPP clients with STARTTLS, like :5222; \"\" switches it off")
 	flags.String("c2s-tls", "", "`ADDR`ess for XMPP clients with direct TLS, like :5223")
 	flags.String("http", "", "`ADDR`ess of the app and the WebSocket, loopback or behind a proxy")
+	flags.String("node", "", "`NAME` of this node, if there are several")
+	flags.String("cell", "", "all `NODES`, like a=host1,b=host2,c=host3, the same on each: see `bavard cell`")
 	flags.Bool("insecure-loopback", false, "allow passwords over unencrypted connections; on loopback addresses only")
 	flags.Bool("demo-invites", false, "as long as there is no account, make two invites to try both sides")
 	return cmd

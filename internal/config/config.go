@@ -27,6 +27,7 @@ type Config struct {
 	// normalised by Validate.
 	Admins []string `toml:"admins"`
 
+	Cell         Cell         `toml:"cell"`
 	Listen       Listen       `toml:"listen"`
 	TLS          TLS          `toml:"tls"`
 	Limits       Limits       `toml:"limits"`
@@ -160,6 +161,7 @@ func Default() Config {
 		Domain: "localhost",
 		Data:   "data",
 		Admins: []string{},
+		Cell:   Cell{Nodes: []string{}, Addresses: []string{}},
 		Listen: Listen{
 			C2S:    "127.0.0.1:5222",
 			C2STLS: "127.0.0.1:5223",

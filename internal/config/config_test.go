@@ -5,6 +5,7 @@ package config_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -240,6 +241,23 @@ func TestValidate(t *testing.T) {
 		{"server by carrier pigeon", func(c *config.Config) { c.Calls.Servers = []string{"stun:example.org?transport=pigeon"} }, "calls.servers"},
 		{"too many servers", func(c *config.Config) { c.Calls.Servers = slices.Repeat([]string{"stun:example.org"}, 17) }, "calls.servers"},
 		{"endless credentials", func(c *config.Config) { c.Calls.CredentialsTime = config.Duration(8 * 24 * time.Hour) }, "calls.credentials_time"},
+		{"cell", cellOf(func(*config.Config) {}), ""},
+		{"cell with ports", cellOf(func(c *config.Config) {
+			c.Cell.Nodes = []string{"a=10.0.0.1:2400", "b=[2001:db8::2]:2380", "c=2001:db8::3"}
+			c.Cell.Bind, c.Cell.Addresses = ":2400", []string{"https://node1.example.org/"}
+		}), ""},
+		{"cell of two", cellOf(func(c *config.Config) { c.Cell.Nodes = c.Cell.Nodes[:2] }), "cell.nodes"},
+		{"node of nothing", func(c *config.Config) { c.Cell.Node = "a" }, "cell.nodes"},
+		{"cell without itself", cellOf(func(c *config.Config) { c.Cell.Node = "d" }), "cell.node"},
+		{"cell without hosts", cellOf(func(c *config.Config) { c.Cell.Nodes = []string{"a", "b", "c"} }), "cell.nodes"},
+		{"one host of a cell", cellOf(func(c *config.Config) { c.Cell.Nodes[1] = "b=node1" }), "cell.nodes"},
+		{"one name in a cell", cellOf(func(c *config.Config) { c.Cell.Nodes[1] = "a=node2" }), "cell.nodes"},
+		{"cell with a bad port", cellOf(func(c *config.Config) { c.Cell.Nodes[1] = "b=node2:x" }), "cell.nodes"},
+		{"cell that listens on a name", cellOf(func(c *config.Config) { c.Cell.Bind = "node1:2380" }), "cell.bind"},
+		{"cell in the clear", cellOf(func(c *config.Config) { c.Cell.Addresses = []string{"http://node1.example.org"} }), "cell.addresses"},
+		{"cell beside an etcd", cellOf(func(c *config.Config) { c.Journal.Endpoints = []string{"https://etcd:2379"} }), "journal.endpoints"},
+		{"cell with acme", acme(cellOf(func(*config.Config) {})), "tls.acme.directory"},
+		{"keys of no cell", func(c *config.Config) { c.Cell.Bind = ":2380" }, "cell.node"},
 		{"no reserve", func(c *config.Config) { c.Journal.MinFreeMiB = 0 }, "journal.min_free_mib"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -257,6 +275,30 @@ func TestValidate(t *testing.T) {
 				t.Fatalf("got %v, want a problem with %s and a hint", err, tc.key)
 			}
 		})
+	}
+}
+
+// cellOf changes one of three nodes.
+func cellOf(change func(*config.Config)) func(*config.Config) {
+	return func(c *config.Config) {
+		c.Cell.Node, c.Cell.Nodes = "a", []string{"a=node1", "b=node2", "c=node3"}
+		change(c)
+	}
+}
+
+func TestCellMembers(t *testing.T) {
+	c := config.Cell{Node: "a", Nodes: []string{"a=node1", "b=10.0.0.2:2400", "c=::1"}}
+	if got, want := c.Members(), map[string]string{"a": "node1:2380", "b": "10.0.0.2:2400", "c": "[::1]:2380"}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for node, want := range map[string]string{"a": "0.0.0.0:2380", "b": "10.0.0.2:2400", "c": "[::1]:2380"} {
+		c.Node = node
+		if got := c.Binds(); got != want {
+			t.Errorf("%s listens on %s, want %s", node, got, want)
+		}
+	}
+	if c.Bind = ":2500"; c.Binds() != "0.0.0.0:2500" {
+		t.Errorf("it listens on %s", c.Binds())
 	}
 }
 

@@ -35,6 +35,7 @@ func (c *Config) Validate() error {
 	}
 	v.origin("public_url", c.PublicURL)
 	v.admins(c)
+	v.cell(c)
 	v.listen(c)
 	v.origins(&c.Listen)
 	v.tls(c)
@@ -219,12 +220,15 @@ func (v *validator) address(key, address string) bool {
 		return false
 	}
 	_, port, err := net.SplitHostPort(address)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
-	if err != nil {
+	good := err == nil && goodPort(port)
+	if !good {
 		v.add(key, fmt.Sprintf("%q is no address", address), "write it like 127.0.0.1:5222, or :5222 for every interface")
 	}
+	return good
+}
+
+func goodPort(port string) bool {
+	_, err := strconv.ParseUint(port, 10, 16)
 	return err == nil
 }
 

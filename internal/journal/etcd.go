@@ -273,8 +273,8 @@ func (j *etcdJournal) ready(ctx context.Context, s *etcdserver.EtcdServer) error
 		defer cancel()
 	}
 	begun := time.Now()
-	waits := time.NewTicker(waitingEvery)
-	defer waits.Stop()
+	tick := time.NewTicker(waitingEvery)
+	defer tick.Stop()
 	for {
 		select {
 		case <-s.ReadyNotify():
@@ -283,8 +283,12 @@ func (j *etcdJournal) ready(ctx context.Context, s *etcdserver.EtcdServer) error
 			return errors.New("journal: etcd stopped while starting; see its log messages")
 		case <-ctx.Done():
 			return fmt.Errorf("journal: etcd is not ready: %w", ctx.Err())
-		case <-waits.C:
-			j.log.Warn("journal: waiting for a majority of the cell's nodes", "since", time.Since(begun).Round(time.Second))
+		case <-tick.C:
+			waits := []any{"since", time.Since(begun).Round(time.Second)}
+			if p := j.opts.Peers; p != nil {
+				waits = append(waits, "others", p.others(j.opts.Name))
+			}
+			j.log.Warn("journal: waiting for a majority of the cell's nodes", waits...)
 		}
 	}
 }

@@ -46,6 +46,10 @@ func (j *etcdJournal) own(ctx context.Context) error {
 	if !resp.Succeeded {
 		kvs := resp.Responses[0].GetResponseRange().GetKvs()
 		if len(kvs) != 1 || string(kvs[0].Value) != ours {
+			if j.opts.Peers != nil {
+				return fmt.Errorf("%w: node %s has been in this cell before, with other data than %s; it has forgotten what it acknowledged and must not come back under its name",
+					ErrOwner, j.opts.Name, j.opts.Dir)
+			}
 			return fmt.Errorf("%w: journal %s is written by another one as %s; if that one is gone for good, delete the key %q in etcd",
 				ErrOwner, hex.EncodeToString(j.id[:]), j.opts.Name, j.prefix()+key)
 		}

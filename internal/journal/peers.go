@@ -28,6 +28,9 @@ type Peers struct {
 	Listen string
 	// CA, Certificate and Key are PEM files, read anew for each connection.
 	CA, Certificate, Key string
+	// ServerName is a name that each node's certificate has, wherever the node is;
+	// "": the certificate has to have the host of its address.
+	ServerName string
 	// Begin permits a start without data: the cell begins here and now on all its
 	// nodes. Without it such a start is refused with ErrWiped: a node that has lost
 	// its disk must not come back under its old name, because it has forgotten what
@@ -43,6 +46,17 @@ var (
 	// vote any more: it has to be wiped and to join anew.
 	ErrBehind = errors.New("journal: the log of this node has lost its end")
 )
+
+// others lists the nodes but name, with their addresses.
+func (p *Peers) others(name string) string {
+	var all []string
+	for _, member := range slices.Sorted(maps.Keys(p.Members)) {
+		if member != name {
+			all = append(all, member+"="+p.Members[member])
+		}
+	}
+	return strings.Join(all, ", ")
+}
 
 // copies is how many nodes must have what the history drops in spite of others
 // that lag: a majority of three.
@@ -95,5 +109,6 @@ func (p *Peers) configure(cfg *embed.Config, name string) {
 	cfg.InitialCluster = strings.Join(members, ",")
 	cfg.PeerTLSInfo = transport.TLSInfo{
 		CertFile: p.Certificate, KeyFile: p.Key, TrustedCAFile: p.CA, ClientCertAuth: true,
+		ServerName: p.ServerName, SkipClientSANVerify: p.ServerName != "", // which would ask the DNS for it
 	}
 }

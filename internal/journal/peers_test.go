@@ -16,13 +16,16 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"bavard/internal/charter"
 )
 
 // testCell is a cell of three nodes on this machine.
 type testCell struct {
 	dir   string
 	files *testFiles
-	nodes map[string]string // addresses by name
+	nodes map[string]string          // addresses by name
+	named map[string]*charter.Member // with certificates of their own; nil: all have that of files
 }
 
 func newTestCell(t testing.TB) *testCell {
@@ -42,6 +45,9 @@ func (c *testCell) options(t testing.TB, name string, opts Options) Options {
 		opts.MinFree = 1
 	}
 	opts.Peers = &Peers{Members: c.nodes, CA: c.files.ca, Certificate: c.files.cert, Key: c.files.key, Begin: true}
+	if m := c.named[name]; m != nil {
+		opts.Peers.CA, opts.Peers.Certificate, opts.Peers.Key, opts.Peers.ServerName = m.CA(), m.Certificate(), m.Key(), charter.ServerName
+	}
 	return opts
 }
 

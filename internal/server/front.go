@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -165,10 +166,11 @@ func (s *server) listen(ctx context.Context, group *errgroup.Group) error {
 // proxy may have changed the host that the request names, and web clients may be
 // elsewhere.
 func (s *server) origins() []string {
+	others := slices.Concat(s.cfg.Cell.Addresses, s.cfg.Listen.Origins)
 	if base := s.base(); strings.HasPrefix(base, "https://") {
-		return append([]string{base}, s.cfg.Listen.Origins...)
+		return append([]string{base}, others...)
 	}
-	return s.cfg.Listen.Origins
+	return others
 }
 
 // http is what the web listeners serve.
@@ -217,13 +219,20 @@ func (s *server) about(w http.ResponseWriter, _ *http.Request) {
 }
 
 // webSockets lists the addresses of the WebSocket for whoever asks: the public
-// one, or, on this machine, the one that the request came by.
+// one, or, on this machine, the one that the request came by; then those of all
+// nodes, so that who is cut off from one finds another.
 func (s *server) webSockets(r *http.Request) []string {
 	var public []string
 	if base := s.base(); strings.HasPrefix(base, "https://") {
 		public = []string{webSocketURL(base)}
 	}
-	return listen.WebSocketURLs(public, webSocketPath)(r)
+	all := slices.Clone(listen.WebSocketURLs(public, webSocketPath)(r))
+	for _, a := range s.cfg.Cell.Addresses {
+		if u := webSocketURL(a); !slices.Contains(all, u) {
+			all = append(all, u)
+		}
+	}
+	return all
 }
 
 func (s *server) serveHTTP(ctx context.Context, h http.Handler, l net.Listener) error {

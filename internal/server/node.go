@@ -20,6 +20,7 @@ import (
 	"bavard/internal/account"
 	"bavard/internal/admin"
 	"bavard/internal/cell"
+	"bavard/internal/charter"
 	"bavard/internal/config"
 	"bavard/internal/datadir"
 	"bavard/internal/dispatch"
@@ -42,6 +43,7 @@ type node struct {
 	cfg      config.Config
 	log      *slog.Logger
 	dir      *datadir.Dir
+	member   *charter.Member // nil: there is no other node
 	cell     *cell.Cell
 	accounts *account.Service
 	warnings *health.Warnings
@@ -52,8 +54,16 @@ type node struct {
 	uploads  atomic.Pointer[upload.Service]
 }
 
-// nodeName is this node's among those of the cell.
-const nodeName = "a"
+// aloneName is what a node calls itself when there is no other.
+const aloneName = "a"
+
+// name is this node's among those of the cell.
+func (n *node) name() string {
+	if n.member != nil {
+		return n.member.Node
+	}
+	return aloneName
+}
 
 // again, which may be nil, is journal.Options.Again.
 func openNode(ctx context.Context, cfg config.Config, log *slog.Logger, again func()) (*node, error) {
@@ -69,8 +79,15 @@ func openNode(ctx context.Context, cfg config.Config, log *slog.Logger, again fu
 }
 
 func (n *node) open(ctx context.Context, again func()) error {
-	ctx, cancel := context.WithTimeout(ctx, openWithin)
-	defer cancel()
+	var err error
+	if n.member, err = memberOf(&n.cfg, n.dir.Path()); err != nil {
+		return err
+	}
+	if n.member == nil { // else it waits for the others
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, openWithin)
+		defer cancel()
+	}
 	secret, err := loginSecret(n.dir.Keys())
 	if err != nil {
 		return err
@@ -79,15 +96,33 @@ func (n *node) open(ctx context.Context, again func()) error {
 	if err != nil {
 		return err
 	}
-	j, err := journal.OpenEtcd(ctx, journal.Options{
-		Name: nodeName, Dir: n.dir.Journal(), SpoolDir: n.dir.Spool(), Log: n.log, Remote: remote,
+	options := journal.Options{
+		Name: n.name(), Dir: n.dir.Journal(), SpoolDir: n.dir.Spool(), Log: n.log, Remote: remote,
 		MinFree: uint64(n.cfg.Journal.MinFreeMiB) << 20, Again: again,
-	})
-	if err != nil {
-		return fmt.Errorf("open the journal: %w", err)
 	}
-	n.cell, err = cell.Open(ctx, cell.Options{
-		Journal: j, Alone: remote == nil, ViewDir: n.dir.View(), Logger: n.log,
+	if err := n.amongOthers(&options); err != nil {
+		return err
+	}
+	j, err := journal.OpenEtcd(ctx, options)
+	if err != nil {
+		return n.hint(fmt.Errorf("open the journal: %w", err))
+	}
+	if n.member != nil {
+		if err := n.member.Begun(); err != nil {
+			return errors.Join(err, j.Close())
+		}
+	}
+	n.cell, err = cell.Open(ctx, n.cellOptions(j, remote == nil && n.member == nil))
+	if err != nil {
+		return n.hint(fmt.Errorf("open the view: %w", err))
+	}
+	n.accounts = account.New(account.Config{Store: refusing{n.cell}, Domain: n.cfg.Domain, Secret: secret, Open: open(n.cfg.Registration)})
+	return nil
+}
+
+func (n *node) cellOptions(j journal.Journal, alone bool) cell.Options {
+	return cell.Options{
+		Journal: j, Alone: alone, ViewDir: n.dir.View(), Logger: n.log,
 		View: view.Options{Domain: n.cfg.Domain, Logger: n.log, OnDamage: func(err error) {
 			n.warnings.Raise(health.ViewDamaged, err.Error())
 		}},
@@ -103,19 +138,16 @@ func (n *node) open(ctx context.Context, again func()) error {
 			if n := n.notifier.Load(); n != nil {
 				n.Offer(events)
 			}
-			if n := n.pusher.Load(); n != nil {
-				n.Offer(events)
-			}
 			if n := n.uploads.Load(); n != nil {
 				n.Offer(events)
 			}
 		},
-	})
-	if err != nil {
-		return fmt.Errorf("open the view: %w", err)
+		Own: func(events []state.Event) { // one node notifies of what has come
+			if n := n.pusher.Load(); n != nil {
+				n.Offer(events)
+			}
+		},
 	}
-	n.accounts = account.New(account.Config{Store: refusing{n.cell}, Domain: n.cfg.Domain, Secret: secret, Open: open(n.cfg.Registration)})
-	return nil
 }
 
 // remoteEtcd is nil when etcd is to run in this process.
@@ -200,6 +232,14 @@ func (n *node) backend(version string, base func() string, checks []health.Check
 // work on it. The error is a *datadir.InUseError when a server runs. The caller
 // closes what it got.
 func Offline(ctx context.Context, cfg config.Config, version string, log *slog.Logger) (admin.Backend, func() error, error) {
+	if m, err := charter.Read(cfg.Data); err == nil {
+		dir, err := datadir.Open(cfg.Data)
+		if err == nil {
+			err = fmt.Errorf("%s is that of node %s of a cell: this works while that runs, or on another node that does", cfg.Data, m.Node)
+			err = errors.Join(err, dir.Close())
+		}
+		return nil, nil, err
+	}
 	n, err := openNode(ctx, cfg, log, nil)
 	if err != nil {
 		return nil, nil, err

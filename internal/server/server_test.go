@@ -5,6 +5,7 @@ package server
 import (
 	"context"
 	"flag"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -56,6 +57,12 @@ func startServer(t *testing.T) *testServer {
 
 func (s *testServer) start() {
 	s.t.Helper()
+	if err := s.tryStart(); err != nil {
+		s.t.Fatalf("the server did not start: %v", err)
+	}
+}
+
+func (s *testServer) tryStart() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan Running, 1)
 	s.cancel, s.done = cancel, make(chan error, 1)
@@ -67,8 +74,9 @@ func (s *testServer) start() {
 	}()
 	select {
 	case s.running = <-ready:
+		return nil
 	case err := <-s.done:
-		s.t.Fatalf("the server did not start: %v", err)
+		return fmt.Errorf("it ended: %w", err)
 	}
 }
 

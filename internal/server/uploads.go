@@ -24,7 +24,7 @@ func (s *server) makeUploads(key []byte) (route.Feature, error) {
 	const mib = 1 << 20
 	var err error
 	s.uploads, err = upload.New(upload.Options{
-		Domain: "upload." + s.cfg.Domain, Dir: s.dir.Uploads(), Node: nodeName, Key: derived(key, "upload slots"),
+		Domain: "upload." + s.cfg.Domain, Dir: s.dir.Uploads(), Node: s.name(), Key: derived(key, "upload slots"),
 		View: s.cell, Do: refusing{s.cell}.Do, Base: s.uploadBase, Free: s.dir.FreeForUploads,
 		Address: func(r *http.Request) string { return s.front.Block(r) },
 		Missing: func(n int) { s.warn(health.UploadsMissing, n > 0, fmt.Sprintf("%d files", n)) },
@@ -34,7 +34,8 @@ func (s *server) makeUploads(key []byte) (route.Feature, error) {
 		},
 		UnsafeEarly: s.o.UnsafeEarlyUploads, Logger: s.log,
 	})
-	if err != nil || c.MaxSizeMiB == 0 || s.cfg.UploadBase(s.cfg.Listen.HTTPS, s.cfg.Listen.HTTP) == "" {
+	// A file would be on one node alone.
+	if err != nil || s.member != nil || c.MaxSizeMiB == 0 || s.cfg.UploadBase(s.cfg.Listen.HTTPS, s.cfg.Listen.HTTP) == "" {
 		return route.Feature{Name: "uploads"}, err
 	}
 	return s.uploads.Feature(), nil
@@ -82,7 +83,7 @@ func isOf(origin *url.URL, host string) bool {
 
 // warnOfUploads tells when nobody can share files.
 func (s *server) warnOfUploads() {
-	if s.cfg.Upload.MaxSizeMiB == 0 {
+	if s.cfg.Upload.MaxSizeMiB == 0 || s.member != nil {
 		return
 	}
 	why := s.uploads.Full()

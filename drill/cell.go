@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drill
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	randv2 "math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"bavard/drill/await"
+	"bavard/drill/client"
+	"bavard/drill/node"
+	"bavard/drill/oracle"
+)
+
+// CellConfig describes a drill in which people chat on all nodes of a cell, of
+// which one is killed again and again.
+type CellConfig struct {
+	KillConfig
+	// Nodes of the cell: 3, 5 or 7.
+	Nodes int
+	// DownMax bounds how long a killed node stays away; 0 means 1 s.
+	DownMax time.Duration
+	// Duration ends the killing once it has passed; 0: after Kills.
+	Duration time.Duration
+	// Progress is told after each kill; nil is not.
+	Progress func(kills, ticked int)
+}
+
+// Cell runs the drill. An error means that it could not be carried out; what the
+// oracle found is in the report.
+func Cell(ctx context.Context, cfg CellConfig) (*Report, error) {
+	cfg.defaults()
+	if cfg.DownMax == 0 {
+		cfg.DownMax = time.Second
+	}
+	if cfg.Seed == 0 {
+		cfg.Seed = randv2.Uint64()
+	}
+	d := &celled{cfg: cfg, killing: killing{
+		cfg: cfg.KillConfig, log: oracle.NewLog(), random: generator(cfg.Seed, 0), draining: make(chan struct{}), password: rand.Text(),
+	}}
+	d.report.Seed = cfg.Seed
+	d.group = newGroup(&d.killing, max(cfg.Group, 0))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer d.killAll()
+	err := d.prepare(ctx)
+	if err == nil {
+		err = d.group.open(ctx)
+	}
+	if err == nil {
+		err = d.carryOut(ctx, d.disturb, d.restartAll, d.stopAll)
+	}
+	var tails strings.Builder
+	for _, n := range d.nodes {
+		d.report.Trouble = append(d.report.Trouble, n.tail.Trouble()...)
+		fmt.Fprintf(&tails, "node %s:\n%s\n", n.name, n.tail.String())
+	}
+	d.report.Server = tails.String()
+	if err != nil {
+		return &d.report, fmt.Errorf("drill with seed %d: %w\n%s", cfg.Seed, err, d.report.Server)
+	}
+	return &d.report, nil
+}
+
+// celled is a drill under way in which there are several nodes.
+type celled struct {
+	killing
+	cfg   CellConfig
+	nodes []*cellNode
+}
+
+// cellNode is one of them.
+type cellNode struct {
+	name    string
+	options node.Options
+	node    *node.Node
+	tail    node.Tail
+}
+
+func (n *cellNode) start() (err error) {
+	n.node, err = node.Start(n.options)
+	return err
+}
+
+// prepare makes the cell, starts its nodes and gives it accounts.
+func (d *celled) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*startTimeout)
+	defer cancel()
+	if err := d.found(ctx); err != nil {
+		return err
+	}
+	d.devices = d.cast()
+	for _, n := range d.nodes {
+		if err := n.start(); err != nil {
+			return err
+		}
+	}
+	for _, n := range d.nodes {
+		if _, err := n.node.Ready(ctx); err != nil {
+			return fmt.Errorf("node %s: %w", n.name, err)
+		}
+	}
+	err := await.Until(ctx, func(ctx context.Context) error { // the admin socket comes last
+		return node.Import(ctx, d.cfg.Binary, d.nodes[0].options.Data, d.users())
+	})
+	if err != nil {
+		return err
+	}
+	return d.allAdmit(ctx)
+}
+
+// found makes the data directories and command lines of the nodes.
+func (d *celled) found(ctx context.Context) error {
+	addrs, err := node.FreePorts(3*d.cfg.Nodes, d.random.IntN)
+	if err != nil {
+		return err
+	}
+	var names, members []string
+	for i := range d.cfg.Nodes {
+		n := &cellNode{name: string(rune('a' + i))}
+		c2s, http, peer := addrs[3*i], addrs[3*i+1], addrs[3*i+2]
+		n.options = node.Options{
+			Binary: d.cfg.Binary, Data: filepath.Join(d.cfg.Dir, n.name), C2S: c2s, HTTP: http, Plain: true, Log: &n.tail,
+		}
+		if d.cfg.NoDedupe {
+			n.options.Env = []string{noDedupe}
+		}
+		d.nodes, d.places = append(d.nodes, n), append(d.places, place{c2s, http})
+		names, members = append(names, n.name), append(members, n.name+"="+peer)
+	}
+	if err := d.command(ctx, "cell", "init", "--nodes", strings.Join(names, ","), "--out", d.cfg.Dir); err != nil {
+		return err
+	}
+	for _, n := range d.nodes {
+		n.options.Args = []string{"--node", n.name, "--cell", strings.Join(members, ",")}
+		if err := d.command(ctx, "cell", "join", filepath.Join(d.cfg.Dir, n.name+".cell"), "--data", n.options.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *celled) command(ctx context.Context, args ...string) error {
+	if out, err := exec.CommandContext(ctx, d.cfg.Binary, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// disturb kills a random node after each while, and starts it again some time
+// later.
+func (d *celled) disturb(ctx context.Context) error {
+	begun := time.Now()
+	for n := 0; d.cfg.Duration > 0 && time.Since(begun) < d.cfg.Duration || d.cfg.Duration == 0 && n < d.cfg.Kills; n++ {
+		if err := pause(ctx, d.between(d.cfg.UpMin, d.cfg.UpMax)); err != nil {
+			return err
+		}
+		if err := d.killOne(ctx, d.nodes[d.random.IntN(len(d.nodes))]); err != nil {
+			return err
+		}
+		if d.cfg.Progress != nil {
+			d.cfg.Progress(d.report.Kills, d.log.Ticked())
+		}
+	}
+	return nil
+}
+
+func (d *celled) between(least, most time.Duration) time.Duration {
+	return least + time.Duration(d.random.Int64N(int64(most-least)+1))
+}
+
+func (d *celled) killOne(ctx context.Context, n *cellNode) error {
+	select {
+	case <-n.node.Exited():
+		return fmt.Errorf("node %s ended by itself", n.name)
+	default:
+	}
+	d.kill(n)
+	if err := pause(ctx, d.between(0, d.cfg.DownMax)); err != nil {
+		return err
+	}
+	started := time.Now()
+	if err := n.start(); err != nil {
+		return err
+	}
+	return d.admits(ctx, n, started, true)
+}
+
+func (d *celled) kill(n *cellNode) {
+	n.node.Kill()
+	now := time.Now()
+	d.report.Kills++
+	d.mu.Lock()
+	d.killedAt = now
+	d.mu.Unlock()
+	for _, v := range d.devices {
+		v.stopped(now)
+	}
+}
+
+// restartAll kills all nodes at once and starts them again.
+func (d *celled) restartAll(ctx context.Context) error {
+	for _, n := range d.nodes {
+		d.kill(n)
+	}
+	for _, n := range d.nodes {
+		if err := n.start(); err != nil {
+			return err
+		}
+	}
+	return d.allAdmit(ctx)
+}
+
+func (d *celled) allAdmit(ctx context.Context) error {
+	started := time.Now()
+	for _, n := range d.nodes {
+		if err := d.admits(ctx, n, started, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// admits waits for the first login at a node.
+func (d *celled) admits(ctx context.Context, n *cellNode, started time.Time, measure bool) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	err := await.UntilEvery(ctx, 5*time.Millisecond, func(ctx context.Context) error {
+		select {
+		case <-n.node.Exited():
+			cancel() // no use waiting
+			return errors.New("it ended by itself")
+		default:
+		}
+		s, err := client.Dial(ctx, client.Config{JID: prober + "@localhost", Password: d.password, Addr: n.options.C2S})
+		if err != nil {
+			return err
+		}
+		took := time.Since(started)
+		s.Cut()
+		if measure {
+			d.count(func(r *Report) { r.restarts = append(r.restarts, took) })
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("node %s lets nobody in %v after its start: %w", n.name, time.Since(started).Round(time.Millisecond), err)
+	}
+	d.cfg.Logger.Info("node admits", "node", n.name, "kills", d.report.Kills, "after", time.Since(started).Round(time.Millisecond), "ticked", d.log.Ticked())
+	return nil
+}
+
+func (d *celled) stopAll(ctx context.Context) error {
+	var all error
+	for _, n := range d.nodes {
+		if err := n.node.Stop(ctx); err != nil {
+			all = errors.Join(all, fmt.Errorf("node %s: %w", n.name, err))
+		}
+	}
+	return all
+}
+
+func (d *celled) killAll() {
+	for _, n := range d.nodes {
+		if n.node != nil {
+			n.node.Kill()
+		}
+	}
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drill
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+)
+
+func cellDrill(t *testing.T, cfg CellConfig) *Report {
+	t.Helper()
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Binary, cfg.Dir, cfg.Seed, cfg.Nodes = bin, t.TempDir(), *seedFlag, 3
+	if cfg.Seed == 0 {
+		cfg.Seed = rand.Uint64()
+	}
+	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	t.Logf("seed %d: repeat with -drill.seed %[1]d", cfg.Seed)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Minute)
+	defer cancel()
+	r, err := Cell(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(r)
+	t.Logf("sending stopped for p50 %v, p99 %v, at most %v", r.Gap(0.5), r.Gap(0.99), r.Gap(1))
+	return r
+}
+
+// cellKills is how many kills a drill has.
+func cellKills() int {
+	switch {
+	case *killsFlag > 0:
+		return *killsFlag
+	case os.Getenv("BAVARD_LONG") != "":
+		return 40
+	}
+	return 3
+}
+
+// TestCell: people chat on all nodes of a cell of three while one after the other is
+// killed, and at last all at once. Nothing that must never happen has happened,
+// through whichever node one reads.
+func TestCell(t *testing.T) {
+	kills := cellKills()
+	r := cellDrill(t, CellConfig{KillConfig: KillConfig{Kills: kills, Think: 20 * time.Millisecond, UpMin: 500 * time.Millisecond, UpMax: 1500 * time.Millisecond}})
+	if !r.Verdict.Clean() {
+		t.Error("the oracle found what must never happen")
+	}
+	if !r.Group.Clean() {
+		t.Errorf("in the group, or to what was published, happened what must never happen: %v", &r.Group)
+	}
+	if r.Kills != kills+3 || r.Verdict.Ticked < 50*kills || r.Group.Ticked < 5*kills || r.Repeated == 0 || r.Verified == 0 {
+		t.Error("too little happened")
+	}
+	if r.Verdict.Refused > 0 {
+		t.Errorf("%d messages were refused", r.Verdict.Refused)
+	}
+	for _, line := range r.Trouble {
+		t.Errorf("a node logged: %s", line)
+	}
+}
+
+// TestCellWithoutDedupe is the negative control: without dedupe the same drill must
+// show duplicates, or it proves nothing.
+func TestCellWithoutDedupe(t *testing.T) {
+	const rounds = 8
+	for range rounds {
+		r := cellDrill(t, CellConfig{KillConfig: KillConfig{
+			Kills: 2, UpMin: 500 * time.Millisecond, UpMax: time.Second, Group: -1, NoDedupe: true, CutMean: 300 * time.Millisecond,
+		}})
+		if v := r.Verdict; v.Lost+v.Hidden+v.Phantom > 0 {
+			t.Error("without dedupe messages are duplicated, not lost")
+		}
+		if r.Verdict.Duplicated > 0 {
+			return
+		}
+	}
+	t.Error("the oracle found no duplicates although nothing removes them")
+}

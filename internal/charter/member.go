@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package charter
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"bavard/internal/datadir"
+)
+
+// Files in the directory of a member, which is "cell" in the data directory.
+const (
+	memberFile      = "node.json"
+	certificateFile = "node.crt"
+	keyFile         = "node.key"
+	authorityFile   = "ca.crt"
+	// newFile is there until the node has begun: with it the node may start
+	// without data.
+	newFile = "new"
+)
+
+const memberFormat = 1
+
+// Member is what a data directory says about its node.
+type Member struct {
+	Format int      `json:"format"`
+	Cell   string   `json:"cell"`
+	Domain string   `json:"domain"`
+	Node   string   `json:"node"`
+	Nodes  []string `json:"nodes"`
+
+	dir string
+}
+
+// Errors of members.
+var (
+	// ErrNoMember: the data directory is not that of a node of several.
+	ErrNoMember = errors.New("this data directory is not that of a node of a cell")
+	// ErrUsed: there is something in the data directory already.
+	ErrUsed = errors.New("the data directory is in use already")
+	// ErrOver: the bundle's time is over.
+	ErrOver = errors.New("the bundle cannot be used any more")
+)
+
+// Join makes the data directory at data, which is locked by the caller and has
+// nothing in it yet, that of the bundle's node. What is written last is what makes
+// it one, so an attempt that was cut short can be repeated.
+func Join(data string, b *Bundle, now time.Time) error {
+	if now.After(b.Until) {
+		return fmt.Errorf("%w: its time was over on %s; make the cell's bundles anew", ErrOver, b.Until.Format(time.DateOnly))
+	}
+	dir := filepath.Join(data, "cell")
+	for _, taken := range []string{filepath.Join(dir, memberFile), filepath.Join(data, "journal"), filepath.Join(data, "view"), filepath.Join(data, "spool")} {
+		if _, err := os.Lstat(taken); !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(fmt.Errorf("%w: there is %s. A node begins with an empty one; one server cannot become a cell yet", ErrUsed, taken), err)
+		}
+	}
+	text, err := json.MarshalIndent(Member{Format: memberFormat, Cell: b.Cell, Domain: b.Domain, Node: b.Node, Nodes: b.Nodes}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("join a cell: %w", err)
+	}
+	type file struct {
+		path string
+		text []byte
+	}
+	files := []file{
+		{"cell/" + authorityFile, encodePEM(kindCertificate, b.authority)},
+		{"cell/" + certificateFile, encodePEM(kindCertificate, b.certificate)},
+		{"cell/" + keyFile, encodePEM(kindKey, b.key)},
+		{"cell/" + newFile, []byte("\n")},
+	}
+	for _, path := range Common() {
+		files = append(files, file{path, b.common[path]})
+	}
+	for _, f := range append(files, file{"cell/" + memberFile, append(text, '\n')}) {
+		path := filepath.Join(data, filepath.FromSlash(f.path))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return fmt.Errorf("join a cell: %w", err)
+		}
+		if err := datadir.WriteFile(path, f.text, 0o600); err != nil {
+			return fmt.Errorf("join a cell: %w", err)
+		}
+	}
+	return nil
+}
+
+// Read says which node the data directory at data is. The error is ErrNoMember
+// when it is none.
+func Read(data string) (*Member, error) {
+	m := &Member{dir: filepath.Join(data, "cell")}
+	text, err := os.ReadFile(filepath.Join(m.dir, memberFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrNoMember, data)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("which node this is: %w", err)
+	}
+	if err := json.Unmarshal(text, m); err != nil {
+		return nil, fmt.Errorf("which node this is: %s: %w", filepath.Join(m.dir, memberFile), err)
+	}
+	if m.Format != memberFormat || CheckNames(m.Nodes) != nil || !slices.Contains(m.Nodes, m.Node) {
+		return nil, fmt.Errorf("which node this is: %s cannot be read by this version", filepath.Join(m.dir, memberFile))
+	}
+	return m, nil
+}
+
+// Is errs unless the directory is that of node, in a cell of nodes for a domain.
+func (m *Member) Is(domain, node string, nodes []string) error {
+	if m.Domain != domain {
+		return fmt.Errorf("the cell was made for %q, not for %q", m.Domain, domain)
+	}
+	if m.Node != node {
+		return fmt.Errorf("the data directory is that of node %q, not of %q", m.Node, node)
+	}
+	if nodes = slices.Sorted(slices.Values(nodes)); !slices.Equal(m.Nodes, nodes) {
+		return fmt.Errorf("the cell was made of the nodes %s, not of %s", strings.Join(m.Nodes, ", "), strings.Join(nodes, ", "))
+	}
+	return nil
+}
+
+// New reports whether the node has not begun yet.
+func (m *Member) New() bool {
+	_, err := os.Lstat(filepath.Join(m.dir, newFile))
+	return err == nil
+}
+
+// Begun notes that the node has begun: from now on it does not start without its
+// data.
+func (m *Member) Begun() error {
+	err := os.Remove(filepath.Join(m.dir, newFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = syncDir(m.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("note that the node has begun: %w", err)
+	}
+	return nil
+}
+
+func syncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// CA, Certificate and Key are PEM files.
+func (m *Member) CA() string { return filepath.Join(m.dir, authorityFile) }
+
+// Certificate of the node.
+func (m *Member) Certificate() string { return filepath.Join(m.dir, certificateFile) }
+
+// Key of the node's certificate.
+func (m *Member) Key() string { return filepath.Join(m.dir, keyFile) }

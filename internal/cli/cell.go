@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bavard/internal/charter"
+	"bavard/internal/config"
+	"bavard/internal/datadir"
+	"bavard/internal/server"
+)
+
+const (
+	// bundleTime is how long bundles are good for: nodes begin together.
+	bundleTime = 7 * 24 * time.Hour
+	// bundleMost bounds a bundle that is read, in bytes.
+	bundleMost = 1 << 20
+	// bundleEnd of the files' names.
+	bundleEnd = ".cell"
+)
+
+func (p *Program) cell() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "cell", Short: "Make a cell of several nodes", Args: group,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = cmd.Help()
+			return &exitError{code: exitUsage}
+		},
+	}
+	cmd.AddCommand(p.cellInit(), p.cellJoin())
+	return cmd
+}
+
+func (p *Program) cellInit() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "init --nodes a,b,c", Short: "Make a new cell: a bundle for each of its nodes", Args: cobra.NoArgs,
+		Long: `Make a new cell, with an authority of its own: a file NODE.cell for each node, with
+its certificate and key and what all nodes have in common. Copy each to its own
+machine by a way that nobody else can read, and have the node take it by
+'bavard cell join NODE.cell'. The files are good for 7 days, and once.`,
+		RunE: p.runCellInit,
+	}
+	cmd.Flags().StringSlice("nodes", nil, "`NAMES` of the nodes: three, five or seven")
+	cmd.Flags().String("out", ".", "the `DIR` that the files are written into")
+	return cmd
+}
+
+func (p *Program) runCellInit(cmd *cobra.Command, _ []string) error {
+	cfg, err := configure(cmd)
+	if err != nil {
+		return err
+	}
+	names, _ := cmd.Flags().GetStringSlice("nodes")
+	if err := charter.CheckNames(names); err != nil {
+		return usage(cmd, fmt.Errorf("--nodes: %w", err))
+	}
+	out, _ := cmd.Flags().GetString("out")
+	common, err := server.Common(cfg.Domain)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	bundles, err := charter.Found(cfg.Domain, names, common, now, now.Add(bundleTime))
+	if err != nil {
+		return err
+	}
+	var made []string
+	for _, b := range bundles {
+		name := filepath.Join(out, b.Node+bundleEnd)
+		if err := writeBundle(name, b); err != nil {
+			for _, name := range made {
+				err = errors.Join(err, os.Remove(name))
+			}
+			return err
+		}
+		made = append(made, name)
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "A cell for %s of the nodes %s. Each file goes to its own machine, by a way that nobody else\ncan read:\n\n", cfg.Domain, strings.Join(bundles[0].Nodes, ", "))
+	for i, b := range bundles {
+		fmt.Fprintf(&text, "    bavard cell join %s%s   where %s is copied to; it is removed there\n", b.Node, bundleEnd, made[i])
+	}
+	fmt.Fprintf(&text, "\nThey are good for 7 days, and once. Delete what was copied.\n")
+	_, err = p.Stdout.WriteString(text.String())
+	return err
+}
+
+// writeBundle makes a new file that its owner alone can read.
+func writeBundle(name string, b *charter.Bundle) error {
+	text, err := b.Encode()
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("there is a file %s already: it may be that of another cell; choose another directory with --out", name)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(name))
+	}
+	return nil
+}
+
+func (p *Program) cellJoin() *cobra.Command {
+	return &cobra.Command{
+		Use: "join FILE", Short: "Make the data directory that of a node, by its bundle", Args: cobra.ExactArgs(1),
+		Long: `Make the data directory, in which there must be nothing yet, that of the node that
+FILE is for. FILE is removed then: a node begins once. One that has lost its disk
+must not come back with the same bundle.`,
+		RunE: p.runCellJoin,
+	}
+}
+
+func (p *Program) runCellJoin(cmd *cobra.Command, args []string) error {
+	cfg, err := configure(cmd)
+	if err != nil {
+		return err
+	}
+	b, err := readBundle(args[0])
+	if err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
+	}
+	if cfg.Domain != b.Domain && cfg.Domain != config.Default().Domain {
+		return fmt.Errorf("the cell was made for %s, the configuration says %s", b.Domain, cfg.Domain)
+	}
+	dir, err := datadir.Open(cfg.Data)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(charter.Join(dir.Path(), b, time.Now()), dir.Close()); err != nil {
+		return err
+	}
+	if err := os.Remove(args[0]); err != nil {
+		return fmt.Errorf("%s is node %s now; delete %s, which must not be used again: %w", cfg.Data, b.Node, args[0], err)
+	}
+	_, err = fmt.Fprintf(p.Stdout, "%s is node %s of the cell of %s for %s now; %s is removed.\n", cfg.Data, b.Node, strings.Join(b.Nodes, ", "), b.Domain, args[0])
+	return err
+}
+
+func readBundle(name string) (*charter.Bundle, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, bundleMost))
+	if err != nil {
+		return nil, err
+	}
+	return charter.Decode(text)
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestCellInit: a bundle for each node, which nobody else can read, that makes an
+// empty data directory a node's, once.
+func TestCellInit(t *testing.T) {
+	dir := t.TempDir()
+	run(t, "", "cell", "init", "--domain", "chat.example.org", "--nodes", "a,b,c", "--out", dir).want(t, 0, "bavard cell join a.cell", "chat.example.org", "7 days")
+	run(t, "", "cell", "init", "--domain", "chat.example.org", "--nodes", "c,d,e", "--out", dir).want(t, 1, "c.cell already", "--out")
+	for _, name := range []string{"a.cell", "b.cell", "c.cell"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "d.cell")); err == nil {
+		t.Error("a cell that was not made left a bundle")
+	}
+	copied := filepath.Join(dir, "copy.cell")
+	text, err := os.ReadFile(filepath.Join(dir, "a.cell"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(copied, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(t.TempDir(), "data")
+	run(t, "", "cell", "join", filepath.Join(dir, "a.cell"), "--data", data, "--domain", "other.example.org").want(t, 1, "chat.example.org", "other.example.org")
+	run(t, "", "cell", "join", filepath.Join(dir, "a.cell"), "--data", data).want(t, 0, "node a", "a, b, c", "removed")
+	if _, err := os.Stat(filepath.Join(dir, "a.cell")); err == nil {
+		t.Error("the bundle is still there")
+	}
+	run(t, "", "cell", "join", copied, "--data", data).want(t, 1, "in use already")
+}
+
+// TestCellMistakes: what to do is said.
+func TestCellMistakes(t *testing.T) {
+	dir := t.TempDir()
+	broken := filepath.Join(dir, "broken.cell")
+	if err := os.WriteFile(broken, []byte("-----BEGIN BAVARD CELL NODE-----\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "", "cell").want(t, 2, "init", "join")
+	run(t, "", "cell", "joyn").want(t, 2, "bavard cell join")
+	run(t, "", "cell", "init", "--out", dir).want(t, 2, "--nodes", "three")
+	run(t, "", "cell", "init", "--nodes", "a,b", "--out", dir).want(t, 2, "three")
+	run(t, "", "cell", "join", broken, "--data", filepath.Join(dir, "data")).want(t, 1, "no whole bundle")
+	run(t, "", "cell", "join", filepath.Join(dir, "none.cell"), "--data", filepath.Join(dir, "data")).want(t, 1, "none.cell")
+}

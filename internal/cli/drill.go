@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bavard/drill"
+)
+
+func (p *Program) drill() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "drill", Short: "Rehearse failures on servers of its own, and count what is lost", Args: group,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = cmd.Help()
+			return &exitError{code: exitUsage}
+		},
+	}
+	cmd.AddCommand(p.drillKill())
+	return cmd
+}
+
+func (p *Program) drillKill() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "kill", Short: "Kill one node of a cell after the other while people chat on all", Args: cobra.NoArgs,
+		Long: `Start a cell of its own in a directory that is removed afterwards, have people chat
+on all nodes, and kill one after the other with SIGKILL. At the end all are
+killed at once, and every archive is read through every node. The exit code is 1 if
+anything happened that must never happen.`,
+		RunE: p.runDrillKill,
+	}
+	flags := cmd.Flags()
+	flags.Int("nodes", 3, "`NUMBER` of nodes: 3, 5 or 7")
+	flags.Duration("duration", 30*time.Second, "`TIME` during which nodes are killed")
+	flags.Uint64("seed", 0, "`SEED` of the drill's choices; 0 takes a random one")
+	flags.Bool("json", false, "print the figures as one JSON object")
+	return cmd
+}
+
+// drillFigures are what a drill of a cell found; docs/operations.md describes them.
+type drillFigures struct {
+	Seed       uint64  `json:"seed"`
+	Kills      int     `json:"kills"`
+	Ticked     int     `json:"ticked"`
+	Lost       int     `json:"lost"`
+	Hidden     int     `json:"hidden"`
+	Duplicated int     `json:"duplicated"`
+	Reordered  int     `json:"reordered"`
+	Phantom    int     `json:"phantom"`
+	FalseTicks int     `json:"false_ticks"`
+	Diverged   int     `json:"diverged"`
+	GapP50     float64 `json:"gap_p50_ms"`
+	GapP99     float64 `json:"gap_p99_ms"`
+	GapMax     float64 `json:"gap_max_ms"`
+}
+
+func figures(r *drill.Report) drillFigures {
+	v, g := &r.Verdict, &r.Group
+	ms := func(p float64) float64 { return float64(r.Gap(p).Microseconds()) / 1000 }
+	return drillFigures{
+		Seed: r.Seed, Kills: r.Kills, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
+		Duplicated: v.Duplicated + g.Duplicated, Reordered: v.Reordered + g.Reordered, Phantom: v.Phantom + g.Phantom,
+		FalseTicks: v.FalseTicks, Diverged: v.Diverged + g.Diverged, GapP50: ms(0.5), GapP99: ms(0.99), GapMax: ms(1),
+	}
+}
+
+func (p *Program) runDrillKill(cmd *cobra.Command, _ []string) (err error) {
+	flags := cmd.Flags()
+	cfg := drill.CellConfig{KillConfig: drill.KillConfig{Think: 10 * time.Millisecond, UpMin: time.Second, UpMax: 5 * time.Second}}
+	cfg.Nodes, _ = flags.GetInt("nodes")
+	cfg.Duration, _ = flags.GetDuration("duration")
+	cfg.Seed, _ = flags.GetUint64("seed")
+	asJSON, _ := flags.GetBool("json")
+	if cfg.Nodes != 3 && cfg.Nodes != 5 && cfg.Nodes != 7 {
+		return usage(cmd, fmt.Errorf("--nodes: %d is not 3, 5 or 7", cfg.Nodes))
+	}
+	if cfg.Duration < time.Second || cfg.Duration > 24*time.Hour {
+		return usage(cmd, errors.New("--duration: use 1s to 24h"))
+	}
+	if cfg.Binary, err = os.Executable(); err != nil {
+		return err
+	}
+	if cfg.Dir, err = os.MkdirTemp("", "bavard-drill-*"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(cfg.Dir)) }()
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if !asJSON {
+		cfg.Progress = func(kills, ticked int) { fmt.Fprintf(p.Stdout, "%6d killed %8d ticked\n", kills, ticked) }
+	}
+	r, err := drill.Cell(ctx, cfg)
+	if err != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return errors.New("interrupted")
+		}
+		return err
+	}
+	return p.printDrill(r, asJSON)
+}
+
+func (p *Program) printDrill(r *drill.Report, asJSON bool) error {
+	f := figures(r)
+	if asJSON {
+		if err := json.NewEncoder(p.Stdout).Encode(f); err != nil {
+			return err
+		}
+	} else if _, err := fmt.Fprintf(p.Stdout, `
+seed %d: repeat its choices with --seed
+
+| kills | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | sending stopped p50 / p99 / max |
+|---|---|---|---|---|---|---|---|---|
+| %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms |
+`, f.Seed, f.Kills, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.GapP50, f.GapP99, f.GapMax); err != nil {
+		return err
+	}
+	if r.Verdict.Clean() && r.Group.Clean() {
+		return nil
+	}
+	return fmt.Errorf("this must never happen:\n%v\n%v", r.Verdict, &r.Group)
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"net"
+	"strings"
+)
+
+// Cell says which of several nodes this is; without Node there is but this one.
+type Cell struct {
+	Node string `toml:"node"` // this one's name
+	// Nodes are all, as "name=host" or "name=host:port": where the others reach its
+	// journal.
+	Nodes []string `toml:"nodes"`
+	Bind  string   `toml:"bind"` // of this node's journal; "" is its own of Nodes
+	// Addresses are where clients reach the app at each node, which host-meta lists.
+	Addresses []string `toml:"addresses"`
+}
+
+// cellPort is where nodes reach each other unless another is said: etcd's own.
+const cellPort = "2380"
+
+// Several reports whether this is one of several nodes.
+func (c *Cell) Several() bool { return c.Node != "" || len(c.Nodes) > 0 }
+
+// Members gives host:port of each node by its name.
+func (c *Cell) Members() map[string]string {
+	all := map[string]string{}
+	for _, text := range c.Nodes {
+		if name, address, err := cellNode(text); err == nil { // Validate has seen them
+			all[name] = address
+		}
+	}
+	return all
+}
+
+// Names of all nodes.
+func (c *Cell) Names() []string {
+	var all []string
+	for _, text := range c.Nodes {
+		name, _, _ := strings.Cut(text, "=")
+		all = append(all, name)
+	}
+	return all
+}
+
+// Binds gives the address:port that this node's journal listens on: a numeric one.
+// A name may lead to a proxy's or a forwarder's address, so that all are taken.
+func (c *Cell) Binds() string {
+	if c.Bind != "" {
+		return wildcard(c.Bind)
+	}
+	host, port, err := net.SplitHostPort(c.Members()[c.Node])
+	if err != nil || net.ParseIP(host) != nil {
+		return net.JoinHostPort(host, port)
+	}
+	return net.JoinHostPort("0.0.0.0", port) // all addresses, those of IPv6 too (package net)
+}
+
+// wildcard writes ":2380" as an address.
+func wildcard(address string) string {
+	if port, ok := strings.CutPrefix(address, ":"); ok {
+		return net.JoinHostPort("0.0.0.0", port)
+	}
+	return address
+}
+
+// cellNode reads "name=host" or "name=host:port".
+func cellNode(text string) (name, address string, err error) {
+	name, address, ok := strings.Cut(text, "=")
+	if !ok || name == "" || address == "" || strings.ContainsAny(text, " \t,/") {
+		return "", "", fmt.Errorf("%q names no node and its host", text)
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		host, port = strings.Trim(address, "[]"), cellPort
+		if strings.Contains(host, ":") && net.ParseIP(host) == nil {
+			return "", "", fmt.Errorf("%q names no host", text)
+		}
+	}
+	if host == "" || port == "" || port == "0" || !goodPort(port) {
+		return "", "", fmt.Errorf("%q names no host and port", text)
+	}
+	return name, net.JoinHostPort(host, port), nil
+}
+
+func (v *validator) cell(c *Config) {
+	cell := &c.Cell
+	for i, a := range cell.Addresses {
+		v.origin("cell.addresses", a)
+		cell.Addresses[i] = strings.TrimRight(a, "/")
+	}
+	if !cell.Several() {
+		if cell.Bind != "" || len(cell.Addresses) > 0 {
+			v.add("cell.node", "is empty, and other keys of the cell are not", "name this node and all nodes, or delete them")
+		}
+		return
+	}
+	const hint = "write each like b=node2.example.org, or b=10.0.0.2:2380"
+	seen := map[string]string{}
+	for _, text := range cell.Nodes {
+		name, address, err := cellNode(text)
+		switch {
+		case err != nil:
+			v.add("cell.nodes", err.Error(), hint)
+		case seen[name] != "":
+			v.add("cell.nodes", fmt.Sprintf("has node %q twice", name), hint)
+		case taken(seen, address):
+			v.add("cell.nodes", fmt.Sprintf("has the address %s twice", address), hint)
+		}
+		if err == nil {
+			seen[name] = address
+		}
+	}
+	if n := len(cell.Nodes); n != 3 && n != 5 && n != 7 {
+		v.add("cell.nodes", fmt.Sprintf("has %d nodes", n), "a cell has three, five or seven, so that a majority is left when one is lost")
+	}
+	if seen[cell.Node] == "" {
+		v.add("cell.node", fmt.Sprintf("%q is not among the nodes", cell.Node), "it is one of the names in cell.nodes")
+	}
+	if v.address("cell.bind", cell.Bind) {
+		if host, _, _ := net.SplitHostPort(wildcard(cell.Bind)); net.ParseIP(host) == nil {
+			v.add("cell.bind", fmt.Sprintf("%q is not numeric", cell.Bind), "write it like 10.0.0.1:2380, or :2380 for every interface")
+		}
+	}
+	if len(c.Journal.Endpoints) > 0 {
+		v.add("journal.endpoints", "stands beside cell.nodes", "the nodes of a cell are its etcd: leave one of the two empty")
+	}
+	if c.TLS.ACME.Directory != "" {
+		v.add("tls.acme.directory", "is set for a node of several: what the authority asks reaches any of them",
+			"obtain the certificate by another program and name it in tls.certificate, on each node")
+	}
+}
+
+func taken(seen map[string]string, address string) bool {
+	for _, a := range seen {
+		if a == address {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"bavard/internal/cert"
+	"bavard/internal/charter"
+)
+
+// Common makes what the nodes of a new cell for a domain have in common: files by
+// their path in the data directory (charter.Common).
+func Common(domain string) (files map[string][]byte, err error) {
+	dir, err := os.MkdirTemp("", "bavard-cell-*") // for its owner alone
+	if err != nil {
+		return nil, fmt.Errorf("what the nodes have in common: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	keys := filepath.Join(dir, "keys")
+	if err := os.Mkdir(keys, 0o700); err != nil {
+		return nil, fmt.Errorf("what the nodes have in common: %w", err)
+	}
+	if _, err := loginSecret(keys); err != nil {
+		return nil, err
+	}
+	if _, err := vapidKey(keys); err != nil {
+		return nil, err
+	}
+	if _, err := cert.Open(cert.Options{Domain: domain, Dir: filepath.Join(dir, "tls")}); err != nil {
+		return nil, err
+	}
+	files = map[string][]byte{}
+	for _, path := range charter.Common() {
+		if files[path], err = os.ReadFile(filepath.Join(dir, filepath.FromSlash(path))); err != nil {
+			return nil, fmt.Errorf("what the nodes have in common: %w", err)
+		}
+	}
+	return files, nil
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"errors"
+	"fmt"
+
+	"bavard/internal/charter"
+	"bavard/internal/config"
+	"bavard/internal/journal"
+	"bavard/internal/view"
+)
+
+// memberOf says which node of several the data directory is; nil when it is alone.
+// It errs when data directory and configuration do not say the same.
+func memberOf(cfg *config.Config, data string) (*charter.Member, error) {
+	m, err := charter.Read(data)
+	switch {
+	case errors.Is(err, charter.ErrNoMember) && !cfg.Cell.Several():
+		return nil, nil
+	case errors.Is(err, charter.ErrNoMember):
+		return nil, fmt.Errorf("%w: make bundles with `bavard cell init`, and this one node %s with `bavard cell join`", err, cfg.Cell.Node)
+	case err != nil:
+		return nil, err
+	case !cfg.Cell.Several():
+		return nil, fmt.Errorf("%s is that of node %s of a cell: start it with --node %s and --cell, or name the nodes in the configuration", data, m.Node, m.Node)
+	}
+	return m, m.Is(cfg.Domain, cfg.Cell.Node, cfg.Cell.Names())
+}
+
+// amongOthers completes the options of the journal of one node of several.
+func (n *node) amongOthers(o *journal.Options) error {
+	if n.member == nil {
+		return nil
+	}
+	// Before its etcd runs: with a log that has forgotten what the view has it must not vote.
+	durable, err := view.DurableIn(n.dir.View(), view.Options{Logger: n.log})
+	if err != nil {
+		return fmt.Errorf("how far the view is: %w", err)
+	}
+	o.Durable = durable.Revision
+	o.Peers = &journal.Peers{
+		Members: n.cfg.Cell.Members(), Listen: n.cfg.Cell.Binds(), CA: n.member.CA(), Certificate: n.member.Certificate(), Key: n.member.Key(),
+		ServerName: charter.ServerName, Begin: n.member.New(),
+	}
+	n.log.Warn("several nodes: this is not complete yet", "node", n.member.Node, "missing", missing)
+	return nil
+}
+
+// missing is what a cell of several nodes does not do yet.
+const missing = "who is online, typing and in a room is known on the same node only, files cannot be shared, " +
+	"and a node that has lost its disk, or was away for too long, cannot come back: see docs/operations.md"
+
+// hint says what to do about a node of several that cannot start.
+func (n *node) hint(err error) error {
+	if n.member == nil {
+		return err
+	}
+	var damage *journal.Damage
+	why := ""
+	switch {
+	case errors.Is(err, journal.ErrWiped), errors.Is(err, journal.ErrOwner):
+		why = "The data of this node is gone"
+	case errors.Is(err, journal.ErrBehind), errors.As(err, &damage):
+		why = "This node has forgotten what it had acknowledged, or its data is damaged"
+	case errors.Is(err, journal.ErrCompacted):
+		why = "This node was away for so long that the others do not have all any more that it missed"
+	default:
+		return err
+	}
+	return fmt.Errorf("%w\n%s. It cannot come back, and another cannot take its place yet. "+
+		"Leave it stopped, and do not start it with other data: as long as the others are a majority they go on, and nothing is lost", err, why)
+}

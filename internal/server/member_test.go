@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bavard/drill/client"
+	"bavard/internal/charter"
+	"bavard/internal/config"
+)
+
+// nodesOf makes the servers of a cell of three on this machine; none is started.
+func nodesOf(t *testing.T) []*testServer {
+	t.Helper()
+	names := []string{"a", "b", "c"}
+	common, err := Common("localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundles, err := charter.Found("localhost", names, common, time.Now(), time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nodes []string
+	for _, name := range names {
+		nodes = append(nodes, name+"="+freeAddress(t))
+	}
+	var servers []*testServer
+	for i, b := range bundles {
+		cfg := config.Default()
+		cfg.Data = filepath.Join(t.TempDir(), "data")
+		cfg.InsecureLoopback = true
+		cfg.Cell.Node, cfg.Cell.Nodes = names[i], nodes
+		cfg.Cell.Addresses = []string{"https://node1.example.org", "https://node2.example.org"}
+		cfg.Listen = config.Listen{C2S: "127.0.0.1:0", HTTP: "127.0.0.1:0"}
+		if err := errors.Join(cfg.Validate(), os.Mkdir(cfg.Data, 0o700), charter.Join(cfg.Data, b, time.Now())); err != nil {
+			t.Fatal(err)
+		}
+		servers = append(servers, &testServer{t: t, cfg: cfg, made: map[string]bool{}})
+	}
+	return servers
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// startAll starts servers at the same time: one alone waits for the others.
+func startAll(t *testing.T, servers ...*testServer) {
+	t.Helper()
+	errs := make([]error, len(servers))
+	var wg sync.WaitGroup
+	for i, s := range servers {
+		wg.Go(func() { errs[i] = s.tryStart() })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNodes: what happens on one node reaches the devices on the others, whoever
+// reads finds the same on each, and so it is after all were stopped.
+func TestNodes(t *testing.T) {
+	t.Parallel()
+	nodes := nodesOf(t)
+	startAll(t, nodes...)
+	t.Cleanup(func() {
+		var wg sync.WaitGroup
+		for _, s := range nodes {
+			wg.Go(s.stop)
+		}
+		wg.Wait()
+	})
+	nodes[0].account("alice")
+	nodes[1].account("bob")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+
+	heard, carbons := make(chan *client.Inbound, 8), make(chan *client.Inbound, 8)
+	pushed := make(chan client.RosterItem, 8)
+	phone := enter(ctx, t, nodes[0], client.Config{JID: "alice@localhost", Resource: "phone"})
+	tablet := enter(ctx, t, nodes[1], client.Config{JID: "alice@localhost", Resource: "tablet", Carbons: true, Handler: client.Handler{
+		Message: func(in *client.Inbound) { carbons <- in }, RosterPush: func(i client.RosterItem) { pushed <- i },
+	}})
+	bob := enter(ctx, t, nodes[2], client.Config{JID: "bob@localhost", Resource: "desk", Handler: client.Handler{Message: func(in *client.Inbound) { heard <- in }}})
+	if _, err := tablet.Roster(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := phone.SetContact(ctx, "bob@localhost", "Bob"); err != nil {
+		t.Fatal(err)
+	}
+	if i := next(ctx, t, pushed); i.JID != "bob@localhost" || i.Name != "Bob" {
+		t.Errorf("pushed: %+v", i)
+	}
+	if err := phone.Send(ctx, client.NewMessage("bob@localhost", "hello from a")); err != nil {
+		t.Fatal(err)
+	}
+	got, copied := next(ctx, t, heard), next(ctx, t, carbons)
+	if got.Body != "hello from a" || copied.Body != got.Body || got.ArchiveID == "" || copied.ArchiveID == "" {
+		t.Errorf("bob has %+v, alice's tablet %+v", got, copied)
+	}
+	for _, s := range []*client.Session{bob, tablet, phone} {
+		page, err := s.Archive(ctx, client.Query{Max: 10})
+		if err != nil || len(page.Messages) != 1 || page.Messages[0].Body != got.Body {
+			t.Errorf("%s reads %+v, %v", s.JID(), page, err)
+		}
+	}
+	if urls := hostMeta(t, nodes[2]); !strings.Contains(urls, "wss://node1.example.org/xmpp-websocket") || !strings.Contains(urls, "wss://node2.example.org/xmpp-websocket") {
+		t.Errorf("host-meta lists %s", urls)
+	}
+
+	// A stream that was cut off from its node: another tells what is known of it.
+	phone.Cut()
+	again := enter(ctx, t, nodes[1], client.Config{JID: "alice@localhost", Resource: "phone", Resume: phone.Resumption()})
+	if again.Resumed() {
+		t.Error("a stream of another node is resumed")
+	}
+	for _, s := range []*client.Session{bob, tablet, again} {
+		s.Cut()
+	}
+}
+
+func enter(ctx context.Context, t *testing.T, at *testServer, cfg client.Config) *client.Session {
+	t.Helper()
+	cfg.Password, cfg.Addr = password, at.running.Addresses.C2S
+	s, err := client.Dial(ctx, cfg)
+	if err == nil {
+		err = s.Available(ctx, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func next[T any](ctx context.Context, t *testing.T, from chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-ctx.Done():
+		t.Fatal("nothing has come")
+	}
+	return v
+}
+
+func hostMeta(t *testing.T, s *testServer) string {
+	t.Helper()
+	resp, err := http.Get("http://" + s.running.Addresses.HTTP + "/.well-known/host-meta.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestNodeDoesNotStart: where data directory and configuration do not say the same,
+// and where the node has forgotten.
+func TestNodeDoesNotStart(t *testing.T) {
+	t.Parallel()
+	nodes := nodesOf(t)
+	start := func(change func(*config.Config)) string {
+		cfg := nodes[0].cfg
+		change(&cfg)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		err := Run(ctx, Options{Config: cfg, Logger: slog.New(slog.DiscardHandler), Version: "test"})
+		if err == nil {
+			return "it starts"
+		}
+		return err.Error()
+	}
+	for what, tc := range map[string]struct {
+		change func(*config.Config)
+		want   string
+	}{
+		"alone":              {func(c *config.Config) { c.Cell = config.Cell{} }, "--node a"},
+		"another node":       {func(c *config.Config) { c.Cell.Node = "b" }, `node "a", not of "b"`},
+		"another domain":     {func(c *config.Config) { c.Domain = "example.org" }, `"localhost", not for "example.org"`},
+		"other nodes":        {func(c *config.Config) { c.Cell.Nodes = []string{"a=x", "b=y", "d=z"} }, "a, b, c"},
+		"nobody's directory": {func(c *config.Config) { c.Data = filepath.Join(t.TempDir(), "data") }, "bavard cell join"},
+	} {
+		if got := start(tc.change); !strings.Contains(got, tc.want) {
+			t.Errorf("%s: %s", what, got)
+		}
+	}
+	if err := os.Remove(filepath.Join(nodes[0].cfg.Data, "cell", "new")); err != nil {
+		t.Fatal(err)
+	}
+	if got := start(func(*config.Config) {}); !strings.Contains(got, "cannot come back") {
+		t.Errorf("without its data: %s", got)
+	}
+	cfg := nodes[0].cfg
+	if _, _, err := Offline(t.Context(), cfg, "test", slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "node a") {
+		t.Errorf("accounts are managed without the others: %v", err)
+	}
+}
