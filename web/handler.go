@@ -25,9 +25,19 @@ const (
 )
 
 // Handler serves the embedded app. See HandlerFor.
-func Handler(connect ...string) http.Handler {
+func Handler(beside Beside) http.Handler {
 	files, _ := FS()
-	return HandlerFor(files, connect...)
+	return HandlerFor(files, beside)
+}
+
+// Beside is what the app may connect to besides the page's own origin.
+type Beside struct {
+	// Media are origins of uploads, such as "https://files.example.org": it puts files
+	// there, takes them from there, and shows images and media of theirs.
+	Media []string
+	// Status are addresses of files that tell of outages (XEP-0455): it may ask their
+	// origins, and show nothing of theirs.
+	Status []string
 }
 
 // HandlerFor serves an app from files, which it reads whole into memory at
@@ -36,17 +46,14 @@ func Handler(connect ...string) http.Handler {
 // rest. A file that lies beside its own .gz is sent compressed to those who
 // accept it.
 //
-// connect names further origins that the app may connect to (such as
-// "wss://b.example.org"): the WebSocket addresses of the other nodes, and the
-// origin of uploads, from which it may show images and media, too. The page's own
-// origin is always allowed.
-func HandlerFor(files fs.FS, connect ...string) http.Handler {
-	return &handler{files: load(files), connect: connect}
+// The page's own origin is always one that the app may connect to.
+func HandlerFor(files fs.FS, beside Beside) http.Handler {
+	return &handler{files: load(files), beside: beside}
 }
 
 type handler struct {
-	files   map[string]*file
-	connect []string
+	files  map[string]*file
+	beside Beside
 }
 
 type file struct {
@@ -58,7 +65,7 @@ type file struct {
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	securityHeaders(w.Header(), r.Host, h.connect)
+	securityHeaders(w.Header(), r.Host, h.beside)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)

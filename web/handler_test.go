@@ -37,7 +37,7 @@ func get(t *testing.T, h http.Handler, method, target string, header ...string) 
 }
 
 func TestHandlerPaths(t *testing.T) {
-	h := HandlerFor(testApp())
+	h := HandlerFor(testApp(), Beside{})
 	for _, c := range []struct {
 		path        string
 		status      int
@@ -83,7 +83,7 @@ func TestHandlerPaths(t *testing.T) {
 }
 
 func TestHandlerMethods(t *testing.T) {
-	h := HandlerFor(testApp())
+	h := HandlerFor(testApp(), Beside{})
 	if res := get(t, h, "POST", "/"); res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") == "" {
 		t.Errorf("POST: %d, Allow %q", res.StatusCode, res.Header.Get("Allow"))
 	}
@@ -94,7 +94,7 @@ func TestHandlerMethods(t *testing.T) {
 }
 
 func TestHandlerCompression(t *testing.T) {
-	h := HandlerFor(testApp())
+	h := HandlerFor(testApp(), Beside{})
 	for accept, want := range map[string]string{
 		"":                  "",
 		"br":                "",
@@ -116,7 +116,7 @@ func TestHandlerCompression(t *testing.T) {
 }
 
 func TestHandlerRevalidates(t *testing.T) {
-	h := HandlerFor(testApp())
+	h := HandlerFor(testApp(), Beside{})
 	for _, accept := range []string{"", "gzip"} {
 		first := get(t, h, "GET", "/sw.js", "Accept-Encoding", accept)
 		etag := first.Header.Get("ETag")
@@ -128,13 +128,17 @@ func TestHandlerRevalidates(t *testing.T) {
 }
 
 func TestSecurityHeaders(t *testing.T) {
-	h := HandlerFor(testApp(), "wss://b.example.org")
+	h := HandlerFor(testApp(), Beside{
+		Media:  []string{"https://files.example.org"},
+		Status: []string{"https://status.example.net/chat.json?x=1", "https://status.example.net/other.json", "http://10.0.0.1:8080/s.json"},
+	})
 	for _, p := range []string{"/", "/assets/app-a1b2.js", "/nothing"} {
 		header := get(t, h, "GET", p).Header
 		csp := header.Get("Content-Security-Policy")
 		for _, want := range []string{
 			"default-src 'none'", "script-src 'self';", "style-src 'self';", "frame-ancestors 'none'",
-			"connect-src 'self' ws://example.com wss://example.com wss://b.example.org",
+			"connect-src 'self' ws://example.com wss://example.com https://files.example.org https://status.example.net http://10.0.0.1:8080;",
+			"img-src 'self' data: blob: https://files.example.org; media-src 'self' blob: https://files.example.org",
 		} {
 			if !strings.Contains(csp, want) {
 				t.Errorf("GET %s: policy lacks %q: %s", p, want, csp)
@@ -152,12 +156,28 @@ func TestSecurityHeaders(t *testing.T) {
 // Threat: a forged Host header must not widen the policy.
 func TestForgedHostStaysOutOfPolicy(t *testing.T) {
 	for _, host := range []string{"a; script-src *", "a b", "a,b", "'unsafe-inline'", "*", "*.example.org", strings.Repeat("a", 256), ""} {
-		if got := connectSources(host, nil); got != "'self'" {
+		if got := connectSources(host, Beside{}); got != "'self'" {
 			t.Errorf("host %q: %q", host, got)
 		}
 	}
-	if got := connectSources("[::1]:5280", nil); got != "'self' ws://[::1]:5280 wss://[::1]:5280" {
+	if got := connectSources("[::1]:5280", Beside{}); got != "'self' ws://[::1]:5280 wss://[::1]:5280" {
 		t.Errorf("IPv6 host: %q", got)
+	}
+}
+
+// Threat: an address in the configuration must not widen the policy beyond its
+// origin.
+func TestStatusAddressesStayOrigins(t *testing.T) {
+	none := connectSources("", Beside{})
+	for _, address := range []string{
+		"https://a;script-src", "https://*", "https://*.example.org/", "https://a,b/", "data:text/html,x", "//a.example.org/", "https:///x", "https://user@*/", "nonsense", "",
+	} {
+		if got := connectSources("", Beside{Status: []string{address}}); got != none {
+			t.Errorf("%q: %q, want %q", address, got, none)
+		}
+	}
+	if got := connectSources("", Beside{Status: []string{"https://user:pass@a.example.org:8443/x;y?z#f"}}); got != none+" https://a.example.org:8443" {
+		t.Errorf("with all parts: %q", got)
 	}
 }
 
@@ -170,7 +190,7 @@ func TestEmbeddedAppOrPlaceholder(t *testing.T) {
 	if isPlaceholder := strings.Contains(string(page), "bavard-placeholder"); isPlaceholder == built {
 		t.Errorf("built is %v, placeholder is %v", built, isPlaceholder)
 	}
-	if res := get(t, Handler(), "GET", "/"); res.StatusCode != 200 {
+	if res := get(t, Handler(Beside{}), "GET", "/"); res.StatusCode != 200 {
 		t.Errorf("GET /: %d", res.StatusCode)
 	}
 }

@@ -4,6 +4,8 @@ package web
 
 import (
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -17,14 +19,12 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; font-sr
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'; trusted-types svelte-trusted-html bavard-worker"
 
-func securityHeaders(header http.Header, host string, connect []string) {
+func securityHeaders(header http.Header, host string, beside Beside) {
 	media := ""
-	for _, origin := range connect {
-		if strings.HasPrefix(origin, "http") { // of uploads that have an origin of their own
-			media += " " + origin
-		}
+	for _, origin := range beside.Media {
+		media += " " + origin
 	}
-	header.Set("Content-Security-Policy", policy+"; connect-src "+connectSources(host, connect)+
+	header.Set("Content-Security-Policy", policy+"; connect-src "+connectSources(host, beside)+
 		"; img-src 'self' data: blob:"+media+"; media-src 'self' blob:"+media)
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("X-Frame-Options", "DENY") // for browsers without frame-ancestors
@@ -36,12 +36,28 @@ func securityHeaders(header http.Header, host string, connect []string) {
 
 // connectSources names the page's own origin for WebSockets too: 'self' does
 // not cover ws: and wss: in every browser.
-func connectSources(host string, connect []string) string {
+func connectSources(host string, beside Beside) string {
 	sources := []string{"'self'"}
 	if isHost(host) {
 		sources = append(sources, "ws://"+host, "wss://"+host)
 	}
-	return strings.Join(append(sources, connect...), " ")
+	sources = append(sources, beside.Media...)
+	for _, address := range beside.Status {
+		if origin := originOf(address); origin != "" && !slices.Contains(sources, origin) {
+			sources = append(sources, origin)
+		}
+	}
+	return strings.Join(sources, " ")
+}
+
+// originOf gives the origin of a web address as the policy has it;
+// "" where there is none, or where it could be taken for more than an origin.
+func originOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || !isHost(u.Host) {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // isHost reports whether a Host header (RFC 9110 §7.2) may be copied into the

@@ -109,7 +109,8 @@ type Contact struct {
 	Security []string `toml:"security"`
 	Status   []string `toml:"status"`
 	Support  []string `toml:"support"`
-	// ExternalStatus are files that are kept elsewhere, and tell of outages.
+	// ExternalStatus are files that are kept elsewhere, and tell of outages; the app may
+	// connect to their origins.
 	ExternalStatus []string `toml:"external_status"`
 }
 

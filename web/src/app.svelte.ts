@@ -58,6 +58,7 @@ export class App {
   private soft = $state.raw<Soft>(NO_SOFT)
   link = $derived(this.soft.link)
   lastContact = $derived(this.soft.lastContact)
+  cause = $derived(this.soft.told)
   online = $derived(new Set(this.soft.online))
   typing = $derived(new Map(this.soft.typing.map((t) => [t.peer, t])))
   /** The server does not let this device in any more: somebody logged it out, or set a new password. */

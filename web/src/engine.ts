@@ -6,6 +6,7 @@ import { put } from './put'
 import { CatchUp } from './catchup'
 import { makeRoom } from './files'
 import { Gate } from './gate'
+import { Outages, type Told } from './outage'
 import { named } from './device'
 import { People, type Typing } from './people'
 import { Pictures } from './pictures'
@@ -48,6 +49,8 @@ export interface Soft {
   /** Bare addresses of who is online. */
   online: string[]
   typing: Typing[]
+  /** While the server cannot be reached. */
+  told?: Told | undefined
 }
 
 export interface EngineOptions {
@@ -80,6 +83,11 @@ const HISTORY_PAGE = 60
 /** So many messages of who is reported are named. */
 const MOST_REPORTED = 10
 
+/** The server fails us, not our network. */
+function fails(state: LinkState): boolean {
+  return (state.kind === 'waiting' || state.kind === 'connecting') && state.problem !== undefined && state.problem !== 'offline'
+}
+
 const receipt = (peer: string, messageId: string): { id: string; frame: string } => {
   const id = token()
   return { id, frame: buildReceipt(peer, id, messageId) }
@@ -97,6 +105,7 @@ export class Engine {
   private readonly rooms: Rooms
   private readonly pictures: Pictures
   private readonly gate: Gate
+  private readonly outages: Outages
   private over = false
   /** Groups that we are in and whose archive we have. */
   private open = new Set<string>()
@@ -150,6 +159,7 @@ export class Engine {
       const { state } = this.link
       return this.over || state.kind === 'stopped' || (state.kind === 'waiting' && state.problem === 'offline')
     })
+    this.outages = new Outages({ db, changed: () => this.tellSoft(), watched: options.watched })
     this.link = new Link({
       account: account.jid,
       credentials: () => this.credentials(),
@@ -171,6 +181,7 @@ export class Engine {
     const { db } = this.options
     const [known, contact] = await Promise.all([getMeta(db, 'addresses'), getMeta(db, 'lastContact')])
     this.useAddresses(known ?? [])
+    await this.outages.start()
     await this.slots.start()
     this.link.lastContact = contact ?? 0
     this.link.start()
@@ -198,11 +209,13 @@ export class Engine {
     this.uploads.close()
     this.rooms.close()
     this.link.stop()
+    this.outages.close()
   }
 
   softState(): Soft {
     const { online, typing } = this.people
-    return { link: this.link.state, lastContact: this.link.lastContact, online: online(), typing: typing() }
+    const { state, lastContact } = this.link
+    return { link: state, lastContact, online: online(), typing: typing(), told: fails(state) ? this.outages.told(lastContact) : undefined }
   }
 
   /** There is something new in the outbox. */
@@ -460,6 +473,7 @@ export class Engine {
     void this.pictures.own(session).catch(() => undefined)
     void this.learnAddresses()
     void this.slots.learn()
+    void this.outages.learn(session).catch(() => undefined)
     void this.notify.begin(session).catch(() => undefined)
   }
 
@@ -520,6 +534,7 @@ export class Engine {
       this.rooms.pause()
     }
     this.gate.look()
+    this.outages.look(!this.over && fails(state))
     if (kind !== 'connecting') void putMeta(this.options.db, 'lastContact', this.link.lastContact)
     this.tellSoft()
   }

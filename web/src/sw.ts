@@ -32,7 +32,15 @@ worker.addEventListener('activate', (event) => {
 
 worker.addEventListener('message', (event) => {
   if (event.data === 'take over') void worker.skipWaiting()
+  else if (event.data === 'headers') event.waitUntil(renew().catch(() => undefined))
 })
+
+/** The server may say now that the page may connect elsewhere: it is kept anew. Another page comes with its own worker. */
+async function renew(): Promise<void> {
+  const cache = await caches.open(CACHE)
+  const [kept, page] = await Promise.all([cache.match('/'), fetch(new Request('/', { cache: 'no-cache' }))])
+  if (kept && page.ok && (await kept.text()) === (await page.clone().text())) await cache.put('/', page)
+}
 
 worker.addEventListener('fetch', (event) => {
   const { request } = event

@@ -4,9 +4,10 @@ import { openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction, type St
 import type { Mention } from '../wire/message'
 import type { Privacy } from '../wire/privacy'
 import type { Shared } from '../wire/share'
+import type { Outage, StatusPlaces } from '../wire/status'
 import type { Token } from '../wire/token'
 
-export type { Mention, Privacy, Shared }
+export type { Mention, Outage, Privacy, Shared }
 
 /** How far a message of ours has come. The numbers are stored: they never change their meaning. */
 export const Tick = {
@@ -263,6 +264,10 @@ export interface Meta {
   /** The origin where this server has its files, when that is another than the app's; else "". */
   uploads: string
   notify: Notified
+  /** Where outages are told of. */
+  status: StatusPlaces
+  /** What was read there last, and when. */
+  outage: { at: number; outage: Outage | undefined }
 }
 
 /** What a notification says of which nothing more is known; by the kinds of docs/push.md. */

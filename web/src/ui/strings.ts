@@ -234,24 +234,6 @@ const en = {
     mention: 'Mention somebody',
   },
 
-  strip: {
-    offline: 'You are offline',
-    offlineHint: 'Messages wait here and go out when you are back.',
-    unreachable: 'The server cannot be reached',
-    restarting: 'The server is restarting',
-    overloaded: 'The server is busy',
-    connecting: 'Connecting…',
-    trying: 'Trying now…',
-    again: (seconds: number) => (seconds <= 1 ? 'Trying again in a second.' : `Trying again in ${seconds} s.`),
-    lastContact: (time: string) => `Last contact ${time}.`,
-    tryNow: 'Try now',
-    conflict: 'bavard is in use somewhere else',
-    conflictHint: 'Another program took over this connection.',
-    useHere: 'Use here',
-    update: 'A new version of bavard is ready.',
-    reload: 'Reload',
-  },
-
   broken: {
     title: 'bavard cannot start',
     store: 'This browser does not let it keep anything. A private window may be the reason.',

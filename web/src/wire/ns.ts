@@ -36,6 +36,8 @@ export const NS = {
   mucAdmin: 'http://jabber.org/protocol/muc#admin', // XEP-0045
   mucOwner: 'http://jabber.org/protocol/muc#owner', // XEP-0045
   info: 'http://jabber.org/protocol/disco#info', // XEP-0030
+  serverInfo: 'http://jabber.org/network/serverinfo', // XEP-0157
+  outage: 'urn:xmpp:sos:0', // XEP-0455
   items: 'http://jabber.org/protocol/disco#items', // XEP-0030
   vcard: 'vcard-temp', // XEP-0054
   pubsub: 'http://jabber.org/protocol/pubsub', // XEP-0060

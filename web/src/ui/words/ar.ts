@@ -249,24 +249,6 @@ export const words: Strings = {
     mention: 'الإشارة إلى شخص',
   },
 
-  strip: {
-    offline: 'أنت غير متصل',
-    offlineHint: 'تنتظر الرسائل هنا وتخرج عند عودتك.',
-    unreachable: 'لا يمكن الوصول إلى الخادم',
-    restarting: 'يُعاد تشغيل الخادم',
-    overloaded: 'الخادم مشغول',
-    connecting: 'جارٍ الاتصال…',
-    trying: 'جارٍ المحاولة…',
-    again: (seconds) => (seconds <= 1 ? 'محاولة أخرى بعد ثانية.' : `محاولة أخرى بعد ${seconds} ث.`),
-    lastContact: (time) => `آخر اتصال ${time}.`,
-    tryNow: 'حاول الآن',
-    conflict: 'يُستخدم bavard في مكان آخر',
-    conflictHint: 'أخذ برنامج آخر هذا الاتصال.',
-    useHere: 'استخدمه هنا',
-    update: 'إصدار جديد من bavard جاهز.',
-    reload: 'إعادة التحميل',
-  },
-
   broken: {
     title: 'لا يستطيع bavard البدء',
     store: 'لا يسمح له هذا المتصفح بحفظ شيء. ربما السبب نافذة خاصة.',

@@ -233,24 +233,6 @@ export const words: Strings = {
     mention: 'Mencionar a alguien',
   },
 
-  strip: {
-    offline: 'Estás sin conexión',
-    offlineHint: 'Los mensajes esperan aquí y saldrán cuando vuelvas.',
-    unreachable: 'No se puede alcanzar el servidor',
-    restarting: 'El servidor se está reiniciando',
-    overloaded: 'El servidor está ocupado',
-    connecting: 'Conectando…',
-    trying: 'Intentándolo…',
-    again: (seconds) => (seconds <= 1 ? 'Otro intento en un segundo.' : `Otro intento en ${seconds} s.`),
-    lastContact: (time) => `Último contacto a las ${time}.`,
-    tryNow: 'Intentar ya',
-    conflict: 'bavard se está usando en otro lugar',
-    conflictHint: 'Otro programa tomó esta conexión.',
-    useHere: 'Usar aquí',
-    update: 'Hay una nueva versión de bavard.',
-    reload: 'Recargar',
-  },
-
   broken: {
     title: 'bavard no puede empezar',
     store: 'Este navegador no le deja guardar nada. Quizá sea una ventana privada.',

@@ -233,24 +233,6 @@ export const words: Strings = {
     mention: 'Mentionner quelqu’un',
   },
 
-  strip: {
-    offline: 'Vous êtes hors ligne',
-    offlineHint: 'Les messages attendent ici et partiront à votre retour.',
-    unreachable: 'Le serveur est injoignable',
-    restarting: 'Le serveur redémarre',
-    overloaded: 'Le serveur est surchargé',
-    connecting: 'Connexion…',
-    trying: 'Nouvel essai…',
-    again: (seconds) => (seconds <= 1 ? 'Nouvel essai dans une seconde.' : `Nouvel essai dans ${seconds} s.`),
-    lastContact: (time) => `Dernier contact à ${time}.`,
-    tryNow: 'Essayer',
-    conflict: 'bavard est utilisé ailleurs',
-    conflictHint: 'Un autre programme a pris cette connexion.',
-    useHere: 'Utiliser ici',
-    update: 'Une nouvelle version de bavard est prête.',
-    reload: 'Recharger',
-  },
-
   broken: {
     title: 'bavard ne peut pas démarrer',
     store: 'Ce navigateur ne le laisse rien garder. Une fenêtre privée en est peut-être la raison.',
