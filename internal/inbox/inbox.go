@@ -24,6 +24,8 @@ type Reader interface {
 	// Chats gives a page. state.ErrBehind: the account's chats have to be noted
 	// first; the page then has Applied.
 	Chats(context.Context, state.ChatsQuery) (state.ChatsPage, error)
+	// ChatsDeleted gives up to where the chats are hidden that an account has deleted.
+	ChatsDeleted(account string) (map[string]command.Position, error)
 }
 
 // IDs turns positions into archive ids and back.
@@ -75,8 +77,11 @@ func Feature(o Options) route.Feature {
 		return route.Entry{Key: route.Key{Stanza: "iq", Type: typ, Payload: xmlstream.Name{Space: space, Local: local}}, Targets: route.ToSelf, Handle: h}
 	}
 	return route.Feature{
-		Name:    "inbox",
-		Entries: []route.Entry{entry("get", stanza.NSInbox, "inbox", f.list), entry("set", stanza.NSChats, "delete", f.remove)},
+		Name: "inbox",
+		Entries: []route.Entry{
+			entry("get", stanza.NSInbox, "inbox", f.list),
+			entry("set", stanza.NSChats, "delete", f.remove), entry("get", stanza.NSChats, "deletions", f.deletions),
+		},
 		Account: []string{stanza.NSInbox, stanza.NSChats},
 	}
 }

@@ -202,6 +202,27 @@ func (v *View) floors(r pebble.Reader, account uint64) (out map[string]command.P
 	return out, it.Error()
 }
 
+// ChatsDeleted gives up to where the chats are hidden that an account has deleted,
+// by the bare JIDs of whom they are with: at most state.ChatsDeleted.
+// state.ErrNotFound when there is no such account.
+func (v *View) ChatsDeleted(account string) (_ map[string]command.Position, err error) {
+	if err := v.enter(); err != nil {
+		return nil, err
+	}
+	defer v.leave()
+	snap := v.db.NewSnapshot()
+	defer func() { err = errors.Join(err, v.damaged(snap.Close())) }()
+	id, err := v.accountID(snap, account)
+	if err != nil {
+		return nil, v.readError(err)
+	}
+	floors, err := v.floors(snap, id)
+	if err != nil {
+		return nil, v.readError(err)
+	}
+	return floors, nil
+}
+
 // hide finds what of the archive the account has deleted. What it names of that
 // in a query is found, and not shown.
 func (s *search) hide() error {

@@ -3,7 +3,7 @@
 // What concerns oneself and one's chats as a whole: who sees what.
 
 import { audit } from './access.mjs'
-import { check, picture, stored, until } from './harness.mjs'
+import { check, picture, shown, stored, until } from './harness.mjs'
 
 const bubble = (p, text) => p.page.locator('[role=log] .bubble', { hasText: text }).last()
 const status = (p) => p.page.locator('main header .status')
@@ -139,5 +139,56 @@ export default {
     await bob.page.getByRole('dialog').getByRole('button', { name: 'Block and report' }).click()
     await bob.page.locator('.mute').getByText('You have blocked').waitFor()
     await until('the other report', () => world.server.reports().some((r) => r.jid.startsWith('mallory') && r.reason.endsWith(':spam')))
+  },
+  async 'a chat that is deleted goes from all devices, and what waits to be sent does not'(world) {
+    const [anna, bob] = await world.friends('Anna', 'Bob')
+    const phone = await device(world, anna, { viewport: { width: 390, height: 760 }, colorScheme: 'dark' })
+    const bodies = async (p) => (await stored(p.page)).map((m) => m.body).join('|')
+    const ask = async (p) => {
+      await p.page.locator('nav a', { hasText: 'Bob' }).click({ button: 'right' })
+      await p.page.getByRole('button', { name: 'Delete chat' }).click()
+      return p.page.getByRole('dialog')
+    }
+    await bob.open('Anna')
+    await anna.open('Bob')
+    for (const text of ['one', 'two']) await bob.write(text)
+    await bubble(anna, 'two').waitFor()
+    await anna.write('three')
+    await bubble(bob, 'three').waitFor()
+    await until('all of it on the other device', async () => (await bodies(phone)).includes('three'))
+    // One device is away, the other deletes.
+    await phone.page.goto('about:blank')
+    const dialog = await ask(anna)
+    await dialog.getByText('Its messages go from all your devices').waitFor()
+    await audit(anna.page, 'deleting a chat')
+    await picture(anna.page, 'delete-chat')
+    await dialog.getByRole('button', { name: 'Delete' }).click()
+    await until('nothing of it on this device', async () => (await bodies(anna)) === '')
+    await anna.page.getByText('Nothing here yet').waitFor()
+    check((await bodies(bob)) === 'one|two|three', 'Bob keeps what he has')
+    await bob.write('four')
+    await bubble(anna, 'four').waitFor()
+    await phone.page.goto(world.server.origin + '/')
+    await until('only what was said since on the one that was away', async () => (await bodies(phone)) === 'four')
+    await phone.open('Bob')
+    await phone.page.getByText('This is the beginning of your chat.').waitFor()
+    check((await shown(phone.page)).join('|') === 'four', 'and it shows that')
+    // While both look.
+    await (await ask(anna)).getByRole('button', { name: 'Delete' }).click()
+    for (const p of [anna, phone]) await until('nothing of it on both', async () => (await bodies(p)) === '')
+
+    // What waits.
+    await world.server.kill()
+    await anna.write('five')
+    const warned = await ask(anna)
+    await warned.getByText('1 message was not sent yet. It stays, and is sent.').waitFor()
+    await warned.getByRole('button', { name: 'Delete' }).click()
+    await world.server.start()
+    await bubble(bob, 'five').waitFor()
+    await warned.waitFor({ state: 'detached' })
+    await anna.write('six')
+    await bubble(bob, 'six').waitFor()
+    check((await bodies(bob)) === 'one|two|three|four|five|six', `once and in order: ${await bodies(bob)}`)
+    await until('the newest at least', async () => (await bodies(anna)).endsWith('six'))
   },
 }

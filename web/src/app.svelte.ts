@@ -126,11 +126,6 @@ export class App {
     this.tabs?.tell('account', this.account)
   }
 
-  /** When somebody was last here, in ms since the epoch. Rejects when they do not tell us. */
-  lastSeen(jid: string): Promise<number> {
-    return this.ask('lastSeen', jid) as Promise<number>
-  }
-
   async block(jid: string, blocked: boolean, report?: { reason: 'spam' | 'abuse'; text: string }): Promise<void> {
     await this.ask('block', jid, blocked, report)
   }

@@ -16,6 +16,7 @@ import { Slots } from './slots'
 import { AT_ONCE } from './tabs'
 import { editAccount, getMeta, putMeta, type Account, type Change, type Chat, type Db, type Message, type Picture } from './store/schema'
 import { applyContact, take, takeHistory, takeList, takeRead, takeSettings } from './store/receive'
+import { wipe } from './store/wipe'
 import { editChat } from './store/write'
 import * as access from './wire/access'
 import { queryArchive, type ArchivePage } from './wire/archive'
@@ -80,6 +81,8 @@ export interface EngineOptions {
 }
 
 const HISTORY_PAGE = 60
+/** So many pages that hold nothing to show are passed over at once. */
+const MOST_EMPTY = 20
 /** So many messages of who is reported are named. */
 const MOST_REPORTED = 10
 
@@ -87,6 +90,9 @@ const MOST_REPORTED = 10
 function fails(state: LinkState): boolean {
   return (state.kind === 'waiting' || state.kind === 'connecting') && state.problem !== undefined && state.problem !== 'offline'
 }
+
+/** What can be done once the archive has been caught up with. */
+const SETTLED = new Set(['group', 'deleteChat'])
 
 const receipt = (peer: string, messageId: string): { id: string; frame: string } => {
   const id = token()
@@ -109,6 +115,10 @@ export class Engine {
   private over = false
   /** Groups that we are in and whose archive we have. */
   private open = new Set<string>()
+  /** The store began with the list of chats: it has nothing that was deleted before. */
+  private filled = false
+  /** Groups whose history was deleted on another device, up to which message. */
+  private toDelete = new Map<string, string>()
   private addresses: string[]
   private histories = new Map<string, Promise<void>>()
 
@@ -146,6 +156,8 @@ export class Engine {
       open: (room) => {
         this.open.add(room)
         this.outbox.open()
+        const id = this.toDelete.get(room)
+        if (id !== undefined && this.link.live) void this.deleted(this.link.live, room, id).catch(() => undefined)
       },
       closed: (room) => this.outbox.refuseAll(room),
       poke: () => this.outbox.pump(),
@@ -269,7 +281,7 @@ export class Engine {
   /** What another tab, or this one, asks the leader for: a person's wish waits for the connection until then, in ms since the epoch. */
   async called(method: string, args: unknown[], until: number, begun: () => void): Promise<unknown> {
     if (AT_ONCE.has(method)) return this.do(method, args)
-    const open = (): boolean => this.link.live !== undefined && (method !== 'group' || this.rooms.ready)
+    const open = (): boolean => this.link.live !== undefined && (!SETTLED.has(method) || this.rooms.ready)
     return this.gate.pass(open, until, () => {
       begun()
       return this.do(method, args)
@@ -301,6 +313,8 @@ export class Engine {
         return fetchLast(this.need(), peer, Date.now())
       case 'setPrivacy':
         return this.setPrivacy(peer as keyof Privacy, args[1] as boolean)
+      case 'deleteChat':
+        return this.deleteChat(peer)
       case 'setChat':
         return this.setChat(peer, args[1] as inbox.SettingName, args[2])
       case 'devices':
@@ -451,6 +465,7 @@ export class Engine {
     if (!resumed) {
       this.people.forgetPresence()
       this.open.clear()
+      this.toDelete.clear()
       this.outbox.catchingUp()
       this.slots.begin()
       if (!session.carbons) void enableCarbons(session).catch(() => undefined)
@@ -468,6 +483,7 @@ export class Engine {
     this.gate.look()
     void this.people.announceWanted(session)
     void this.list(session, false).catch(() => undefined)
+    void this.allDeleted(session).catch(() => undefined)
     void this.people.fetchBlocked(session).catch(() => undefined)
     void fetchPrivacy(session).then((privacy) => this.keepPrivacy(privacy)).catch(() => undefined)
     void this.pictures.own(session).catch(() => undefined)
@@ -480,6 +496,7 @@ export class Engine {
   /** A device that knows nothing begins with the list of chats: what is older is fetched when somebody looks. */
   private async fill(session: Session): Promise<{ upTo: string | undefined } | undefined> {
     // What is said meanwhile comes after this, or is held back.
+    this.filled = true
     const upTo = session.archiveEnd ?? (await queryArchive(session, { before: '', max: 1 })).last
     return (await this.list(session, true, upTo)) ? { upTo } : undefined
   }
@@ -492,6 +509,15 @@ export class Engine {
     this.options.changed(taken)
     if (taken.queued) this.outbox.pump()
     return true
+  }
+
+  /** Takes what was deleted while this device was away. */
+  private async allDeleted(session: Session): Promise<void> {
+    const { db, changed } = this.options
+    for (const [peer, id] of await inbox.fetchDeleted(session)) {
+      if (!this.filled) await this.deleted(session, peer, id)
+      else if (await db.get('chats', peer)) changed(await editChat(db, peer, (c) => (c.deletedUpTo = id)))
+    }
   }
 
   /** What a person sets for a conversation, on all devices. */
@@ -594,7 +620,7 @@ export class Engine {
     if (published.node === NS.avatarMetadata) await this.pictures.published(session, published)
     else if (published.from !== account.jid) return undefined
     else if (published.node === NS.bookmarks) await this.bookmarked(session, published)
-    else if (published.node === NS.chats) await this.settingsChanged(published)
+    else if (published.node === NS.chats) await this.settingsChanged(session, published)
     else if (published.node === NS.privacy) await this.keepPrivacy(readPrivacy(published.items.at(-1)))
     else if (published.node === NS.mds) {
       for (const item of published.items) {
@@ -615,10 +641,59 @@ export class Engine {
     await this.rooms.published(session, published)
   }
 
-  private async settingsChanged(published: Published): Promise<void> {
+  /** What the person deletes goes on all devices; what waits in the outbox is yet to be said, and stays. */
+  private async deleteChat(peer: string): Promise<void> {
+    const { db, changed } = this.options
+    const session = this.need()
+    const state = (await db.get('chats', peer))?.group?.state
+    if (state === 'in' && !this.open.has(peer)) throw new Error('not connected') // it is yet to be caught up with
+    const outside = state !== undefined && state !== 'in'
+    const id = outside ? await this.newest(peer) : ((await this.page(session, peer, '', 1)).last ?? '')
+    if (id !== '') await inbox.deleteChat(session, peer, id)
+    await this.forget(session, peer, id)
+    if (outside) changed(await editChat(db, peer, (c) => c.group && (c.group.state = 'forgotten')))
+  }
+
+  /** Another device deleted a conversation up to that message. */
+  private async deleted(session: Session, peer: string, id: string): Promise<void> {
+    const chat = await this.options.db.get('chats', peer)
+    if (!chat || chat.deletedUpTo === id) return
+    if (chat.group?.state === 'in' && !this.open.has(peer)) this.toDelete.set(peer, id) // once it is caught up with
+    else await this.forget(session, peer, id)
+  }
+
+  /** Forgets a conversation, but for what the archive has of it still. */
+  private async forget(session: Session, peer: string, id: string): Promise<void> {
+    const { db } = this.options
+    const chat = await db.get('chats', peer)
+    if (!chat) return
+    let page: Incoming[] = []
+    let complete = chat.group !== undefined && chat.group.state !== 'in'
+    for (let before = '', tries = 0; !complete && tries < MOST_EMPTY && !page.some((m) => m.body || m.file); tries++) {
+      const found = await this.page(session, peer, before, HISTORY_PAGE)
+      page = [...found.entries, ...page]
+      complete = found.complete || found.first === undefined
+      before = found.first ?? ''
+    }
+    await wipe(db, peer, { id, tail: chat.tail, page, complete }, this.options.changed)
+  }
+
+  /** A page of a conversation that ends before an archive id; the newest, for "". */
+  private async page(session: Session, peer: string, before: string, max: number): Promise<ArchivePage> {
+    if ((await this.options.db.get('chats', peer))?.group) return this.rooms.history(session, peer, before, max)
+    return queryArchive(session, { with: peer, before, max })
+  }
+
+  private async settingsChanged(session: Session, published: Published): Promise<void> {
     const { db } = this.options
     for (const item of published.items) {
       const peer = bare(item.attr('id') ?? '')
+      const deleted = inbox.readDeleted(item)
+      if (deleted !== undefined) {
+        // Else it is asked for once the archive has been caught up with.
+        if (this.rooms.ready) void this.deleted(session, peer, deleted).catch(() => undefined)
+        continue
+      }
       if (await db.get('chats', peer)) this.options.changed(await takeSettings(db, peer, inbox.readSettings(item)))
     }
     for (const id of published.gone) if (await db.get('chats', id)) this.options.changed(await takeSettings(db, id, {}))
@@ -651,15 +726,13 @@ export class Engine {
       before = c.value.archiveId
       break
     }
-    const ask = (before: string): Promise<ArchivePage> =>
-      chat?.group ? this.rooms.history(session, peer, before, HISTORY_PAGE) : queryArchive(session, { with: peer, before, max: HISTORY_PAGE })
-    let page = await ask(before)
-    for (let tries = 0; tries < 20; tries++) {
+    let page = await this.page(session, peer, before, HISTORY_PAGE)
+    for (let tries = 0; tries < MOST_EMPTY; tries++) {
       const done = page.complete || page.first === undefined
       this.options.changed(await takeHistory(db, peer, page.entries, done))
       // A page may hold nothing to show, only receipts and markers: go on to one that does.
       if (done || page.entries.some((m) => m.body || m.file)) return
-      page = await ask(page.first!)
+      page = await this.page(session, peer, page.first!, HISTORY_PAGE)
     }
   }
 

@@ -60,6 +60,21 @@ export class Own {
     await this.ask('setPrivacy', what, on)
   }
 
+  /** When somebody was last here, in ms since the epoch. Rejects when they do not tell us. */
+  lastSeen(jid: string): Promise<number> {
+    return this.ask('lastSeen', jid) as Promise<number>
+  }
+
+  /** How many messages of a conversation were not sent yet. */
+  async waiting(peer: string): Promise<number> {
+    return (await this.db.getAll('outbox')).filter((o) => o.peer === peer && o.message !== undefined).length
+  }
+
+  /** Deletes a conversation for us, on all devices; what was not sent yet stays, and is sent. */
+  async deleteChat(peer: string): Promise<void> {
+    await this.ask('deleteChat', peer)
+  }
+
   async recovery(): Promise<{ made: number | undefined; expires: number | undefined }> {
     return (await this.ask('recovery')) as { made: number | undefined; expires: number | undefined }
   }

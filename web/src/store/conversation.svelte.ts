@@ -73,7 +73,10 @@ export class Conversation {
     const first = this.messages[0]?.pos
     const oldest = first === undefined || (this.exhausted && first >= PENDING) ? -Infinity : first
     const byKey = new Map(this.messages.map((m) => [m.key, m]))
-    for (const key of change.removed) byKey.delete(key)
+    for (const key of change.removed) {
+      byKey.delete(key)
+      if (key === this.before?.key) this.before = undefined
+    }
     for (const m of mine) {
       if (m.key === this.before?.key) this.before = m
       else if ((byKey.get(m.key)?.rev ?? 0) > m.rev) continue // tabs hear of each other's writes late

@@ -123,6 +123,8 @@ export interface Chat {
   markedUnread?: boolean | undefined
   /** Nothing is to be told of it: until then, or for ever. */
   muted?: { until: number | undefined } | undefined
+  /** It was deleted up to the message with this archive id. */
+  deletedUpTo?: string | undefined
   /** We take nothing from them. */
   blocked?: boolean | undefined
   /** Not with a person but with a group. */

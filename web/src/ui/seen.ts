@@ -6,7 +6,7 @@ import { w } from './words/screens'
 
 /** When somebody was last here, in words; "" when they let nobody know, or it cannot be known now. */
 export async function lastSeen(app: App, peer: string): Promise<string> {
-  const at = await app.lastSeen(peer).catch(() => undefined)
+  const at = await (await app.own()).lastSeen(peer).catch(() => undefined)
   return at === undefined ? '' : w.lastSeen(moment(at))
 }
 

@@ -98,6 +98,34 @@ export function readMuted(notify: XmlElement | undefined): ChatSettings['muted']
   return never && { until: Date.parse(never.child('advanced')?.child('until', NS.chats)?.attr('stamp') ?? '') || undefined }
 }
 
+/** Hides what was said in a conversation, up to that message, from all devices of ours (docs/chats.md). */
+export async function deleteChat(session: Session, peer: string, id: string): Promise<void> {
+  await session.ask('set', xml('delete', { xmlns: NS.chats, jid: peer, id }))
+}
+
+/** Up to which message conversations were deleted; none where the server does not know of that. */
+export async function fetchDeleted(session: Session): Promise<Map<string, string>> {
+  const all = new Map<string, string>()
+  try {
+    for (let after: string | undefined, page = 0; page < MOST_PAGES; page++) {
+      const set = after !== undefined && xml('set', { xmlns: NS.rsm }, xml('after', {}, after))
+      const answer = (await session.ask('get', xml('deletions', { xmlns: NS.chats }, set))).child('deletions', NS.chats)
+      for (const d of answer?.all('deleted') ?? []) all.set(bare(d.attr('jid') ?? ''), d.attr('id') ?? '')
+      const paging = answer?.child('set', NS.rsm)
+      after = paging?.childText('last')
+      if (after === undefined || all.size >= Number(paging?.childText('count'))) break
+    }
+  } catch (e) {
+    if (!(e instanceof StanzaError && e.type === 'cancel')) throw e
+  }
+  return all
+}
+
+/** The conversation was deleted up to that message, on another device; undefined when the item says something else. */
+export function readDeleted(item: XmlElement): string | undefined {
+  return item.child('chat', NS.chats)?.child('deleted')?.attr('id')
+}
+
 export type SettingName = 'pinned' | 'archived' | 'unread' | 'notify'
 
 /** Changes one thing that was set for a conversation; undefined takes it away. What else the item says stays. */

@@ -21,6 +21,11 @@ const en = {
   spam: 'Spam',
   abuse: 'Abuse or threats',
   reportText: 'What happened? (optional)',
+
+  deleteChat: 'Delete chat',
+  deleteChatTitle: (name: string) => `Delete the chat with ${name}?`,
+  deleteChatHint: 'Its messages go from all your devices. Others keep theirs.',
+  stillWaits: (n: number) => (n === 1 ? '1 message was not sent yet. It stays, and is sent.' : `${n} messages were not sent yet. They stay, and are sent.`),
 }
 
 export type OwnWords = typeof en
@@ -43,6 +48,11 @@ const fr: OwnWords = {
   spam: 'Indésirable',
   abuse: 'Insultes ou menaces',
   reportText: 'Que s’est-il passé ? (facultatif)',
+
+  deleteChat: 'Supprimer la discussion',
+  deleteChatTitle: (name) => `Supprimer la discussion avec ${name} ?`,
+  deleteChatHint: 'Ses messages disparaissent de tous vos appareils. Les autres gardent les leurs.',
+  stillWaits: (n) => (n < 2 ? `${n} message n’est pas encore envoyé. Il reste, et sera envoyé.` : `${n} messages ne sont pas encore envoyés. Ils restent, et seront envoyés.`),
 }
 
 const es: OwnWords = {
@@ -63,6 +73,11 @@ const es: OwnWords = {
   spam: 'Spam',
   abuse: 'Insultos o amenazas',
   reportText: '¿Qué ha pasado? (opcional)',
+
+  deleteChat: 'Eliminar el chat',
+  deleteChatTitle: (name) => `¿Eliminar el chat con ${name}?`,
+  deleteChatHint: 'Sus mensajes desaparecen de todos tus dispositivos. Los demás conservan los suyos.',
+  stillWaits: (n) => (n === 1 ? '1 mensaje aún no se ha enviado. Se queda y se enviará.' : `${n} mensajes aún no se han enviado. Se quedan y se enviarán.`),
 }
 
 const ar: OwnWords = {
@@ -83,6 +98,11 @@ const ar: OwnWords = {
   spam: 'رسائل مزعجة',
   abuse: 'إساءة أو تهديد',
   reportText: 'ماذا حدث؟ (اختياري)',
+
+  deleteChat: 'حذف المحادثة',
+  deleteChatTitle: (name) => `حذف المحادثة مع ${name}؟`,
+  deleteChatHint: 'تُحذف رسائلها من كل أجهزتك، ويحتفظ الآخرون بما لديهم.',
+  stillWaits: (n) => (n === 1 ? 'رسالة واحدة لم تُرسل بعد. تبقى وتُرسل.' : `رسائل لم تُرسل بعد: ${n}. تبقى وتُرسل.`),
 }
 
 export const own: OwnWords = { en, fr, es, ar }[language]
