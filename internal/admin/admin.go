@@ -73,6 +73,17 @@ type JournalStatus struct {
 	// Of an etcd cluster elsewhere; none when it runs in the server.
 	Endpoints []string `json:"endpoints,omitempty"`
 	Version   string   `json:"etcd_version,omitempty"`
+	// Of a cell of several nodes: this one's name, and the others.
+	Node   string      `json:"node,omitempty"`
+	Others []OtherNode `json:"others,omitempty"`
+}
+
+// OtherNode is another node of the cell, as this one sees it.
+type OtherNode struct {
+	Node    string `json:"node"`
+	Address string `json:"address"`
+	Reached bool   `json:"reached"`
+	Leads   bool   `json:"leads"`
 }
 
 // ViewStatus is the view's part of a Status.

@@ -3,8 +3,10 @@
 package cli_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -53,4 +55,37 @@ func TestCellMistakes(t *testing.T) {
 	run(t, "", "cell", "init", "--nodes", "a,b", "--out", dir).want(t, 2, "three")
 	run(t, "", "cell", "join", broken, "--data", filepath.Join(dir, "data")).want(t, 1, "no whole bundle")
 	run(t, "", "cell", "join", filepath.Join(dir, "none.cell"), "--data", filepath.Join(dir, "data")).want(t, 1, "none.cell")
+}
+
+// TestDrillKill: the figures are printed as documented, and are clean.
+func TestDrillKill(t *testing.T) {
+	r := run(t, "", "drill", "kill", "--duration", "1s", "--json").want(t, 0)
+	var figures map[string]float64
+	if err := json.Unmarshal([]byte(r.out), &figures); err != nil {
+		t.Fatalf("%v: %s", err, r.out)
+	}
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, n := range figures {
+		if !strings.Contains(string(text), "`"+key+"`") {
+			t.Errorf("%s is not documented", key)
+		}
+		switch key {
+		case "lost", "hidden", "duplicated", "reordered", "phantom", "false_ticks", "diverged":
+			if n != 0 {
+				t.Errorf("%s: %v", key, n)
+			}
+		case "kills", "ticked":
+			if n == 0 {
+				t.Errorf("%s: none", key)
+			}
+		}
+	}
+	if len(figures) != 13 {
+		t.Errorf("%d figures: %s", len(figures), r.out)
+	}
+	run(t, "", "drill", "kill", "--nodes", "4").want(t, 2, "3, 5 or 7")
+	run(t, "", "drill", "kill", "--duration", "0s").want(t, 2, "1s to 24h")
 }

@@ -89,11 +89,34 @@ func describeStatus(s admin.Status, now time.Time) string {
 	if len(s.Journal.Endpoints) > 0 {
 		line("etcd", "%s at %s", s.Journal.Version, strings.Join(s.Journal.Endpoints, ", "))
 	}
+	if s.Journal.Node != "" {
+		line("node", "%s", describeNodes(s.Journal))
+	}
 	line("view", "applied %s, %s on disk", s.View.Applied, size(s.View.DiskBytes))
 	for _, w := range s.Warnings {
 		out.WriteString(describeWarning(w, now))
 	}
 	return out.String()
+}
+
+// describeNodes says which node this is, who leads and who is not reached.
+func describeNodes(j admin.JournalStatus) string {
+	text, leads := j.Node, j.HasLeader
+	var others []string
+	for _, o := range j.Others {
+		is := o.Node + " reached"
+		if !o.Reached {
+			is = o.Node + " NOT REACHED"
+		}
+		if o.Leads {
+			is, leads = is+", leads", false
+		}
+		others = append(others, is)
+	}
+	if leads && len(others) > 0 {
+		text += ", leads"
+	}
+	return strings.Join(append([]string{text}, others...), "; ")
 }
 
 func describeWarning(w health.Active, now time.Time) string {

@@ -31,6 +31,7 @@ const (
 	JournalNoLeader Kind = iota + 1
 	JournalFull
 	JournalTrouble
+	NodeAway
 	DiskLow
 	ViewBehind
 	ViewDamaged
@@ -67,6 +68,10 @@ var kinds = [numKinds + 1]kindInfo{
 	JournalTrouble: {
 		"journal-trouble", Warning, "the etcd cluster works, but something is wrong with it",
 		"the detail says what: a member that does not answer is one less that may fail; keys of others belong in another cluster",
+	},
+	NodeAway: {
+		"node-away", Warning, "another node of the cell is not reached: one less that may fail",
+		"look at that machine and at the network to it; when a majority is not reached, nothing new is accepted",
 	},
 	DiskLow: {
 		"disk-low", Warning, "the disk of the data directory is nearly full",

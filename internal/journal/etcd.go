@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -100,6 +101,7 @@ type etcdJournal struct {
 	reserve  *reserve // for what is under way on a full disk
 	last     *reserve // for a start on one
 	holding  holding
+	reached  atomic.Pointer[map[string]bool] // nodes, by name; nil: not known yet
 	again    sync.Once
 
 	ctx    context.Context // ends with Close
@@ -223,6 +225,7 @@ func (j *etcdJournal) open(ctx context.Context) error {
 	j.wg.Go(j.keepWindow)
 	j.wg.Go(j.watchSpace)
 	j.wg.Go(j.watchServer)
+	j.wg.Go(j.watchOthers)
 	return nil
 }
 
@@ -371,6 +374,7 @@ func (j *etcdJournal) Stats() Stats {
 	s.HasLeader = j.host.hasLeader()
 	s.DatabaseSize = j.host.size()
 	s.Host = j.host.describe()
+	s.Others = j.others()
 	s.Full = j.space.why()
 	if t := j.currentTailer(); t != nil {
 		s.SpoolBytes = t.spool.bytes()

@@ -124,7 +124,8 @@ type Stats struct {
 	WindowBytes  int64  // history kept
 	HasLeader    bool
 	DatabaseSize int64
-	SpoolBytes   int64  // local copy of the journal's end; 0 in memory
-	Host         Host   // what runs it; empty in memory
-	Full         string // why Submit answers ErrFull; "" when it does not
+	SpoolBytes   int64   // local copy of the journal's end; 0 in memory
+	Host         Host    // what runs it; empty in memory
+	Others       []Other // nodes of the cell besides this one; none while nothing is known of them
+	Full         string  // why Submit answers ErrFull; "" when it does not
 }

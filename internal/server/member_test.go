@@ -5,12 +5,14 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	"bavard/drill/client"
 	"bavard/internal/charter"
 	"bavard/internal/config"
+	"bavard/internal/health"
 )
 
 // nodesOf makes the servers of a cell of three on this machine; none is started.
@@ -136,6 +139,46 @@ func TestNodes(t *testing.T) {
 	}
 	for _, s := range []*client.Session{bob, tablet, again} {
 		s.Cut()
+	}
+	nodeIsMissed(ctx, t, nodes)
+}
+
+// nodeIsMissed stops a node: the others say so, until it is back.
+func nodeIsMissed(ctx context.Context, t *testing.T, nodes []*testServer) {
+	t.Helper()
+	says := func(missed, warned bool) {
+		t.Helper()
+		await(ctx, t, fmt.Sprintf("node c is missed: %t", missed), func() bool {
+			st, err := nodes[0].running.Admin.Status(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reached := map[string]bool{}
+			for _, o := range st.Journal.Others {
+				reached[o.Node] = o.Reached
+			}
+			is := slices.ContainsFunc(st.Warnings, func(w health.Active) bool { return w.ID == "node-away" && strings.HasPrefix(w.Detail, "c at ") })
+			return st.Journal.Node == "a" && len(reached) == 2 && reached["b"] && reached["c"] != missed && is == warned
+		})
+	}
+	says(false, false)
+	nodes[2].stop()
+	<-nodes[2].done
+	says(true, true)
+	startAll(t, nodes[2])
+	says(false, false)
+}
+
+func await(ctx context.Context, t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("in vain: %s", what)
+		}
 	}
 }
 

@@ -219,6 +219,12 @@ func (n *node) backend(version string, base func() string, checks []health.Check
 				Retries: j.Retries, WindowBytes: j.WindowBytes, DatabaseBytes: j.DatabaseSize,
 				Endpoints: j.Host.Endpoints, Version: j.Host.Version,
 			}
+			if n.member != nil {
+				s.Journal.Node = n.member.Node
+			}
+			for _, o := range j.Others {
+				s.Journal.Others = append(s.Journal.Others, admin.OtherNode{Node: o.Name, Address: o.Address, Reached: o.Reached, Leads: o.Leads})
+			}
 			s.View = admin.ViewStatus{Applied: n.cell.Applied().String(), DiskBytes: int64(v.DiskBytes)}
 			if report != nil {
 				report(s)

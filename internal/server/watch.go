@@ -64,6 +64,7 @@ func (s *server) watch(ctx context.Context) {
 			}
 			trouble := s.cell.JournalStats().Host.Trouble
 			s.warn(health.JournalTrouble, trouble != "", trouble)
+			s.warnOfOthers()
 			lag := s.cell.Lag()
 			s.warn(health.ViewBehind, lag > behindMost, fmt.Sprintf("%d batches", lag))
 			stuck := s.cell.Stats().Stuck
@@ -75,6 +76,17 @@ func (s *server) watch(ctx context.Context) {
 			s.warnOfUploads()
 		}
 	}
+}
+
+// warnOfOthers tells which nodes of the cell are not reached.
+func (s *server) warnOfOthers() {
+	var away []string
+	for _, o := range s.cell.JournalStats().Others {
+		if !o.Reached {
+			away = append(away, o.Name+" at "+o.Address)
+		}
+	}
+	s.warn(health.NodeAway, len(away) > 0, strings.Join(away, ", "))
 }
 
 // warnOfDisk tells of a disk that fills up in time for somebody to do
