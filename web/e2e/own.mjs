@@ -191,4 +191,43 @@ export default {
     check((await bodies(bob)) === 'one|two|three|four|five|six', `once and in order: ${await bodies(bob)}`)
     await until('the newest at least', async () => (await bodies(anna)).endsWith('six'))
   },
+  async 'an account that is deleted is gone, from the server and from all devices'(world) {
+    const [anna, bob] = await world.friends('Anna', 'Bob')
+    await anna.open('Bob')
+    await anna.write('I am leaving')
+    await bob.page.locator('nav a', { hasText: 'I am leaving' }).waitFor()
+    const phone = await device(world, anna)
+    await anna.page.goto(world.server.origin + '/?me')
+    await anna.page.getByRole('button', { name: 'Delete account' }).click()
+    const dialog = anna.page.getByRole('dialog')
+    const sure = dialog.getByRole('button', { name: 'Delete for good' })
+    const field = dialog.getByRole('textbox')
+    const address = (await dialog.locator('label').innerText()).split(' ')[1]
+    await audit(anna.page, 'deleting the account')
+    await picture(anna.page, 'delete-account')
+    await field.fill(address.slice(0, -1))
+    check(await sure.isDisabled(), 'nobody does it by mistake')
+    await field.fill(address)
+    check(world.server.users().includes(address), 'she is there')
+    await sure.click()
+    await anna.page.getByLabel('Password').waitFor()
+    check(!world.server.users().includes(address), 'the server has her no more')
+    const left = await anna.page.evaluate(async () => {
+      const open = indexedDB.open('bavard')
+      const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
+      let n = 0
+      for (const name of db.objectStoreNames) {
+        const count = db.transaction(name).objectStore(name).count()
+        n += await new Promise((done) => (count.onsuccess = () => done(count.result)))
+      }
+      db.close()
+      return n + localStorage.length
+    })
+    check(left === 0, `nothing is left on the device: ${left}`)
+    await phone.page.getByRole('heading', { name: 'This device was logged out' }).waitFor()
+    await phone.page.getByText('the account was deleted').waitFor()
+    await bob.open('Anna')
+    await bob.write('Where are you?')
+    await bob.page.getByText('There is nobody with this address.').waitFor()
+  },
 }

@@ -186,13 +186,12 @@ export class App {
     return this.db.countFromIndex('outbox', 'message')
   }
 
-  /** Forgets the account and everything that belongs to it on this device. */
-  async logOut(): Promise<void> {
+  /** Forgets the account and everything that belongs to it on this device; first on the server, for good, if it is to be removed. */
+  async logOut(remove = false): Promise<void> {
+    const own = await this.own()
+    if (remove) await own.removeAccount()
     this.lost()
-    const { forgetAll, logOut } = await import('./onboard')
-    await (await this.own()).forgetNotices().catch(() => undefined)
-    await logOut(await this.onboarding()).catch(() => undefined) // the server forgets it in time, too
-    await forgetAll(this.db)
+    await own.leave(await this.onboarding(), remove)
     this.reload()
   }
 

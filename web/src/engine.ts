@@ -35,7 +35,7 @@ import { changePrivacy, fetchLast, fetchPrivacy, readPrivacy, type Privacy } fro
 import { fetchAbout, readBlocking, saveAbout, setBlocked, type About, type Image, type Report } from './wire/profile'
 import { token } from './wire/random'
 import { fetchRoomLinks, makeRoomLink, revokeRoomLink } from './wire/roomlink'
-import { setPassword } from './wire/register'
+import { removeAccount, setPassword } from './wire/register'
 import type { Token } from './wire/token'
 import type { Session } from './wire/session'
 import { sharing } from './wire/share'
@@ -333,6 +333,8 @@ export class Engine {
         return this.notify.set(this.need(), args[0] as Subscription | undefined)
       case 'setPassword':
         return this.setPassword(peer)
+      case 'removeAccount':
+        return removeAccount(this.need())
       case 'rename':
         return this.rename(peer, args[1] as string)
       case 'group':

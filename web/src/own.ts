@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { markOf } from './device'
+import { forgetAll, logOut, type OnboardOptions } from './onboard'
 import { getMeta, putMeta, type Db, type NoticeWords } from './store/schema'
 import type { Client } from './wire/access'
 import type { Subscription } from './wire/push'
@@ -154,8 +155,25 @@ export class Own {
     await this.ask('notify', undefined)
   }
 
-  /** This device is left: the browser tells nothing more. The server forgets the rest as it lets the device out. */
-  async forgetNotices(): Promise<void> {
+  // --- leaving
+
+  /** Deletes the account on the server, with all that is its own. */
+  async removeAccount(): Promise<void> {
+    await this.ask('removeAccount')
+  }
+
+  /** Nothing of the account stays on this device. The server is told that it leaves, unless the account is no more. */
+  async leave(options: OnboardOptions, removed: boolean): Promise<void> {
+    await this.forgetNotices().catch(() => undefined)
+    if (!removed) await logOut(options).catch(() => undefined) // the server forgets it in time, too
+    await forgetAll(this.db)
+    if (!removed) return
+    localStorage.clear()
+    for (const name of await caches.keys()) await caches.delete(name)
+  }
+
+  /** The browser tells nothing more. The server forgets the rest as it lets the device out. */
+  private async forgetNotices(): Promise<void> {
     await unsubscribe()
     const registration = await navigator.serviceWorker?.getRegistration()
     for (const n of (await registration?.getNotifications?.()) ?? []) n.close()

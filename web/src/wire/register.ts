@@ -37,6 +37,11 @@ export async function register(stream: Stream, who: Registration): Promise<void>
   await stream.ask('set', query)
 }
 
+/** Removes the account with all that is its own (XEP-0077 §usecases-cancel @2.4); its devices are disconnected. */
+export async function removeAccount(session: Session): Promise<void> {
+  await session.ask('set', xml('query', { xmlns: NS.register }, xml('remove')))
+}
+
 /** Gives the account another password (XEP-0077 §usecases-changepw @2.4): all its other devices have to log in again. */
 export async function setPassword(session: Session, account: string, password: string): Promise<void> {
   const query = xml('query', { xmlns: NS.register }, xml('username', {}, local(account)), xml('password', {}, password))

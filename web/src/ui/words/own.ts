@@ -26,6 +26,11 @@ const en = {
   deleteChatTitle: (name: string) => `Delete the chat with ${name}?`,
   deleteChatHint: 'Its messages go from all your devices. Others keep theirs.',
   stillWaits: (n: number) => (n === 1 ? '1 message was not sent yet. It stays, and is sent.' : `${n} messages were not sent yet. They stay, and are sent.`),
+
+  deleteAccount: 'Delete account',
+  deleteAccountHint: 'Your account goes for good, from the server and all your devices: your messages, files, pictures, contacts and settings, and your place in groups. What others have received stays with them. This cannot be undone.',
+  typeAddress: (jid: string) => `Type ${jid} to go on`,
+  deleteAccountSure: 'Delete for good',
 }
 
 export type OwnWords = typeof en
@@ -53,6 +58,11 @@ const fr: OwnWords = {
   deleteChatTitle: (name) => `Supprimer la discussion avec ${name} ?`,
   deleteChatHint: 'Ses messages disparaissent de tous vos appareils. Les autres gardent les leurs.',
   stillWaits: (n) => (n < 2 ? `${n} message n’est pas encore envoyé. Il reste, et sera envoyé.` : `${n} messages ne sont pas encore envoyés. Ils restent, et seront envoyés.`),
+
+  deleteAccount: 'Supprimer le compte',
+  deleteAccountHint: 'Votre compte disparaît pour toujours, du serveur et de tous vos appareils : vos messages, fichiers, images, contacts et réglages, et votre place dans les groupes. Ce que les autres ont reçu leur reste. C’est irréversible.',
+  typeAddress: (jid) => `Tapez ${jid} pour continuer`,
+  deleteAccountSure: 'Supprimer pour toujours',
 }
 
 const es: OwnWords = {
@@ -78,6 +88,11 @@ const es: OwnWords = {
   deleteChatTitle: (name) => `¿Eliminar el chat con ${name}?`,
   deleteChatHint: 'Sus mensajes desaparecen de todos tus dispositivos. Los demás conservan los suyos.',
   stillWaits: (n) => (n === 1 ? '1 mensaje aún no se ha enviado. Se queda y se enviará.' : `${n} mensajes aún no se han enviado. Se quedan y se enviarán.`),
+
+  deleteAccount: 'Eliminar la cuenta',
+  deleteAccountHint: 'Tu cuenta desaparece para siempre, del servidor y de todos tus dispositivos: tus mensajes, archivos, imágenes, contactos y ajustes, y tu lugar en los grupos. Lo que otros han recibido lo conservan. No se puede deshacer.',
+  typeAddress: (jid) => `Escribe ${jid} para continuar`,
+  deleteAccountSure: 'Eliminar para siempre',
 }
 
 const ar: OwnWords = {
@@ -103,6 +118,11 @@ const ar: OwnWords = {
   deleteChatTitle: (name) => `حذف المحادثة مع ${name}؟`,
   deleteChatHint: 'تُحذف رسائلها من كل أجهزتك، ويحتفظ الآخرون بما لديهم.',
   stillWaits: (n) => (n === 1 ? 'رسالة واحدة لم تُرسل بعد. تبقى وتُرسل.' : `رسائل لم تُرسل بعد: ${n}. تبقى وتُرسل.`),
+
+  deleteAccount: 'حذف الحساب',
+  deleteAccountHint: 'يُحذف حسابك نهائيًا من الخادم ومن كل أجهزتك: رسائلك وملفاتك وصورك وجهات اتصالك وإعداداتك ومكانك في المجموعات. ما استلمه الآخرون يبقى لديهم. لا رجعة في ذلك.',
+  typeAddress: (jid) => `اكتب ${jid} للمتابعة`,
+  deleteAccountSure: 'حذف نهائي',
 }
 
 export const own: OwnWords = { en, fr, es, ar }[language]
