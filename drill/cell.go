@@ -20,17 +20,19 @@ import (
 )
 
 // CellConfig describes a drill in which people chat on all nodes of a cell, of
-// which one is killed again and again.
+// which one is killed, or frozen, again and again.
 type CellConfig struct {
 	KillConfig
 	// Nodes of the cell: 3, 5 or 7.
 	Nodes int
 	// DownMax bounds how long a killed node stays away; 0 means 1 s.
 	DownMax time.Duration
-	// Duration ends the killing once it has passed; 0: after Kills.
+	// Freeze has nodes frozen for up to DownMax instead of killed.
+	Freeze bool
+	// Duration ends it once it has passed; 0: after so many as Kills.
 	Duration time.Duration
-	// Progress is told after each kill; nil is not.
-	Progress func(kills, ticked int)
+	// Progress is told after each of them; nil is not.
+	Progress func(harmed, ticked int)
 }
 
 // Cell runs the drill. An error means that it could not be carried out; what the
@@ -155,19 +157,23 @@ func (d *celled) command(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// disturb kills a random node after each while, and starts it again some time
-// later.
+// disturb kills or freezes a random node after each while, and has it go on some
+// time later.
 func (d *celled) disturb(ctx context.Context) error {
 	begun := time.Now()
 	for n := 0; d.cfg.Duration > 0 && time.Since(begun) < d.cfg.Duration || d.cfg.Duration == 0 && n < d.cfg.Kills; n++ {
 		if err := pause(ctx, d.between(d.cfg.UpMin, d.cfg.UpMax)); err != nil {
 			return err
 		}
-		if err := d.killOne(ctx, d.nodes[d.random.IntN(len(d.nodes))]); err != nil {
+		harm := d.killOne
+		if d.cfg.Freeze {
+			harm = d.freezeOne
+		}
+		if err := harm(ctx, d.nodes[d.random.IntN(len(d.nodes))]); err != nil {
 			return err
 		}
 		if d.cfg.Progress != nil {
-			d.cfg.Progress(d.report.Kills, d.log.Ticked())
+			d.cfg.Progress(n+1, d.log.Ticked())
 		}
 	}
 	return nil
@@ -194,10 +200,30 @@ func (d *celled) killOne(ctx context.Context, n *cellNode) error {
 	return d.admits(ctx, n, started, true)
 }
 
+// freezeOne stops a node for a while that then goes on where it was: it does not
+// know that the others have gone on without it.
+func (d *celled) freezeOne(ctx context.Context, n *cellNode) error {
+	if err := n.node.Freeze(); err != nil {
+		return fmt.Errorf("freeze node %s: %w", n.name, err)
+	}
+	d.report.Freezes++
+	d.harmed()
+	err := pause(ctx, d.between(d.cfg.DownMax/10, d.cfg.DownMax))
+	if err := errors.Join(err, n.node.Thaw()); err != nil {
+		return fmt.Errorf("thaw node %s: %w", n.name, err)
+	}
+	return d.admits(ctx, n, time.Now(), false)
+}
+
 func (d *celled) kill(n *cellNode) {
 	n.node.Kill()
-	now := time.Now()
 	d.report.Kills++
+	d.harmed()
+}
+
+// harmed begins to measure how long sending stops.
+func (d *celled) harmed() {
+	now := time.Now()
 	d.mu.Lock()
 	d.killedAt = now
 	d.mu.Unlock()

@@ -68,6 +68,24 @@ func TestCell(t *testing.T) {
 	}
 }
 
+// TestCellFreeze: a node that is frozen, while the others go on, and then goes on as if
+// nothing had been, has ticked nothing falsely and shows nobody less than the others.
+func TestCellFreeze(t *testing.T) {
+	freezes := cellKills()
+	r := cellDrill(t, CellConfig{Freeze: true, DownMax: 3 * time.Second, KillConfig: KillConfig{
+		Kills: freezes, Think: 20 * time.Millisecond, UpMin: 500 * time.Millisecond, UpMax: 1500 * time.Millisecond,
+	}})
+	if !r.Verdict.Clean() || !r.Group.Clean() {
+		t.Errorf("happened what must never happen: %v", &r.Group)
+	}
+	if r.Freezes != freezes || r.Verdict.Ticked < 50*freezes {
+		t.Error("too little happened")
+	}
+	for _, line := range r.Trouble {
+		t.Errorf("a node logged: %s", line)
+	}
+}
+
 // TestCellWithoutDedupe is the negative control: without dedupe the same drill must
 // show duplicates, or it proves nothing.
 func TestCellWithoutDedupe(t *testing.T) {

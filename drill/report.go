@@ -15,6 +15,7 @@ import (
 type Report struct {
 	Seed    uint64
 	Kills   int
+	Freezes int // of nodes of a cell
 	Verdict oracle.Verdict
 	Group   oracle.Group // of those who chat in a room
 
@@ -80,7 +81,7 @@ func (r *Report) Tick(p float64) time.Duration { return Percentile(r.ticks, p) }
 // Outage is how long after a kill the first message sent since was ticked.
 func (r *Report) Outage(p float64) time.Duration { return Percentile(r.outages, p) }
 
-// Gap is how long after a kill a device had the tick of a message that it sent
+// Gap is how long after a kill or a freeze a device had the tick of a message that it sent
 // since, wherever it was connected: how long sending stopped.
 func (r *Report) Gap(p float64) time.Duration { return Percentile(r.gaps, p) }
 
@@ -97,6 +98,6 @@ func (r *Report) Table() string {
 }
 
 func (r *Report) String() string {
-	return fmt.Sprintf("seed %d: %d kills, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s\n%s",
-		r.Seed, r.Kills, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict, &r.Group)
+	return fmt.Sprintf("seed %d: %d kills, %d freezes, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s\n%s",
+		r.Seed, r.Kills, r.Freezes, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict, &r.Group)
 }

@@ -56,3 +56,10 @@ func (p *process) Kill() {
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // fails only when it has ended
 	<-p.exited
 }
+
+// Freeze stops the process without ending it (SIGSTOP), until Thaw: it holds its
+// connections and answers nobody.
+func (p *process) Freeze() error { return syscall.Kill(-p.cmd.Process.Pid, syscall.SIGSTOP) }
+
+// Thaw lets it go on.
+func (p *process) Thaw() error { return syscall.Kill(-p.cmd.Process.Pid, syscall.SIGCONT) }

@@ -83,9 +83,10 @@ func TestDrillKill(t *testing.T) {
 			}
 		}
 	}
-	if len(figures) != 13 {
+	if len(figures) != 14 {
 		t.Errorf("%d figures: %s", len(figures), r.out)
 	}
 	run(t, "", "drill", "kill", "--nodes", "4").want(t, 2, "3, 5 or 7")
+	run(t, "", "drill", "freeze", "--nodes", "1").want(t, 2, "3, 5 or 7")
 	run(t, "", "drill", "kill", "--duration", "0s").want(t, 2, "1s to 24h")
 }

@@ -25,22 +25,25 @@ func (p *Program) drill() *cobra.Command {
 			return &exitError{code: exitUsage}
 		},
 	}
-	cmd.AddCommand(p.drillKill())
+	cmd.AddCommand(
+		p.drillCell("kill", "Kill one node of a cell after the other while people chat on all", "kill one after the other with SIGKILL", false),
+		p.drillCell("freeze", "Freeze one node of a cell after the other while people chat on all", "freeze one after the other for up to 10 s (SIGSTOP)", true),
+	)
 	return cmd
 }
 
-func (p *Program) drillKill() *cobra.Command {
+func (p *Program) drillCell(name, short, what string, freeze bool) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "kill", Short: "Kill one node of a cell after the other while people chat on all", Args: cobra.NoArgs,
+		Use: name, Short: short, Args: cobra.NoArgs,
 		Long: `Start a cell of its own in a directory that is removed afterwards, have people chat
-on all nodes, and kill one after the other with SIGKILL. At the end all are
-killed at once, and every archive is read through every node. The exit code is 1 if
-anything happened that must never happen.`,
-		RunE: p.runDrillKill,
+on all nodes, and ` + what + `. At the end all
+are killed at once, and every archive is read through every node. The exit code is 1
+if anything happened that must never happen.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.runDrill(cmd, freeze) },
 	}
 	flags := cmd.Flags()
 	flags.Int("nodes", 3, "`NUMBER` of nodes: 3, 5 or 7")
-	flags.Duration("duration", 30*time.Second, "`TIME` during which nodes are killed")
+	flags.Duration("duration", 30*time.Second, "`TIME` for which it is done")
 	flags.Uint64("seed", 0, "`SEED` of the drill's choices; 0 takes a random one")
 	flags.Bool("json", false, "print the figures as one JSON object")
 	return cmd
@@ -50,6 +53,7 @@ anything happened that must never happen.`,
 type drillFigures struct {
 	Seed       uint64  `json:"seed"`
 	Kills      int     `json:"kills"`
+	Freezes    int     `json:"freezes"`
 	Ticked     int     `json:"ticked"`
 	Lost       int     `json:"lost"`
 	Hidden     int     `json:"hidden"`
@@ -67,15 +71,18 @@ func figures(r *drill.Report) drillFigures {
 	v, g := &r.Verdict, &r.Group
 	ms := func(p float64) float64 { return float64(r.Gap(p).Microseconds()) / 1000 }
 	return drillFigures{
-		Seed: r.Seed, Kills: r.Kills, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
+		Seed: r.Seed, Kills: r.Kills, Freezes: r.Freezes, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
 		Duplicated: v.Duplicated + g.Duplicated, Reordered: v.Reordered + g.Reordered, Phantom: v.Phantom + g.Phantom,
 		FalseTicks: v.FalseTicks, Diverged: v.Diverged + g.Diverged, GapP50: ms(0.5), GapP99: ms(0.99), GapMax: ms(1),
 	}
 }
 
-func (p *Program) runDrillKill(cmd *cobra.Command, _ []string) (err error) {
+func (p *Program) runDrill(cmd *cobra.Command, freeze bool) (err error) {
 	flags := cmd.Flags()
 	cfg := drill.CellConfig{KillConfig: drill.KillConfig{Think: 10 * time.Millisecond, UpMin: time.Second, UpMax: 5 * time.Second}}
+	if cfg.Freeze = freeze; freeze {
+		cfg.DownMax = 10 * time.Second
+	}
 	cfg.Nodes, _ = flags.GetInt("nodes")
 	cfg.Duration, _ = flags.GetDuration("duration")
 	cfg.Seed, _ = flags.GetUint64("seed")
@@ -96,7 +103,7 @@ func (p *Program) runDrillKill(cmd *cobra.Command, _ []string) (err error) {
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if !asJSON {
-		cfg.Progress = func(kills, ticked int) { fmt.Fprintf(p.Stdout, "%6d killed %8d ticked\n", kills, ticked) }
+		cfg.Progress = func(harmed, ticked int) { fmt.Fprintf(p.Stdout, "%6d times %9d ticked\n", harmed, ticked) }
 	}
 	r, err := drill.Cell(ctx, cfg)
 	if err != nil {
@@ -117,10 +124,10 @@ func (p *Program) printDrill(r *drill.Report, asJSON bool) error {
 	} else if _, err := fmt.Fprintf(p.Stdout, `
 seed %d: repeat its choices with --seed
 
-| kills | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | sending stopped p50 / p99 / max |
-|---|---|---|---|---|---|---|---|---|
-| %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms |
-`, f.Seed, f.Kills, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.GapP50, f.GapP99, f.GapMax); err != nil {
+| kills | freezes | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | sending stopped p50 / p99 / max |
+|---|---|---|---|---|---|---|---|---|---|
+| %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms |
+`, f.Seed, f.Kills, f.Freezes, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.GapP50, f.GapP99, f.GapMax); err != nil {
 		return err
 	}
 	if r.Verdict.Clean() && r.Group.Clean() {
