@@ -2,6 +2,7 @@
 
 // What concerns oneself and one's chats as a whole: who sees what.
 
+import { readFileSync } from 'node:fs'
 import { audit } from './access.mjs'
 import { check, picture, shown, stored, until } from './harness.mjs'
 
@@ -229,5 +230,40 @@ export default {
     await bob.open('Anna')
     await bob.write('Where are you?')
     await bob.page.getByText('There is nobody with this address.').waitFor()
+  },
+  async 'a chat is exported whole, also what the device does not have'(world) {
+    const [anna, bob] = await world.friends('Anna', 'Bob')
+    await bob.open('Anna')
+    // More than a page of the archive, and than a new device begins with.
+    const all = Array.from({ length: 90 }, (_, i) => `line ${i + 1}`)
+    for (const text of all) await bob.write(text)
+    await anna.open('Bob')
+    await until('all of it', async () => (await stored(anna.page)).length === 90)
+    await anna.write('Read\nall of it')
+    await bubble(bob, 'all of it').waitFor()
+    const phone = await device(world, anna)
+    check((await stored(phone.page)).length < 10, 'the new device does not have it')
+    await phone.open('Bob')
+    await phone.page.locator('main header').getByRole('button', { name: /Contact info/ }).click()
+    await phone.page.getByRole('button', { name: 'Export chat' }).click()
+    const dialog = phone.page.getByRole('dialog')
+    await dialog.getByRole('button', { name: 'Export', exact: true }).click()
+    await dialog.getByText('91 messages').waitFor()
+    const read = async (label) => {
+      const coming = phone.page.waitForEvent('download')
+      await dialog.getByRole('link', { name: label }).click()
+      const file = await coming
+      return { name: file.suggestedFilename(), text: readFileSync(await file.path(), 'utf8') }
+    }
+    const text = await read('Save as text')
+    await phone.page.mouse.move(5, 5)
+    await audit(phone.page, 'an exported chat')
+    await picture(phone.page, 'export')
+    check(/^bavard Bob \d{4}-\d\d-\d\d\.txt$/.test(text.name), text.name)
+    const lines = text.text.split('\n').filter((l) => / line \d+$/.test(l))
+    check(lines.length === 90 && lines.every((l, i) => l.endsWith(`Bob: line ${i + 1}`)), `in order, by whom: ${text.text.slice(0, 300)}`)
+    check(/anna: Read\nall of it/i.test(text.text), `and what was answered: ${text.text.slice(-300)}`)
+    const data = JSON.parse((await read('Save as data')).text)
+    check(data.messages.length === 91 && data.messages.at(-1).from === data.account && data.messages[0].from === data.chat.jid, JSON.stringify(data).slice(0, 300))
   },
 }

@@ -2,7 +2,7 @@
 
 import { markOf } from './device'
 import { forgetAll, logOut, type OnboardOptions } from './onboard'
-import { getMeta, putMeta, type Db, type NoticeWords } from './store/schema'
+import { getMeta, putMeta, type Db, type Message, type NoticeWords } from './store/schema'
 import type { Client } from './wire/access'
 import type { Subscription } from './wire/push'
 import { token } from './wire/random'
@@ -26,6 +26,9 @@ export type Notifying =
   | 'blocked' // the browser does not let the app: the person said no, there or in its settings
   | 'install' // this system notifies only apps on its home screen
   | 'never' // not by this browser, or not by this server
+
+/** So many messages are in memory at once. */
+const EXPORT_SLICE = 500
 
 type Ask = (method: string, ...args: unknown[]) => Promise<unknown>
 
@@ -153,6 +156,29 @@ export class Own {
   async notifyNoMore(): Promise<void> {
     await unsubscribe()
     await this.ask('notify', undefined)
+  }
+
+  /**
+   * All of a conversation, oldest first, a slice at a time: what the device does not
+   * have is fetched first, as long as signal lets it; had is told how much is there.
+   */
+  async *all(peer: string, signal: AbortSignal, had: (messages: number) => void): AsyncGenerator<Message[]> {
+    const index = (): Promise<number> => this.db.countFromIndex('messages', 'pos', IDBKeyRange.bound([peer, -Infinity], [peer, Infinity]))
+    for (;;) {
+      signal.throwIfAborted()
+      had(await index())
+      const chat = await this.db.get('chats', peer)
+      // Of a group that we are not in, the device has all that we can have.
+      if (!chat || chat.complete || (chat.group && chat.group.state !== 'in')) break
+      await this.ask('history', peer)
+    }
+    for (let after = -Infinity; ; ) {
+      signal.throwIfAborted()
+      const slice = await this.db.getAllFromIndex('messages', 'pos', IDBKeyRange.bound([peer, after], [peer, Infinity], true), EXPORT_SLICE)
+      if (slice.length > 0) yield slice
+      if (slice.length < EXPORT_SLICE) return
+      after = slice.at(-1)!.pos
+    }
   }
 
   // --- leaving

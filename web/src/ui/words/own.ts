@@ -31,6 +31,14 @@ const en = {
   deleteAccountHint: 'Your account goes for good, from the server and all your devices: your messages, files, pictures, contacts and settings, and your place in groups. What others have received stays with them. This cannot be undone.',
   typeAddress: (jid: string) => `Type ${jid} to go on`,
   deleteAccountSure: 'Delete for good',
+
+  exportChat: 'Export chat',
+  exportHint: 'The whole conversation, also what is not on this device yet, as text and as data for programs (JSON). Files are named, not contained.',
+  exportHead: (name: string, when: string) => `Chat with ${name}, as of ${when}`,
+  exported: (n: number) => (n === 1 ? '1 message' : `${n} messages`),
+  exportGo: 'Export',
+  exportText: 'Save as text',
+  exportData: 'Save as data',
 }
 
 export type OwnWords = typeof en
@@ -63,6 +71,14 @@ const fr: OwnWords = {
   deleteAccountHint: 'Votre compte disparaît pour toujours, du serveur et de tous vos appareils : vos messages, fichiers, images, contacts et réglages, et votre place dans les groupes. Ce que les autres ont reçu leur reste. C’est irréversible.',
   typeAddress: (jid) => `Tapez ${jid} pour continuer`,
   deleteAccountSure: 'Supprimer pour toujours',
+
+  exportChat: 'Exporter la discussion',
+  exportHint: 'Toute la conversation, y compris ce qui n’est pas encore sur cet appareil, en texte et en données pour programmes (JSON). Les fichiers sont nommés, pas contenus.',
+  exportHead: (name, when) => `Discussion avec ${name}, état du ${when}`,
+  exported: (n) => (n < 2 ? `${n} message` : `${n} messages`),
+  exportGo: 'Exporter',
+  exportText: 'Enregistrer le texte',
+  exportData: 'Enregistrer les données',
 }
 
 const es: OwnWords = {
@@ -93,6 +109,14 @@ const es: OwnWords = {
   deleteAccountHint: 'Tu cuenta desaparece para siempre, del servidor y de todos tus dispositivos: tus mensajes, archivos, imágenes, contactos y ajustes, y tu lugar en los grupos. Lo que otros han recibido lo conservan. No se puede deshacer.',
   typeAddress: (jid) => `Escribe ${jid} para continuar`,
   deleteAccountSure: 'Eliminar para siempre',
+
+  exportChat: 'Exportar el chat',
+  exportHint: 'Toda la conversación, también lo que aún no está en este dispositivo, como texto y como datos para programas (JSON). Los archivos se nombran, no se incluyen.',
+  exportHead: (name, when) => `Chat con ${name}, a ${when}`,
+  exported: (n) => (n === 1 ? '1 mensaje' : `${n} mensajes`),
+  exportGo: 'Exportar',
+  exportText: 'Guardar como texto',
+  exportData: 'Guardar como datos',
 }
 
 const ar: OwnWords = {
@@ -123,6 +147,14 @@ const ar: OwnWords = {
   deleteAccountHint: 'يُحذف حسابك نهائيًا من الخادم ومن كل أجهزتك: رسائلك وملفاتك وصورك وجهات اتصالك وإعداداتك ومكانك في المجموعات. ما استلمه الآخرون يبقى لديهم. لا رجعة في ذلك.',
   typeAddress: (jid) => `اكتب ${jid} للمتابعة`,
   deleteAccountSure: 'حذف نهائي',
+
+  exportChat: 'تصدير المحادثة',
+  exportHint: 'المحادثة كلها، بما فيها ما ليس على هذا الجهاز بعد، نصًا وبيانات للبرامج (JSON). تُذكر الملفات بأسمائها ولا تُضمَّن.',
+  exportHead: (name, when) => `محادثة مع ${name}، حتى ${when}`,
+  exported: (n) => (n === 1 ? 'رسالة واحدة' : `الرسائل: ${n}`),
+  exportGo: 'تصدير',
+  exportText: 'حفظ كنص',
+  exportData: 'حفظ كبيانات',
 }
 
 export const own: OwnWords = { en, fr, es, ar }[language]
