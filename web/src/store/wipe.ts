@@ -25,17 +25,17 @@ export interface Left {
  * still gives in its place. What has come meanwhile stays, and so does what waits
  * in the outbox: it is yet to be said.
  */
-export async function wipe(db: Db, peer: string, left: Left, changed: (change: Change) => void): Promise<void> {
+export async function wipe(db: Db, peer: string, left: Left, changed: (change: Change) => void, slice = SLICE): Promise<void> {
   const old = IDBKeyRange.bound([peer, -Infinity], [peer, left.tail])
   for (;;) {
     const tx = begin(db, false, 'files')
     const messages = tx.objectStore('messages')
-    const keys = await messages.index('pos').getAllKeys(old, SLICE)
+    const keys = await messages.index('pos').getAllKeys(old, slice)
     for (const key of keys) {
       void messages.delete(key)
       void tx.objectStore('files').delete(key)
     }
-    if (keys.length === SLICE) {
+    if (keys.length === slice) {
       await tx.done
       changed({ messages: [], removed: keys, chats: [] })
       continue
