@@ -59,6 +59,17 @@ func (m *management) acknowledge(text string) ([]pending, error) {
 	return handled, nil
 }
 
+// atLeast takes an h that is a lower bound, as after a failed resumption (XEP-0198
+// §resumption @1.6.3): who tells it may know less than what was acknowledged before, as of
+// what nobody stores.
+func (m *management) atLeast(text string) ([]pending, error) {
+	h, err := strconv.ParseUint(text, 10, 32)
+	if err == nil && int32(uint32(h)-m.acked) < 0 {
+		return nil, nil
+	}
+	return m.acknowledge(text)
+}
+
 // find returns the waiting message of this id.
 func (m *management) find(id string) *Outgoing {
 	for i := range m.queue {

@@ -51,3 +51,19 @@ func TestAcknowledgeRefuses(t *testing.T) {
 		t.Errorf("changed by refused h: %d, %d", m.acked, len(m.queue))
 	}
 }
+
+// A lower bound may be lower than what is known already; then nothing is learnt.
+func TestAtLeast(t *testing.T) {
+	m := &management{acked: 4, queue: []pending{{}, {}}}
+	for _, c := range []struct {
+		h       string
+		handled int
+		acked   uint32
+		good    bool
+	}{{"3", 0, 4, true}, {"4294967295", 0, 4, true}, {"4", 0, 4, true}, {"5", 1, 5, true}, {"7", 0, 5, false}, {"x", 0, 5, false}} {
+		handled, err := m.atLeast(c.h)
+		if len(handled) != c.handled || m.acked != c.acked || (err == nil) != c.good {
+			t.Errorf("h=%s: %d handled, %d acknowledged, %v", c.h, len(handled), m.acked, err)
+		}
+	}
+}

@@ -291,7 +291,7 @@ func (s *Session) took(sm *management, answer *xmlstream.Element) error {
 		if !ok {
 			return nil
 		}
-		handled, err := sm.acknowledge(h)
+		handled, err := sm.atLeast(h)
 		s.tick(handled)
 		return err
 	}

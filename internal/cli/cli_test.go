@@ -92,9 +92,17 @@ type server struct {
 	ended     chan error
 }
 
-// serve starts a server on data and waits until it is ready. It is killed at
-// the end of the test.
+// serve starts a server on data and waits until it is ready. It is killed at the end of
+// the test.
 func serve(t *testing.T, data string, args ...string) *server {
+	t.Helper()
+	s := launch(t, data, args...)
+	s.ready(t)
+	return s
+}
+
+// launch starts a server on data. It is killed at the end of the test.
+func launch(t *testing.T, data string, args ...string) *server {
 	t.Helper()
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	if err != nil {
@@ -110,15 +118,19 @@ func serve(t *testing.T, data string, args ...string) *server {
 	}
 	go func() { s.ended <- s.cmd.Wait() }()
 	t.Cleanup(func() { _ = s.cmd.Process.Kill() }) // it may have ended
-	// The banner comes last.
-	until(t, func() error {
+	return s
+}
+
+// ready waits for the banner, which comes last.
+func (s *server) ready(t *testing.T) {
+	t.Helper()
+	until(t, func() (err error) {
 		if text := s.printed(t); !strings.Contains(text, "Ctrl-C") {
 			return fmt.Errorf("no banner in: %s", text)
 		}
-		s.addresses, err = datadir.ReadAddresses(data)
+		s.addresses, err = datadir.ReadAddresses(s.data)
 		return err
 	})
-	return s
 }
 
 func (s *server) printed(t *testing.T) string {

@@ -35,6 +35,52 @@ func TestServerListensOnNothingElse(t *testing.T) {
 	}
 }
 
+// A node of several listens at its own address for the others besides.
+func TestNodeListensOnNothingElse(t *testing.T) {
+	dir := t.TempDir()
+	run(t, "", "cell", "init", "--nodes", "a,b,c", "--out", dir).want(t, 0)
+	peers := map[string]string{}
+	var all []string
+	for _, name := range []string{"a", "b", "c"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		peers[name] = l.Addr().String()
+		all = append(all, name+"="+peers[name])
+		run(t, "", "cell", "join", filepath.Join(dir, name+".cell"), "--data", filepath.Join(dir, name)).want(t, 0)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var nodes []*server
+	for _, name := range []string{"a", "b"} { // a majority
+		nodes = append(nodes, launch(t, filepath.Join(dir, name), "--node", name, "--cell", strings.Join(all, ",")))
+	}
+	for i, s := range nodes {
+		s.ready(t)
+		want := []string{
+			"tcp " + s.addresses.C2S, "tcp " + s.addresses.C2STLS, "tcp " + s.addresses.HTTP, "tcp " + peers[[]string{"a", "b"}[i]],
+			"unix " + datadir.AdminSocket(s.data),
+		}
+		got := listening(t, s.cmd.Process.Pid)
+		slices.Sort(want)
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("it listens on\n%v\nwant\n%v", got, want)
+		}
+	}
+	until(t, func() error { // it is looked at now and then
+		out := run(t, "", "status", "--data", nodes[0].data).out
+		for _, text := range []string{"node       a", "b reached", "c NOT REACHED", "node-away"} {
+			if !strings.Contains(out, text) {
+				return fmt.Errorf("status does not say %q: %s", text, out)
+			}
+		}
+		return nil
+	})
+}
+
 // listening gives the listening sockets of a process, from /proc (proc(5)).
 func listening(t *testing.T, pid int) []string {
 	t.Helper()
