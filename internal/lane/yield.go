@@ -52,8 +52,9 @@ func (y *Yielder) Close() {
 
 // Yield waits until whatever could run has, and what has come from the network
 // by then can: it waits for a byte that comes the same way. It returns after
-// Most at the latest.
+// Most at the latest, once the system has let its thread go on.
 func (y *Yielder) Yield() {
+	threads()
 	if y.conn == nil || y.read.SetReadDeadline(time.Now().Add(Most)) != nil {
 		runtime.Gosched()
 		return
