@@ -2,7 +2,7 @@
 
 // What can be done with a message: two browsers, and another client where it says so.
 
-import { check, picture, shown, until } from './harness.mjs'
+import { check, picture, shown, stored, until } from './harness.mjs'
 
 const bubble = (p, text) => p.page.locator('[role=log] .bubble', { hasText: text }).last()
 
@@ -89,6 +89,59 @@ export default {
     await bob.page.getByRole('link', { name: 'Starred messages' }).click()
     await bob.page.locator('aside').getByText('4711').click()
     await bob.page.locator('.bubble.flash', { hasText: '4711' }).waitFor()
+  },
+
+  async 'stars are on all devices, also one that knew nothing, and follow what was starred without a connection'(world) {
+    const [alice, bob] = await talk(world)
+    await bob.write('I will bring the tart')
+    await bubble(bob, 'the tart').getByLabel(/Delivered|Read/).waitFor()
+    for (const text of ['Shall we meet', 'the tart']) {
+      await choose(bob, text, 'Star')
+      await bubble(bob, text).getByLabel('Starred').waitFor()
+    }
+    for (let i = 0; i < 70; i++) await alice.write(`line ${i}`)
+    await bubble(bob, 'line 69').waitFor()
+    await bob.page.goto(bob.origin + '/?devices')
+    await bob.page.getByRole('button', { name: 'Link a device' }).click()
+    const link = await bob.page.locator('output').innerText()
+    const phone = await world.person('Bob')
+    phone.page = await phone.tab('')
+    await phone.page.goto(link)
+    await phone.page.getByRole('button', { name: 'Link this device' }).click()
+    await phone.page.locator('nav a', { hasText: 'line 69' }).waitFor()
+    check((await stored(phone.page)).length === 1, 'it knows more than the last message')
+    const starred = async (p) => {
+      await p.page.goto(p.origin + '/?starred')
+      return (text) => p.page.locator('aside a', { hasText: text })
+    }
+    let found = await starred(phone)
+    await found('the tart').waitFor()
+    await found('Shall we meet').click()
+    await phone.page.locator('.bubble.flash', { hasText: 'Shall we meet' }).getByLabel('Starred').waitFor()
+    await choose(phone, 'Shall we meet', 'Remove star')
+    await bubble(phone, 'Shall we meet').getByLabel('Starred').waitFor({ state: 'hidden' })
+
+    // The other device takes it over; what it stars while nobody can be told is told later.
+    await bob.page.goto(bob.origin + '/')
+    await bob.open('Alice')
+    await until('one star to be left', async () => {
+      found = await starred(bob)
+      await found('the tart').waitFor()
+      return (await found('Shall we meet').count()) === 0
+    })
+    await bob.page.goto(bob.origin + '/')
+    await bob.open('Alice')
+    await world.server.kill()
+    await choose(bob, 'line 69', 'Star')
+    await bubble(bob, 'line 69').getByLabel('Starred').waitFor()
+    await bob.page.reload()
+    await bubble(bob, 'line 69').getByLabel('Starred').waitFor()
+    await world.server.start()
+    await until('the star to be on the other device', async () => {
+      found = await starred(phone)
+      await found('the tart').waitFor()
+      return (await found('line 69').count()) === 1
+    })
   },
 
   async 'all of it waits out an outage, and arrives once and in order'(world) {

@@ -349,9 +349,10 @@ export class App {
     this.poke()
   }
 
-  /** Marks a message to be found again, on this device. */
+  /** Marks a message to be found again; on all devices, at once or with the next connection. */
   async star(message: Message): Promise<void> {
     this.changed(await editMessage(this.db, message.key, (m) => (m.starred = m.starred ? undefined : 1)))
+    void this.ask('star', message.key).catch(() => undefined)
   }
 
   /** What was said, on this device, with these words in it; goOn says whether it is still wanted. */
@@ -364,14 +365,19 @@ export class App {
     return (await this.db.getAllFromIndex('messages', 'starred', 1)).sort((a, b) => b.time - a.time)
   }
 
+  /** What is starred and not on this device: under no key of the store. Rejects while nobody can be asked. */
+  starredElsewhere(): Promise<Message[]> {
+    return this.ask('stars') as Promise<Message[]>
+  }
+
   /** The message that others know by that id; sought on the server too when the device does not have it. */
   async findMessage(conversation: Conversation, id: string): Promise<Message | undefined> {
     const { peer } = conversation
     for (let tries = 0; ; tries++) {
       const found = await this.db.getFromIndex('messages', 'names', named(peer, id))
+      conversation.refill() // also where another has fetched it meanwhile
       if (found || tries === MOST_SOUGHT || this.chats.get(peer)?.complete) return found
       await this.tabs?.call('history', peer)
-      conversation.refill()
     }
   }
 

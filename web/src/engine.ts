@@ -13,6 +13,7 @@ import { Pictures } from './pictures'
 import { Notify } from './notify'
 import { Rooms } from './rooms'
 import { Slots } from './slots'
+import { Stars } from './stars'
 import { AT_ONCE } from './tabs'
 import { editAccount, getMeta, putMeta, type Account, type Change, type Chat, type Db, type Message, type Picture } from './store/schema'
 import { applyContact, take, takeHistory, takeList, takeRead, takeSettings } from './store/receive'
@@ -112,6 +113,7 @@ export class Engine {
   private readonly pictures: Pictures
   private readonly gate: Gate
   private readonly outages: Outages
+  private readonly stars: Stars
   private over = false
   /** Groups that we are in and whose archive we have. */
   private open = new Set<string>()
@@ -171,6 +173,7 @@ export class Engine {
       const { state } = this.link
       return this.over || state.kind === 'stopped' || (state.kind === 'waiting' && state.problem === 'offline')
     })
+    this.stars = new Stars({ db, changed: options.changed, ofRoom: (session, room, query) => this.rooms.query(session, room, query) })
     this.outages = new Outages({ db, changed: () => this.tellSoft(), watched: options.watched })
     this.link = new Link({
       account: account.jid,
@@ -317,6 +320,10 @@ export class Engine {
         return this.deleteChat(peer)
       case 'setChat':
         return this.setChat(peer, args[1] as inbox.SettingName, args[2])
+      case 'star':
+        return this.stars.toggled(this.need(), args[0] as number)
+      case 'stars':
+        return this.stars.elsewhere(this.need())
       case 'devices':
         return access.fetchClients(this.need())
       case 'revoke':
@@ -492,6 +499,7 @@ export class Engine {
     void this.learnAddresses()
     void this.slots.learn()
     void this.outages.learn(session).catch(() => undefined)
+    void this.stars.begin(session).catch(() => undefined)
     void this.notify.begin(session).catch(() => undefined)
   }
 
@@ -624,6 +632,7 @@ export class Engine {
     else if (published.node === NS.bookmarks) await this.bookmarked(session, published)
     else if (published.node === NS.chats) await this.settingsChanged(session, published)
     else if (published.node === NS.privacy) await this.keepPrivacy(readPrivacy(published.items.at(-1)))
+    else if (published.node === NS.stars) await this.stars.published(published)
     else if (published.node === NS.mds) {
       for (const item of published.items) {
         const id = item.child('displayed', NS.mds)?.child('stanza-id', NS.sid)?.attr('id')

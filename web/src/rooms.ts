@@ -121,7 +121,8 @@ export class Rooms {
     })
   }
 
-  private query(session: Session, room: string, query: ArchiveQuery): Promise<ArchivePage> {
+  /** Asks the archive of a group. */
+  query(session: Session, room: string, query: ArchiveQuery): Promise<ArchivePage> {
     const read = (result: XmlElement): Incoming | undefined => wire.readRoomResult(result, this.options.account.jid, this.whoIn(room))
     return queryArchive(session, query, read, room)
   }

@@ -57,7 +57,8 @@ export class Conversation {
     const index = this.db.transaction('messages').store.index('pos')
     const rows = await index.getAll(IDBKeyRange.bound([this.peer, pos - BEFORE], [this.peer, Infinity]))
     this.prepended = true
-    this.take(rows, rows.length === 0)
+    // Where nothing is before it, it is the oldest there is, and to be shown like the others.
+    this.take(rows, (rows[0]?.pos ?? pos) >= pos)
   }
 
   /** There may be older ones in the store again: history came in. */

@@ -3,7 +3,7 @@
 import type { Incoming } from '../wire/message'
 import { resource } from '../wire/jid'
 import { blank, preview } from './preview'
-import { ME, named, newChat, PENDING, putChat, Tick, type Change, type Chat, type Loose, type Message, type WriteTx } from './schema'
+import { ME, named, newChat, PENDING, putChat, Tick, type Change, type Chat, type Loose, type Message, type Meta, type WriteTx } from './schema'
 
 /**
  * Folds what came in into the store, within one transaction: each message at
@@ -18,6 +18,8 @@ export class Fold {
   private records = new Map<number, Message>()
   private changed = new Set<Message>()
   private loose = new Map<string, Loose>()
+  /** What is starred on the server. */
+  private stars: Meta['stars'] = {}
   /** Messages whose sender waits for a receipt: the peer's address by the message's id. */
   readonly owed = new Map<string, string>()
   /** Ids of own messages that turned out to have arrived. */
@@ -37,6 +39,8 @@ export class Fold {
       for (const id of [m.originId, m.received, m.displayed, m.reactions?.id, m.replaces, m.retracts, m.reply?.id]) if (id) reads.push(this.findNamed(m.peer, id))
     }
     for (const peer of new Set(batch.map((m) => m.peer))) reads.push(this.chat(peer))
+    const stars = this.tx.objectStore('meta').get('stars') as Promise<Meta['stars'] | undefined>
+    reads.push(stars.then((s) => (this.stars = s ?? {})))
     await Promise.all(reads)
   }
 
@@ -174,6 +178,7 @@ export class Fold {
       ...(m.file && { file: m.file }),
       ...(m.encrypted !== undefined && { encrypted: m.encrypted }),
       ...(m.retracted && { deleted: true }),
+      ...(this.isStarred(m.archiveId) && { starred: 1 as const }),
       names: [...names],
       rev: 0,
     }
@@ -286,10 +291,15 @@ export class Fold {
     this.touch(chat)
   }
 
+  private isStarred(id: string | undefined): boolean {
+    return id !== undefined && Object.hasOwn(this.stars, id)
+  }
+
   /** The archive told the name of a message that we have. */
   private identify(message: Message, m: Incoming): void {
     if (m.archiveId === undefined || message.archiveId === m.archiveId) return
     message.archiveId = m.archiveId
+    if (this.isStarred(m.archiveId)) message.starred = 1
     if (m.sender) {
       message.names = [...new Set([...message.names, named(m.peer, m.archiveId)])]
       this.byName.set(named(m.peer, m.archiveId), message)

@@ -4,8 +4,8 @@ import type { Contact } from '../wire/contacts'
 import type { ChatSettings, Listed } from '../wire/inbox'
 import type { Incoming } from '../wire/message'
 import { Fold } from './fold'
-import { newChat, PENDING, putChat, Tick, type Change, type Chat, type Db, type GroupEvent, type Message, type Sync } from './schema'
-import { begin, type Frame, type FrameFor } from './write'
+import { newChat, PENDING, putChat, Tick, type Change, type Chat, type Db, type GroupEvent, type Message, type Meta, type Sync } from './schema'
+import { begin, editMessage, type Frame, type FrameFor } from './write'
 
 /**
  * The writes of what comes in, for the tab that talks to the server. As with
@@ -163,6 +163,29 @@ export async function place(db: Db, now: number): Promise<Change> {
     }
   }
   return fold.flush()
+}
+
+/** Takes what is starred on the server, in all and what of it has changed, each by the archive's names. */
+export async function takeStars(db: Db, stars: Meta['stars'], marked: string[], unmarked: string[]): Promise<Change> {
+  const tx = begin(db)
+  const store = tx.objectStore('messages')
+  void tx.objectStore('meta').put(stars, 'stars')
+  const messages: Message[] = []
+  const look = async (id: string, starred: 1 | undefined): Promise<void> => {
+    const message = await store.index('archive').get(id)
+    if (!message || message.starred === starred) return
+    Object.assign(message, { starred, rev: message.rev + 1 })
+    void store.put(message)
+    messages.push(message)
+  }
+  await Promise.all([...marked.map((id) => look(id, 1)), ...unmarked.map((id) => look(id, undefined))])
+  await tx.done
+  return { messages, removed: [], chats: [] }
+}
+
+/** The archive's name for a message that went out from here is known now. */
+export function identify(db: Db, key: number, archiveId: string): Promise<Change> {
+  return editMessage(db, key, (m) => (m.archiveId ??= archiveId))
 }
 
 /** The server will not take it. */

@@ -270,6 +270,8 @@ export interface Meta {
   status: StatusPlaces
   /** What was read there last, and when. */
   outage: { at: number; outage: Outage | undefined }
+  /** What is starred on the server, as far as we know: conversations by the archive's names for the messages. */
+  stars: Record<string, string>
 }
 
 /** What a notification says of which nothing more is known; by the kinds of docs/push.md. */

@@ -85,7 +85,7 @@ const en = {
   unstar: 'Remove star',
   starredMark: 'Starred',
   starred: 'Starred messages',
-  noStars: 'Star a message to find it here again. Stars are kept on this device.',
+  noStars: 'Star a message to find it here again. It is starred on all your devices.',
   info: 'Message info',
   readBy: 'Read by',
   notYetReadBy: 'Not read yet by',

@@ -13,6 +13,8 @@ export interface ArchiveQuery {
   after?: string
   /** Backwards from before this archive id; "" from the end. */
   before?: string
+  /** These alone (XEP-0313 §query-limit-id @1.1.3). */
+  ids?: string[]
   max: number
 }
 
@@ -47,8 +49,14 @@ export async function queryArchive(session: Session, query: ArchiveQuery, read: 
   const field = (name: string, value: string, type?: string) =>
     xml('field', { var: name, type }, xml('value', {}, value))
   const form =
-    query.with !== undefined &&
-    xml('x', { xmlns: NS.data, type: 'submit' }, field('FORM_TYPE', NS.mam, 'hidden'), field('with', query.with))
+    (query.with !== undefined || query.ids !== undefined) &&
+    xml(
+      'x',
+      { xmlns: NS.data, type: 'submit' },
+      field('FORM_TYPE', NS.mam, 'hidden'),
+      query.with !== undefined && field('with', query.with),
+      query.ids !== undefined && xml('field', { var: 'ids' }, ...query.ids.map((id) => xml('value', {}, id))),
+    )
   const paging = xml(
     'set',
     { xmlns: NS.rsm },

@@ -22,6 +22,7 @@ const FEATURES = [
   NS.chats + '+notify',
   NS.mds + '+notify',
   NS.privacy + '+notify',
+  NS.stars + '+notify',
   NS.markers,
   NS.replace,
   NS.retract,

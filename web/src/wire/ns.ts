@@ -15,6 +15,7 @@ export const NS = {
   privacy: 'urn:bavard:privacy:0', // docs/privacy.md
   last: 'jabber:iq:last', // XEP-0012
   notify: 'urn:xmpp:notification-settings:1', // XEP-0492
+  stars: 'urn:bavard:stars:0', // docs/chats.md
   mds: 'urn:xmpp:mds:displayed:0', // XEP-0490
   fast: 'urn:xmpp:fast:0', // XEP-0484
   cam: 'urn:xmpp:cam:0', // XEP-0494

@@ -84,7 +84,7 @@ export const words: Strings = {
   unstar: 'No destacar',
   starredMark: 'Destacado',
   starred: 'Mensajes destacados',
-  noStars: 'Destaca un mensaje para volver a encontrarlo aquí. Los destacados se guardan en este dispositivo.',
+  noStars: 'Destaca un mensaje para volver a encontrarlo aquí. Queda destacado en todos tus dispositivos.',
   info: 'Información del mensaje',
   readBy: 'Leído por',
   notYetReadBy: 'Aún no leído por',

@@ -84,7 +84,7 @@ export const words: Strings = {
   unstar: 'Retirer l’étoile',
   starredMark: 'Avec une étoile',
   starred: 'Messages avec étoile',
-  noStars: 'Marquez un message d’une étoile pour le retrouver ici. Les étoiles restent sur cet appareil.',
+  noStars: 'Marquez un message d’une étoile pour le retrouver ici. Elle l’est sur tous vos appareils.',
   info: 'Infos du message',
   readBy: 'Lu par',
   notYetReadBy: 'Pas encore lu par',
