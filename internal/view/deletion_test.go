@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"bavard/internal/command"
+	"bavard/internal/stanza"
 )
 
 // goneID is the id of the account whose traces are looked for: no other number
@@ -139,6 +140,7 @@ func (c *cellOf) goneTalks() {
 func (c *cellOf) goneKeeps() {
 	c.accept(vcardWith("gone", red))
 	c.accept(publish("gone", "n", "i", "<x/>", keeps(10)))
+	c.accept(publish("gone", stanza.NSPrivacy, "current", "<privacy xmlns='"+stanza.NSPrivacy+"'><hidden/></privacy>", keeps(1)))
 	c.accept(relate("gone", "n", "gone", joined("bob")))
 	c.accept(publish("bob", "n", "i", "<x/>", keeps(10)))
 	c.accept(relate("bob", "n", "bob", joined("gone")))
