@@ -40,7 +40,7 @@ func cellKills() int {
 	case *killsFlag > 0:
 		return *killsFlag
 	case os.Getenv("BAVARD_LONG") != "":
-		return 40
+		return 10
 	}
 	return 3
 }
