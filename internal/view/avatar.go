@@ -6,12 +6,10 @@ import (
 	"bytes"
 	"crypto/sha1" //nolint:gosec // XEP-0084 names it
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -56,64 +54,15 @@ func (r *avatarRecord) state() state.AvatarHash {
 	return state.AvatarHash{Known: true, Hash: hex.EncodeToString(r.hash), Open: r.open}
 }
 
-// avatars are the hashes of all pictures, about 100 bytes for each account that
-// has, or had, one.
-type avatars struct {
-	sync.RWMutex
-	hashes map[string]state.AvatarHash // by bare JID
-}
-
-// publish shows what a batch has changed.
-func (a *avatars) publish(changed map[string]*avatarRecord) {
-	if len(changed) == 0 {
-		return
-	}
-	a.Lock()
-	defer a.Unlock()
-	for jid, r := range changed {
-		if r == nil {
-			delete(a.hashes, jid)
-		} else {
-			a.hashes[jid] = r.state()
-		}
-	}
-}
-
-// loadAvatars fills the directory.
-func (a *applier) loadAvatars() (err error) {
-	it, err := a.v.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableAvatar}, UpperBound: []byte{tableAvatar + 1}})
-	if err != nil {
-		return a.v.damaged(err)
-	}
-	defer func() { err = errors.Join(err, a.v.damaged(it.Close())) }()
-	found := map[uint64]state.AvatarHash{}
-	for ok := it.First(); ok; ok = it.Next() {
-		if len(it.Key()) != 1+idSize {
-			return a.v.damaged(corruptf("key %x", it.Key()))
-		}
-		r, err := parseAvatar(it.Value())
-		if err != nil {
-			return a.v.damaged(err)
-		}
-		found[binary.BigEndian.Uint64(it.Key()[1:])] = r.state()
-	}
-	all := &a.v.avatars
-	all.Lock()
-	defer all.Unlock()
-	all.hashes = make(map[string]state.AvatarHash, len(found))
-	for jid, id := range a.accounts {
-		if h, ok := found[id]; ok {
-			all.hashes[jid] = h
-		}
-	}
-	return a.v.damaged(it.Error())
+// avatarHash gives what of a record is kept in memory.
+func avatarHash(_ uint64, record []byte) (state.AvatarHash, error) {
+	r, err := parseAvatar(record)
+	return r.state(), err
 }
 
 // AvatarHash tells which picture an account has. It costs no read.
 func (v *View) AvatarHash(account string) state.AvatarHash {
-	v.avatars.RLock()
-	defer v.avatars.RUnlock()
-	return v.avatars.hashes[account]
+	return v.avatars.get(account)
 }
 
 // Avatar reads an account's picture; state.ErrNotFound when there is no account
@@ -189,7 +138,7 @@ func (t *txn) avatar(account string, n *node, kind state.PubsubKind) error {
 		return nil
 	}
 	t.put(idKey(tableAvatar, id), now.append(nil))
-	t.avatars[account] = now
+	t.avatars[account] = now.state()
 	t.event(state.Event{Kind: state.EventAvatar, Account: account, Position: t.pos})
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -18,61 +17,6 @@ import (
 
 // maxBlocked bounds a blocklist, in addresses.
 const maxBlocked = 1000
-
-// blockers are the accounts that block anybody: for all others no message
-// costs a read.
-type blockers struct {
-	sync.RWMutex
-	ids map[string]uint64 // by bare JID; never 0
-}
-
-func (b *blockers) id(account string) uint64 {
-	b.RLock()
-	defer b.RUnlock()
-	return b.ids[account]
-}
-
-// loadBlockers fills the directory from the lists' sizes.
-func (a *applier) loadBlockers() (err error) {
-	it, err := a.v.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableBlocksOf}, UpperBound: []byte{tableBlocksOf + 1}})
-	if err != nil {
-		return a.v.damaged(err)
-	}
-	defer func() { err = errors.Join(err, a.v.damaged(it.Close())) }()
-	ids := map[uint64]bool{}
-	for ok := it.First(); ok; ok = it.Next() {
-		if len(it.Key()) != 1+idSize {
-			return a.v.damaged(corruptf("key %x", it.Key()))
-		}
-		ids[binary.BigEndian.Uint64(it.Key()[1:])] = true
-	}
-	b := &a.v.blockers
-	b.Lock()
-	defer b.Unlock()
-	b.ids = make(map[string]uint64, len(ids))
-	for jid, id := range a.accounts {
-		if ids[id] {
-			b.ids[jid] = id
-		}
-	}
-	return a.v.damaged(it.Error())
-}
-
-// publish shows what a batch has changed; an id of 0 blocks nobody any more.
-func (b *blockers) publish(changed map[string]uint64) {
-	if len(changed) == 0 {
-		return
-	}
-	b.Lock()
-	defer b.Unlock()
-	for jid, id := range changed {
-		if id == 0 {
-			delete(b.ids, jid)
-		} else {
-			b.ids[jid] = id
-		}
-	}
-}
 
 // blockCommand decides upon commands that change blocklists and reports.
 func (t *txn) blockCommand(c *command.Command) (command.Outcome, error) {
@@ -243,7 +187,7 @@ func matching(address string) [3]string {
 func (t *txn) blocks(account, address string) (bool, error) {
 	id, changed := t.blockers[account]
 	if !changed {
-		id = t.a.v.blockers.id(account)
+		id = t.a.v.blockers.get(account)
 	}
 	if id == 0 || bare(address) == account {
 		return false, nil
@@ -276,7 +220,7 @@ func (t *txn) barred(from, to string) (*command.Outcome, error) {
 // Blocked reports whether an account's blocklist holds an address. It costs no
 // read when the account blocks nobody.
 func (v *View) Blocked(account, address string) (bool, error) {
-	id := v.blockers.id(account)
+	id := v.blockers.get(account)
 	if id == 0 || bare(address) == account {
 		return false, nil
 	}

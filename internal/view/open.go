@@ -71,7 +71,7 @@ func (v *View) start(dir string, initialised bool) error {
 		return err
 	}
 	v.apply.init(v)
-	if err := errors.Join(v.apply.loadAccounts(), v.apply.loadBlockers(), v.apply.loadExpiring(), v.apply.loadAvatars(), v.apply.loadHidden()); err != nil {
+	if err := errors.Join(v.apply.loadAccounts(), v.apply.loadKept(), v.apply.loadExpiring()); err != nil {
 		return err
 	}
 	bucket := v.published.Load().bucket

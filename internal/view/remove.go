@@ -77,7 +77,7 @@ func (t *txn) accountDelete(c *command.AccountDelete) (command.Outcome, error) {
 		t.deleteRange(prefix, prefixEnd(prefix))
 	}
 	t.blockers[c.Jid] = 0
-	t.avatars[c.Jid] = nil
+	t.avatars[c.Jid] = state.AvatarHash{}
 	t.hidden[c.Jid] = false
 	t.delete(accountKey(c.Jid))
 	t.delete(directoryKey(c.Jid))

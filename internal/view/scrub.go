@@ -208,12 +208,7 @@ func checkRecord(key, value []byte) error {
 	case tableStream:
 		_, err = parseStreamRecord(value)
 	case tableAccount:
-		var a accountRecord
-		if a, err = parseAccount(value); err == nil {
-			if perr := proto.Unmarshal(a.credentials, &command.Credentials{}); perr != nil {
-				err = corruptf("credentials: %v", perr)
-			}
-		}
+		err = checkAccount(value)
 	case tableRosterOf:
 		_, err = parseRosterOf(value)
 	case tableCell:
@@ -232,6 +227,18 @@ func checkRecord(key, value []byte) error {
 		return checkNodeOrRoom(key, value)
 	}
 	return err
+}
+
+// checkAccount checks an account's record, with the credentials in it.
+func checkAccount(value []byte) error {
+	a, err := parseAccount(value)
+	if err != nil {
+		return err
+	}
+	if err := proto.Unmarshal(a.credentials, &command.Credentials{}); err != nil {
+		return corruptf("credentials: %v", err)
+	}
+	return nil
 }
 
 // checkText checks a record that is a version and text of a client's.

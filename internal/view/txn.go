@@ -31,14 +31,14 @@ type txn struct {
 
 	digest xxhash.Digest
 
-	overlay  map[string][]byte        // written and read again; nil is deleted
-	cleared  clearings                // deleted as ranges, before what is in overlay
-	accounts map[string]uint64        // created; 0 for deleted
-	noted    map[uint64]bool          // deleted accounts and rooms whose archive is to be removed
-	removed  bool                     // records of the archive are taken away
-	blockers map[string]uint64        // changed: the account's id, 0 when it blocks nobody any more
-	avatars  map[string]*avatarRecord // changed; nil when the account is gone
-	hidden   map[string]bool          // changed: whether the account's presence is hidden
+	overlay  map[string][]byte           // written and read again; nil is deleted
+	cleared  clearings                   // deleted as ranges, before what is in overlay
+	accounts map[string]uint64           // created; 0 for deleted
+	noted    map[uint64]bool             // deleted accounts and rooms whose archive is to be removed
+	removed  bool                        // records of the archive are taken away
+	blockers map[string]uint64           // changed: the account's id, 0 when it blocks nobody any more
+	avatars  map[string]state.AvatarHash // changed; zero when the account is gone
+	hidden   map[string]bool             // changed: whether the account's presence is hidden
 	seen     map[[dedupeSize]byte]sighting
 	rooms    map[string]*room // looked at, changed, or nil: removed
 	streams  streamWrites
@@ -55,7 +55,7 @@ func (t *txn) init(a *applier) {
 	t.accounts = make(map[string]uint64)
 	t.noted = make(map[uint64]bool)
 	t.blockers = make(map[string]uint64)
-	t.avatars = make(map[string]*avatarRecord)
+	t.avatars = make(map[string]state.AvatarHash)
 	t.hidden = make(map[string]bool)
 	t.seen = make(map[[dedupeSize]byte]sighting)
 	t.rooms = make(map[string]*room)

@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"bavard/internal/command"
+	"bavard/internal/state"
 )
 
 // Errors that callers tell apart.
@@ -111,9 +112,9 @@ type View struct {
 
 	published atomic.Pointer[meta] // as of the last committed batch
 	cell      atomic.Pointer[cellRecord]
-	blockers  blockers
-	avatars   avatars
-	hidden    hidden
+	blockers  kept[uint64] // the ids of accounts that block anybody: for all others no message costs a read
+	avatars   kept[state.AvatarHash]
+	hidden    kept[bool]             // accounts that nobody is to see the presence of
 	removed   atomic.Uint64          // batches that took records of the archive away
 	stuck     atomic.Pointer[string] // why the last write in the background failed; nil: it did not
 	counters  counters
