@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"bavard/drill/await"
-	"bavard/drill/client"
 	"bavard/drill/node"
 	"bavard/drill/oracle"
 )
@@ -179,10 +178,6 @@ func (d *celled) disturb(ctx context.Context) error {
 	return nil
 }
 
-func (d *celled) between(least, most time.Duration) time.Duration {
-	return least + time.Duration(d.random.Int64N(int64(most-least)+1))
-}
-
 func (d *celled) killOne(ctx context.Context, n *cellNode) error {
 	select {
 	case <-n.node.Exited():
@@ -257,30 +252,9 @@ func (d *celled) allAdmit(ctx context.Context) error {
 
 // admits waits for the first login at a node.
 func (d *celled) admits(ctx context.Context, n *cellNode, started time.Time, measure bool) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	err := await.UntilEvery(ctx, 5*time.Millisecond, func(ctx context.Context) error {
-		select {
-		case <-n.node.Exited():
-			cancel() // no use waiting
-			return errors.New("it ended by itself")
-		default:
-		}
-		s, err := client.Dial(ctx, client.Config{JID: prober + "@localhost", Password: d.password, Addr: n.options.C2S})
-		if err != nil {
-			return err
-		}
-		took := time.Since(started)
-		s.Cut()
-		if measure {
-			d.count(func(r *Report) { r.restarts = append(r.restarts, took) })
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("node %s lets nobody in %v after its start: %w", n.name, time.Since(started).Round(time.Millisecond), err)
+	if err := d.admittedAt(ctx, n.node, n.options.C2S, started, measure); err != nil {
+		return fmt.Errorf("node %s: %w", n.name, err)
 	}
-	d.cfg.Logger.Info("node admits", "node", n.name, "kills", d.report.Kills, "after", time.Since(started).Round(time.Millisecond), "ticked", d.log.Ticked())
 	return nil
 }
 

@@ -251,8 +251,7 @@ func (d *killing) carryOut(ctx context.Context, disturb, atRest, end func(contex
 
 // killOnce lets people chat for a while, kills the server and starts it again.
 func (d *killing) killOnce(ctx context.Context) error {
-	up := d.cfg.UpMin + time.Duration(d.random.Int64N(int64(d.cfg.UpMax-d.cfg.UpMin)+1))
-	if err := pause(ctx, up); err != nil {
+	if err := pause(ctx, d.between(d.cfg.UpMin, d.cfg.UpMax)); err != nil {
 		return err
 	}
 	var early time.Duration
@@ -260,6 +259,11 @@ func (d *killing) killOnce(ctx context.Context) error {
 		early = time.Duration(d.random.Int64N(int64(time.Second)))
 	}
 	return d.restart(ctx, early)
+}
+
+// between draws a time.
+func (d *killing) between(least, most time.Duration) time.Duration {
+	return least + time.Duration(d.random.Int64N(int64(most-least)+1))
 }
 
 // restart kills the server and starts it anew. With early it is killed once
@@ -297,32 +301,37 @@ func (d *killing) kill() {
 	d.mu.Unlock()
 }
 
-// admitted waits for the first login after a start and measures it.
+// admitted waits for the first login after a start of the server.
 func (d *killing) admitted(ctx context.Context, started time.Time, measure bool) error {
+	return d.admittedAt(ctx, d.node, d.options.C2S, started, measure)
+}
+
+// admittedAt waits for the first login at a server after a start, and measures it.
+func (d *killing) admittedAt(ctx context.Context, n *node.Node, c2s string, started time.Time, measure bool) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	err := await.UntilEvery(ctx, 5*time.Millisecond, func(ctx context.Context) error {
 		select {
-		case <-d.node.Exited():
+		case <-n.Exited():
 			cancel() // no use waiting
 			return errors.New("the server ended by itself")
 		default:
 		}
-		s, err := client.Dial(ctx, client.Config{JID: prober + "@localhost", Password: d.password, Addr: d.options.C2S})
+		s, err := client.Dial(ctx, client.Config{JID: prober + "@localhost", Password: d.password, Addr: c2s})
 		if err != nil {
 			return err
 		}
 		took := time.Since(started)
 		s.Cut()
 		if measure {
-			d.report.restarts = append(d.report.restarts, took)
+			d.count(func(r *Report) { r.restarts = append(r.restarts, took) })
 		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("nobody gets in %v after the start: %w", time.Since(started).Round(time.Millisecond), err)
 	}
-	d.cfg.Logger.Info("server admits", "kills", d.report.Kills, "after", time.Since(started).Round(time.Millisecond), "ticked", d.log.Ticked())
+	d.cfg.Logger.Info("server admits", "at", c2s, "kills", d.report.Kills, "after", time.Since(started).Round(time.Millisecond), "ticked", d.log.Ticked())
 	return nil
 }
 

@@ -140,20 +140,12 @@ func (m *Member) Begun() error {
 		return nil
 	}
 	if err == nil {
-		err = syncDir(m.dir)
+		err = datadir.Sync(m.dir)
 	}
 	if err != nil {
 		return fmt.Errorf("note that the node has begun: %w", err)
 	}
 	return nil
-}
-
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // CA, Certificate and Key are PEM files.

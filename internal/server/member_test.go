@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"bavard/drill/client"
+	process "bavard/drill/node"
 	"bavard/internal/charter"
 	"bavard/internal/config"
 	"bavard/internal/health"
@@ -37,8 +38,12 @@ func nodesOf(t *testing.T) []*testServer {
 		t.Fatal(err)
 	}
 	var nodes []string
-	for _, name := range names {
-		nodes = append(nodes, name+"="+freeAddress(t))
+	addrs, err := process.FreePorts(len(names), rand.IntN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range names {
+		nodes = append(nodes, name+"="+addrs[i])
 	}
 	var servers []*testServer
 	for i, b := range bundles {
@@ -54,16 +59,6 @@ func nodesOf(t *testing.T) []*testServer {
 		servers = append(servers, &testServer{t: t, cfg: cfg, made: map[string]bool{}})
 	}
 	return servers
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // startAll starts servers at the same time: one alone waits for the others.
