@@ -4,8 +4,10 @@ import { Outbox } from './outbox/outbox'
 import { Uploads } from './outbox/uploads'
 import { put } from './put'
 import { CatchUp } from './catchup'
+import { Deletions } from './deletions'
 import { makeRoom } from './files'
 import { Gate } from './gate'
+import { History } from './history'
 import { Outages, type Told } from './outage'
 import { named } from './device'
 import { People, type Typing } from './people'
@@ -16,11 +18,10 @@ import { Slots } from './slots'
 import { Stars } from './stars'
 import { AT_ONCE } from './tabs'
 import { editAccount, getMeta, putMeta, type Account, type Change, type Chat, type Db, type Message, type Picture } from './store/schema'
-import { applyContact, take, takeHistory, takeList, takeRead, takeSettings } from './store/receive'
-import { wipe } from './store/wipe'
+import { applyContact, take, takeList, takeRead, takeSettings } from './store/receive'
 import { editChat } from './store/write'
 import * as access from './wire/access'
-import { queryArchive, type ArchivePage } from './wire/archive'
+import { queryArchive } from './wire/archive'
 import { enableCarbons, readItems, readPresence, saveContact } from './wire/contacts'
 import { readHostMeta } from './wire/discover'
 import * as inbox from './wire/inbox'
@@ -81,9 +82,6 @@ export interface EngineOptions {
   uploading: (key: number, share: number | undefined) => void
 }
 
-const HISTORY_PAGE = 60
-/** So many pages that hold nothing to show are passed over at once. */
-const MOST_EMPTY = 20
 /** So many messages of who is reported are named. */
 const MOST_REPORTED = 10
 
@@ -114,15 +112,12 @@ export class Engine {
   private readonly gate: Gate
   private readonly outages: Outages
   private readonly stars: Stars
+  private readonly histories: History
+  private readonly deletions: Deletions
   private over = false
   /** Groups that we are in and whose archive we have. */
   private open = new Set<string>()
-  /** The store began with the list of chats: it has nothing that was deleted before. */
-  private filled = false
-  /** Groups whose history was deleted on another device, up to which message. */
-  private toDelete = new Map<string, string>()
   private addresses: string[]
-  private histories = new Map<string, Promise<void>>()
 
   constructor(private readonly options: EngineOptions) {
     const { db, account } = options
@@ -158,8 +153,7 @@ export class Engine {
       open: (room) => {
         this.open.add(room)
         this.outbox.open()
-        const id = this.toDelete.get(room)
-        if (id !== undefined && this.link.live) void this.deleted(this.link.live, room, id).catch(() => undefined)
+        if (this.link.live) void this.deletions.open(this.link.live, room).catch(() => undefined)
       },
       closed: (room) => this.outbox.refuseAll(room),
       poke: () => this.outbox.pump(),
@@ -174,6 +168,8 @@ export class Engine {
       return this.over || state.kind === 'stopped' || (state.kind === 'waiting' && state.problem === 'offline')
     })
     this.stars = new Stars({ db, changed: options.changed, ofRoom: (session, room, query) => this.rooms.query(session, room, query) })
+    this.histories = new History({ db, changed: options.changed, ofRoom: (session, room, before, max) => this.rooms.history(session, room, before, max) })
+    this.deletions = new Deletions({ db, changed: options.changed, history: this.histories, caughtUp: (room) => this.open.has(room) })
     this.outages = new Outages({ db, changed: () => this.tellSoft(), watched: options.watched })
     this.link = new Link({
       account: account.jid,
@@ -274,11 +270,7 @@ export class Engine {
 
   /** Fetches an older page of a conversation into the store. Rejects when there is no connection. */
   async history(peer: string): Promise<void> {
-    const running = this.histories.get(peer)
-    if (running) return running
-    const work = this.fetchHistory(peer).finally(() => this.histories.delete(peer))
-    this.histories.set(peer, work)
-    return work
+    await this.histories.older(this.need(), peer)
   }
 
   /** What another tab, or this one, asks the leader for: a person's wish waits for the connection until then, in ms since the epoch. */
@@ -317,7 +309,7 @@ export class Engine {
       case 'setPrivacy':
         return this.setPrivacy(peer as keyof Privacy, args[1] as boolean)
       case 'deleteChat':
-        return this.deleteChat(peer)
+        return this.deletions.remove(this.need(), peer)
       case 'setChat':
         return this.setChat(peer, args[1] as inbox.SettingName, args[2])
       case 'star':
@@ -474,7 +466,7 @@ export class Engine {
     if (!resumed) {
       this.people.forgetPresence()
       this.open.clear()
-      this.toDelete.clear()
+      this.deletions.begin()
       this.outbox.catchingUp()
       this.slots.begin()
       if (!session.carbons) void enableCarbons(session).catch(() => undefined)
@@ -492,7 +484,7 @@ export class Engine {
     this.gate.look()
     void this.people.announceWanted(session)
     void this.list(session, false).catch(() => undefined)
-    void this.allDeleted(session).catch(() => undefined)
+    void this.deletions.all(session).catch(() => undefined)
     void this.people.fetchBlocked(session).catch(() => undefined)
     void fetchPrivacy(session).then((privacy) => this.keepPrivacy(privacy)).catch(() => undefined)
     void this.pictures.own(session).catch(() => undefined)
@@ -506,7 +498,7 @@ export class Engine {
   /** A device that knows nothing begins with the list of chats: what is older is fetched when somebody looks. */
   private async fill(session: Session): Promise<{ upTo: string | undefined } | undefined> {
     // What is said meanwhile comes after this, or is held back.
-    this.filled = true
+    this.deletions.fill()
     const upTo = session.archiveEnd ?? (await queryArchive(session, { before: '', max: 1 })).last
     return (await this.list(session, true, upTo)) ? { upTo } : undefined
   }
@@ -521,15 +513,6 @@ export class Engine {
     return true
   }
 
-  /** Takes what was deleted while this device was away. */
-  private async allDeleted(session: Session): Promise<void> {
-    const { db, changed } = this.options
-    for (const [peer, id] of await inbox.fetchDeleted(session)) {
-      if (!this.filled) await this.deleted(session, peer, id)
-      else if (await db.get('chats', peer)) changed(await editChat(db, peer, (c) => (c.deletedUpTo = id)))
-    }
-  }
-
   /** What a person sets for a conversation, on all devices. */
   async setChat(peer: string, name: inbox.SettingName, value: unknown): Promise<void> {
     const { db } = this.options
@@ -537,7 +520,7 @@ export class Engine {
     const chat = await db.get('chats', peer)
     if (name === 'pinned') await inbox.changeSetting(session, peer, name, inbox.pinned(value as number | undefined))
     else if (name === 'archived' || name === 'unread') {
-      const newest = value ? await this.newest(peer) : undefined
+      const newest = value ? await this.histories.newest(peer) : undefined
       await inbox.changeSetting(session, peer, name, inbox.upTo(name, newest))
     } else if (chat?.group) await inbox.muteGroup(session, peer, value as { until: number | undefined } | undefined)
     else await inbox.changeSetting(session, peer, name, inbox.muted(value as { until: number | undefined } | undefined))
@@ -548,15 +531,6 @@ export class Engine {
       else c.muted = value as { until: number | undefined } | undefined
     }
     this.options.changed(await editChat(db, peer, edit))
-  }
-
-  /** The archive's name for the newest message that the store has of a conversation; "" for none. */
-  private async newest(peer: string): Promise<string> {
-    const range = IDBKeyRange.bound([peer, -Infinity], [peer, Infinity])
-    for (let c = await this.options.db.transaction('messages').store.index('pos').openCursor(range, 'prev'); c; c = await c.continue()) {
-      if (c.value.archiveId !== undefined) return c.value.archiveId
-    }
-    return ''
   }
 
   private linkChanged(): void {
@@ -652,49 +626,6 @@ export class Engine {
     await this.rooms.published(session, published)
   }
 
-  /** What the person deletes goes on all devices; what waits in the outbox is yet to be said, and stays. */
-  private async deleteChat(peer: string): Promise<void> {
-    const { db, changed } = this.options
-    const session = this.need()
-    const state = (await db.get('chats', peer))?.group?.state
-    if (state === 'in' && !this.open.has(peer)) throw new Error('not connected') // it is yet to be caught up with
-    const outside = state !== undefined && state !== 'in'
-    const id = outside ? await this.newest(peer) : ((await this.page(session, peer, '', 1)).last ?? '')
-    if (id !== '') await inbox.deleteChat(session, peer, id)
-    await this.forget(session, peer, id)
-    if (outside) changed(await editChat(db, peer, (c) => c.group && (c.group.state = 'forgotten')))
-  }
-
-  /** Another device deleted a conversation up to that message. */
-  private async deleted(session: Session, peer: string, id: string): Promise<void> {
-    const chat = await this.options.db.get('chats', peer)
-    if (!chat || chat.deletedUpTo === id) return
-    if (chat.group?.state === 'in' && !this.open.has(peer)) this.toDelete.set(peer, id) // once it is caught up with
-    else await this.forget(session, peer, id)
-  }
-
-  /** Forgets a conversation, but for what the archive has of it still. */
-  private async forget(session: Session, peer: string, id: string): Promise<void> {
-    const { db } = this.options
-    const chat = await db.get('chats', peer)
-    if (!chat) return
-    let page: Incoming[] = []
-    let complete = chat.group !== undefined && chat.group.state !== 'in'
-    for (let before = '', tries = 0; !complete && tries < MOST_EMPTY && !page.some((m) => m.body || m.file); tries++) {
-      const found = await this.page(session, peer, before, HISTORY_PAGE)
-      page = [...found.entries, ...page]
-      complete = found.complete || found.first === undefined
-      before = found.first ?? ''
-    }
-    await wipe(db, peer, { id, tail: chat.tail, page, complete }, this.options.changed)
-  }
-
-  /** A page of a conversation that ends before an archive id; the newest, for "". */
-  private async page(session: Session, peer: string, before: string, max: number): Promise<ArchivePage> {
-    if ((await this.options.db.get('chats', peer))?.group) return this.rooms.history(session, peer, before, max)
-    return queryArchive(session, { with: peer, before, max })
-  }
-
   private async settingsChanged(session: Session, published: Published): Promise<void> {
     const { db } = this.options
     for (const item of published.items) {
@@ -702,7 +633,7 @@ export class Engine {
       const deleted = inbox.readDeleted(item)
       if (deleted !== undefined) {
         // Else it is asked for once the archive has been caught up with.
-        if (this.rooms.ready) void this.deleted(session, peer, deleted).catch(() => undefined)
+        if (this.rooms.ready) void this.deletions.published(session, peer, deleted).catch(() => undefined)
         continue
       }
       if (await db.get('chats', peer)) this.options.changed(await takeSettings(db, peer, inbox.readSettings(item)))
@@ -723,28 +654,6 @@ export class Engine {
     this.outbox.settle(taken.settled)
     this.options.changed(taken)
     if (taken.queued) this.outbox.pump()
-  }
-
-  private async fetchHistory(peer: string): Promise<void> {
-    const { db } = this.options
-    const session = this.need()
-    const chat = await db.get('chats', peer)
-    if (chat?.complete) return
-    const range = IDBKeyRange.bound([peer, -Infinity], [peer, Infinity])
-    let before = ''
-    for (let c = await db.transaction('messages').store.index('pos').openCursor(range); c; c = await c.continue()) {
-      if (c.value.archiveId === undefined) continue
-      before = c.value.archiveId
-      break
-    }
-    let page = await this.page(session, peer, before, HISTORY_PAGE)
-    for (let tries = 0; tries < MOST_EMPTY; tries++) {
-      const done = page.complete || page.first === undefined
-      this.options.changed(await takeHistory(db, peer, page.entries, done))
-      // A page may hold nothing to show, only receipts and markers: go on to one that does.
-      if (done || page.entries.some((m) => m.body || m.file)) return
-      page = await this.page(session, peer, page.first!, HISTORY_PAGE)
-    }
   }
 
   private async learnAddresses(): Promise<void> {

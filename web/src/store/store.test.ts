@@ -9,9 +9,9 @@ import { Conversation } from './conversation.svelte'
 import { getMeta, isArchived, isMuted, ME, openStore, PENDING, Tick, type Db, type Message } from './schema'
 import { search } from './find'
 import { acknowledge, place, refuse, take, takeContacts, takeHistory, takeList, takeRead, takeSettings } from './receive'
+import { bob, said } from './said'
 import { act, compose, composeAgain, discard, editChat, markRead, type ReadFor } from './write'
 
-const bob = 'bob@localhost'
 let db: Db
 let frames: string[]
 
@@ -20,25 +20,6 @@ beforeEach(async () => {
   db = await openStore()
   frames = []
 })
-
-function said(n: number, more: Partial<Incoming> = {}): Incoming {
-  return {
-    peer: bob,
-    mine: false,
-    from: `${bob}/x`,
-    id: `m${n}`,
-    originId: undefined,
-    archiveId: `a${n}`,
-    stamp: n * 1000,
-    body: `text ${n}`,
-    asksReceipt: false,
-    markable: true,
-    received: undefined,
-    displayed: undefined,
-    chatState: undefined,
-    ...more,
-  }
-}
 
 const mine = (n: number, more: Partial<Incoming> = {}): Incoming =>
   said(n, { mine: true, from: 'me@localhost/y', originId: `m${n}`, ...more })

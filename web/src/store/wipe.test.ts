@@ -5,32 +5,16 @@ import { IDBFactory } from 'fake-indexeddb'
 import { beforeEach, expect, it } from 'vitest'
 import type { Incoming } from '../wire/message'
 import { take } from './receive'
+import { bob, said } from './said'
 import { openStore, type Change, type Db } from './schema'
 import { wipe } from './wipe'
 import { compose, markRead } from './write'
 
-const bob = 'bob@localhost'
 let db: Db
 
 beforeEach(async () => {
   globalThis.indexedDB = new IDBFactory()
   db = await openStore()
-})
-
-const said = (n: number): Incoming => ({
-  peer: bob,
-  mine: false,
-  from: `${bob}/x`,
-  id: `m${n}`,
-  originId: undefined,
-  archiveId: `a${n}`,
-  stamp: n * 1000,
-  body: `text ${n}`,
-  asksReceipt: false,
-  markable: true,
-  received: undefined,
-  displayed: undefined,
-  chatState: undefined,
 })
 
 const takeAll = (...batch: Incoming[]) => take(db, batch, { lastId: undefined, complete: true, receipt: () => ({ id: 'r', frame: '' }), now: 9_000 })
