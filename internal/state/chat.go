@@ -184,10 +184,11 @@ func ParseDisplayed(payload []byte) string {
 }
 
 // ChatOf gives the chat that an item of a node is about: its id is the bare JID
-// of a person or a room, as it was written by a client; false for others.
+// of a person or a room, or the full one of an occupant with whom there are private
+// messages (XEP-0490 §pep-node @1.0.1), as it was written by a client; false for others.
 func ChatOf(item string) (string, bool) {
 	j, err := jid.Parse(item)
-	if err != nil || !j.IsBare() || j.Local() == "" {
+	if err != nil || j.Local() == "" {
 		return "", false
 	}
 	return j.String(), true

@@ -23,7 +23,7 @@ func TestChatSettings(t *testing.T) {
 	if n := BookmarkNotify([]byte("<conference xmlns='" + stanza.NSBookmarks + "'><extensions><notify xmlns='" + stanza.NSNotify + "'><on-mention/></notify></extensions></conference>")); n.When != "on-mention" || n.Silent(at) {
 		t.Errorf("%+v", n)
 	}
-	for in, want := range map[string]string{"Bob@Example.org": "bob@example.org", "bob@example.org/x": "", "example.org": "", "@": ""} {
+	for in, want := range map[string]string{"Bob@Example.org": "bob@example.org", "Hall@Rooms.example.org/Bob": "hall@rooms.example.org/Bob", "example.org": "", "example.org/x": "", "@": ""} {
 		if got, ok := ChatOf(in); got != want || ok != (want != "") {
 			t.Errorf("%s: %s, %v", in, got, ok)
 		}

@@ -218,16 +218,18 @@ func later(a, b command.Position) command.Position {
 
 // newest finds the last message that was exchanged with an account, and
 // whether it is read: its author's own, or followed by a marker of the account's.
+// With a room those are private messages, in several chats.
 func (l *chatList) newest(peer uint64) error {
 	var c *chat
-	looks, marker, end := 0, "", exchange{peer: peer}
+	looks, marker, room, end := 0, "", "", exchange{peer: peer}
 	err := l.backwards(appendTalkPrefix(l.key[:0], l.me, peer), func(p command.Position, value []byte) (bool, error) {
 		m, err := briefTalk(p, value)
 		if err != nil {
 			return false, err
 		}
 		if c == nil && m.elsewhere(l.q.Account) {
-			return false, nil // private messages in a room are no chat
+			room = m.peer(l.q.Account)
+			return false, nil
 		}
 		if c == nil {
 			c = l.talked(&m)
@@ -259,7 +261,10 @@ func (l *chatList) newest(peer uint64) error {
 	if c != nil {
 		c.talks = append(c.talks, end)
 	}
-	return err
+	if err != nil || room == "" {
+		return err
+	}
+	return l.whispered(peer, room)
 }
 
 // backwards visits the records under a prefix, the newest first, until visit has

@@ -124,16 +124,17 @@ func (m *brief) elsewhere(account string) bool {
 	return domain != own
 }
 
+// with is the address that an account exchanged it with, as it stands in the message.
+func (m *brief) with(account string) []byte {
+	if m.by(account) {
+		return m.to
+	}
+	return m.from
+}
+
 // peer is the bare JID of whom an account exchanged it with.
 func (m *brief) peer(account string) string {
-	other := m.from
-	if m.by(account) {
-		other = m.to
-	}
-	if i := bytes.IndexByte(other, '/'); i >= 0 {
-		other = other[:i]
-	}
-	return string(other)
+	return string(bareOf(m.with(account)))
 }
 
 // Payloads are serialised by this server: an element begins with its name and

@@ -74,14 +74,72 @@ func TestWhisper(t *testing.T) {
 	if got := c.said(state.Query{Room: in("hall")}); got != "" {
 		t.Errorf("the room has %s", got)
 	}
-	if chats := c.chats("ann").Chats; len(chats) != 2 {
-		t.Errorf("chats %+v", chats) // bob, and the room itself
-	}
 	c.accept(deleteChat("bob", in("hall"), events[0].Position))
 	if got := c.inArchive(state.Query{Account: at("bob")}); got != "ann@d/x>bob@d:m0 bob@d/x>hall@rooms.d/ann:" {
 		t.Errorf("after deleting the chat: %s", got)
 	}
 	c.scrubbed()
+}
+
+// The list of chats has one with each nick, with what is unread in it, until the
+// room's chat is deleted or the room is gone.
+func TestWhispersAreChats(t *testing.T) {
+	c := newCell(t, "ann", "bob", "eve")
+	c.accept(makeRoom("hall", "eve", open()))
+	c.accept(nick("hall", "ann", "ann", true))
+	c.accept(nick("hall", "bob", "bob", true))
+	list := func(who, want string) {
+		t.Helper()
+		var rows []string
+		page := c.chats(who)
+		for _, chat := range page.Chats {
+			if !chat.Room {
+				rows = append(rows, fmt.Sprintf("%s:%s:%d", strings.TrimPrefix(chat.JID, in("hall")), chat.Last.Message.Id, chat.Unread))
+			}
+		}
+		if got := fmt.Sprintf("%s (%d/%d)", strings.Join(rows, " "), page.UnreadChats, page.Unread); got != want {
+			t.Errorf("%s has %s, want %s", who, got, want)
+		}
+	}
+	first := c.accept(whispers("hall", "bob", "ann", "w1"))[0].Position
+	c.accept(whispers("hall", "eve", "ann", "w2"))
+	c.accept(whispers("hall", "bob", "ann", "w3"))
+	list("ann", "/bob:w3:2 /eve:w2:1 (2/3)")
+	list("bob", "/ann:w3:0 (0/0)")
+	c.accept(noteChats("ann", c.v.Applied()))
+	c.accept(displayedUpTo("ann", in("hall")+"/bob", first))
+	list("ann", "/bob:w3:1 /eve:w2:1 (2/2)")
+	// Who answers has read; a marker says so, too.
+	c.accept(whispers("hall", "ann", "eve", "w4"))
+	mark := whispers("hall", "ann", "bob", "")
+	mark.GetRoomWhisper().Message.Flags, mark.GetRoomWhisper().Message.Payload = 0, []byte("<displayed xmlns='"+stanza.NSMarkers+"' id='w3'/>")
+	last := c.accept(mark)[0].Position
+	list("ann", "/eve:w4:0 /bob:w3:0 (0/0)")
+	c.accept(deleteChat("ann", in("hall"), last))
+	list("ann", " (0/0)")
+	list("eve", "/ann:w4:1 (1/1)")
+	c.accept(whispers("hall", "bob", "ann", "w5"))
+	list("ann", "/bob:w5:1 (1/1)")
+	c.accept(destroyRoom("hall", "eve"))
+	list("ann", " (0/0)")
+}
+
+// The list looks at the newest private messages of a room and no further.
+func TestManyWhispers(t *testing.T) {
+	c := newCell(t, "ann", "bob", "eve")
+	c.accept(makeRoom("hall", "eve", open()))
+	c.accept(nick("hall", "ann", "ann", true))
+	c.accept(nick("hall", "bob", "bob", true))
+	c.accept(whispers("hall", "bob", "ann", "w1"))
+	var many []*command.Command
+	for i := range whisperLooks {
+		many = append(many, whispers("hall", "eve", "ann", fmt.Sprint(i)))
+	}
+	c.apply(many...)
+	page := c.chats("ann")
+	if len(page.Chats) != 1 || page.Chats[0].JID != in("hall")+"/eve" || page.Unread != state.ChatUnread {
+		t.Errorf("%+v", page)
+	}
 }
 
 // Private messages outlive the room; whoever is removed takes theirs along, and
