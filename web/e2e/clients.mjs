@@ -8,17 +8,18 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { check, shown, until, web } from './harness.mjs'
+import { check, picture, shown, until, web } from './harness.mjs'
 
 export const password = 'correct horse battery'
 
-/** slixmpp, driven by a JSON object a line: see interop/testdata/slixmpp_peer.py. */
+/** slixmpp, driven by a JSON object a line: see interop/testdata/slixmpp_peer.py and slixmpp_rooms.py. */
 export class Slixmpp {
-  #process = spawn('/usr/bin/python3', [join(web, '../interop/testdata/slixmpp_peer.py')], { stdio: ['pipe', 'pipe', 'ignore'] })
+  #process
   #lines = []
   #n = 0
 
-  constructor() {
+  constructor(script = 'slixmpp_peer.py') {
+    this.#process = spawn('/usr/bin/python3', [join(web, '../interop/testdata', script)], { stdio: ['pipe', 'pipe', 'ignore'] })
     createInterface({ input: this.#process.stdout }).on('line', (line) => this.#lines.push(JSON.parse(line)))
   }
 
@@ -141,6 +142,37 @@ export default {
       await prof.shows('and back')
     } finally {
       prof.close()
+    }
+  },
+
+  async 'what somebody in a room writes privately is a conversation with them'(world) {
+    world.server.user('hal', password)
+    const sly = new Slixmpp('slixmpp_rooms.py')
+    try {
+      const port = Number(world.server.addresses.c2s.split(':').at(-1))
+      await sly.do('connect', { jid: 'hal@localhost/one', password, host: 'localhost', port, ca: join(world.server.data, 'tls/ca.crt') })
+      const anna = await world.person('Ines')
+      const [invite] = world.server.invites(1)
+      await anna.join(invite)
+      const room = 'hall@rooms.localhost'
+      await sly.do('enter', { room, nick: 'Sly' })
+      await sly.do('configure', { room, values: { 'muc#roomconfig_roomname': 'Hall' } })
+      await sly.do('invite', { room, jid: 'ines@localhost', reason: 'Hall' })
+      await anna.page.locator('nav a', { hasText: 'Hall' }).click()
+      await anna.page.getByRole('button', { name: 'Join' }).click()
+      await anna.page.getByRole('textbox', { name: 'Message Hall' }).waitFor()
+      await sly.event('occupant', (o) => o.nick === 'Ines')
+      await sly.do('whisper', { occupant: `${room}/Ines`, body: 'Only for you' })
+      await anna.open('Sly · Hall')
+      await conversation(anna, 'Only for you')
+      await anna.write('And only for Sly')
+      await sly.event('message', (m) => m.body === 'And only for Sly' && m.from === `${room}/Ines`)
+      await anna.page.reload()
+      await anna.page.getByRole('textbox', { name: 'Message Sly · Hall' }).waitFor()
+      await conversation(anna, 'Only for you|> And only for Sly')
+      await picture(anna.page, 'private')
+    } finally {
+      sly.close()
     }
   },
 

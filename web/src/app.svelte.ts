@@ -9,6 +9,7 @@ import { act, compose, composeAgain, discard, editChat, editMessage, markRead, t
 import type { Own } from './own'
 import { Tabs } from './tabs'
 import { ownAddress } from './wire/discover'
+import { bare, occupant, resource } from './wire/jid'
 import { buildChat, buildDisplayed, buildReactions, buildRetract, type Say } from './wire/compose'
 import type { ChatState, Mention } from './wire/message'
 import { token } from './wire/random'
@@ -148,7 +149,9 @@ export class App {
 
   /** The name to show for somebody. */
   nameOf(peer: string): string {
-    return this.chats.get(peer)?.name || peer.slice(0, Math.max(peer.indexOf('@'), 0)) || peer
+    const known = this.chats.get(peer)?.name
+    if (!known && occupant(peer)) return `${resource(peer)} · ${this.nameOf(bare(peer))}`
+    return known || peer.slice(0, Math.max(peer.indexOf('@'), 0)) || peer
   }
 
   // --- becoming somebody

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { person } from '../wire/jid'
+import { conversation } from '../wire/jid'
 
 /** The app's addresses. Every screen has one, so that back, reload and links work. */
 export type Route =
@@ -21,7 +21,7 @@ function read(): Route {
   const [, first, rest] = /^\/(i|c|chat)\/([^/]+)$/.exec(pathname) ?? []
   const value = rest === undefined ? '' : decode(rest)
   if (first === 'i') return { at: 'invite', token: value }
-  const peer = first === undefined ? undefined : person(value)
+  const peer = first === undefined ? undefined : conversation(value)
   if (peer) return { at: 'chat', peer }
   if (search === '?new') return { at: 'new' }
   if (search === '?me') return { at: 'me' }

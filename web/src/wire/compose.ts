@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { occupant } from './jid'
 import type { ChatState, Mention } from './message'
 import { NS } from './ns'
 import { xml, type XmlElement } from './xml'
@@ -93,11 +94,16 @@ export function buildDisplayed(to: string, id: string, read: { marker?: string |
 
 function envelope(to: string, id: string, group: boolean | undefined, ...payload: (XmlElement | false | undefined)[]): string {
   const type = group ? 'groupchat' : 'chat'
-  return xml('message', { xmlns: NS.client, type, to, id }, ...payload, xml('origin-id', { xmlns: NS.sid, id })).toString()
+  return xml('message', { xmlns: NS.client, type, to, id }, ...payload, privately(to), xml('origin-id', { xmlns: NS.sid, id })).toString()
 }
 
 /** Says that the person types, or no longer does; never stored. */
 export function buildChatState(to: string, state: ChatState, group = false): string {
   const type = group ? 'groupchat' : 'chat'
-  return xml('message', { xmlns: NS.client, type, to }, xml(state, { xmlns: NS.chatStates }), xml('no-store', { xmlns: NS.hints })).toString()
+  return xml('message', { xmlns: NS.client, type, to }, xml(state, { xmlns: NS.chatStates }), privately(to), xml('no-store', { xmlns: NS.hints })).toString()
+}
+
+/** Says that it is for one person in a group (XEP-0045 §privatemessage @1.35.5), also to our other devices. */
+function privately(to: string): XmlElement | false {
+  return occupant(to) && xml('x', { xmlns: NS.mucUser })
 }

@@ -60,7 +60,7 @@ export async function fetchList(session: Session, messages: boolean): Promise<Li
 }
 
 function readEntry(entry: XmlElement, result: XmlElement | undefined, account: string): Listed | undefined {
-  const peer = bare(entry.attr('jid') ?? '')
+  const peer = entry.attr('jid') ?? ''
   if (!peer) return undefined
   const chat = entry.child('chat', NS.chats)
   const yes = (name: string): boolean => chat?.attr(name) === 'true'

@@ -16,6 +16,11 @@ export function resource(jid: string): string {
   return slash < 0 ? '' : jid.slice(slash + 1)
 }
 
+/** Whether a conversation is a private one with somebody in a group, who has no other address for us (XEP-0045 §privatemessage @1.35.5). */
+export function occupant(peer: string): boolean {
+  return peer.includes('/')
+}
+
 export function local(jid: string): string {
   const b = bare(jid)
   const at = b.indexOf('@')
@@ -39,6 +44,12 @@ export function person(address: string): string | undefined {
   const host = bare(address.slice(at + 1)).replace(/\.$/, '')
   if (!LOCAL.test(localpart) || !DOMAIN.test(host) || host.length > 255) return undefined
   return `${localpart.normalize('NFC').toLowerCase()}@${host.toLowerCase()}`
+}
+
+/** The address of a conversation: of a person, a group, or somebody in a group. */
+export function conversation(address: string): string | undefined {
+  const whose = person(bare(address))
+  return whose && occupant(address) ? `${whose}/${resource(address)}` : whose
 }
 
 /**

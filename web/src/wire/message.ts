@@ -25,7 +25,7 @@ export interface Mention {
 
 /** What a message says to us, whichever way it came: directly, as a carbon, out of the archive. */
 export interface Incoming {
-  /** Whom the conversation is with; bare. */
+  /** Whom the conversation is with; bare, or the full address in a group from where somebody writes privately. */
   peer: string
   /** Sent by this account, from this device or another. */
   mine: boolean
@@ -105,10 +105,12 @@ export function readResult(result: XmlElement, account: string): Incoming | unde
 function readPlain(el: XmlElement, account: string, stamp: number | undefined): Incoming | undefined {
   const type = el.attr('type') ?? 'normal'
   if (type !== 'chat' && type !== 'normal') return undefined
-  if (el.child('event', NS.pubsubEvent) || el.child('x', NS.mucUser)) return undefined
+  const inGroup = el.child('x', NS.mucUser)
+  if (el.child('event', NS.pubsubEvent) || (inGroup && inGroup.elements().length > 0)) return undefined
   const from = el.attr('from') ?? account
   const mine = bare(from) === account
-  const peer = mine ? bare(el.attr('to') ?? account) : bare(from)
+  const other = mine ? (el.attr('to') ?? account) : from
+  const peer = inGroup ? other : bare(other)
   const invitation = el.child('x', NS.invitation)
   const room = bare(invitation?.attr('jid') ?? '')
   return {

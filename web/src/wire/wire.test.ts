@@ -5,7 +5,7 @@ import { backoff } from './backoff'
 import { encode64 } from './base64'
 import { Counters } from './counters'
 import { readHostMeta } from './discover'
-import { person, readAddress } from './jid'
+import { conversation, person, readAddress } from './jid'
 import { buildChat, buildReactions, buildReceipt, buildRetract } from './compose'
 import { readMessage, readResult } from './message'
 import { readBookmark } from './pep'
@@ -176,6 +176,22 @@ describe('messages', () => {
     expect(readMessage(parseXml(carbon('eve@localhost', 'sent', sent)), me)?.body).toBeUndefined()
     const others = sent.replace('me@localhost/phone', 'carol@localhost')
     expect(readMessage(parseXml(carbon(me, 'sent', others)), me)).toBeUndefined()
+  })
+
+  it('that somebody in a group writes privately are a conversation of their own', () => {
+    const bob = 'r@muc/Bob'
+    const own = buildChat(bob, 'id1', { body: 'psst' })
+    expect(parseXml(own).child('x', 'http://jabber.org/protocol/muc#user')).toBeDefined()
+    expect(parseXml(buildChat('bob@localhost', 'id1', { body: 'x' })).child('x', 'http://jabber.org/protocol/muc#user')).toBeUndefined()
+    const said = (x: string): string => `<message xmlns='jabber:client' type='chat' from='${bob}' to='${me}'><body>psst</body>${x}</message>`
+    const mark = `<x xmlns='http://jabber.org/protocol/muc#user'/>`
+    expect(readMessage(parseXml(said(mark)), me)).toMatchObject({ peer: bob, mine: false, body: 'psst' })
+    const sent = own.replace('<message', `<message from='${me}/phone'`)
+    expect(readMessage(parseXml(carbon(me, 'sent', sent)), me)).toMatchObject({ peer: bob, mine: true, body: 'psst' })
+    // What the group itself tells somebody is no message of anybody.
+    expect(readMessage(parseXml(said(`<x xmlns='http://jabber.org/protocol/muc#user'><decline from='bob@localhost'/></x>`)), me)).toBeUndefined()
+    expect(conversation('R@muc/Bob')).toBe('r@muc/Bob')
+    expect(conversation('not an address/Bob')).toBeUndefined()
   })
 
   it('of rooms and headlines are left to others', () => {
