@@ -185,22 +185,32 @@ func Import(ctx context.Context, binary, data string, users []User, args ...stri
 
 // FreePorts finds n loopback addresses that nobody listens on. They lie below
 // the ephemeral ports, so that no client's own port takes them, or connects to
-// itself, while a server is down.
+// itself, while a server is down. The two ports after each are free, too: a node
+// of several takes them for what it tells the others.
 func FreePorts(n int, random func(n int) int) ([]string, error) {
-	const first, last = 12_000, 31_000
+	const first, last, apart = 12_000, 31_000, 4
 	var found []string
 	for range 1000 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+random(last-first)))
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
+		port := first + apart*random((last-first)/apart)
+		addr := loopback(port)
+		if slices.Contains(found, addr) || !free(port) || !free(port+1) || !free(port+2) {
 			continue
 		}
-		l.Close()
 		if found = append(found, addr); len(found) == n {
 			return found, nil
 		}
 	}
 	return nil, errors.New("no free port below the ephemeral ones")
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+func free(port int) bool {
+	l, err := net.Listen("tcp", loopback(port))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
 }
 
 // Tail keeps the end of what a server writes, and the lines that tell of

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	process "bavard/drill/node"
 	"bavard/internal/datadir"
 )
 
@@ -41,17 +43,15 @@ func TestNodeListensOnNothingElse(t *testing.T) {
 	run(t, "", "cell", "init", "--nodes", "a,b,c", "--out", dir).want(t, 0)
 	peers := map[string]string{}
 	var all []string
-	for _, name := range []string{"a", "b", "c"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		peers[name] = l.Addr().String()
+	names := []string{"a", "b", "c"}
+	addrs, err := process.FreePorts(len(names), rand.IntN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range names {
+		peers[name] = addrs[i]
 		all = append(all, name+"="+peers[name])
 		run(t, "", "cell", "join", filepath.Join(dir, name+".cell"), "--data", filepath.Join(dir, name)).want(t, 0)
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
 	}
 	var nodes []*server
 	for _, name := range []string{"a", "b"} { // a majority
@@ -60,7 +60,7 @@ func TestNodeListensOnNothingElse(t *testing.T) {
 	for i, s := range nodes {
 		s.ready(t)
 		want := []string{
-			"tcp " + s.addresses.C2S, "tcp " + s.addresses.C2STLS, "tcp " + s.addresses.HTTP, "tcp " + peers[[]string{"a", "b"}[i]],
+			"tcp " + s.addresses.C2S, "tcp " + s.addresses.C2STLS, "tcp " + s.addresses.HTTP, "tcp " + peers[names[i]], "tcp " + portAfter(t, peers[names[i]]),
 			"unix " + datadir.AdminSocket(s.data),
 		}
 		got := listening(t, s.cmd.Process.Pid)
@@ -79,6 +79,20 @@ func TestNodeListensOnNothingElse(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// portAfter is the address of a node's mesh.
+func portAfter(t *testing.T, address string) string {
+	t.Helper()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return net.JoinHostPort(host, strconv.Itoa(n+1))
 }
 
 // listening gives the listening sockets of a process, from /proc (proc(5)).

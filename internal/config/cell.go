@@ -4,7 +4,10 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -15,6 +18,9 @@ type Cell struct {
 	// journal.
 	Nodes []string `toml:"nodes"`
 	Bind  string   `toml:"bind"` // of this node's journal; "" is its own of Nodes
+	// MeshPort is where nodes tell each other who is online, the same on all; 0 is the
+	// port after each one's of its journal.
+	MeshPort int `toml:"mesh_port"`
 	// Addresses are where clients reach the app at each node, which host-meta lists.
 	Addresses []string `toml:"addresses"`
 }
@@ -59,6 +65,34 @@ func (c *Cell) Binds() string {
 	return net.JoinHostPort("0.0.0.0", port) // all addresses, those of IPv6 too (package net)
 }
 
+// Meshes gives host:port of the mesh of each node by its name.
+func (c *Cell) Meshes() map[string]string {
+	all := c.Members()
+	for name, address := range all {
+		all[name] = c.mesh(address)
+	}
+	return all
+}
+
+// MeshBinds gives the address:port that this node's mesh listens on.
+func (c *Cell) MeshBinds() string { return c.mesh(c.Binds()) }
+
+// mesh is the address of the mesh beside a journal's.
+func (c *Cell) mesh(journal string) string {
+	host, port, err := net.SplitHostPort(journal)
+	if err != nil {
+		return journal
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return journal
+	}
+	if n++; c.MeshPort != 0 {
+		n = c.MeshPort
+	}
+	return net.JoinHostPort(host, strconv.Itoa(n))
+}
+
 // wildcard writes ":2380" as an address.
 func wildcard(address string) string {
 	if port, ok := strings.CutPrefix(address, ":"); ok {
@@ -93,7 +127,7 @@ func (v *validator) cell(c *Config) {
 		cell.Addresses[i] = strings.TrimRight(a, "/")
 	}
 	if !cell.Several() {
-		if cell.Bind != "" || len(cell.Addresses) > 0 {
+		if cell.Bind != "" || cell.MeshPort != 0 || len(cell.Addresses) > 0 {
 			v.add("cell.node", "is empty, and other keys of the cell are not", "name this node and all nodes, or delete them")
 		}
 		return
@@ -117,6 +151,7 @@ func (v *validator) cell(c *Config) {
 	if n := len(cell.Nodes); n != 3 && n != 5 && n != 7 {
 		v.add("cell.nodes", fmt.Sprintf("has %d nodes", n), "a cell has three, five or seven, so that a majority is left when one is lost")
 	}
+	v.meshes(cell, seen)
 	if seen[cell.Node] == "" {
 		v.add("cell.node", fmt.Sprintf("%q is not among the nodes", cell.Node), "it is one of the names in cell.nodes")
 	}
@@ -131,6 +166,20 @@ func (v *validator) cell(c *Config) {
 	if c.TLS.ACME.Directory != "" {
 		v.add("tls.acme.directory", "is set for a node of several: what the authority asks reaches any of them",
 			"obtain the certificate by another program and name it in tls.certificate, on each node")
+	}
+}
+
+// meshes looks whether the meshes of the nodes have ports of their own.
+func (v *validator) meshes(cell *Cell, journals map[string]string) {
+	v.between("cell.mesh_port", cell.MeshPort, 0, 65535)
+	seen := maps.Clone(journals)
+	for _, name := range slices.Sorted(maps.Keys(journals)) {
+		address := cell.mesh(journals[name])
+		if _, port, _ := net.SplitHostPort(address); !goodPort(port) || taken(seen, address) {
+			v.add("cell.nodes", fmt.Sprintf("leave no port for the mesh of node %q: %s", name, address),
+				"the port after each node's own is for the mesh, unless cell.mesh_port names another: leave that free")
+		}
+		seen["mesh of "+name] = address
 	}
 }
 

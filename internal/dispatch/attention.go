@@ -4,7 +4,7 @@ package dispatch
 
 import "bavard/internal/jid"
 
-// Attending is a device of an account that is bound here.
+// Attending is a device of an account that is bound, on any node.
 type Attending struct {
 	JID jid.JID
 	Attention
@@ -24,6 +24,10 @@ func (h *Hub) Attending(account string) []Attending {
 	s.mu.Unlock()
 	for i, r := range list {
 		out[i].Attention = r.device.Attention()
+	}
+	there := h.others(account)
+	for i := range there {
+		out = append(out, Attending{JID: there[i].JID, Attention: there[i].Attention, Messages: there[i].Messages()})
 	}
 	return out
 }

@@ -26,6 +26,7 @@ func (h *Hub) avatar(s *shard, e *state.Event, targets []target) {
 		}
 		r.presence = roster.Photographed(r.presence, hash)
 		if r.available {
+			h.tell(r, false)
 			changed = append(changed, r.presence)
 		}
 	}
@@ -35,10 +36,17 @@ func (h *Hub) avatar(s *shard, e *state.Event, targets []target) {
 	}
 	to := []string{e.Account}
 	if h.o.View.Hidden(e.Account) {
-		h.again(changed, to)
+		h.again(changed, to, h.passHere) // other nodes know it from the device's state
 		return
 	}
-	items, _, err := h.o.View.Roster(e.Account)
+	to = append(to, h.watchers(e.Account)...)
+	h.again(changed, to, h.passHere) // other nodes know it from the device's state
+}
+
+// watchers are the accounts that are subscribed to the presence of one. None when
+// they cannot be read: presence is soft.
+func (h *Hub) watchers(account string) (to []string) {
+	items, _, err := h.o.View.Roster(account)
 	if err != nil {
 		h.o.Logger.Error("read a roster", "err", err)
 	}
@@ -47,17 +55,17 @@ func (h *Hub) avatar(s *shard, e *state.Event, targets []target) {
 			to = append(to, items[i].JID)
 		}
 	}
-	h.again(changed, to)
+	return to
 }
 
-// again sends presence to those that no blocklist keeps it from.
-func (h *Hub) again(presences []*xmlstream.Element, to []string) {
+// again sends presence to those that no blocklist keeps it from; pass does.
+func (h *Hub) again(presences []*xmlstream.Element, to []string, pass func(*xmlstream.Element)) {
 	for _, p := range presences {
 		for _, contact := range to {
 			if h.barred(p.Get("from"), contact) == passes {
 				c := *p
 				c.Attr = append([]xmlstream.Attr(nil), p.Attr...)
-				h.pass(c.Set("to", contact))
+				pass(c.Set("to", contact))
 			}
 		}
 	}

@@ -152,13 +152,22 @@ func (h *Hub) appear(e *state.Event, targets []target, to string) {
 }
 
 // pass hands on presence that no blocklist is to hold back.
-func (h *Hub) pass(p *xmlstream.Element) {
+func (h *Hub) pass(p *xmlstream.Element) { h.passOn(p, false) }
+
+// passHere does for the devices of this node.
+func (h *Hub) passHere(p *xmlstream.Element) { h.passOn(p, true) }
+
+func (h *Hub) passOn(p *xmlstream.Element, told bool) {
 	to, err := jid.Parse(p.Get("to"))
 	if err != nil {
 		return
 	}
+	from, err := jid.Parse(p.Get("from"))
+	if err != nil {
+		return
+	}
 	account := to.Bare().String()
-	h.post(account, func(s *shard) { h.soft(s, account, route.Deliver{To: to, Stanza: p}) })
+	h.post(account, func(s *shard) { h.hand(s, account, from, route.Deliver{To: to, Stanza: p, Told: told}) })
 }
 
 // blocked are addresses of a blocklist: by what precedes the resource, the

@@ -255,28 +255,25 @@ func (h *Hub) Deliver(from jid.JID, d route.Deliver, answer func(*stanza.Error))
 			answer(err)
 		}
 	}
-	var unheard *stanza.Error
-	if d.Bounce {
-		unheard = stanza.Err(stanza.Cancel, stanza.ServiceUnavailable, "nobody is there to answer")
-	}
 	posted := h.post(account, func(s *shard) {
 		if d.Broadcast && h.o.View.Hidden(from.Bare().String()) {
 			return
 		}
 		if barred := h.barred(sender, to); barred != passes {
 			reply(barred.answer(d.Stanza))
-		} else if asks(d.Stanza) && !h.acquainted(s, from, d.To) || !h.soft(s, account, d) {
-			reply(unheard)
+		} else {
+			reply(h.hand(s, account, from, d))
 		}
 	})
 	if !posted {
-		reply(unheard)
+		reply(unheard(d))
 	}
 	if d.Carbons && account != from.Bare().String() {
 		own := from.Bare().String()
 		h.post(own, func(s *shard) {
 			if h.barred(sender, to) == passes {
 				h.softCarbons(s, "sent", own, sender, d.Stanza, nil)
+				h.passCarbons(Sent, from, d.To, d, h.others(own), "")
 			}
 		})
 	}

@@ -285,7 +285,7 @@ func TestFlushAfterLeavingAtOnce(t *testing.T) {
 		x.say("alice@localhost/a", "bob@localhost", "0")
 		p, r := x.connect("bob@localhost/b")
 		x.hub.Available(r, 0, presence("bob@localhost/b"))
-		x.hub.Update(r, func(r *dispatch.Resource) { r.SetUnavailable() })
+		x.hub.Update(r, func(r *dispatch.Resource) { r.SetUnavailable(nil) })
 		synctest.Wait()
 		x.hub.Available(r, 0, presence("bob@localhost/b"))
 		synctest.Wait()

@@ -61,6 +61,7 @@ func (h *Hub) Available(r *Resource, priority int8, presence *xmlstream.Element)
 		}
 		r.available = true
 		h.watch(r, r.presence)
+		h.tell(r, false)
 		s.mu.Unlock()
 		if flush {
 			h.flush(s, r, account)

@@ -3,7 +3,6 @@
 package dispatch
 
 import (
-	"bavard/internal/roster"
 	"bavard/internal/state"
 	"bavard/internal/xmlstream"
 )
@@ -13,17 +12,6 @@ import (
 // again. What is broadcast meanwhile is held back as it is delivered: whatever
 // left before was put into the same queues before this.
 func (h *Hub) hidden(e *state.Event, targets []target) {
-	items, _, err := h.o.View.Roster(e.Account)
-	if err != nil {
-		h.o.Logger.Error("read a roster", "err", err)
-		return
-	}
-	var to []string
-	for i := range items {
-		if roster.From(&items[i]) {
-			to = append(to, items[i].JID)
-		}
-	}
 	hides := h.o.View.Hidden(e.Account)
 	var presences []*xmlstream.Element
 	for i := range targets {
@@ -35,5 +23,5 @@ func (h *Hub) hidden(e *state.Event, targets []target) {
 			presences = append(presences, targets[i].presence)
 		}
 	}
-	h.again(presences, to)
+	h.again(presences, h.watchers(e.Account), h.pass)
 }

@@ -103,6 +103,9 @@ type Options struct {
 	// InRoom reports whether a device has entered a room: private messages in it
 	// are for those of the account that have. nil: none has.
 	InRoom func(room, device jid.JID) bool
+	// Elsewhere are the other nodes, of which this is Node; nil: there is none.
+	Elsewhere Elsewhere
+	Node      string
 }
 
 // Hub is the registry of this node's devices.
@@ -115,6 +118,7 @@ type Hub struct {
 	shed   atomic.Uint64
 	behind atomic.Uint64
 	count  atomic.Int64
+	guests guests
 }
 
 // Resource is a bound device. Fields below the line are guarded by its
@@ -142,6 +146,10 @@ type Resource struct {
 	// floor: archived messages up to it were handed over by a flush.
 	floor    command.Position
 	directed map[jid.JID]struct{}
+	turn     uint64 // see Bound
+	// lastWords is the presence that it became unavailable with.
+	lastWords *xmlstream.Element
+	told      Attention // what other nodes know of it
 }
 
 type shard struct {
@@ -258,7 +266,7 @@ type Displaced struct {
 // (XEP-0386 §bind-request @1.1.0). When the account has as many resources as it
 // may have, one that is away makes room; r is nil when there is none.
 func (h *Hub) Register(full jid.JID, client string, d Device) (r *Resource, displaced []*Displaced) {
-	r = &Resource{JID: full, device: d, client: client, since: time.Now()}
+	r = &Resource{JID: full, device: d, client: client, since: time.Now().Truncate(time.Millisecond)}
 	bare := full.Bare().String()
 	s := h.shard(bare)
 	s.mu.Lock()
@@ -267,22 +275,26 @@ func (h *Hub) Register(full jid.JID, client string, d Device) (r *Resource, disp
 		a = &account{}
 		s.accounts[bare] = a
 	}
+	there := h.others(bare)
 	outs := a.remove(func(other *Resource) bool { return other.JID == full || client != "" && other.client == client })
-	if len(outs) == 0 && len(a.resources) >= ResourcesMost {
+	if len(outs) == 0 && len(a.resources)+staying(full, client, there) >= ResourcesMost {
 		away := slices.IndexFunc(a.resources, func(other *Resource) bool { return other.device.Away() })
 		if away < 0 {
+			if len(a.resources) == 0 {
+				delete(s.accounts, bare)
+			}
 			s.mu.Unlock()
 			return nil, nil
 		}
 		leaves := a.resources[away]
 		outs = a.remove(func(other *Resource) bool { return other == leaves })
 	}
+	r.turn = turn(full, client, outs, there)
 	for _, out := range outs {
-		displaced = append(displaced, &Displaced{JID: out.JID, Available: out.available, Directed: out.directedTo()})
-		out.gone, out.available, out.directed = true, false, nil
-		h.watch(out, nil)
+		displaced = append(displaced, h.displace(out))
 	}
 	a.resources = append(a.resources[:len(a.resources):len(a.resources)], r)
+	h.tell(r, false)
 	s.mu.Unlock()
 	h.count.Add(int64(1 - len(outs)))
 	for _, out := range outs {
@@ -298,7 +310,7 @@ func (h *Hub) Room(full jid.JID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := s.resources(bare)
-	if len(list) < ResourcesMost {
+	if len(list)+staying(full, "", h.others(bare)) < ResourcesMost {
 		return true
 	}
 	return slices.ContainsFunc(list, func(r *Resource) bool { return r.JID == full || r.device.Away() })
@@ -335,13 +347,14 @@ func (h *Hub) Unregister(r *Resource) (wasAvailable bool, directed []jid.JID) {
 	if !r.gone {
 		r.gone, r.available = true, false
 		h.watch(r, nil)
+		h.tell(r, true)
 		h.count.Add(-1)
 		a := s.accounts[bare]
 		a.remove(func(other *Resource) bool { return other == r })
 		save = a.unsaved()
 		if len(a.resources) == 0 {
 			delete(s.accounts, bare)
-			last = true
+			last = len(h.others(bare)) == 0
 		}
 	}
 	s.mu.Unlock()
@@ -357,10 +370,13 @@ func (h *Hub) Update(r *Resource, change func(*Resource)) {
 	s := h.shard(r.JID.Bare().String())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	was := r.available
+	was, carbons := r.available, r.carbons
 	change(r)
 	if was && !r.available {
 		h.watch(r, nil)
+	}
+	if !r.gone && (was != r.available || carbons != r.carbons) {
+		h.tell(r, false)
 	}
 }
 
@@ -382,10 +398,10 @@ func (r *Resource) SetBlocklisted() { r.blocklist = true }
 // SetQueried spares it the flush of what waits.
 func (r *Resource) SetQueried() { r.queried = true }
 
-// SetUnavailable ends its presence and gives who got directed presence.
-func (r *Resource) SetUnavailable() (directed []jid.JID) {
+// SetUnavailable ends its presence by this one, and gives who got directed presence.
+func (r *Resource) SetUnavailable(presence *xmlstream.Element) (directed []jid.JID) {
 	directed = r.directedTo()
-	r.available, r.presence, r.directed = false, nil, nil
+	r.available, r.presence, r.directed, r.lastWords = false, nil, nil, presence
 	return directed
 }
 
@@ -410,15 +426,23 @@ func (r *Resource) SetDirected(to jid.JID, available bool) {
 	}
 }
 
-// Presences of the available resources of an account.
+// Presences of the available resources of an account, on all nodes.
 func (h *Hub) Presences(account string) []*xmlstream.Element {
 	s := h.shard(account)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	var out []*xmlstream.Element
 	for _, r := range s.resources(account) {
 		if r.available && r.presence != nil {
 			out = append(out, r.presence)
+		}
+	}
+	s.mu.Unlock()
+	there := h.others(account)
+	for i := range there {
+		r := &there[i]
+		twice := func(p *xmlstream.Element) bool { return p.Get("from") == r.JID.String() }
+		if r.Available && r.Presence != nil && !slices.ContainsFunc(out, twice) {
+			out = append(out, r.Presence)
 		}
 	}
 	return out

@@ -9,7 +9,7 @@ import (
 	"bavard/internal/jid"
 )
 
-// Online lists the accounts with an available device on this node, sorted, at
+// Online lists the accounts with an available device, on any node, sorted, at
 // most limit, and gives how many there are.
 func (h *Hub) Online(limit int) (accounts []string, count int) {
 	for i := range h.shards {
@@ -22,7 +22,15 @@ func (h *Hub) Online(limit int) (accounts []string, count int) {
 		}
 		s.mu.Unlock()
 	}
+	if h.o.Elsewhere != nil {
+		h.o.Elsewhere.All(func(r Remote) {
+			if r.Available {
+				accounts = append(accounts, r.JID.Bare().String())
+			}
+		})
+	}
 	slices.Sort(accounts)
+	accounts = slices.Compact(accounts)
 	return accounts[:min(max(limit, 0), len(accounts))], len(accounts)
 }
 
@@ -33,7 +41,7 @@ type Connected struct {
 	Since  time.Time
 }
 
-// Connected gives an account's devices.
+// Connected gives an account's devices, on all nodes.
 func (h *Hub) Connected(account string) []Connected {
 	s := h.shard(account)
 	s.mu.Lock()
@@ -41,6 +49,9 @@ func (h *Hub) Connected(account string) []Connected {
 	var all []Connected
 	for _, r := range s.resources(account) {
 		all = append(all, Connected{r.JID, r.client, r.since})
+	}
+	for _, r := range h.others(account) {
+		all = append(all, Connected{r.JID, r.Client, r.Since})
 	}
 	return all
 }

@@ -32,6 +32,7 @@ const (
 	JournalFull
 	JournalTrouble
 	NodeAway
+	MeshCut
 	DiskLow
 	ViewBehind
 	ViewDamaged
@@ -72,6 +73,10 @@ var kinds = [numKinds + 1]kindInfo{
 	NodeAway: {
 		"node-away", Warning, "another node of the cell is not reached: one less that may fail",
 		"look at that machine and at the network to it; when a majority is not reached, nothing new is accepted",
+	},
+	MeshCut: {
+		"mesh-cut", Warning, "another node of the cell works, but who is online is not exchanged with it; messages are not affected",
+		"let the nodes reach each other at the port of the mesh (cell.mesh_port, else the one after the journal's), in both directions; the log says more",
 	},
 	DiskLow: {
 		"disk-low", Warning, "the disk of the data directory is nearly full",

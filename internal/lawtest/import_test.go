@@ -25,6 +25,7 @@ var mayImport = []struct{ packages, imports, why string }{
 	{"internal/view", words, "the view folds commands"},
 	{"internal/cell", words + " internal/journal internal/view", "the cell joins journal and view"},
 	{"internal/dispatch", words + " internal/route internal/archive internal/roster", "dispatch delivers what features have decided"},
+	{"internal/mesh", words + " internal/dispatch", "the mesh takes what dispatch tells"},
 	{"internal/room", features + " internal/lane", "rooms are a feature that hands out much at once"},
 	{"internal/lane", "", "it is under everything"},
 	{"internal/listen", words, "listen knows streams, not who speaks"},
@@ -54,7 +55,7 @@ var onlyIn = []struct{ prefix, packages, why string }{
 	{"github.com/spf13/", "internal/cli", "only the commands know cobra"},
 	{"github.com/pelletier/", "internal/config", "only the configuration knows TOML"},
 	{"encoding/xml", "", "its tokens do not round-trip safely: use internal/xmlstream"},
-	{"math/rand", "drill bench internal/session internal/cert internal/webpush", "chance is for keys (crypto/rand); math/rand for jitter and drills"},
+	{"math/rand", "drill bench internal/session internal/cert internal/webpush internal/mesh", "chance is for keys (crypto/rand); math/rand for jitter and drills"},
 	{"log", "", "log/slog, through a logger that is handed on"},
 	{"unsafe", "", "there is no need"},
 }

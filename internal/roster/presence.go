@@ -99,7 +99,7 @@ func deliver(to jid.JID, p *xmlstream.Element) route.Deliver {
 	c := *p
 	c.Attr = append([]xmlstream.Attr(nil), p.Attr...)
 	c.Set("to", to.String())
-	return route.Deliver{To: to, Stanza: &c, Quiet: true}
+	return route.Deliver{To: to, Stanza: &c, Quiet: true, Told: true}
 }
 
 // contacts shows the sender the presence of those it is subscribed to, of its

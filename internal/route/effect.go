@@ -53,6 +53,9 @@ type Deliver struct {
 	// Broadcast: it is presence for who may see that of the sender's account. It is
 	// held back while the account hides it.
 	Broadcast bool
+	// Told: presence that other nodes tell by themselves, because they know the state
+	// of the sender's device. It is for the devices of this node.
+	Told bool
 }
 
 // Read performs I/O outside the session's hot path. Reads of one session run

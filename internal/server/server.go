@@ -33,6 +33,7 @@ import (
 	"bavard/internal/journal"
 	"bavard/internal/lastactivity"
 	"bavard/internal/listen"
+	"bavard/internal/mesh"
 	"bavard/internal/people"
 	"bavard/internal/private"
 	"bavard/internal/pubsub"
@@ -59,6 +60,8 @@ type Options struct {
 	UnsafeNoDedupe bool
 	// UnsafeEarlyUploads is for the same: a file is told 201 before it is safe.
 	UnsafeEarlyUploads bool
+	// meshed lets tests change the mesh.
+	meshed func(*mesh.Options)
 }
 
 // Running is what a started server tells.
@@ -101,6 +104,7 @@ type server struct {
 	started  time.Time
 	certs    *cert.Store
 	hub      *dispatch.Hub
+	mesh     *mesh.Mesh // nil: there is no other node
 	notifier *pubsub.Notifier
 	rooms    *room.Hub
 	pushes   *pushes // nil while they are off
@@ -135,7 +139,7 @@ func (s *server) run(ctx context.Context) error {
 	group.Go(func() error { s.watch(ctx); return nil })
 	group.Go(func() error { s.trim(ctx); return nil })
 	group.Go(func() error { s.noteSeen(ctx); return nil })
-	if err := s.listen(ctx, group); err != nil {
+	if err := errors.Join(s.startMesh(ctx), s.listen(ctx, group)); err != nil {
 		return errors.Join(err, s.stop())
 	}
 	// Only now: an authority comes to the listeners.
@@ -189,9 +193,13 @@ func (s *server) build() error {
 	if err != nil {
 		return err
 	}
+	if err := s.makeMesh(); err != nil {
+		s.notifier.Close()
+		return err
+	}
 	s.hub = dispatch.New(dispatch.Options{
 		Domain: s.cfg.Domain, View: s.cell, IDs: ids, Save: s.saveCursor, Left: s.left, Logger: s.log,
-		Watch:  s.notifier.Watch,
+		Watch: s.notifier.Watch, Elsewhere: s.elsewhere(), Node: s.name(),
 		InRoom: func(room, device jid.JID) bool { return s.rooms.Inside(room, device) },
 	})
 	rooms := s.makeRooms(key, ids)
@@ -353,6 +361,9 @@ func (s *server) stop() error {
 		s.front.Stop()
 	}
 	s.uploads.Close()
+	if s.mesh != nil { // first: the others know the sessions for a while, in which they come back
+		s.mesh.Close()
+	}
 	err := s.sessions.Shutdown(ctx)
 	if s.front != nil {
 		err = errors.Join(err, s.front.Shutdown(ctx))

@@ -13,6 +13,7 @@ import (
 
 	"bavard/internal/admin"
 	"bavard/internal/config"
+	"bavard/internal/mesh"
 )
 
 func TestMain(m *testing.M) {
@@ -31,6 +32,7 @@ type testServer struct {
 	cancel  context.CancelFunc
 	done    chan error
 	made    map[string]bool
+	meshed  func(*mesh.Options)
 }
 
 func startServer(t *testing.T) *testServer {
@@ -69,7 +71,7 @@ func (s *testServer) tryStart() error {
 	go func() {
 		s.done <- Run(ctx, Options{
 			Config: s.cfg, Version: "test", Logger: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
-			Ready: func(r Running) { ready <- r },
+			Ready: func(r Running) { ready <- r }, meshed: s.meshed,
 		})
 	}()
 	select {

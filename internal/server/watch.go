@@ -48,6 +48,7 @@ const noMajority = 5 * time.Second
 // watch raises and clears warnings.
 func (s *server) watch(ctx context.Context) {
 	led := time.Now() // there was a leader
+	cut := map[string]time.Time{}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -65,6 +66,7 @@ func (s *server) watch(ctx context.Context) {
 			trouble := s.cell.JournalStats().Host.Trouble
 			s.warn(health.JournalTrouble, trouble != "", trouble)
 			s.warnOfOthers()
+			s.warnOfMesh(cut, time.Now())
 			lag := s.cell.Lag()
 			s.warn(health.ViewBehind, lag > behindMost, fmt.Sprintf("%d batches", lag))
 			stuck := s.cell.Stats().Stuck
@@ -117,6 +119,7 @@ func (s *server) collect(r prometheus.Registerer) {
 	s.pushes.collect(r)
 	s.collectUploads(r)
 	s.collectRooms(r)
+	s.collectMesh(r)
 	gauge := func(name, help string, read func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "bavard", Name: name, Help: help}, read))
 	}

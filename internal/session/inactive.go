@@ -33,18 +33,23 @@ func (s *Session) Indicate(el *xmlstream.Element) *stanza.StreamError {
 	default:
 		return stanza.StreamErr(stanza.StreamUnsupportedStanza, "a client is active or inactive")
 	}
+	s.indicated(el.Name.Local == "inactive")
+	s.m.o.Hub.Noticed(s.res)
+	return nil
+}
+
+func (s *Session) indicated(inactive bool) {
 	o := &s.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ended {
-		return nil
+		return
 	}
-	o.inactive, o.indicates = el.Name.Local == "inactive", true
+	o.inactive, o.indicates = inactive, true
 	if !o.inactive && len(o.held) > 0 {
 		o.release()
 		o.kick(s)
 	}
-	return nil
 }
 
 // hold keeps a stanza back if it can wait until the device is active or gets

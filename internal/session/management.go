@@ -146,6 +146,7 @@ func (s *Session) detach(stream Stream, err *stanza.StreamError) bool {
 	missed := s.out.missed()
 	s.out.expiry = time.AfterFunc(s.m.o.ResumeTime, func() { s.end(nil) })
 	s.out.mu.Unlock()
+	s.m.o.Hub.Noticed(s.res)
 	go stream.Close(err) // it may be broken, and take its time
 	s.tellMissed(missed)
 	return true
@@ -203,6 +204,7 @@ func (r *Resumed) attach(stream Stream, answer func(...*xmlstream.Element) *xmls
 	o.requested, o.ackDue = false, false
 	o.kick(s)
 	o.mu.Unlock()
+	s.m.o.Hub.Noticed(s.res)
 	s.seen.Store(s.m.now().UnixNano())
 	if !newest.IsZero() {
 		s.m.o.Hub.Acked(s.res, newest)

@@ -206,6 +206,7 @@ func (s *Session) greet(o Start, stream Stream) bool {
 	out.stream = stream
 	out.kick(s)
 	out.mu.Unlock()
+	s.m.o.Hub.Noticed(s.res)
 	return true
 }
 
@@ -358,6 +359,7 @@ func (s *Session) probe(now time.Time) {
 	missed := o.stall(now)
 	o.mu.Unlock()
 	s.tellMissed(missed)
+	s.m.o.Hub.Noticed(s.res)
 	switch {
 	case stream == nil || silent < probeAfter:
 	case silent >= deadAfter && managed:

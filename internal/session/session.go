@@ -300,7 +300,7 @@ func (s *Session) update(f route.Effect) {
 // presence went to; the roster's broadcast tells the others.
 func (s *Session) unavailable(presence *xmlstream.Element) {
 	var directed []jid.JID
-	s.m.o.Hub.Update(s.res, func(r *dispatch.Resource) { directed = r.SetUnavailable() })
+	s.m.o.Hub.Update(s.res, func(r *dispatch.Resource) { directed = r.SetUnavailable(presence) })
 	for _, to := range directed {
 		s.m.o.Hub.Deliver(s.jid, route.Deliver{To: to, Stanza: presence.Clone().Set("to", to.String()), Quiet: true}, nil)
 	}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"bavard/internal/charter"
+	"bavard/internal/dispatch"
+	"bavard/internal/health"
+	"bavard/internal/mesh"
+)
+
+// makeMesh makes what the nodes of a cell know of each other's sessions; nothing
+// while there is one node.
+func (s *server) makeMesh() error {
+	if s.member == nil {
+		return nil
+	}
+	peers := s.cfg.Cell.Meshes()
+	delete(peers, s.member.Node)
+	o := mesh.Options{
+		Domain: s.cfg.Domain, Cell: s.member.Cell, Node: s.member.Node, Peers: peers, Listen: s.cfg.Cell.MeshBinds(),
+		CA: s.member.CA(), Certificate: s.member.Certificate(), Key: s.member.Key(), ServerName: charter.ServerName, Log: s.log,
+	}
+	if s.o.meshed != nil {
+		s.o.meshed(&o)
+	}
+	var err error
+	s.mesh, err = mesh.New(o)
+	return err
+}
+
+// elsewhere is the mesh as the hub knows it.
+func (s *server) elsewhere() dispatch.Elsewhere {
+	if s.mesh == nil {
+		return nil
+	}
+	return s.mesh
+}
+
+func (s *server) startMesh(ctx context.Context) error {
+	if s.mesh == nil {
+		return nil
+	}
+	return s.mesh.Start(ctx, s.hub)
+}
+
+// cutFor is how long a node may be out of the mesh before that is told.
+const cutFor = 5 * time.Second
+
+// warnOfMesh tells which nodes are reached by the journal, but not by the mesh. cut
+// says since when each is not.
+func (s *server) warnOfMesh(cut map[string]time.Time, now time.Time) {
+	if s.mesh == nil {
+		return
+	}
+	names := s.mesh.Stats().Cut
+	maps.DeleteFunc(cut, func(name string, _ time.Time) bool { return !slices.Contains(names, name) })
+	away := map[string]bool{}
+	for _, o := range s.cell.JournalStats().Others {
+		away[o.Name] = !o.Reached
+	}
+	var told []string
+	for _, name := range names {
+		if cut[name].IsZero() {
+			cut[name] = now
+		}
+		if !away[name] && now.Sub(cut[name]) >= cutFor {
+			told = append(told, name+" at "+s.cfg.Cell.Meshes()[name])
+		}
+	}
+	slices.Sort(told)
+	s.warn(health.MeshCut, len(told) > 0, strings.Join(told, ", "))
+}
+
+// collectMesh registers the mesh's figures.
+func (s *server) collectMesh(r prometheus.Registerer) {
+	stats := func() mesh.Stats {
+		if s.mesh == nil {
+			return mesh.Stats{}
+		}
+		return s.mesh.Stats()
+	}
+	gauge := func(name, help string, read func(mesh.Stats) float64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "bavard", Name: name, Help: help}, func() float64 { return read(stats()) }))
+	}
+	counter := func(name, help string, read func(mesh.Stats) uint64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "bavard", Name: name, Help: help}, func() float64 { return float64(read(stats())) }))
+	}
+	gauge("mesh_nodes_cut", "Other nodes that this one does not tell, or that do not tell it, who is online.", func(s mesh.Stats) float64 { return float64(len(s.Cut)) })
+	gauge("mesh_sessions", "Sessions that are known on other nodes.", func(s mesh.Stats) float64 { return float64(s.Sessions) })
+	gauge("mesh_queue", "What waits to be told to other nodes.", func(s mesh.Stats) float64 { return float64(s.Queued) })
+	gauge("mesh_queue_bytes", "The same, in bytes.", func(s mesh.Stats) float64 { return float64(s.Bytes) })
+	counter("mesh_passed_total", "Soft stanzas handed to other nodes.", func(s mesh.Stats) uint64 { return s.Passed })
+	counter("mesh_arrived_total", "Soft stanzas that other nodes handed to this one.", func(s mesh.Stats) uint64 { return s.Arrived })
+	counter("mesh_shed_total", "Soft stanzas dropped because a node was away or too much waited for it.", func(s mesh.Stats) uint64 { return s.Shed })
+	counter("mesh_snapshots_total", "How often another node was told of all sessions.", func(s mesh.Stats) uint64 { return s.Snapshots })
+}
