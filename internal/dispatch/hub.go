@@ -426,28 +426,6 @@ func (r *Resource) SetDirected(to jid.JID, available bool) {
 	}
 }
 
-// Presences of the available resources of an account, on all nodes.
-func (h *Hub) Presences(account string) []*xmlstream.Element {
-	s := h.shard(account)
-	s.mu.Lock()
-	var out []*xmlstream.Element
-	for _, r := range s.resources(account) {
-		if r.available && r.presence != nil {
-			out = append(out, r.presence)
-		}
-	}
-	s.mu.Unlock()
-	there := h.others(account)
-	for i := range there {
-		r := &there[i]
-		twice := func(p *xmlstream.Element) bool { return p.Get("from") == r.JID.String() }
-		if r.Available && r.Presence != nil && !slices.ContainsFunc(out, twice) {
-			out = append(out, r.Presence)
-		}
-	}
-	return out
-}
-
 // Offer takes the events of an applied batch. It never blocks: when a shard is
 // full, the devices of the accounts concerned are told that they are behind.
 func (h *Hub) Offer(events []state.Event) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bavard/internal/jid"
+	"bavard/internal/xmlstream"
 )
 
 // Online lists the accounts with an available device, on any node, sorted, at
@@ -54,4 +55,26 @@ func (h *Hub) Connected(account string) []Connected {
 		all = append(all, Connected{r.JID, r.Client, r.Since})
 	}
 	return all
+}
+
+// Presences of the available resources of an account, on all nodes.
+func (h *Hub) Presences(account string) []*xmlstream.Element {
+	s := h.shard(account)
+	s.mu.Lock()
+	var out []*xmlstream.Element
+	for _, r := range s.resources(account) {
+		if r.available && r.presence != nil {
+			out = append(out, r.presence)
+		}
+	}
+	s.mu.Unlock()
+	there := h.others(account)
+	for i := range there {
+		r := &there[i]
+		twice := func(p *xmlstream.Element) bool { return p.Get("from") == r.JID.String() }
+		if r.Available && r.Presence != nil && !slices.ContainsFunc(out, twice) {
+			out = append(out, r.Presence)
+		}
+	}
+	return out
 }
