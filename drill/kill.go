@@ -90,12 +90,7 @@ const (
 // the oracle found is in the report.
 func Kill(ctx context.Context, cfg KillConfig) (*Report, error) {
 	cfg.defaults()
-	d := &killing{
-		cfg: cfg, log: oracle.NewLog(), random: generator(cfg.Seed, 0),
-		draining: make(chan struct{}), password: rand.Text(),
-	}
-	d.report.Seed = cfg.Seed
-	d.group = newGroup(d, max(cfg.Group, 0))
+	d := newKilling(cfg)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := d.prepare(ctx); err != nil {
@@ -112,6 +107,16 @@ func Kill(ctx context.Context, cfg KillConfig) (*Report, error) {
 		return &d.report, fmt.Errorf("drill with seed %d: %w\n%s", cfg.Seed, err, d.tail.String())
 	}
 	return &d.report, nil
+}
+
+func newKilling(cfg KillConfig) *killing {
+	d := &killing{
+		cfg: cfg, log: oracle.NewLog(), random: generator(cfg.Seed, 0),
+		draining: make(chan struct{}), password: rand.Text(),
+	}
+	d.report.Seed = cfg.Seed
+	d.group = newGroup(d, max(cfg.Group, 0))
+	return d
 }
 
 // killing is a drill under way.

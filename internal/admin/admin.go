@@ -31,6 +31,7 @@ type Backend interface {
 	Invites
 	Users
 	Reports
+	Checkpoints
 	// Status says how the server is.
 	Status(ctx context.Context) (Status, error)
 }
@@ -139,9 +140,12 @@ type Options struct {
 	Base func() string
 	// Report fills what only the parts know: Accounts, Sessions, Journal, View,
 	// and Running, PID, Started when a server runs.
-	Report   func(ctx context.Context, s *Status) error
-	Warnings *health.Warnings
-	Checks   []health.Check
+	Report func(ctx context.Context, s *Status) error
+	// Checkpoint and DropCheckpoint: see Checkpoints.
+	Checkpoint     func(ctx context.Context) (Checkpoint, error)
+	DropCheckpoint func() error
+	Warnings       *health.Warnings
+	Checks         []health.Check
 }
 
 type backend struct{ o Options }

@@ -48,6 +48,7 @@ type addedUser struct {
 //	DELETE /v1/invites/ID  → ListedInvite
 //	GET  /v1/reports?before= ReportListing, at most 100 reports
 //	DELETE /v1/reports/NUMBER → {}
+//	POST /v1/checkpoint    Checkpoint; DELETE → {}
 //	GET  /v1/status        Status
 //	GET  /metrics
 //
@@ -60,6 +61,7 @@ func Handler(b Backend, r *prometheus.Registry, log *slog.Logger) http.Handler {
 	h.users(mux)
 	h.invites(mux)
 	h.reports(mux)
+	h.checkpoints(mux)
 	mux.HandleFunc("GET /v1/status", h.status)
 	mux.Handle("GET /metrics", health.MetricsHandler(r))
 	return mux

@@ -120,8 +120,8 @@ func Open(ctx context.Context, o Options) (*Cell, error) {
 		cancel()
 		return nil, errors.Join(err, c.View.Close(), o.Journal.Close())
 	}
-	c.applied.Store(c.Applied().Revision)
-	tail, err := o.Journal.Tail(run, c.Applied().Revision)
+	c.applied.Store(c.revision(c.Applied()))
+	tail, err := o.Journal.Tail(run, c.revision(c.Applied()))
 	if err != nil {
 		cancel()
 		return nil, errors.Join(fmt.Errorf("cell: tail the journal: %w", err), c.View.Close(), o.Journal.Close())
@@ -140,11 +140,26 @@ func Open(ctx context.Context, o Options) (*Cell, error) {
 // ErrOtherJournal: the view is of another cell than the journal.
 var ErrOtherJournal = errors.New("cell: the view belongs to another journal")
 
-// belongs errs when the view has been folded from another journal.
+// revision of a position in the journal that the cell has now: none of an earlier
+// epoch, of which a restored view is, has one.
+func (c *Cell) revision(p command.Position) uint64 {
+	if p.Epoch < c.o.View.Epoch {
+		return 0
+	}
+	return p.Revision
+}
+
+// belongs errs when the view has been folded from another journal, or, restored, is
+// to go on with the journal of before, which would repeat what it has.
 func (c *Cell) belongs() error {
-	known, err := c.Journal()
-	if err != nil || known == nil || bytes.Equal(known, c.o.Journal.ID()) {
+	known, epoch, err := c.Journal()
+	same := bytes.Equal(known, c.o.Journal.ID())
+	switch restored := epoch < c.o.View.Epoch; {
+	case err != nil || known == nil || same != restored:
 		return err
+	case restored:
+		return fmt.Errorf("%w: it was restored from a backup, and journal %x is the one of before: it needs an empty one; with an etcd elsewhere, another prefix",
+			ErrOtherJournal, known)
 	}
 	return fmt.Errorf("%w: it was folded from journal %x, this is %x: the data directory's parts, or the directory and the etcd that it names, do not belong together",
 		ErrOtherJournal, known, c.o.Journal.ID())
@@ -160,8 +175,8 @@ func (c *Cell) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	known, err := c.Journal()
-	if err != nil || known != nil {
+	known, epoch, err := c.Journal()
+	if err != nil || known != nil && epoch == c.o.View.Epoch {
 		return errors.Join(err, c.belongs())
 	}
 	// A full disk must not keep a server from starting: the next one does it.
@@ -211,7 +226,7 @@ func (c *Cell) release() {
 				c.o.Logger.Error("read how far the view is durable", "err", err)
 				continue
 			}
-			c.o.Journal.Release(durable.Revision)
+			c.o.Journal.Release(c.revision(durable))
 		}
 	}
 }

@@ -214,3 +214,57 @@ func TestOtherJournal(t *testing.T) {
 		}
 	})
 }
+
+// A restored view goes on with an empty journal, and not with the one of before, which
+// would say all again.
+func TestRestored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		before, fs := journal.NewCluster(journal.ClusterOptions{}), vfs.NewMem()
+		c := open(t, before, fs)
+		for _, cmd := range []*command.Command{create("alice"), create("bob"), message("1")} {
+			if _, err := c.Do(t.Context(), cmd); err != nil {
+				t.Fatal(err)
+			}
+		}
+		last := c.Applied()
+		if _, err := c.Checkpoint("restored"); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again := func(cluster *journal.Cluster) (*cell.Cell, error) {
+			j, err := cluster.Writer(t.Context(), "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if cluster != before {
+				j = other{j}
+			}
+			return cell.Open(t.Context(), cell.Options{
+				Journal: j, ViewDir: "restored", View: view.Options{Domain: "localhost", FS: fs, Epoch: 1}, Logger: slog.New(slog.DiscardHandler),
+			})
+		}
+		if c, err := again(before); !errors.Is(err, cell.ErrOtherJournal) {
+			t.Fatalf("opened %v: %v", c, err)
+		}
+		after := journal.NewCluster(journal.ClusterOptions{})
+		for n := range 2 { // and it starts again with that one
+			c, err := again(after)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := c.Do(t.Context(), message(fmt.Sprint("later ", n)))
+			if err != nil || out.Position.Epoch != 1 || !last.Before(out.Position) {
+				t.Errorf("%v, %v, after %v", out.Position, err, last)
+			}
+			last = out.Position
+			if page, err := c.Archive(t.Context(), state.Query{Account: "bob@localhost", Max: 10}); err != nil || len(page.Entries) != n+2 {
+				t.Errorf("%d messages, %v", len(page.Entries), err)
+			}
+			if err := errors.Join(c.Flush(), c.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -25,6 +25,8 @@ const (
 	lockName      = "lock"
 	addressesName = "addresses.json"
 	socketName    = "admin.sock"
+	epochName     = "epoch"
+	restoringName = "restoring"
 )
 
 // Addresses are what the listeners got, as host:port; "" for none. They stand
@@ -58,9 +60,82 @@ type Dir struct {
 	lock *os.File
 }
 
+// ErrRestoring: a backup was to be restored into the directory, which was not done to
+// its end.
+var ErrRestoring = errors.New("a backup was being restored into it and did not get to the end: empty it, and restore again")
+
 // Open makes the directory if need be, readable by its owner only, and locks
-// it. It gives an *InUseError when another process has it.
+// it. It gives an *InUseError when another process has it, and ErrRestoring.
 func Open(path string) (*Dir, error) {
+	d, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(d.join(restoringName)); !errors.Is(err, fs.ErrNotExist) {
+		if err == nil {
+			err = ErrRestoring
+		}
+		return nil, errors.Join(fmt.Errorf("data directory %s: %w", d.path, err), d.Close())
+	}
+	if err := d.start(); err != nil {
+		return nil, errors.Join(err, d.lock.Close())
+	}
+	return d, nil
+}
+
+// OpenEmpty is Open for a backup that is restored into the directory, in which there
+// must be nothing yet. Until Restored nothing else opens it.
+func OpenEmpty(path string) (*Dir, error) {
+	d, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(d.path)
+	for _, e := range entries {
+		if e.Name() != lockName && e.Name() != "lost+found" && err == nil {
+			err = fmt.Errorf("data directory %s: there is something in it: a backup is restored into an empty one", d.path)
+		}
+	}
+	if err == nil {
+		err = WriteFile(d.join(restoringName), nil, 0o600)
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// Restored says that the directory is whole, and which epoch begins with it. It is on
+// the disk when it returns.
+func (d *Dir) Restored(epoch uint16) error {
+	if err := WriteFile(d.join(epochName), []byte(strconv.Itoa(int(epoch))+"\n"), 0o600); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if err := os.Remove(d.join(restoringName)); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	return Sync(d.path)
+}
+
+// Epoch is how often what is in the directory was restored from a backup; see
+// command.Position.
+func (d *Dir) Epoch() (uint16, error) {
+	text, err := os.ReadFile(d.join(epochName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("data directory: %w", err)
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 16)
+	if err != nil {
+		return 0, fmt.Errorf("data directory: %s is no epoch: %.40q", d.join(epochName), text)
+	}
+	return uint16(n), nil
+}
+
+// open makes and locks the directory.
+func open(path string) (*Dir, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
@@ -85,11 +160,7 @@ func Open(path string) (*Dir, error) {
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(text[:n])))
 		return nil, &InUseError{Path: path, PID: pid}
 	}
-	d := &Dir{path: path, lock: lock}
-	if err := d.start(); err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
-	return d, nil
+	return &Dir{path: path, lock: lock}, nil
 }
 
 // prepare makes path with mode 0700, or takes rights of others away from it. It
@@ -207,6 +278,9 @@ func ACMEDir(tls, directory string) (string, error) {
 	}
 	return filepath.Join(tls, "acme", strings.ReplaceAll(u.Host, ":", "-")), nil
 }
+
+// Checkpoint is the directory of a view as it was, while a backup is made of it.
+func (d *Dir) Checkpoint() string { return d.join("checkpoint") }
 
 // Uploads is the directory of the files that people have shared.
 func (d *Dir) Uploads() string { return d.join("uploads") }

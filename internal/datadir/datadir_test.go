@@ -116,3 +116,45 @@ func TestFree(t *testing.T) {
 		t.Fatalf("%d bytes free, %v", n, err)
 	}
 }
+
+// What is being restored is nobody's until it is whole.
+func TestRestoring(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data")
+	d, err := datadir.OpenEmpty(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil { // cut short
+		t.Fatal(err)
+	}
+	if _, err := datadir.Open(path); !errors.Is(err, datadir.ErrRestoring) {
+		t.Errorf("half restored, it opens: %v", err)
+	}
+	if _, err := datadir.OpenEmpty(path); err == nil {
+		t.Error("restored over what was half restored")
+	}
+	if err := os.Remove(filepath.Join(path, "restoring")); err != nil {
+		t.Fatal(err)
+	}
+	if d, err = datadir.OpenEmpty(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(d.Restored(3), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if d, err = datadir.Open(path); err != nil {
+		t.Fatal(err)
+	}
+	if epoch, err := d.Epoch(); err != nil || epoch != 3 {
+		t.Error(epoch, err)
+	}
+	if err := os.WriteFile(filepath.Join(path, "epoch"), []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Epoch(); err == nil {
+		t.Error("an epoch that is none was taken")
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

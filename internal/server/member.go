@@ -39,7 +39,9 @@ func (n *node) amongOthers(o *journal.Options) error {
 	if err != nil {
 		return fmt.Errorf("how far the view is: %w", err)
 	}
-	o.Durable = durable.Revision
+	if durable.Epoch == n.epoch {
+		o.Durable = durable.Revision
+	}
 	o.Peers = &journal.Peers{
 		Members: n.cfg.Cell.Members(), Listen: n.cfg.Cell.Binds(), CA: n.member.CA(), Certificate: n.member.Certificate(), Key: n.member.Key(),
 		ServerName: charter.ServerName, Begin: n.member.New(),

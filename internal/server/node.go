@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -52,6 +53,8 @@ type node struct {
 	rooms    atomic.Pointer[room.Hub]
 	pusher   atomic.Pointer[push.Pusher]
 	uploads  atomic.Pointer[upload.Service]
+	epoch    uint16     // of the positions that the journal gives
+	copying  sync.Mutex // guards the checkpoint
 }
 
 // aloneName is what a node calls itself when there is no other.
@@ -88,6 +91,9 @@ func (n *node) open(ctx context.Context, again func()) error {
 		ctx, cancel = context.WithTimeout(ctx, openWithin)
 		defer cancel()
 	}
+	if n.epoch, err = n.dir.Epoch(); err != nil {
+		return err
+	}
 	secret, err := loginSecret(n.dir.Keys())
 	if err != nil {
 		return err
@@ -116,6 +122,10 @@ func (n *node) open(ctx context.Context, again func()) error {
 	if err != nil {
 		return n.hint(fmt.Errorf("open the view: %w", err))
 	}
+	// One of a backup that was not made to its end keeps what nobody needs.
+	if err := n.dropCheckpoint(); err != nil {
+		n.log.Warn("remove an old checkpoint", "err", err)
+	}
 	n.accounts = account.New(account.Config{Store: refusing{n.cell}, Domain: n.cfg.Domain, Secret: secret, Open: open(n.cfg.Registration)})
 	return nil
 }
@@ -123,7 +133,7 @@ func (n *node) open(ctx context.Context, again func()) error {
 func (n *node) cellOptions(j journal.Journal, alone bool) cell.Options {
 	return cell.Options{
 		Journal: j, Alone: alone, ViewDir: n.dir.View(), Logger: n.log,
-		View: view.Options{Domain: n.cfg.Domain, Logger: n.log, OnDamage: func(err error) {
+		View: view.Options{Domain: n.cfg.Domain, Epoch: n.epoch, Logger: n.log, OnDamage: func(err error) {
 			n.warnings.Raise(health.ViewDamaged, err.Error())
 		}},
 		Events: func(events []state.Event) {
@@ -206,7 +216,7 @@ func loginSecret(dir string) ([]byte, error) {
 func (n *node) backend(version string, base func() string, checks []health.Check, report func(*admin.Status)) admin.Backend {
 	return admin.New(admin.Options{
 		Domain: n.cfg.Domain, Version: version, Accounts: n.accounts, Manage: n.accounts, Account: n.cell.Account, List: n.cell.Accounts, Reports: n.cell.Reports, Invites: n.cell.Invites,
-		Base: base, Warnings: n.warnings, Checks: checks,
+		Base: base, Warnings: n.warnings, Checks: checks, Checkpoint: n.checkpoint, DropCheckpoint: n.dropCheckpoint,
 		Report: func(_ context.Context, s *admin.Status) error {
 			j, v := n.cell.JournalStats(), n.cell.Stats()
 			s.Accounts = int(v.Accounts)

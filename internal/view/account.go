@@ -70,22 +70,23 @@ func (t *txn) cellJournal(c *command.CellJournal) (command.Outcome, error) {
 	return accept(), nil
 }
 
-// Journal gives the id of the journal that the view is folded from; nil when it
-// does not know yet.
-func (v *View) Journal() ([]byte, error) {
+// Journal gives the id of the journal that the view is folded from, nil when it
+// does not know yet, and the epoch: of an earlier one is what a restored view was
+// folded from before.
+func (v *View) Journal() (id []byte, epoch uint16, err error) {
 	if err := v.enter(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer v.leave()
 	b, err := v.get(v.db, []byte{tableJournal})
 	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, nil
+		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, v.damaged(err)
+		return nil, 0, v.damaged(err)
 	}
 	r, err := parseJournal(b)
-	return r.id, v.damaged(err)
+	return r.id, r.position.Epoch, v.damaged(err)
 }
 
 func (t *txn) accountCreate(c *command.AccountCreate) (command.Outcome, error) {

@@ -147,14 +147,14 @@ func TestJournalIsBoundOnce(t *testing.T) {
 	bind := func(id string) *command.Command {
 		return &command.Command{Request: &command.Command_CellJournal{CellJournal: &command.CellJournal{Id: []byte(id)}}}
 	}
-	if id, err := c.v.Journal(); err != nil || id != nil {
+	if id, _, err := c.v.Journal(); err != nil || id != nil {
 		t.Fatalf("%x, %v", id, err)
 	}
 	c.accept(bind("0123456789abcdef"))
 	if o := c.apply(bind("0123456789abcdef"), bind("another one here"), bind("short")).Outcomes; o[0].Verdict != command.Duplicate || o[1].Verdict != command.Refused || o[2].Verdict != command.Refused {
 		t.Errorf("outcomes %+v", o)
 	}
-	if id, err := c.v.Journal(); err != nil || string(id) != "0123456789abcdef" {
+	if id, epoch, err := c.v.Journal(); err != nil || epoch != 0 || string(id) != "0123456789abcdef" {
 		t.Fatalf("%x, %v", id, err)
 	}
 	c.scrub()
