@@ -112,6 +112,19 @@ export class Server {
     execFileSync(binary, ['user', 'add', name, '--data', this.data, '--password-stdin'], { input: password + '\n', stdio: ['pipe', 'ignore', 'inherit'] })
   }
 
+  /** Keeps its state in a directory; it goes on. */
+  backup(store) {
+    execFileSync(binary, ['backup', store, '--data', this.data], { stdio: ['ignore', 'ignore', 'inherit'] })
+  }
+
+  /** It was killed, and has lost all that it had: it begins again with what was kept. */
+  async restore(store) {
+    rmSync(this.data, { recursive: true, force: true })
+    this.data = mkdtempSync(join(tmpdir(), 'bavard-e2e-'))
+    execFileSync(binary, ['restore', store, '--data', this.data], { stdio: ['ignore', 'ignore', 'inherit'] })
+    await this.start()
+  }
+
   /** What people have reported, the newest first. */
   reports() {
     const out = execFileSync(binary, ['user', 'reports', '--data', this.data, '--json'], { encoding: 'utf8' })
