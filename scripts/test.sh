@@ -103,7 +103,7 @@ mapfile -t quiet < <("$GO" list ./... | grep -v -E '^bavard/(drill|interop)(/|$)
 step 'go test' go_tests "${quiet[@]}"
 # What runs servers and other programs gets the machine to itself.
 step 'browser' browser
-step 'fuzz' env FUZZTIME="${FUZZTIME:-3s}" scripts/fuzz.sh
+step 'fuzz' env FUZZTIME="${FUZZTIME:-2s}" scripts/fuzz.sh
 step 'clients, 100 kills' go_tests -p 1 ./interop/... ./drill/...
 
 # Last: what was left out and failed, Go's summary, the counts.

@@ -136,12 +136,12 @@ func appendUntilKilled(opts Options, from string) error {
 
 // TestKill: after SIGKILL at random moments every settled command is there once,
 // where it was settled, and each goroutine's commands are in order.
-// BAVARD_LONG=1 does it 40 times instead of 5.
+// BAVARD_LONG=1 does it 20 times instead of 5.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	cycles := 5
 	if os.Getenv("BAVARD_LONG") != "" {
-		cycles = 40
+		cycles = 20
 	}
 	dir := t.TempDir()
 	from, total := uint64(0), 0
@@ -168,7 +168,7 @@ func TestKillFirstStart(t *testing.T) {
 	}
 	cycles := 5
 	if os.Getenv("BAVARD_LONG") != "" {
-		cycles = 40
+		cycles = 20
 	}
 	for range cycles {
 		dir := t.TempDir()
