@@ -200,10 +200,13 @@ func staying(full jid.JID, client string, there []Remote) (n int) {
 // hand gives a soft stanza to whom it is for, on any node. It gives the error
 // for the sender when nobody took what has to be answered.
 func (h *Hub) hand(s *shard, account string, from jid.JID, d route.Deliver) *stanza.Error {
-	var there []Remote
-	if !d.Told {
-		there = h.others(account)
+	if d.Told || h.o.Elsewhere == nil {
+		if asks(d.Stanza) && !h.acquainted(s, from, d.To) || !h.soft(s, account, d) {
+			return unheard(d)
+		}
+		return nil
 	}
+	there := h.others(account)
 	exact := !d.To.IsBare()
 	if exact && !h.holds(s, account, d.To) {
 		if i := slices.IndexFunc(there, func(r Remote) bool { return r.JID == d.To }); i >= 0 {
@@ -222,7 +225,7 @@ func (h *Hub) hand(s *shard, account string, from jid.JID, d route.Deliver) *sta
 	if h.passAll(from, d, there) || got || !d.Bounce {
 		return nil
 	}
-	if !d.To.IsBare() && h.o.Elsewhere != nil && !h.o.Elsewhere.Whole() {
+	if !d.To.IsBare() && !h.o.Elsewhere.Whole() {
 		return untold()
 	}
 	return unheard(d)

@@ -90,7 +90,7 @@ func (m *Mesh) accept(stream grpc.ServerStream) error {
 	}
 }
 
-// reading counts a reader, unless the mesh is being closed.
+// reading counts who works with the hub, unless the mesh is being closed.
 func (m *Mesh) reading() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -186,6 +186,10 @@ func (m *Mesh) awaitReturn(p *peer) {
 
 // giveUp ends a node's grace: what it has not said again is lost.
 func (m *Mesh) giveUp(p *peer) {
+	if !m.reading() {
+		return
+	}
+	defer m.readers.Done()
 	p.applying.Lock()
 	defer p.applying.Unlock()
 	m.mu.Lock()
@@ -197,11 +201,7 @@ func (m *Mesh) giveUp(p *peer) {
 			m.set(p, full, nil)
 		}
 	}
-	closed := m.closed
 	m.mu.Unlock()
-	if closed {
-		return
-	}
 	if len(lost) > 0 {
 		m.o.Log.Warn("what is known of another node's sessions is given up", "node", p.name, "sessions", len(lost))
 	}

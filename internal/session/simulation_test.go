@@ -102,6 +102,8 @@ type node struct {
 	sessions *session.Manager
 	ids      *archive.IDs
 	missed   *missed
+	// elsewhere is what another node would know.
+	elsewhere elsewhere
 }
 
 const accounts = 4
@@ -178,7 +180,7 @@ func (w *world) start() {
 	}
 	c := n.cell
 	n.ids = ids
-	n.hub = dispatch.New(dispatch.Options{Domain: "localhost", View: c, IDs: ids, Logger: log, Save: func(a string, p command.Position, _ bool) {
+	n.hub = dispatch.New(dispatch.Options{Domain: "localhost", View: c, IDs: ids, Logger: log, Elsewhere: &n.elsewhere, Node: "a", Save: func(a string, p command.Position, _ bool) {
 		_ = c.Submit(context.Background(), &command.Command{Request: &command.Command_OfflineCursor{
 			OfflineCursor: &command.OfflineCursor{Account: a, Position: p.AppendTo(nil)},
 		}}, func(command.Outcome, error) {})
