@@ -142,4 +142,19 @@ export default {
     })
     await stranger.close()
   },
+
+  async 'after a long outage, too, the strip goes at once while somebody looks'(world) {
+    const [alice] = await world.friends('Alice', 'Bob')
+    await world.server.kill()
+    await strip(alice.page).waitFor()
+    // Longer than a restart takes: by itself it tries twice a minute now.
+    await new Promise((done) => setTimeout(done, 45_000))
+    await strip(alice.page).filter({ hasText: 'cannot be reached' }).waitFor()
+    await world.server.start()
+    const ready = Date.now()
+    await strip(alice.page).waitFor({ state: 'hidden' })
+    const took = Date.now() - ready
+    console.log(`      strip gone ${took} ms after the server was ready`)
+    check(took <= 3 * 2_500, `the strip stayed for ${took} ms`)
+  },
 }

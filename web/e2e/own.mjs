@@ -231,6 +231,20 @@ export default {
     await bob.write('Where are you?')
     await bob.page.getByText('There is nobody with this address.').waitFor()
   },
+  async 'what one calls oneself is so on all of one’s devices'(world) {
+    const [anna] = await world.friends('Anna Keller', 'Bob')
+    const phone = await device(world, anna)
+    const called = (p) => p.page.locator('.panel .who .name')
+    await phone.page.goto(world.server.origin + '/?me')
+    await called(phone).getByText('Anna Keller', { exact: true }).waitFor()
+    await phone.page.getByRole('button', { name: 'Edit profile' }).click()
+    await phone.page.getByLabel('Your name').fill('Anna K.')
+    await phone.page.getByRole('button', { name: 'Save' }).click()
+    await anna.page.goto(world.server.origin + '/?me')
+    await called(anna).getByText('Anna K.', { exact: true }).waitFor()
+    await phone.page.reload()
+    await called(phone).getByText('Anna K.', { exact: true }).waitFor()
+  },
   async 'a chat is exported whole, also what the device does not have'(world) {
     const [anna, bob] = await world.friends('Anna', 'Bob')
     await bob.open('Anna')
@@ -262,8 +276,9 @@ export default {
     check(/^bavard Bob \d{4}-\d\d-\d\d\.txt$/.test(text.name), text.name)
     const lines = text.text.split('\n').filter((l) => / line \d+$/.test(l))
     check(lines.length === 90 && lines.every((l, i) => l.endsWith(`Bob: line ${i + 1}`)), `in order, by whom: ${text.text.slice(0, 300)}`)
-    check(/anna\d*: Read\nall of it/i.test(text.text), `and what was answered: ${text.text.slice(-300)}`)
+    check(/Anna: Read\nall of it/.test(text.text), `and what was answered: ${text.text.slice(-300)}`)
     const data = JSON.parse((await read('Save as data')).text)
+    check(data.messages.at(-1).name === 'Anna', `by the name of who exports, too: ${data.messages.at(-1).name}`)
     check(data.messages.length === 91 && data.messages.at(-1).from === data.account && data.messages[0].from === data.chat.jid, JSON.stringify(data).slice(0, 300))
   },
 }

@@ -23,6 +23,9 @@ export const MAX_BODY_BYTES = 64 * 1024
 /** When its files could not be had, the engine is fetched again after so long. */
 const ENGINE_AGAIN_MS = 3_000
 
+/** What is being written is kept again after so long, when there was no room for it. */
+const FULL_AGAIN_MS = 5_000
+
 /** So much of a message is quoted in an answer. */
 const QUOTED = 300
 /** So many pages of history are looked through for a quoted message. */
@@ -41,7 +44,7 @@ export interface Saying {
   data?: Blob | undefined
 }
 
-const NO_SOFT: Soft = { link: { kind: 'idle' }, lastContact: 0, online: [], typing: [] }
+const NO_SOFT: Soft = { link: { kind: 'idle' }, lastContact: 0, online: [], typing: [], full: false }
 
 /**
  * What the user interface sees: the state of everything, and what can be done.
@@ -60,6 +63,9 @@ export class App {
   link = $derived(this.soft.link)
   lastContact = $derived(this.soft.lastContact)
   cause = $derived(this.soft.told)
+  private unkept = $state(false)
+  /** There is no room on this device for what comes in, or for what is written. */
+  full = $derived(this.unkept || this.soft.full)
   online = $derived(new Set(this.soft.online))
   typing = $derived(new Map(this.soft.typing.map((t) => [t.peer, t])))
   /** The server does not let this device in any more: somebody logged it out, or set a new password. */
@@ -75,6 +81,7 @@ export class App {
   private open = new Set<Conversation>()
   private watchers = new Set<unknown>()
   private draftTimers = new Map<string, ReturnType<typeof setTimeout>>()
+  private composing: Promise<unknown> = Promise.resolve()
 
   private constructor(private readonly db: Db) {}
 
@@ -263,7 +270,9 @@ export class App {
     // A message with a file is made when that has an address.
     const frame = more.file ? '' : buildChat(peer, id, { body, group: group !== undefined, reply: answered?.say, mentions: more.mentions })
     const draft = { body, reply: answered?.kept, mentions: more.mentions, from: group && { who: this.me, nick: group.nick }, file: more.file }
-    this.changed(await compose(this.db, peer, draft, { id, frame }, Date.now(), more.data))
+    const work = this.write(() => compose(this.db, peer, draft, { id, frame }, Date.now(), more.data))
+    this.composing = work.catch(() => undefined)
+    this.changed(await work)
     this.poke()
     this.keepStore()
   }
@@ -348,13 +357,13 @@ export class App {
   private async act(message: Message, what: Act, frameOf: (id: string, group: boolean) => string): Promise<void> {
     const id = token()
     const group = this.chats.get(message.peer)?.group !== undefined
-    this.changed(await act(this.db, message.key, what, { id, frame: frameOf(id, group) }))
+    this.changed(await this.write(() => act(this.db, message.key, what, { id, frame: frameOf(id, group) })))
     this.poke()
   }
 
   /** Marks a message to be found again; on all devices, at once or with the next connection. */
   async star(message: Message): Promise<void> {
-    this.changed(await editMessage(this.db, message.key, (m) => (m.starred = m.starred ? undefined : 1)))
+    this.changed(await this.write(() => editMessage(this.db, message.key, (m) => (m.starred = m.starred ? undefined : 1))))
     void this.ask('star', message.key).catch(() => undefined)
   }
 
@@ -397,7 +406,7 @@ export class App {
     const to = group ? `${peer}/${reply?.nick ?? ''}` : reply?.out ? this.me : peer
     const say: Say = { body, mentions, group, reply: reply && { id: reply.id, to, text: reply.text } }
     const frame = { id, frame: file ? '' : buildChat(peer, id, say) }
-    this.changed(await composeAgain(this.db, message.key, frame, Date.now()))
+    this.changed(await this.write(() => composeAgain(this.db, message.key, frame, Date.now())))
     this.poke()
   }
 
@@ -469,9 +478,26 @@ export class App {
   private async keepDraft(peer: string): Promise<void> {
     clearTimeout(this.draftTimers.get(peer))
     this.draftTimers.delete(peer)
+    await this.composing // until a message is kept, its draft is
     const text = this.drafts.get(peer)
     if (text === undefined) await this.db.delete('drafts', peer)
-    else await this.db.put('drafts', { peer, text })
+    else {
+      await this.write(() => this.db.put('drafts', { peer, text })).catch(() => {
+        if (!this.draftTimers.has(peer)) this.draftTimers.set(peer, setTimeout(() => void this.keepDraft(peer), FULL_AGAIN_MS))
+      })
+    }
+  }
+
+  /** Writes what the person does; where there is no room for it, some is made. Says so when there is none. */
+  private async write<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      const done = await work().catch(async (e: unknown) => (await import('./full')).again(this.db, (c) => this.changed(c), e, work))
+      this.unkept = false
+      return done
+    } catch (e) {
+      this.unkept = e instanceof DOMException && e.name === 'QuotaExceededError'
+      throw e
+    }
   }
 
   // --- people
@@ -551,7 +577,7 @@ export class App {
     this.tabs = this.joinTabs(account.jid, () => void this.lead(account))
     this.hello()
     const look = (): void => this.looked()
-    addEventListener('online', look)
+    for (const event of ['online', 'focus']) addEventListener(event, look)
     addEventListener('offline', () => void this.tabs?.call('doubt').catch(() => undefined))
     document.addEventListener('visibilitychange', look)
     addEventListener('pagehide', () => {

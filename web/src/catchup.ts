@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { ArchivePage, ArchiveQuery } from './wire/archive'
-import { StanzaError } from './wire/errors'
+import { StanzaError, StreamFailure } from './wire/errors'
 import type { Incoming } from './wire/message'
 import type { Session } from './wire/session'
 
@@ -63,7 +63,8 @@ export class CatchUp {
         if (this.current !== session) return false
         if (await this.release()) return true
       } catch (e) {
-        if (this.current !== session || !(e instanceof StanzaError)) return false
+        if (this.current !== session || e instanceof StreamFailure) return false
+        if (!(e instanceof StanzaError)) console.warn('catching up:', e) // as when there is no room: it is tried again
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
         if (this.current !== session) return false
       }
@@ -98,7 +99,8 @@ export class CatchUp {
       await this.forward(session, lastId)
     } catch (e) {
       if (!(e instanceof StanzaError) || e.condition !== 'item-not-found') throw e
-      await this.fromEnd(session)
+      // It does not have that one any more: all that it has is taken, so that nothing is missing between. What is known is known by its own names.
+      await this.forward(session, undefined)
     }
   }
 

@@ -6,6 +6,7 @@ import { put } from './put'
 import { CatchUp } from './catchup'
 import { Deletions } from './deletions'
 import { makeRoom } from './files'
+import { isFull, Space } from './full'
 import { Gate } from './gate'
 import { History } from './history'
 import { Outages, type Told } from './outage'
@@ -18,7 +19,7 @@ import { Slots } from './slots'
 import { Stars } from './stars'
 import { AT_ONCE } from './tabs'
 import { editAccount, getMeta, putMeta, type Account, type Change, type Chat, type Db, type Message, type Picture } from './store/schema'
-import { applyContact, take, takeList, takeRead, takeSettings } from './store/receive'
+import { applyContact, take, type Taken, takeList, takeRead, takeSettings } from './store/receive'
 import { editChat } from './store/write'
 import * as access from './wire/access'
 import { queryArchive } from './wire/archive'
@@ -34,7 +35,7 @@ import { NS } from './wire/ns'
 import { readPublished, type Published } from './wire/pep'
 import { fetchPushKey, type Subscription } from './wire/push'
 import { changePrivacy, fetchLast, fetchPrivacy, readPrivacy, type Privacy } from './wire/privacy'
-import { fetchAbout, readBlocking, saveAbout, setBlocked, type About, type Image, type Report } from './wire/profile'
+import { fetchAbout, fetchName, publishName, readBlocking, readName, saveAbout, setBlocked, type About, type Image, type Report } from './wire/profile'
 import { token } from './wire/random'
 import { fetchRoomLinks, makeRoomLink, revokeRoomLink } from './wire/roomlink'
 import { removeAccount, setPassword } from './wire/register'
@@ -52,6 +53,8 @@ export interface Soft {
   /** Bare addresses of who is online. */
   online: string[]
   typing: Typing[]
+  /** This device has no room left for what comes in. */
+  full: boolean
   /** While the server cannot be reached. */
   told?: Told | undefined
 }
@@ -82,6 +85,12 @@ export interface EngineOptions {
   uploading: (key: number, share: number | undefined) => void
 }
 
+/** Whoever does not say for so long that it is there counts as away. */
+const PROBE_MS = 4_000
+
+/** So many messages are taken together also where there is little room for them. */
+const FEW = 20
+
 /** So many messages of who is reported are named. */
 const MOST_REPORTED = 10
 
@@ -101,6 +110,7 @@ const receipt = (peer: string, messageId: string): { id: string; frame: string }
 /** The one connection of all tabs: brings wire, store and outbox together. Runs in the leading tab. */
 export class Engine {
   private readonly link: Link
+  private readonly space: Space
   private readonly outbox: Outbox
   private readonly uploads: Uploads
   private readonly slots: Slots
@@ -122,7 +132,8 @@ export class Engine {
   constructor(private readonly options: EngineOptions) {
     const { db, account } = options
     this.addresses = [options.address]
-    this.outbox = new Outbox({ db, changed: options.changed, ready: (group) => this.ready(group), lost: (group) => this.rooms.lost(group) })
+    this.space = new Space(db, options.changed, () => this.tellSoft())
+    this.outbox = new Outbox({ db, changed: options.changed, keep: (work) => this.space.keep(work), ready: (group) => this.ready(group), lost: (group) => this.rooms.lost(group) })
     this.slots = new Slots(db, options.origin)
     this.notify = new Notify(db, options.subscription)
     this.uploads = new Uploads({
@@ -168,7 +179,7 @@ export class Engine {
       return this.over || state.kind === 'stopped' || (state.kind === 'waiting' && state.problem === 'offline')
     })
     this.stars = new Stars({ db, changed: options.changed, ofRoom: (session, room, query) => this.rooms.query(session, room, query) })
-    this.histories = new History({ db, changed: options.changed, ofRoom: (session, room, before, max) => this.rooms.history(session, room, before, max) })
+    this.histories = new History({ db, changed: options.changed, keep: (work, whole) => this.space.keep(work, whole), ofRoom: (session, room, before, max) => this.rooms.history(session, room, before, max) })
     this.deletions = new Deletions({ db, changed: options.changed, history: this.histories, caughtUp: (room) => this.open.has(room) })
     this.outages = new Outages({ db, changed: () => this.tellSoft(), watched: options.watched })
     this.link = new Link({
@@ -180,6 +191,7 @@ export class Engine {
       dial: options.dial,
       online: options.online,
       watched: options.watched,
+      probe: () => this.probe(),
       state: () => this.linkChanged(),
       session: (session, resumed) => this.begin(session, resumed),
       stanzas: (batch) => this.stanzas(batch),
@@ -210,7 +222,7 @@ export class Engine {
 
   /** From now on the device has a token; the password is nowhere on it. */
   private async keep(token: Token): Promise<void> {
-    await editAccount(this.options.db, (a) => ({ ...a, token, password: undefined }))
+    await this.space.keep(() => editAccount(this.options.db, (a) => ({ ...a, token, password: undefined })))
   }
 
   stop(): void {
@@ -226,7 +238,7 @@ export class Engine {
   softState(): Soft {
     const { online, typing } = this.people
     const { state, lastContact } = this.link
-    return { link: state, lastContact, online: online(), typing: typing(), told: fails(state) ? this.outages.told(lastContact) : undefined }
+    return { link: state, lastContact, online: online(), typing: typing(), full: this.space.full, told: fails(state) ? this.outages.told(lastContact) : undefined }
   }
 
   /** There is something new in the outbox. */
@@ -429,6 +441,22 @@ export class Engine {
     return said
   }
 
+  /** What we are called is the same on all devices: the one that the account was made on tells the others. */
+  private async learnName(session: Session): Promise<void> {
+    const { account } = this.options
+    const name = await fetchName(session)
+    if (name !== '') await this.keepName(name)
+    else if (account.bornHere && account.name !== '') await publishName(session, account.name)
+  }
+
+  private async keepName(name: string): Promise<void> {
+    const { db, account } = this.options
+    if (name === '' || name === account.name) return
+    account.name = name
+    const kept = await editAccount(db, (a) => ({ ...a, name }))
+    if (kept) this.options.kept(kept)
+  }
+
   private async keepPrivacy(privacy: Privacy): Promise<void> {
     let same = false
     const kept = await editAccount(this.options.db, (a) => {
@@ -491,6 +519,7 @@ export class Engine {
     void this.learnAddresses()
     void this.slots.learn()
     void this.outages.learn(session).catch(() => undefined)
+    void this.learnName(session).catch(() => undefined)
     void this.stars.begin(session).catch(() => undefined)
     void this.notify.begin(session).catch(() => undefined)
   }
@@ -507,7 +536,7 @@ export class Engine {
   private async list(session: Session, fill: boolean, lastId?: string): Promise<boolean> {
     const listed = await inbox.fetchList(session, fill)
     if (!listed) return false
-    const taken = await takeList(this.options.db, listed, { lastId, fill, receipt, now: Date.now() })
+    const taken = await this.space.keep(() => takeList(this.options.db, listed, { lastId, fill, receipt, now: Date.now() }))
     this.options.changed(taken)
     if (taken.queued) this.outbox.pump()
     return true
@@ -545,7 +574,7 @@ export class Engine {
     }
     this.gate.look()
     this.outages.look(!this.over && fails(state))
-    if (kind !== 'connecting') void putMeta(this.options.db, 'lastContact', this.link.lastContact)
+    if (kind !== 'connecting') void putMeta(this.options.db, 'lastContact', this.link.lastContact).catch(() => undefined)
     this.tellSoft()
   }
 
@@ -603,6 +632,7 @@ export class Engine {
     // Threat: forged bookmarks. XEP-0402 §security @1.2.0: only our own.
     if (published.node === NS.avatarMetadata) await this.pictures.published(session, published)
     else if (published.from !== account.jid) return undefined
+    else if (published.node === NS.nick) await this.keepName(readName(published.items.at(-1)))
     else if (published.node === NS.bookmarks) await this.bookmarked(session, published)
     else if (published.node === NS.chats) await this.settingsChanged(session, published)
     else if (published.node === NS.privacy) await this.keepPrivacy(readPrivacy(published.items.at(-1)))
@@ -643,17 +673,29 @@ export class Engine {
 
   private async take(batch: Incoming[], lastId: string | undefined, group?: string): Promise<void> {
     const { db, account } = this.options
-    const taken = await take(db, batch, {
-      lastId,
-      complete: account.bornHere,
-      receipt,
-      now: Date.now(),
-      group,
-    })
+    const options = { lastId, complete: account.bornHere, receipt, now: Date.now(), group }
+    const work = (): Promise<Taken> => take(db, batch, options)
+    let taken: Taken
+    try {
+      taken = await (batch.length > FEW ? work() : this.space.keep(work))
+    } catch (e) {
+      if (!isFull(e) || batch.length <= FEW) throw e
+      // Less at a time needs less room: then no more goes for it than must.
+      const first = batch.slice(0, batch.length >> 1)
+      await this.take(first, first.findLast((m) => m.archiveId !== undefined)?.archiveId, group)
+      return this.take(batch.slice(first.length), lastId, group)
+    }
     for (const m of batch) if (m.invitation) await this.rooms.invited(m)
     this.outbox.settle(taken.settled)
     this.options.changed(taken)
     if (taken.queued) this.outbox.pump()
+  }
+
+  /** Whether the server that the page is from answers, for little. */
+  private async probe(): Promise<boolean> {
+    const signal = AbortSignal.timeout(PROBE_MS)
+    const init: RequestInit = { method: 'HEAD', cache: 'no-store', credentials: 'omit', signal }
+    return fetch(`${this.options.origin}/readyz`, init).then((answer) => answer.ok, () => false)
   }
 
   private async learnAddresses(): Promise<void> {

@@ -52,13 +52,17 @@ async function keep(db: Db, key: number, data: Blob, now: number): Promise<void>
   await makeRoom(db)
 }
 
-/** Throws away what was not needed for longest until the rest is no more than that many bytes; what waits to be uploaded stays. */
-export async function makeRoom(db: Db, most = MOST_IN_ALL): Promise<void> {
+/** Throws away what was not needed for longest until the rest is no more than that many bytes; what waits to be uploaded stays. Gives how many bytes went. */
+export async function makeRoom(db: Db, most = MOST_IN_ALL): Promise<number> {
   const tx = db.transaction('files', 'readwrite')
   let total = 0
+  let gone = 0
   for (let c = await tx.store.index('used').openCursor(null, 'prev'); c; c = await c.continue()) {
     total += c.value.size
-    if (total > most) void c.delete()
+    if (total <= most) continue
+    gone += c.value.size
+    void c.delete()
   }
   await tx.done
+  return gone
 }

@@ -2,12 +2,15 @@
 
 import { queryArchive, type ArchivePage } from './wire/archive'
 import type { Session } from './wire/session'
+import { StanzaError } from './wire/errors'
 import { takeHistory } from './store/receive'
-import type { Change, Db } from './store/schema'
+import { newest, oldest, type Change, type Db } from './store/schema'
 
 export interface HistoryOptions {
   db: Db
   changed: (change: Change) => void
+  /** Does a write; where there is no room for it, some is made, but not out of that conversation. */
+  keep: <T>(work: () => Promise<T>, whole: string) => Promise<T>
   /** Asks the archive of a group; rejects when we are not in it. */
   ofRoom: (session: Session, room: string, before: string, max: number) => Promise<ArchivePage>
 }
@@ -40,28 +43,29 @@ export class History {
 
   /** The archive's name for the newest message that the store has of a conversation; "" for none. */
   newest(peer: string): Promise<string> {
-    return this.named(peer, 'prev')
+    return newest(this.options.db, peer)
   }
 
   private async fetch(session: Session, peer: string): Promise<void> {
-    const { db, changed } = this.options
+    const { db, changed, keep } = this.options
     if ((await db.get('chats', peer))?.complete) return
-    let page = await this.page(session, peer, await this.named(peer, 'next'), HISTORY_PAGE)
+    const before = await oldest(db, peer)
+    let page = await this.page(session, peer, before, HISTORY_PAGE).catch(gone)
     for (let tries = 0; tries < MOST_EMPTY; tries++) {
       const done = page.complete || page.first === undefined
-      changed(await takeHistory(db, peer, page.entries, done))
+      const { entries } = page
+      const taken = await keep(() => takeHistory(db, peer, entries, done, before), peer)
+      if (!taken) return this.fetch(session, peer) // the store begins elsewhere now
+      changed(taken)
       // A page may hold nothing to show, only receipts and markers: go on to one that does.
       if (done || page.entries.some((m) => m.body || m.file)) return
       page = await this.page(session, peer, page.first!, HISTORY_PAGE)
     }
   }
+}
 
-  /** The first archive id from one end of what the store has of a conversation. */
-  private async named(peer: string, direction: 'next' | 'prev'): Promise<string> {
-    const range = IDBKeyRange.bound([peer, -Infinity], [peer, Infinity])
-    for (let c = await this.options.db.transaction('messages').store.index('pos').openCursor(range, direction); c; c = await c.continue()) {
-      if (c.value.archiveId !== undefined) return c.value.archiveId
-    }
-    return ''
-  }
+/** Where the archive does not have the message that the store begins with, it has nothing before that (see CatchUp). */
+function gone(e: unknown): ArchivePage {
+  if (e instanceof StanzaError && e.condition === 'item-not-found') return { entries: [], first: undefined, last: undefined, complete: true }
+  throw e
 }

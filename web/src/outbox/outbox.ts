@@ -15,6 +15,8 @@ const PATIENCE_MS = 10_000
 export interface OutboxOptions {
   db: Db
   changed: (change: Change) => void
+  /** Does a write; where there is no room for it, some is made. */
+  keep?: <T>(work: () => Promise<T>) => Promise<T>
   /** Whether we are in that group, so that it takes what we send. */
   ready?: (group: string) => boolean
   /** A group says that we are not in it. */
@@ -252,7 +254,8 @@ export class Outbox {
   }
 
   private write(work: () => Promise<Change>): void {
-    this.writes = this.writes.then(work).then(this.options.changed, (e: unknown) => {
+    const { keep = (w) => w() } = this.options
+    this.writes = this.writes.then(() => keep(work)).then(this.options.changed, (e: unknown) => {
       console.error('outbox:', e)
       this.restart() // the store still has them: they go again
     })

@@ -6,7 +6,7 @@ const FIRST = 50
 const PAGE = 80
 /** What is jumped to is shown with so many before it. */
 const BEFORE = 25
-const MOST_UNREAD = 1_000
+const MOST_UNREAD = 4_000
 
 /**
  * The part of a conversation that is on screen or near it: the newest

@@ -4,7 +4,7 @@ import type { Contact } from '../wire/contacts'
 import type { ChatSettings, Listed } from '../wire/inbox'
 import type { Incoming } from '../wire/message'
 import { Fold } from './fold'
-import { newChat, PENDING, putChat, Tick, type Change, type Chat, type Db, type GroupEvent, type Message, type Meta, type Sync } from './schema'
+import { newChat, oldest, PENDING, putChat, Tick, type Change, type Chat, type Db, type GroupEvent, type Message, type Meta, type Sync } from './schema'
 import { begin, editMessage, type Frame, type FrameFor } from './write'
 
 /**
@@ -113,9 +113,13 @@ function set(chat: Chat, settings: ChatSettings, at: number): boolean {
   return true
 }
 
-/** Takes a page of history of one conversation, given oldest first, that ends where the store begins. */
-export async function takeHistory(db: Db, peer: string, page: Incoming[], complete: boolean): Promise<Change> {
+/**
+ * Takes a page of history of one conversation, given oldest first, that ends where the store begins: before the
+ * message with that archive id, if one is given. Takes nothing, and gives undefined, where the store begins elsewhere by now.
+ */
+export async function takeHistory(db: Db, peer: string, page: Incoming[], complete: boolean, before = ''): Promise<Change | undefined> {
   const tx = begin(db, false, 'files')
+  if (before !== '' && (await oldest(tx, peer)) !== before) return undefined
   const fold = new Fold(tx, false)
   await fold.prefetch(page)
   for (const m of page.toReversed()) if (m.peer === peer) await fold.backward(m)

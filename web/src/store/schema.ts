@@ -364,6 +364,21 @@ export function named(peer: string, id: string): string {
   return `${peer} ${id}`
 }
 
+/** The archive's name for the oldest message that the store has of a conversation, "" for none; it can be asked within a transaction. */
+export const oldest = (db: Db | WriteTx, peer: string): Promise<string> => archived(db, peer, 'next')
+
+/** That for the newest. */
+export const newest = (db: Db | WriteTx, peer: string): Promise<string> => archived(db, peer, 'prev')
+
+async function archived(db: Db | WriteTx, peer: string, direction: 'next' | 'prev'): Promise<string> {
+  const store = 'objectStore' in db ? db.objectStore('messages') : db.transaction('messages').store
+  const range = IDBKeyRange.bound([peer, -Infinity], [peer, Infinity])
+  for (let c = await store.index('pos').openCursor(range, direction); c; c = await c.continue()) {
+    if (c.value.archiveId !== undefined) return c.value.archiveId
+  }
+  return ''
+}
+
 export function newChat(peer: string, complete: boolean): Chat {
   return {
     peer,

@@ -185,7 +185,7 @@ describe('history that came for somebody else', () => {
     const c = new Conversation(db, bob)
     await c.open()
     expect(c.exhausted).toBe(true)
-    c.apply(await takeHistory(db, bob, [said(8), said(9)], true))
+    c.apply((await takeHistory(db, bob, [said(8), said(9)], true))!)
     expect(c.exhausted).toBe(false)
     expect(await c.older()).toBe(2)
     expect(c.messages.map((m) => m.body)).toEqual(['text 8', 'text 9', 'text 10'])

@@ -4,7 +4,7 @@
 const RESTART_MS = 30_000
 const FIRST_MS = 400
 const RESTART_CAP_MS = 2_000
-const CAP_MS = 30_000
+export const CAP_MS = 30_000
 
 /**
  * How long to wait before the next attempt: exponential with full jitter, so

@@ -21,6 +21,7 @@ const FEATURES = [
   NS.bookmarks + '+notify',
   NS.chats + '+notify',
   NS.mds + '+notify',
+  NS.nick + '+notify',
   NS.privacy + '+notify',
   NS.stars + '+notify',
   NS.markers,

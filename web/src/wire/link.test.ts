@@ -194,6 +194,59 @@ describe('a link', () => {
     expect(h.network.dialled).toBe(3)
   })
 
+  it('after a long outage comes back as soon as the server is seen to be there, while somebody looks', async () => {
+    let there = false
+    let asked = 0
+    let watched = false
+    const probe = (): Promise<boolean> => Promise.resolve((asked++, there))
+    const long = new Harness({ probe, watched: () => watched, random: () => 0.9 })
+    long.network.down = true
+    long.link.start()
+    await long.state('waiting')
+    await vi.advanceTimersByTimeAsync(120_000)
+    expect(asked).toBe(0) // nobody looks
+    watched = true
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(asked).toBeGreaterThan(20)
+    const { dialled } = long.network
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(long.network.dialled - dialled).toBeLessThan(5) // questions, not attempts
+    // It says that it is there, and takes nobody: attempts do not come closer together for ever.
+    there = true
+    await vi.advanceTimersByTimeAsync(30_000)
+    const close = long.network.dialled
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(long.network.dialled - close).toBeLessThan(5)
+    long.link.stop()
+
+    const soon = new Harness({ probe, watched: () => true, random: () => 0.9 })
+    there = false
+    soon.network.down = true
+    soon.link.start()
+    await vi.advanceTimersByTimeAsync(200_000)
+    await soon.state('waiting')
+    soon.network.down = false
+    there = true
+    await vi.advanceTimersByTimeAsync(1_500)
+    await vi.waitFor(() => expect(soon.link.state.kind).toBe('connecting'))
+    soon.link.stop()
+  })
+
+  it('leaves a server alone that asked it to wait, until a person says otherwise', async () => {
+    let asked = 0
+    const busy = new Harness({ probe: () => Promise.resolve((asked++, true)), random: () => 1 })
+    const { peer } = await busy.live()
+    peer.say(xml('error', { xmlns: NS.stream }, xml('resource-constraint', { xmlns: NS.streamError })))
+    await busy.state('waiting')
+    expect(busy.link.state).toMatchObject({ problem: 'overloaded' })
+    busy.link.nudge()
+    await vi.advanceTimersByTimeAsync(5_000)
+    expect([busy.network.dialled, asked]).toEqual([1, 0])
+    busy.link.retry()
+    await busy.network.next()
+    busy.link.stop()
+  })
+
   it('stops when the server refuses the password, until told to try again', async () => {
     h.link.start()
     const peer = await h.network.next()

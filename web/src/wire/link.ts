@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { backoff } from './backoff'
+import { backoff, CAP_MS } from './backoff'
 import { StreamFailure } from './errors'
 import { domain } from './jid'
 import { logIn, type Credentials } from './negotiate'
@@ -36,6 +36,8 @@ export interface LinkOptions extends SessionEvents {
   addresses: () => string[]
   dial: Dial
   online: () => boolean
+  /** Whether the server is there, as a cheap question tells; asked while somebody looks and the next attempt is far off. */
+  probe?: () => Promise<boolean>
   /** Whether somebody is looking at the app. */
   watched: () => boolean
   random?: () => number
@@ -52,6 +54,13 @@ const DEAD_UNWATCHED_MS = 30_000
 /** Silent for so long, it is asked. */
 const SILENT_MS = 20_000
 const SILENT_UNWATCHED_MS = 60_000
+/** So far apart, at most, are the questions whether the server is there again; in a long outage, and after that. */
+const PROBE_MS = 1_500
+const PROBE_LATER_MS = 5_000
+const LONG_MS = 10 * 60_000
+const MOST_VAIN = 6
+/** Attempts that are sooner need no such question. */
+const PROBED_MS = 1_000
 /** A connection that held so long was a good one: the next failure starts afresh. */
 const GOOD_MS = 10_000
 
@@ -63,6 +72,8 @@ export class Link {
   private wake: (() => void) | undefined
   private failures = 0
   private failingSince = 0
+  /** Attempts that were made because the server seemed to be there, and failed. */
+  private vain = 0
   private next = 0
   private elsewhere: string | undefined
   /** What was shown last. */
@@ -98,12 +109,13 @@ export class Link {
   /** Somebody pressed "try now" or "use here". */
   retry(): void {
     if (this.current.kind === 'stopped') this.start()
+    else if (this.current.kind === 'waiting') this.wake?.()
     else this.nudge()
   }
 
-  /** The network came back, or the page was looked at: try at once, or see whether the connection still lives. */
+  /** The network came back, or the page was looked at: try at once unless the server asked us to wait, or see whether the connection still lives. */
   nudge(): void {
-    if (this.current.kind === 'waiting') this.wake?.()
+    if (this.current.kind === 'waiting' && this.current.problem !== 'overloaded') this.wake?.()
     else if (this.current.kind === 'live' && this.stream && Date.now() - this.stream.heard > 2_000) this.session?.askAck()
   }
 
@@ -146,6 +158,7 @@ export class Link {
       await this.negotiate(stream)
       clearTimeout(deadline)
       liveSince = Date.now()
+      this.vain = 0
       this.set({ kind: 'live' })
       const watch = setInterval(() => this.watch(stream), TICK_MS)
       const failure = await stream.ended
@@ -229,12 +242,32 @@ export class Link {
     this.set({ kind: 'waiting', problem, until: Date.now() + delay })
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, delay)
-      this.wake = () => {
+      const wake = (this.wake = () => {
         clearTimeout(timer)
         resolve()
-      }
+      })
+      if (delay > PROBED_MS) void this.scout(wake)
     })
     this.wake = undefined
+  }
+
+  /**
+   * While somebody looks on, the next attempt is made as soon as the server is seen to be there. The questions come with full
+   * jitter, and further apart when attempts fail all the same: many who lost the same server do not storm it. One that asked us to wait is not asked.
+   */
+  private async scout(wake: () => void): Promise<void> {
+    const { probe, watched, random = Math.random } = this.options
+    const waits = (): boolean => this.wake === wake && this.current.kind === 'waiting'
+    while (probe && waits()) {
+      const most = Date.now() - this.failingSince < LONG_MS ? PROBE_MS : PROBE_LATER_MS
+      await new Promise((resolve) => setTimeout(resolve, Math.max(PROBE_MS / 4, random() * Math.min(CAP_MS, most * 2 ** this.vain))))
+      const { current } = this
+      if (!waits() || current.kind !== 'waiting' || current.problem === 'overloaded' || current.problem === 'offline' || !watched()) continue
+      if ((await probe()) && waits()) {
+        this.vain = Math.min(this.vain + 1, MOST_VAIN)
+        wake()
+      }
+    }
   }
 
   private set(state: LinkState): void {

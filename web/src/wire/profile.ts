@@ -95,7 +95,21 @@ export async function saveAbout(session: Session, { name, about }: About): Promi
   const card = await fetchVCard(session, undefined)
   const rest = card?.elements().filter((e) => e.name !== 'FN' && e.name !== 'DESC') ?? []
   await session.ask('set', xml('vCard', { xmlns: NS.vcard }, xml('FN', {}, name), about !== '' && xml('DESC', {}, about), ...rest))
+  await publishName(session, name)
+}
+
+/** Tells contacts, and our other devices, what we call ourselves (XEP-0172 §manage @1.1). */
+export async function publishName(session: Session, name: string): Promise<void> {
   await publish(session, NS.nick, 'current', xml('nick', { xmlns: NS.nick }, name))
+}
+
+/** What we call ourselves, on all our devices; "" where that is not known. */
+export async function fetchName(session: Session): Promise<string> {
+  return readName((await fetchItems(session, NS.nick)).at(-1)) || (await fetchAbout(session)).name
+}
+
+export function readName(item: XmlElement | undefined): string {
+  return item?.childText('nick', NS.nick)?.trim().slice(0, 100) ?? ''
 }
 
 /** Whom we block (XEP-0191 §blocklist @1.3). */
