@@ -10,7 +10,7 @@ import { isFull, Space } from './full'
 import { Gate } from './gate'
 import { History } from './history'
 import { Outages, type Told } from './outage'
-import { named } from './device'
+import { Keys } from './keys'
 import { People, type Typing } from './people'
 import { Pictures } from './pictures'
 import { Notify } from './notify'
@@ -28,7 +28,6 @@ import { readHostMeta } from './wire/discover'
 import * as inbox from './wire/inbox'
 import { Link, type LinkState } from './wire/link'
 import { buildChat, buildChatState, buildReceipt } from './wire/compose'
-import type { Credentials } from './wire/negotiate'
 import { readMessage, type ChatState, type Incoming } from './wire/message'
 import { bare } from './wire/jid'
 import { NS } from './wire/ns'
@@ -39,7 +38,6 @@ import { fetchAbout, fetchName, publishName, readBlocking, readName, saveAbout, 
 import { token } from './wire/random'
 import { fetchRoomLinks, makeRoomLink, revokeRoomLink } from './wire/roomlink'
 import { removeAccount, setPassword } from './wire/register'
-import type { Token } from './wire/token'
 import type { Session } from './wire/session'
 import { sharing } from './wire/share'
 import type { Dial } from './wire/transport'
@@ -182,10 +180,12 @@ export class Engine {
     this.histories = new History({ db, changed: options.changed, keep: (work, whole) => this.space.keep(work, whole), ofRoom: (session, room, before, max) => this.rooms.history(session, room, before, max) })
     this.deletions = new Deletions({ db, changed: options.changed, history: this.histories, caughtUp: (room) => this.open.has(room) })
     this.outages = new Outages({ db, changed: () => this.tellSoft(), watched: options.watched })
+    const keys = new Keys(db, options.device)
     this.link = new Link({
       account: account.jid,
-      credentials: () => this.credentials(),
-      keep: (token) => this.keep(token),
+      credentials: () => keys.credentials(),
+      denied: () => keys.deny(),
+      keep: (token) => this.space.keep(() => keys.keep(token)),
       resource: account.resource,
       addresses: () => this.addresses,
       dial: options.dial,
@@ -193,7 +193,10 @@ export class Engine {
       watched: options.watched,
       probe: () => this.probe(),
       state: () => this.linkChanged(),
-      session: (session, resumed) => this.begin(session, resumed),
+      session: (session, resumed) => {
+        void keys.accepted()
+        this.begin(session, resumed)
+      },
       stanzas: (batch) => this.stanzas(batch),
       refused: (id, error) => void this.outbox.refused(id, error),
       acked: (ids) => this.outbox.acked(ids),
@@ -208,21 +211,6 @@ export class Engine {
     await this.slots.start()
     this.link.lastContact = contact ?? 0
     this.link.start()
-  }
-
-  /** As the store has them: another tab may have led meanwhile. */
-  private async credentials(): Promise<Credentials> {
-    const { db, device } = this.options
-    const account = await editAccount(db, (a) => (a.device ? a : { ...a, device: crypto.randomUUID() }))
-    if (!account) throw new Error('no account')
-    const { jid, token, password } = account
-    const secret = token ? ({ kind: 'token', token } as const) : ({ kind: 'password', secret: password ?? '' } as const)
-    return { jid, secret, device: { ...named(device, account.device!), id: account.device! } }
-  }
-
-  /** From now on the device has a token; the password is nowhere on it. */
-  private async keep(token: Token): Promise<void> {
-    await this.space.keep(() => editAccount(this.options.db, (a) => ({ ...a, token, password: undefined })))
   }
 
   stop(): void {

@@ -221,6 +221,8 @@ export interface Account {
   password?: string | undefined
   /** What lets this device in. */
   token?: Token | undefined
+  /** What did so before, newest first: a server that was restored from a backup may know no later one. */
+  former?: Token[] | undefined
   /** Names this installation; a UUID. */
   device?: string | undefined
   /** The server does not let this device in any more. */

@@ -30,6 +30,8 @@ export interface LinkOptions extends SessionEvents {
   credentials: () => Promise<Credentials>
   /** Keeps what is to be shown from now on. */
   keep: (token: Token) => Promise<void>
+  /** The server does not take what was shown: the next time it may be something else. */
+  denied?: () => void
   /** The resource to bind where the server does not choose it: stable for this device. */
   resource: string
   /** Where to dial, in order of preference; asked anew for each attempt. */
@@ -131,6 +133,7 @@ export class Link {
       this.set({ kind: 'connecting', problem })
       const failure = await this.attempt()
       if (!this.running) break
+      if (failure.fault === 'credentials') this.options.denied?.()
       if (failure.fault === 'credentials' && (await this.haveOthers())) continue
       if (!this.running) break
       if (stops(failure)) {
