@@ -39,8 +39,8 @@ type Bound struct {
 	JID    jid.JID
 	Client string // names the software on the device; "" when that is not known
 	Since  time.Time
-	// Turn counts how often the same resource, or the same software, was bound: the
-	// highest holds it, wherever it is.
+	// Turn is higher than that of what was bound before of the same resource, or the
+	// same software: the highest holds it, wherever it is.
 	Turn      uint64
 	Available bool
 	Priority  int8
@@ -172,9 +172,10 @@ func (h *Hub) others(account string) []Remote {
 }
 
 // turn is that of a resource that is being bound: it comes after those that it
-// replaces, here and elsewhere.
-func turn(full jid.JID, client string, here []*Resource, there []Remote) uint64 {
-	var last uint64
+// replaces, here and elsewhere. Of some that were bound by nodes that did not hear of
+// each other, the clock tells.
+func turn(full jid.JID, client string, since time.Time, here []*Resource, there []Remote) uint64 {
+	last := uint64(max(since.UnixMilli(), 1)) - 1
 	for _, r := range here {
 		last = max(last, r.turn)
 	}
@@ -342,12 +343,13 @@ func (h *Hub) Changed(node string, was, is *Bound, lost bool) {
 	if is != nil {
 		h.yield(node, is)
 	}
+	var told []string
 	if p := seen(was, is); p != nil {
-		h.spread(p, is)
+		told = h.spread(p, is)
 	}
 	if is == nil {
 		for _, to := range h.guests.take(was.JID) {
-			if lost && !h.shown(was.JID) {
+			if lost && !h.shown(was.JID) && !slices.Contains(told, to.Bare().String()) {
 				h.passHere(gone(was.JID.String(), to.String()))
 			}
 		}
@@ -382,11 +384,11 @@ func (h *Hub) shown(full jid.JID) bool {
 }
 
 // spread shows the devices here the presence of one on another node, as far as
-// their accounts may see it.
-func (h *Hub) spread(p *xmlstream.Element, is *Bound) {
+// their accounts may see it, and gives these.
+func (h *Hub) spread(p *xmlstream.Element, is *Bound) (told []string) {
 	full, err := jid.Parse(p.Get("from"))
 	if err != nil || h.count.Load() == 0 || p.Get("type") == "unavailable" && h.shown(full) {
-		return
+		return nil
 	}
 	account := full.Bare().String()
 	to := []string{account}
@@ -398,8 +400,10 @@ func (h *Hub) spread(p *xmlstream.Element, is *Bound) {
 			c := *p
 			c.Attr = slices.Clone(p.Attr)
 			h.passHere(c.Set("to", contact))
+			told = append(told, contact)
 		}
 	}
+	return told
 }
 
 // here reports whether an account has a device on this node.
@@ -449,11 +453,8 @@ func (h *Hub) yield(node string, b *Bound) {
 
 // before reports whether a device here was bound before one on another node.
 func (h *Hub) before(r *Resource, node string, b *Bound) bool {
-	switch {
-	case r.turn != b.Turn:
+	if r.turn != b.Turn {
 		return r.turn < b.Turn
-	case !r.since.Equal(b.Since):
-		return r.since.Before(b.Since)
 	}
 	return h.o.Node < node
 }

@@ -334,6 +334,8 @@ func TestPresenceBetweenNodes(t *testing.T) {
 		// Directed presence passes as what it is.
 		b.deliver(t, "bob@localhost/b", "eve@localhost/a", presence("bob@localhost/b"), false)
 		eve.gets(t, "directed", "presence bob@localhost/b")
+		b.deliver(t, "bob@localhost/b", "alice@localhost/a", presence("bob@localhost/b"), false)
+		alice.take(t)
 		last := xmlstream.New(stanza.NSClient, "presence", "type", "unavailable", "from", "bob@localhost/b").Add(xmlstream.NewText(stanza.NSClient, "status", "bye"))
 		b.hub.Update(r, func(r *dispatch.Resource) { r.SetUnavailable(last) })
 		alice.gets(t, "unavailable", "presence unavailable bob@localhost/b status")
@@ -397,6 +399,23 @@ func TestSameDeviceOnTwoNodes(t *testing.T) {
 		synctest.Wait()
 		if one.replaced == two.replaced {
 			t.Errorf("replaced: %t and %t", one.replaced, two.replaced)
+		}
+		a.hub.Unregister(r1)
+		b.hub.Unregister(r2)
+		synctest.Wait()
+		// While the nodes do not hear of each other: the later one stays.
+		a.set(func() { a.holds = true })
+		b.set(func() { b.holds = true })
+		for range 3 {
+			one, r1 = a.bind(t, "alice@localhost/x", "", true)
+		}
+		<-time.After(time.Second)
+		two, r2 = b.bind(t, "alice@localhost/x", "", true)
+		a.release()
+		b.release()
+		synctest.Wait()
+		if !one.replaced || two.replaced {
+			t.Errorf("replaced: the earlier %t, the later %t", one.replaced, two.replaced)
 		}
 		a.hub.Unregister(r1)
 		b.hub.Unregister(r2)

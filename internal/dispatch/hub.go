@@ -289,7 +289,7 @@ func (h *Hub) Register(full jid.JID, client string, d Device) (r *Resource, disp
 		leaves := a.resources[away]
 		outs = a.remove(func(other *Resource) bool { return other == leaves })
 	}
-	r.turn = turn(full, client, outs, there)
+	r.turn = turn(full, client, r.since, outs, there)
 	for _, out := range outs {
 		displaced = append(displaced, h.displace(out))
 	}

@@ -79,6 +79,9 @@ type world struct {
 	change    func(*Options)
 }
 
+// patient: a busy machine is no silent one.
+func patient(o *Options) { o.Silence = 30 * time.Second }
+
 // newWorld makes a cell of a, b and c; none is started.
 func newWorld(t *testing.T, change func(*Options)) *world {
 	t.Helper()
@@ -211,7 +214,7 @@ func composing(t testing.TB, from, to string) dispatch.Passed {
 // it changes.
 func TestNodesKnow(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newWorld(t, patient)
 	w.start("a")
 	for i := range 3 * chunkMost { // more than one part of a snapshot
 		w.meshes["a"].Tell(online(t, fmt.Sprintf("u%d@localhost/x", i)), false)
@@ -248,7 +251,7 @@ func TestNodesKnow(t *testing.T) {
 // meanwhile was never away.
 func TestNodeGoes(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *Options) { o.Grace = 2 * time.Second })
+	w := newWorld(t, func(o *Options) { o.Grace, o.Silence = 4*time.Second, 30*time.Second })
 	w.start("a", "b", "c")
 	for _, full := range []string{"u@localhost/back", "u@localhost/away"} {
 		w.meshes["a"].Tell(online(t, full), false)
@@ -277,7 +280,7 @@ func TestNodeGoes(t *testing.T) {
 // TestFlood: what is too much is dropped, and all sessions are known in the end.
 func TestFlood(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newWorld(t, patient)
 	w.start("a", "b")
 	a := w.meshes["a"]
 	w.until("a reaches b", func() bool { return a.Pass("b", composing(t, "u@localhost/x", "v@localhost/y")) })
@@ -332,7 +335,7 @@ func frozen(t *testing.T) string {
 // TestFrozen: a node that does not answer, and one that falls silent.
 func TestFrozen(t *testing.T) {
 	t.Parallel()
-	silence := 500 * time.Millisecond
+	silence := 2 * time.Second
 	w := newWorld(t, func(o *Options) { o.Grace, o.Silence, o.Beat = time.Second, silence, silence/5 })
 	w.addresses["c"] = frozen(t)
 	w.start("a", "b")
@@ -386,7 +389,7 @@ func ended(stream grpc.ClientStream) codes.Code {
 // TestStrangers: what is not of this cell, or makes no sense, ends the stream.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newWorld(t, patient)
 	w.start("a")
 	hello := w.hello("b")
 	other := func(change func(*Hello)) *Frame {
@@ -444,6 +447,7 @@ func bad(hello *Frame, other func(func(*Hello)) *Frame) map[string][]*Frame {
 		"no session":          {hello, whole, change(&Change{Generation: 1, Number: 1, What: &Change_Session{}})},
 		"another domain":      {hello, whole, change(&Change{Generation: 1, Number: 1, What: &Change_Session{&Session{Jid: "u@example.org/x"}}})},
 		"a priority":          {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Sessions: []*Session{{Jid: "u@localhost/x", Priority: 128}}})},
+		"a turn":              {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Sessions: []*Session{{Jid: "u@localhost/x", Turn: 1<<62 + 1}}})},
 		"a presence":          {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Sessions: []*Session{{Jid: "u@localhost/x", Presence: []byte("<iq/>")}}})},
 		"no stanza":           {hello, one(nil)},
 		"no address":          {hello, one(&Stanza{From: "u@localhost/x", Xml: []byte("<iq xmlns='jabber:client'/>")})},

@@ -63,6 +63,9 @@ func passed(p *dispatch.Passed) (*Frame, int, error) {
 	return &Frame{Content: &Frame_Stanza{s}}, len(xml) + len(s.GetFrom()) + len(s.GetTo()) + frameCost, nil
 }
 
+// turnMost leaves room for those that come after.
+const turnMost = 1 << 62
+
 // frameCost is about what a frame takes besides what is in it.
 const frameCost = 128
 
@@ -116,7 +119,7 @@ func (m *Mesh) bound(s *Session, was *dispatch.Bound) (*dispatch.Bound, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.GetPriority() < -128 || s.GetPriority() > 127 || len(s.GetClient()) > jid.MaxPart {
+	if s.GetTurn() > turnMost || s.GetPriority() < -128 || s.GetPriority() > 127 || len(s.GetClient()) > jid.MaxPart {
 		return nil, fmt.Errorf("%w: a session", errWire)
 	}
 	b := &dispatch.Bound{

@@ -178,7 +178,7 @@ func meshed(t *testing.T, grace time.Duration) (nodes []*testServer, cut func(on
 			}
 		}
 		s.meshed = func(o *mesh.Options) {
-			o.Grace = grace
+			o.Grace, o.Silence = grace, 30*time.Second // a busy machine is no silent one
 			for to := range o.Peers {
 				o.Peers[to] = relays[[2]string{o.Node, to}].l.Addr().String()
 			}
