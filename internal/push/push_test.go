@@ -366,6 +366,16 @@ func TestRooms(t *testing.T) {
 		if got := w.told(); got != "" {
 			t.Errorf("told %q by two", got)
 		}
+		w.inRoom, w.devices[0].Elsewhere = false, true
+		w.said(bob+"/desk", "Bob", body)
+		if got := w.told(); got != "" {
+			t.Errorf("told %q while a device on another node is looked at", got)
+		}
+		w.devices[0].Looking = false
+		w.said(bob+"/desk", "Bob", body)
+		if got := w.told(); got != "n1 n2" {
+			t.Errorf("told %q while nobody looks at a device on another node", got)
+		}
 		w.devices, w.inRoom = nil, false
 		w.wish = map[string]push.Wish{lounge: push.Mentions}
 		for payload, want := range map[string]string{

@@ -41,6 +41,8 @@ type Device struct {
 	Looking bool
 	// Messages to the account reach it.
 	Messages bool
+	// Elsewhere: it is on another node, so that it is not known which rooms it is in.
+	Elsewhere bool
 }
 
 // Note is one notification.
@@ -331,7 +333,9 @@ func (p *Pusher) said(room string, m *command.RoomMessage) {
 		p.notify(something{
 			account: account, with: room, sender: room + "/" + m.Nick, kind: Message,
 			mentions: func() bool { return mentions(said, p.somebody(room, account)) },
-		}, func(d *Device) bool { return p.o.InRoom(at, d.JID) })
+		}, func(d *Device) bool { // the app is in all rooms
+			return p.o.InRoom(at, d.JID) || d.Elsewhere && d.Looking
+		})
 	}
 }
 

@@ -105,7 +105,7 @@ func (s *server) attending(account string) []push.Device {
 	all := s.hub.Attending(account)
 	out := make([]push.Device, len(all))
 	for i, a := range all {
-		out[i] = push.Device{JID: a.JID, Here: a.Here, Looking: a.Looking, Messages: a.Messages}
+		out[i] = push.Device{JID: a.JID, Here: a.Here, Looking: a.Looking, Messages: a.Messages, Elsewhere: a.Elsewhere}
 	}
 	return out
 }
