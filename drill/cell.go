@@ -18,16 +18,29 @@ import (
 	"bavard/drill/oracle"
 )
 
-// CellConfig describes a drill in which people chat on all nodes of a cell, of
-// which one is killed, or frozen, again and again.
+// Harm is what is done to a node.
+type Harm uint8
+
+// Kinds of harm.
+const (
+	// HarmKill: killed by SIGKILL, and started again.
+	HarmKill Harm = iota
+	// HarmFreeze: stopped by SIGSTOP, and continued.
+	HarmFreeze
+	// HarmRoll: ended by SIGTERM, as for a new version, and started again, one node
+	// after the other in turn.
+	HarmRoll
+)
+
+// CellConfig describes a drill in which people chat on all nodes of a cell, to one of
+// which something is done, again and again.
 type CellConfig struct {
 	KillConfig
 	// Nodes of the cell: 3, 5 or 7.
 	Nodes int
-	// DownMax bounds how long a killed node stays away; 0 means 1 s.
+	Harm  Harm
+	// DownMax bounds how long a node stays away, or is frozen; 0 means 1 s.
 	DownMax time.Duration
-	// Freeze has nodes frozen for up to DownMax instead of killed.
-	Freeze bool
 	// Duration ends it once it has passed; 0: after so many as Kills.
 	Duration time.Duration
 	// Progress is told after each of them; nil is not.
@@ -156,19 +169,24 @@ func (d *celled) command(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// disturb kills or freezes a random node after each while, and has it go on some
-// time later.
+// disturb does its harm to a node after each while, and has it go on some time
+// later: at random, or, of those that are ended in order, to one after the other.
 func (d *celled) disturb(ctx context.Context) error {
 	begun := time.Now()
 	for n := 0; d.cfg.Duration > 0 && time.Since(begun) < d.cfg.Duration || d.cfg.Duration == 0 && n < d.cfg.Kills; n++ {
 		if err := pause(ctx, d.between(d.cfg.UpMin, d.cfg.UpMax)); err != nil {
 			return err
 		}
-		harm := d.killOne
-		if d.cfg.Freeze {
-			harm = d.freezeOne
+		var err error
+		switch hit := d.nodes[d.random.IntN(len(d.nodes))]; d.cfg.Harm {
+		case HarmFreeze:
+			err = d.freezeOne(ctx, hit)
+		case HarmRoll:
+			err = d.rollOne(ctx, d.nodes[n%len(d.nodes)])
+		default:
+			err = d.killOne(ctx, hit)
 		}
-		if err := harm(ctx, d.nodes[d.random.IntN(len(d.nodes))]); err != nil {
+		if err != nil {
 			return err
 		}
 		if d.cfg.Progress != nil {
@@ -208,6 +226,25 @@ func (d *celled) freezeOne(ctx context.Context, n *cellNode) error {
 		return fmt.Errorf("thaw node %s: %w", n.name, err)
 	}
 	return d.admits(ctx, n, time.Now(), false)
+}
+
+// rollOne ends a node as an operator does, and starts it again.
+func (d *celled) rollOne(ctx context.Context, n *cellNode) error {
+	d.report.Rolls++
+	d.harmed()
+	stopping, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := n.node.Stop(stopping); err != nil {
+		return fmt.Errorf("end node %s: %w", n.name, err)
+	}
+	if err := pause(ctx, d.between(0, d.cfg.DownMax)); err != nil {
+		return err
+	}
+	started := time.Now()
+	if err := n.start(); err != nil {
+		return err
+	}
+	return d.admits(ctx, n, started, true)
 }
 
 func (d *celled) kill(n *cellNode) {

@@ -72,13 +72,30 @@ func TestCell(t *testing.T) {
 // nothing had been, has ticked nothing falsely and shows nobody less than the others.
 func TestCellFreeze(t *testing.T) {
 	freezes := cellKills()
-	r := cellDrill(t, CellConfig{Freeze: true, DownMax: 3 * time.Second, KillConfig: KillConfig{
+	r := cellDrill(t, CellConfig{Harm: HarmFreeze, DownMax: 3 * time.Second, KillConfig: KillConfig{
 		Kills: freezes, Think: 20 * time.Millisecond, UpMin: 500 * time.Millisecond, UpMax: 1500 * time.Millisecond,
 	}})
 	if !r.Verdict.Clean() || !r.Group.Clean() {
 		t.Errorf("happened what must never happen: %v", &r.Group)
 	}
 	if r.Freezes != freezes || r.Verdict.Ticked < 50*freezes {
+		t.Error("too little happened")
+	}
+	for _, line := range r.Trouble {
+		t.Errorf("a node logged: %s", line)
+	}
+}
+
+// TestCellRoll: nodes are ended in order and started again, one after the other, as for
+// a new version, and people notice next to nothing.
+func TestCellRoll(t *testing.T) {
+	r := cellDrill(t, CellConfig{Harm: HarmRoll, DownMax: 500 * time.Millisecond, KillConfig: KillConfig{
+		Kills: 3, Think: 20 * time.Millisecond, UpMin: 500 * time.Millisecond, UpMax: 1500 * time.Millisecond,
+	}})
+	if !r.Verdict.Clean() || !r.Group.Clean() {
+		t.Errorf("happened what must never happen: %v", &r.Group)
+	}
+	if r.Rolls != 3 || r.Verdict.Ticked < 300 {
 		t.Error("too little happened")
 	}
 	for _, line := range r.Trouble {

@@ -26,20 +26,21 @@ func (p *Program) drill() *cobra.Command {
 		},
 	}
 	cmd.AddCommand(
-		p.drillCell("kill", "Kill one node of a cell after the other while people chat on all", "kill one after the other with SIGKILL", false),
-		p.drillCell("freeze", "Freeze one node of a cell after the other while people chat on all", "freeze one after the other for up to 10 s (SIGSTOP)", true),
+		p.drillCell("kill", "Kill one node of a cell after the other while people chat on all", "kill one after the other with SIGKILL", drill.HarmKill),
+		p.drillCell("freeze", "Freeze one node of a cell after the other while people chat on all", "freeze one after the other for up to 10 s (SIGSTOP)", drill.HarmFreeze),
+		p.drillCell("roll", "End the nodes of a cell in order and start them again, in turn, while people chat on all", "end one after the other in order (SIGTERM) and start it again, as for a new version", drill.HarmRoll),
 	)
 	return cmd
 }
 
-func (p *Program) drillCell(name, short, what string, freeze bool) *cobra.Command {
+func (p *Program) drillCell(name, short, what string, harm drill.Harm) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: name, Short: short, Args: cobra.NoArgs,
 		Long: `Start a cell of its own in a directory that is removed afterwards, have people chat
 on all nodes, and ` + what + `. At the end all
 are killed at once, and every archive is read through every node. The exit code is 1
 if anything happened that must never happen.`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return p.runDrill(cmd, freeze) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.runDrill(cmd, harm) },
 	}
 	flags := cmd.Flags()
 	flags.Int("nodes", 3, "`NUMBER` of nodes: 3, 5 or 7")
@@ -54,6 +55,7 @@ type drillFigures struct {
 	Seed       uint64  `json:"seed"`
 	Kills      int     `json:"kills"`
 	Freezes    int     `json:"freezes"`
+	Rolls      int     `json:"rolls"`
 	Ticked     int     `json:"ticked"`
 	Lost       int     `json:"lost"`
 	Hidden     int     `json:"hidden"`
@@ -71,16 +73,16 @@ func figures(r *drill.Report) drillFigures {
 	v, g := &r.Verdict, &r.Group
 	ms := func(p float64) float64 { return float64(r.Gap(p).Microseconds()) / 1000 }
 	return drillFigures{
-		Seed: r.Seed, Kills: r.Kills, Freezes: r.Freezes, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
+		Seed: r.Seed, Kills: r.Kills, Freezes: r.Freezes, Rolls: r.Rolls, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
 		Duplicated: v.Duplicated + g.Duplicated, Reordered: v.Reordered + g.Reordered, Phantom: v.Phantom + g.Phantom,
 		FalseTicks: v.FalseTicks, Diverged: v.Diverged + g.Diverged, GapP50: ms(0.5), GapP99: ms(0.99), GapMax: ms(1),
 	}
 }
 
-func (p *Program) runDrill(cmd *cobra.Command, freeze bool) (err error) {
+func (p *Program) runDrill(cmd *cobra.Command, harm drill.Harm) (err error) {
 	flags := cmd.Flags()
 	cfg := drill.CellConfig{KillConfig: drill.KillConfig{Think: 10 * time.Millisecond, UpMin: time.Second, UpMax: 5 * time.Second}}
-	if cfg.Freeze = freeze; freeze {
+	if cfg.Harm = harm; harm == drill.HarmFreeze {
 		cfg.DownMax = 10 * time.Second
 	}
 	cfg.Nodes, _ = flags.GetInt("nodes")
@@ -124,10 +126,10 @@ func (p *Program) printDrill(r *drill.Report, asJSON bool) error {
 	} else if _, err := fmt.Fprintf(p.Stdout, `
 seed %d: repeat its choices with --seed
 
-| kills | freezes | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | sending stopped p50 / p99 / max |
-|---|---|---|---|---|---|---|---|---|---|
-| %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms |
-`, f.Seed, f.Kills, f.Freezes, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.GapP50, f.GapP99, f.GapMax); err != nil {
+| kills | freezes | ended | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | sending stopped p50 / p99 / max |
+|---|---|---|---|---|---|---|---|---|---|---|
+| %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms |
+`, f.Seed, f.Kills, f.Freezes, f.Rolls, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.GapP50, f.GapP99, f.GapMax); err != nil {
 		return err
 	}
 	if r.Verdict.Clean() && r.Group.Clean() {
