@@ -71,7 +71,7 @@ func (h *hub) has(what string) bool {
 
 // world is a cell of meshes.
 type world struct {
-	t         *testing.T
+	t         testing.TB
 	dirs      map[string]*charter.Member
 	addresses map[string]string
 	meshes    map[string]*Mesh
@@ -83,7 +83,7 @@ type world struct {
 func patient(o *Options) { o.Silence = 30 * time.Second }
 
 // newWorld makes a cell of a, b and c; none is started.
-func newWorld(t *testing.T, change func(*Options)) *world {
+func newWorld(t testing.TB, change func(*Options)) *world {
 	t.Helper()
 	w := &world{t: t, dirs: map[string]*charter.Member{}, addresses: map[string]string{}, meshes: map[string]*Mesh{}, hubs: map[string]*hub{}, change: change}
 	names := []string{"a", "b", "c"}
