@@ -3,7 +3,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { check, until, web } from './harness.mjs'
+import { audit } from './access.mjs'
+import { check, picture, until, web } from './harness.mjs'
 import { chatOf, seed, village } from './seed.mjs'
 
 const dist = join(web, 'dist')
@@ -125,6 +126,52 @@ export default {
     }
     budget('offline reload, to the conversation', median(reloads), 300, 'ms')
     await world.server.start()
+  },
+
+  async 'a room of 5,000 members'(world) {
+    const p = await world.person('Jo', { reducedMotion: 'reduce' })
+    const page = (p.page = await p.tab('/'))
+    await page.getByLabel('Password').waitFor()
+    const data = village()
+    const hikers = data.chats.find((c) => c.group)
+    const now = Date.now()
+    const lines = Array.from({ length: 2_000 }, (_, i) => [i % 9 === 0, `line ${i} of the crowd`, now - (2_000 - i) * 60_000])
+    const members = Array.from({ length: 5_000 }, (_, i) => ({ jid: `member${i}@localhost`, nick: `Member ${(i * 7919) % 5_000}`, role: i < 10 ? 'admin' : 'member' }))
+    const big = chatOf('crowd@rooms.localhost', 'The crowd', lines, { contact: false, subscription: 'none', group: { ...hikers.group, members: [hikers.group.members[0], ...members] } })
+    await seed(page, { ...data, chats: [...data.chats, big.chat], messages: [...data.messages, ...big.messages] })
+    await page.goto(world.server.origin + '/')
+    await page.waitForFunction(() => navigator.serviceWorker.controller !== null)
+    const [open, info, found] = [[], [], []]
+    for (let i = 0; i < 5; i++) {
+      await page.reload()
+      await page.locator('nav a').first().waitFor()
+      open.push(await timed(page, 'nav a[href*="crowd@"]', '[role=log].placed .bubble'))
+      // Its files are there from the second time on.
+      info.push(await timed(page, 'main header .open', '.info [role=listitem] .nick'))
+      found.push(
+        await page.evaluate(
+          () =>
+            new Promise((done) => {
+              const began = performance.now()
+              const field = document.querySelector('.info input[type=search]')
+              field.value = 'member 4321'
+              field.dispatchEvent(new Event('input', { bubbles: true }))
+              const look = () => {
+                const all = [...document.querySelectorAll('.info [role=listitem] .nick')]
+                if (all.length === 1 && all[0].textContent === 'Member 4321') requestAnimationFrame(() => done(performance.now() - began))
+                else requestAnimationFrame(look)
+              }
+              look()
+            }),
+        ),
+      )
+    }
+    await audit(page, 'info of a room of 5,000')
+    await picture(page, 'crowd')
+    check((await page.locator('.info [role=listitem]').count()) < 60, 'not all are drawn at once')
+    budget('open a room of 5,000', median(open), 100, 'ms')
+    budget('open the list of its members', median(info), 100, 'ms')
+    budget('find one of them', median(found), 100, 'ms')
   },
 
   async 'live again after an outage'(world) {

@@ -8,7 +8,7 @@ import { check, picture, shown, stored, until } from './harness.mjs'
 const bubble = (p, text) => p.page.locator('[role=log] .bubble', { hasText: text }).last()
 
 /** Makes a group as a person does. */
-async function group(p, name, ...people) {
+export async function group(p, name, ...people) {
   await p.page.getByRole('link', { name: 'New chat' }).first().click()
   await p.page.getByRole('link', { name: 'New group' }).click()
   await p.page.getByLabel('Name of the group').fill(name)

@@ -4,6 +4,7 @@
 
 import { readFileSync } from 'node:fs'
 import { audit } from './access.mjs'
+import { group } from './groups.mjs'
 import { check, picture, shown, stored, until } from './harness.mjs'
 
 const bubble = (p, text) => p.page.locator('[role=log] .bubble', { hasText: text }).last()
@@ -31,6 +32,17 @@ async function privacy(world, p) {
   await dialog.getByLabel('Read receipts').and(dialog.locator(':enabled')).waitFor()
   return dialog
 }
+
+/** What the app keeps under that name. */
+const meta = (page, key) =>
+  page.evaluate(async (key) => {
+    const open = indexedDB.open('bavard')
+    const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
+    const get = db.transaction('meta').objectStore('meta').get(key)
+    const value = await new Promise((done) => (get.onsuccess = () => done(get.result)))
+    db.close()
+    return value
+  }, key)
 
 export default {
   async 'who hides is seen by nobody, and shown again when they like'(world) {
@@ -192,6 +204,52 @@ export default {
     check((await bodies(bob)) === 'one|two|three|four|five|six', `once and in order: ${await bodies(bob)}`)
     await until('the newest at least', async () => (await bodies(anna)).endsWith('six'))
   },
+  async 'a group’s chat is deleted with its stars, an export is cancelled, and the group is reported'(world) {
+    const [anna, bob] = await world.friends('Anna', 'Bob')
+    await group(anna, 'Choir', 'Bob')
+    await bob.open('Choir')
+    await bob.write('la la')
+    await bubble(anna, 'la la').click({ button: 'right' })
+    await anna.page.getByRole('dialog').getByRole('button', { name: 'Star', exact: true }).click()
+    await bubble(anna, 'la la').getByLabel('Starred').waitFor()
+    const phone = await device(world, anna, { viewport: { width: 390, height: 760 }, colorScheme: 'dark' })
+    await phone.open('Choir')
+    await bubble(phone, 'la la').getByLabel('Starred').waitFor()
+    const stars = (p) => meta(p.page, 'stars').then((all) => Object.keys(all ?? {}).length)
+    check((await stars(phone)) === 1, 'the server has the star')
+
+    // Who does not want it any more says so.
+    const info = (p) => p.page.locator('main header').getByRole('button', { name: /Group info/ }).click()
+    await info(phone)
+    await phone.page.getByRole('button', { name: 'Export chat' }).click()
+    const exporting = phone.page.getByRole('dialog')
+    await exporting.getByRole('button', { name: 'Cancel' }).click()
+    await exporting.waitFor({ state: 'detached' })
+    check((await phone.page.getByRole('alert').filter({ hasText: /./ }).count()) === 0, 'nothing is said to have gone wrong')
+
+    // Anna deletes it for herself, on all devices; Bob keeps it, and what he says begins anew.
+    await anna.page.goto(world.server.origin + '/')
+    await anna.page.locator('nav a', { hasText: 'Choir' }).click({ button: 'right' })
+    await anna.page.getByRole('button', { name: 'Delete chat' }).click()
+    await anna.page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
+    const has = async (p) => (await stored(p.page)).some((m) => m.body === 'la la')
+    for (const p of [anna, phone]) await until('nothing of it', async () => !(await has(p)))
+    check(await has(bob), 'Bob keeps it')
+    for (const p of [anna, phone]) await until('no star of it on the server', async () => (await stars(p)) === 0)
+    await bob.write('once more')
+    await anna.open('Choir')
+    await bubble(anna, 'once more').waitFor()
+
+    await info(anna)
+    await anna.page.getByRole('button', { name: 'Block and report' }).click()
+    const dialog = anna.page.getByRole('dialog')
+    await dialog.getByText('You leave the group').waitFor()
+    await audit(anna.page, 'reporting a group')
+    await dialog.getByRole('button', { name: 'Block and report' }).click()
+    const report = await until('the report', () => world.server.reports().find((r) => r.jid.includes('@rooms.')))
+    check(report.messages.length === 1, `with what was said last: ${JSON.stringify(report)}`)
+    await bob.page.getByText('Anna left').waitFor()
+  },
   async 'an account that is deleted is gone, from the server and from all devices'(world) {
     const [anna, bob] = await world.friends('Anna', 'Bob')
     await anna.open('Bob')
@@ -222,6 +280,7 @@ export default {
         n += await new Promise((done) => (count.onsuccess = () => done(count.result)))
       }
       db.close()
+      for (const name of await caches.keys()) n += (await (await caches.open(name)).keys()).length
       return n + localStorage.length
     })
     check(left === 0, `nothing is left on the device: ${left}`)

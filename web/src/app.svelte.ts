@@ -319,6 +319,11 @@ export class App {
     return (member && this.chats.get(member.jid)?.name) || member?.nick || from.nick || from.who
   }
 
+  /** The name of somebody who belongs to a group; of thousands, at once. */
+  nameOfMember({ jid, nick }: { jid: string; nick: string }): string {
+    return jid === this.me ? (this.account?.name ?? '') : this.chats.get(jid)?.name || nick || jid
+  }
+
   /** Whether others can know which message we mean: in a group, once the group has it. */
   canRefer(message: Message): boolean {
     return message.tick !== Tick.refused && !message.deleted && this.nameToOthers(message) !== undefined

@@ -12,6 +12,8 @@ export interface DeletionsOptions {
   db: Db
   changed: (change: Change) => void
   history: History
+  /** Takes the stars of a conversation off the server. */
+  unstar: (session: Session, peer: string) => Promise<void>
   /** Whether a group that we are in has been caught up with. */
   caughtUp: (room: string) => boolean
 }
@@ -52,6 +54,7 @@ export class Deletions {
     const outside = state !== undefined && state !== 'in'
     const id = outside ? await history.newest(peer) : ((await history.page(session, peer, '', 1)).last ?? '')
     if (id !== '') await deleteChat(session, peer, id)
+    await this.options.unstar(session, peer)
     await this.forget(session, peer, id)
     if (outside) changed(await editChat(db, peer, (c) => c.group && (c.group.state = 'forgotten')))
   }

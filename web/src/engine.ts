@@ -178,7 +178,7 @@ export class Engine {
     })
     this.stars = new Stars({ db, changed: options.changed, ofRoom: (session, room, query) => this.rooms.query(session, room, query) })
     this.histories = new History({ db, changed: options.changed, keep: (work, whole) => this.space.keep(work, whole), ofRoom: (session, room, before, max) => this.rooms.history(session, room, before, max) })
-    this.deletions = new Deletions({ db, changed: options.changed, history: this.histories, caughtUp: (room) => this.open.has(room) })
+    this.deletions = new Deletions({ db, changed: options.changed, history: this.histories, unstar: (session, peer) => this.stars.deleted(session, peer), caughtUp: (room) => this.open.has(room) })
     this.outages = new Outages({ db, changed: () => this.tellSoft(), watched: options.watched })
     const keys = new Keys(db, options.device)
     this.link = new Link({

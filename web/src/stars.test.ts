@@ -99,6 +99,16 @@ describe('stars', () => {
     expect(await getMeta(db, 'stars')).toEqual({ old: 'bob@localhost' })
   })
 
+  it('of a conversation that is deleted go from the server, others stay', async () => {
+    node = new Map([['a', 'bob@localhost'], ['b', 'carl@localhost'], ['c', 'bob@localhost']])
+    await message('a', true)
+    await stars().begin(session)
+    await stars().deleted(session, 'bob@localhost')
+    expect([...node.keys()]).toEqual(['b'])
+    expect(await getMeta(db, 'stars')).toEqual({ b: 'carl@localhost' })
+    expect(await starred()).toEqual([])
+  })
+
   it('given and taken elsewhere while we look are shown', async () => {
     await message('a')
     await putMeta(db, 'stars', {})

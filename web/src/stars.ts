@@ -68,6 +68,17 @@ export class Stars {
     })
   }
 
+  /** A conversation is deleted: nothing of it is to be found again, on any device. */
+  deleted(session: Session, peer: string): Promise<void> {
+    return this.after(async () => {
+      const known = await this.known()
+      const gone = [...known].flatMap(([id, of]) => (of === peer ? [id] : []))
+      for (const id of gone) await removeStar(session, id)
+      for (const id of gone) known.delete(id)
+      if (gone.length > 0) await this.keep(known, [], gone)
+    })
+  }
+
   /** What is starred and not on this device, as far as it can be had; under no keys of the store. */
   async elsewhere(session: Session): Promise<Message[]> {
     const { db, ofRoom } = this.options
