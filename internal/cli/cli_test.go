@@ -363,7 +363,7 @@ func TestQuickstart(t *testing.T) {
 	run(t, "", "quickstart", "example.org", "--host", "chat").want(t, 2, "no name of the public DNS")
 	run(t, "", "quickstart").want(t, 2)
 	all, err := os.ReadDir(dir)
-	if err != nil || len(all) != 5 {
+	if err != nil || len(all) != 7 {
 		t.Fatalf("%v, %v", all, err)
 	}
 	for _, f := range all {

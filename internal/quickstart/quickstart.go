@@ -51,6 +51,8 @@ func (p Plan) Files() ([]File, error) {
 		{Name: "firewall.txt", Title: "Firewall"},
 		{Name: "bavard.toml", Title: "Configuration, /etc/bavard/bavard.toml"},
 		{Name: "bavard.service", Title: "systemd unit, /etc/systemd/system/bavard.service"},
+		{Name: "bavard-backup.service", Title: "systemd unit, /etc/systemd/system/bavard-backup.service"},
+		{Name: "bavard-backup.timer", Title: "systemd timer, /etc/systemd/system/bavard-backup.timer"},
 	}
 	set, err := template.ParseFS(templates, "templates/*")
 	if err != nil {
