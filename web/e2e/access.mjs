@@ -135,6 +135,41 @@ export default {
     }
   },
 
+  async 'what cannot be undone is asked for by keyboard, and without findings, from both sides, in both lights, wide and narrow'(world) {
+    for (const [locale, viewport, colorScheme, words] of [
+      ['en-GB', NARROW, 'light', { me: ['Privacy', 'Delete account'], chat: ['Export chat', 'Block and report', 'Delete chat'] }],
+      ['ar', WIDE, 'dark', { me: ['الخصوصية', 'حذف الحساب'], chat: ['تصدير المحادثة', 'حظر وإبلاغ', 'حذف المحادثة'] }],
+      ['ar', NARROW, 'light', { me: ['الخصوصية', 'حذف الحساب'], chat: ['تصدير المحادثة', 'حظر وإبلاغ', 'حذف المحادثة'] }],
+    ]) {
+      const p = await world.person('Jo', { locale, viewport, colorScheme, reducedMotion: 'reduce' })
+      const page = (p.page = await p.tab('/'))
+      await page.locator('input[type=password]').waitFor()
+      await seed(page, village())
+      const ask = async (name) => {
+        const button = page.getByRole('button', { name, exact: true })
+        await button.focus()
+        await page.keyboard.press('Enter')
+        const dialog = page.getByRole('dialog')
+        await dialog.waitFor()
+        check(await dialog.evaluate((d) => d.contains(document.activeElement)), `${name}: the keyboard is in it`)
+        await audit(page, `${name}, ${viewport.width} px, ${colorScheme}`)
+        await picture(page, `ask-${locale.slice(0, 2)}-${viewport.width}-${name.replaceAll(' ', '-')}`)
+        check(!(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)), `${name}: something sticks out`)
+        await page.keyboard.press('Escape')
+        await dialog.waitFor({ state: 'detached' })
+        check(await button.evaluate((b) => b === document.activeElement), `${name}: the keyboard is where it was`)
+      }
+      await page.goto(world.server.origin + '/?me')
+      for (const name of words.me) await ask(name)
+      for (const peer of ['anna@localhost', 'hikers@rooms.localhost']) {
+        await page.goto(`${world.server.origin}/chat/${peer}`)
+        await page.locator('main header .open').click()
+        for (const name of words.chat) await ask(name)
+      }
+      await p.close()
+    }
+  },
+
   async 'everything can be done with the keyboard'(world) {
     const [alice, bob] = await world.friends('Alice', 'Bob')
     const { page } = alice
