@@ -48,6 +48,10 @@ type Options struct {
 	// Own is called after Events with those of the batches that this node has
 	// appended: for what one node of several is to do. It must not block.
 	Own func([]state.Event)
+	// Fetch brings a view of at least a revision into ViewDir, in place of what is
+	// there, which is closed. It is asked when the journal has no more what the view
+	// lacks; nil: that is an error (journal.ErrCompacted).
+	Fetch func(ctx context.Context, after uint64) error
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -111,21 +115,16 @@ func Open(ctx context.Context, o Options) (*Cell, error) {
 		}
 	}
 	o.View.OnDiskFull = o.Journal.MakeRoom
-	var err error
-	if c.View, err = view.Open(o.ViewDir, o.View); err != nil {
-		cancel()
-		return nil, errors.Join(err, o.Journal.Close())
-	}
-	if err := c.belongs(); err != nil {
-		cancel()
-		return nil, errors.Join(err, c.View.Close(), o.Journal.Close())
-	}
-	c.applied.Store(c.revision(c.Applied()))
-	tail, err := o.Journal.Tail(run, c.revision(c.Applied()))
+	c.o = o
+	tail, err := c.start(ctx)
 	if err != nil {
 		cancel()
-		return nil, errors.Join(fmt.Errorf("cell: tail the journal: %w", err), c.View.Close(), o.Journal.Close())
+		if c.View != nil {
+			err = errors.Join(err, c.View.Close())
+		}
+		return nil, errors.Join(err, o.Journal.Close())
 	}
+	c.applied.Store(c.revision(c.Applied()))
 	go c.apply(tail)
 	go c.release()
 	go c.scrub()

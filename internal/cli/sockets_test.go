@@ -60,7 +60,7 @@ func TestNodeListensOnNothingElse(t *testing.T) {
 	for i, s := range nodes {
 		s.ready(t)
 		want := []string{
-			"tcp " + s.addresses.C2S, "tcp " + s.addresses.C2STLS, "tcp " + s.addresses.HTTP, "tcp " + peers[names[i]], "tcp " + portAfter(t, peers[names[i]]),
+			"tcp " + s.addresses.C2S, "tcp " + s.addresses.C2STLS, "tcp " + s.addresses.HTTP, "tcp " + peers[names[i]], "tcp " + portAfter(t, peers[names[i]]), "tcp " + portAfter(t, portAfter(t, peers[names[i]])),
 			"unix " + datadir.AdminSocket(s.data),
 		}
 		got := listening(t, s.cmd.Process.Pid)

@@ -77,6 +77,31 @@ func (c *Cell) Meshes() map[string]string {
 // MeshBinds gives the address:port that this node's mesh listens on.
 func (c *Cell) MeshBinds() string { return c.mesh(c.Binds()) }
 
+// Handovers gives, by the names of the nodes, the host:port where they hand views over: the port
+// after the mesh's.
+func (c *Cell) Handovers() map[string]string {
+	all := c.Meshes()
+	for name, address := range all {
+		all[name] = portAfter(address)
+	}
+	return all
+}
+
+// HandoverBinds gives the address:port that this node listens on for that.
+func (c *Cell) HandoverBinds() string { return portAfter(c.MeshBinds()) }
+
+func portAfter(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return address
+	}
+	return net.JoinHostPort(host, strconv.Itoa(n+1))
+}
+
 // mesh is the address of the mesh beside a journal's.
 func (c *Cell) mesh(journal string) string {
 	host, port, err := net.SplitHostPort(journal)
@@ -180,6 +205,12 @@ func (v *validator) meshes(cell *Cell, journals map[string]string) {
 				"the port after each node's own is for the mesh, unless cell.mesh_port names another: leave that free")
 		}
 		seen["mesh of "+name] = address
+		address = portAfter(address)
+		if _, port, _ := net.SplitHostPort(address); !goodPort(port) || taken(seen, address) {
+			v.add("cell.nodes", fmt.Sprintf("leave no port for node %q to hand a view over: %s", name, address),
+				"the port after the mesh's is for that: leave it free")
+		}
+		seen["view of "+name] = address
 	}
 }
 

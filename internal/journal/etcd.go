@@ -74,12 +74,15 @@ type Options struct {
 	// the process at once when it cannot write.
 	Again func()
 
+	// Window bounds the history that is kept for nodes that are away or behind, in
+	// bytes; 64 MiB if 0.
+	Window int64
+
 	// UnsafeNoFsync makes a power cut lose what was acknowledged. It is there for
 	// the drill that must fail with it.
 	UnsafeNoFsync bool
 
 	// For tests.
-	window    int64 // windowBytes if 0
 	segment   int64 // segmentBytes if 0
 	recent    int64 // recentBytes if 0
 	free      func(dir string) (uint64, error)
@@ -103,6 +106,7 @@ type etcdJournal struct {
 	holding  holding
 	reached  atomic.Pointer[map[string]bool] // nodes, by name; nil: not known yet
 	again    sync.Once
+	hollow   atomic.Uint64 // below it the node has only what its view has
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -153,10 +157,10 @@ func newEtcdJournal(opts Options) (*etcdJournal, error) {
 	setDefault(&opts.MinFree, defaultMinFree)
 	setDefault(&opts.Quota, defaultQuota)
 	setDefault(&opts.MaxSpool, defaultMaxSpool)
-	setDefault(&opts.window, windowBytes)
+	setDefault(&opts.Window, windowBytes)
 	setDefault(&opts.segment, segmentBytes)
 	setDefault(&opts.recent, recentBytes)
-	j := &etcdJournal{opts: opts, log: opts.Log, window: newWindow(opts.window)}
+	j := &etcdJournal{opts: opts, log: opts.Log, window: newWindow(opts.Window)}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
 	return j, nil
 }

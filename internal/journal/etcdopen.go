@@ -43,6 +43,17 @@ func (j *etcdJournal) Tail(ctx context.Context, from uint64) (Tailer, error) {
 	return t, nil
 }
 
+// TailNewest is Journal.TailNewest.
+func (j *etcdJournal) TailNewest(ctx context.Context) (Tailer, uint64, error) {
+	from, err := j.Latest(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	j.hollow.Store(from) // before the spool has anything behind the gap
+	t, err := j.Tail(ctx, from)
+	return t, from, err
+}
+
 // openSpool finds where the reader starts in the spool and where Watch goes on.
 func (t *etcdTailer) openSpool(ctx context.Context, from, end uint64) error {
 	j := t.journal
@@ -79,6 +90,12 @@ func (t *etcdTailer) openSpool(ctx context.Context, from, end uint64) error {
 		t.nextSeq, t.incoming = 0, newSequence(from)
 		t.at = place{from, segmentHeader}
 		return s.reset(from)
+	}
+	if j.opts.Peers != nil {
+		// What comes behind the spool may be gone, after a long time away.
+		if err := j.readable(ctx, last+1); err != nil {
+			return err
+		}
 	}
 	if incoming == nil {
 		incoming = newSequence(base)

@@ -70,6 +70,11 @@ type Journal interface {
 	// without a gap. There is one tailer per journal.
 	Tail(ctx context.Context, from uint64) (Tailer, error)
 
+	// TailNewest is Tail from what is newest now, which it gives, for a node that
+	// gets its view from another one. Until Release has come to that revision, the
+	// node does not count among those that have what may be dropped.
+	TailNewest(ctx context.Context) (t Tailer, from uint64, err error)
+
 	// Latest is a linearizable read: a revision at or above that of every batch
 	// committed before the call. Concurrent calls share one read.
 	Latest(ctx context.Context) (uint64, error)

@@ -35,6 +35,16 @@ func (j *memoryJournal) ID() []byte { return []byte("journal in memory"[:16]) }
 
 func (j *memoryJournal) Incarnation() uint64 { return j.appender.incarnation }
 
+// TailNewest is Journal.TailNewest.
+func (j *memoryJournal) TailNewest(ctx context.Context) (Tailer, uint64, error) {
+	from, err := j.Latest(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	t, err := j.Tail(ctx, from)
+	return t, from, err
+}
+
 func (j *memoryJournal) Latest(ctx context.Context) (uint64, error) { return j.latest.get(ctx) }
 
 func (j *memoryJournal) readLatest(ctx context.Context) (uint64, error) {

@@ -201,7 +201,7 @@ func TestCellWithoutOne(t *testing.T) {
 func TestCellKeepsHistoryForAll(t *testing.T) {
 	t.Parallel()
 	c := newTestCell(t)
-	opts := Options{UnsafeNoFsync: true, window: 8 << 20}
+	opts := Options{UnsafeNoFsync: true, Window: 8 << 20}
 	nodes := c.open(t, opts, "a", "b", "c")
 	revision := commit(t, nodes["c"], "first")[0]
 	follow(t, nodes["a"])
@@ -237,8 +237,8 @@ func TestCellKeepsHistoryForAll(t *testing.T) {
 func TestCellMakesRoomOnEachNode(t *testing.T) {
 	t.Parallel()
 	c := newTestCell(t)
-	nodes := c.open(t, Options{UnsafeNoFsync: true, window: 2 << 20}, "a", "c")
-	for name, j := range c.open(t, Options{UnsafeNoFsync: true, window: 2 << 20, Quota: 6 << 20}, "b") {
+	nodes := c.open(t, Options{UnsafeNoFsync: true, Window: 2 << 20}, "a", "c")
+	for name, j := range c.open(t, Options{UnsafeNoFsync: true, Window: 2 << 20, Quota: 6 << 20}, "b") {
 		nodes[name] = j
 	}
 	// No view runs yet, so nothing can be dropped. One command after the other: small

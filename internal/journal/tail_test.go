@@ -52,7 +52,7 @@ func TestReleaseCompacts(t *testing.T) {
 // has spooled.
 func TestReaderThatLags(t *testing.T) {
 	t.Parallel()
-	e := etcdEngine(t, Options{window: 1 << 20, UnsafeNoFsync: true, recent: 64 << 10})
+	e := etcdEngine(t, Options{Window: 1 << 20, UnsafeNoFsync: true, recent: 64 << 10})
 	j := e.open(t)
 	tl := tail(t, j, 0)
 	big := strings.Repeat("x", 100<<10)
@@ -202,7 +202,7 @@ func TestSpoolHealsWhileRead(t *testing.T) {
 // a snapshot, it is not skipped.
 func TestSpoolBeyondRepair(t *testing.T) {
 	t.Parallel()
-	e := etcdEngine(t, Options{window: 16 << 10, segment: 4 << 10, recent: 256, UnsafeNoFsync: true})
+	e := etcdEngine(t, Options{Window: 16 << 10, segment: 4 << 10, recent: 256, UnsafeNoFsync: true})
 	j := e.open(t)
 	tl := tail(t, j, 0)
 	var want []named

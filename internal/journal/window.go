@@ -194,7 +194,7 @@ func (j *etcdJournal) compactAgreed(r *reporter) error {
 // is near.
 func (j *etcdJournal) syncSpooled(own nodeState) (uint64, error) {
 	t := j.currentTailer()
-	if t == nil || !j.window.pressed() {
+	if t == nil || !j.window.pressed() || own.released < j.hollow.Load() {
 		return own.released, nil
 	}
 	if err := t.spool.sync(); err != nil {

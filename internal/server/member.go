@@ -52,7 +52,7 @@ func (n *node) amongOthers(o *journal.Options) error {
 
 // missing is what a cell of several nodes does not do yet.
 const missing = "who is in a room is known on the same node only, files cannot be shared, " +
-	"and a node that has lost its disk, or was away for too long, cannot come back: see docs/operations.md"
+	"and a node that has lost its disk cannot come back: see docs/operations.md"
 
 // hint says what to do about a node of several that cannot start.
 func (n *node) hint(err error) error {
@@ -66,8 +66,6 @@ func (n *node) hint(err error) error {
 		why = "The data of this node is gone"
 	case errors.Is(err, journal.ErrBehind), errors.As(err, &damage):
 		why = "This node has forgotten what it had acknowledged, or its data is damaged"
-	case errors.Is(err, journal.ErrCompacted):
-		why = "This node was away for so long that the others do not have all any more that it missed"
 	default:
 		return err
 	}

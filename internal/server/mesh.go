@@ -94,6 +94,12 @@ func (s *server) collectMesh(r prometheus.Registerer) {
 	counter := func(name, help string, read func(mesh.Stats) uint64) {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "bavard", Name: name, Help: help}, func() float64 { return float64(read(stats())) }))
 	}
+	r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "bavard", Name: "views_handed_total", Help: "Views handed to other nodes that were behind."}, func() float64 {
+		if s.handover == nil {
+			return 0
+		}
+		return float64(s.handover.Handed())
+	}))
 	gauge("mesh_nodes_cut", "Other nodes that this one does not tell, or that do not tell it, who is online.", func(s mesh.Stats) float64 { return float64(len(s.Cut)) })
 	gauge("mesh_sessions", "Sessions that are known on other nodes.", func(s mesh.Stats) float64 { return float64(s.Sessions) })
 	gauge("mesh_queue", "What waits to be told to other nodes.", func(s mesh.Stats) float64 { return float64(s.Queued) })

@@ -25,6 +25,7 @@ import (
 	"bavard/internal/config"
 	"bavard/internal/datadir"
 	"bavard/internal/dispatch"
+	"bavard/internal/handover"
 	"bavard/internal/health"
 	"bavard/internal/journal"
 	"bavard/internal/pubsub"
@@ -45,6 +46,7 @@ type node struct {
 	log      *slog.Logger
 	dir      *datadir.Dir
 	member   *charter.Member // nil: there is no other node
+	link     *handover.Link  // nil: the same
 	cell     *cell.Cell
 	accounts *account.Service
 	warnings *health.Warnings
@@ -55,6 +57,7 @@ type node struct {
 	uploads  atomic.Pointer[upload.Service]
 	epoch    uint16     // of the positions that the journal gives
 	copying  sync.Mutex // guards the checkpoint
+	window   int64      // journal.Options.Window
 }
 
 // aloneName is what a node calls itself when there is no other.
@@ -69,12 +72,12 @@ func (n *node) name() string {
 }
 
 // again, which may be nil, is journal.Options.Again.
-func openNode(ctx context.Context, cfg config.Config, log *slog.Logger, again func()) (*node, error) {
+func openNode(ctx context.Context, cfg config.Config, log *slog.Logger, again func(), window int64) (*node, error) {
 	dir, err := datadir.Open(cfg.Data)
 	if err != nil {
 		return nil, err
 	}
-	n := &node{cfg: cfg, log: log, dir: dir, warnings: health.NewWarnings(time.Now)}
+	n := &node{cfg: cfg, log: log, dir: dir, warnings: health.NewWarnings(time.Now), window: window}
 	if err := n.open(ctx, again); err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
@@ -91,6 +94,9 @@ func (n *node) open(ctx context.Context, again func()) error {
 		ctx, cancel = context.WithTimeout(ctx, openWithin)
 		defer cancel()
 	}
+	if err := n.makeLink(); err != nil {
+		return err
+	}
 	if n.epoch, err = n.dir.Epoch(); err != nil {
 		return err
 	}
@@ -104,7 +110,7 @@ func (n *node) open(ctx context.Context, again func()) error {
 	}
 	options := journal.Options{
 		Name: n.name(), Dir: n.dir.Journal(), SpoolDir: n.dir.Spool(), Log: n.log, Remote: remote,
-		MinFree: uint64(n.cfg.Journal.MinFreeMiB) << 20, Again: again,
+		MinFree: uint64(n.cfg.Journal.MinFreeMiB) << 20, Again: again, Window: n.window,
 	}
 	if err := n.amongOthers(&options); err != nil {
 		return err
@@ -132,10 +138,7 @@ func (n *node) open(ctx context.Context, again func()) error {
 
 func (n *node) cellOptions(j journal.Journal, alone bool) cell.Options {
 	return cell.Options{
-		Journal: j, Alone: alone, ViewDir: n.dir.View(), Logger: n.log,
-		View: view.Options{Domain: n.cfg.Domain, Epoch: n.epoch, Logger: n.log, OnDamage: func(err error) {
-			n.warnings.Raise(health.ViewDamaged, err.Error())
-		}},
+		Journal: j, Alone: alone, ViewDir: n.dir.View(), Logger: n.log, View: n.viewOptions(), Fetch: n.fetcher(),
 		Events: func(events []state.Event) {
 			// Rooms first: whoever is removed from one with their account is seen as
 			// removed, not as somebody whose session has ended.
@@ -158,6 +161,20 @@ func (n *node) cellOptions(j journal.Journal, alone bool) cell.Options {
 			}
 		},
 	}
+}
+
+func (n *node) viewOptions() view.Options {
+	return view.Options{Domain: n.cfg.Domain, Epoch: n.epoch, Logger: n.log, OnDamage: func(err error) {
+		n.warnings.Raise(health.ViewDamaged, err.Error())
+	}}
+}
+
+// fetcher is nil when there is nobody to fetch a view from.
+func (n *node) fetcher() func(context.Context, uint64) error {
+	if n.link == nil {
+		return nil
+	}
+	return n.fetchView
 }
 
 // remoteEtcd is nil when etcd is to run in this process.
@@ -256,7 +273,7 @@ func Offline(ctx context.Context, cfg config.Config, version string, log *slog.L
 		}
 		return nil, nil, err
 	}
-	n, err := openNode(ctx, cfg, log, nil)
+	n, err := openNode(ctx, cfg, log, nil, 0)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -25,6 +25,7 @@ import (
 	"bavard/internal/config"
 	"bavard/internal/datadir"
 	"bavard/internal/dispatch"
+	"bavard/internal/handover"
 	"bavard/internal/health"
 	"bavard/internal/host"
 	"bavard/internal/inbox"
@@ -60,6 +61,10 @@ type Options struct {
 	UnsafeNoDedupe bool
 	// UnsafeEarlyUploads is for the same: a file is told 201 before it is safe.
 	UnsafeEarlyUploads bool
+	// window is journal.Options.Window, for tests.
+	window int64
+	// started lets tests look at a server that is ready.
+	started func(*server)
 	// meshed lets tests change the mesh.
 	meshed func(*mesh.Options)
 }
@@ -82,20 +87,24 @@ const stopWithin = 4 * time.Second
 func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	n, err := openNode(ctx, o.Config, o.Logger, func() { cancel(ErrStartAgain) })
+	n, err := openNode(ctx, o.Config, o.Logger, func() { cancel(ErrStartAgain) }, o.window)
 	if err == nil {
 		s := &server{node: n, o: o, started: time.Now()}
 		err = errors.Join(s.run(ctx), n.close())
 	}
-	if errors.Is(context.Cause(ctx), ErrStartAgain) {
+	// A node of several that was held up for so long that the journal has no more what
+	// comes next: its next start fetches a view.
+	behind := o.Config.Cell.Several() && errors.Is(err, journal.ErrCompacted)
+	if behind || errors.Is(context.Cause(ctx), ErrStartAgain) {
 		return errors.Join(ErrStartAgain, err)
 	}
 	return err
 }
 
 // ErrStartAgain: there is room on the disk again, but what was in the middle of
-// writing when it was full cannot go on in this process.
-var ErrStartAgain = errors.New("the server has to start anew, now that there is room on the disk")
+// writing when it was full cannot go on in this process; or the node has fallen so far
+// behind the others that it needs another one's view, which a start fetches.
+var ErrStartAgain = errors.New("the server has to start anew")
 
 // server is a node with sessions and listeners.
 type server struct {
@@ -105,6 +114,7 @@ type server struct {
 	certs    *cert.Store
 	hub      *dispatch.Hub
 	mesh     *mesh.Mesh // nil: there is no other node
+	handover *handover.Server
 	notifier *pubsub.Notifier
 	rooms    *room.Hub
 	pushes   *pushes // nil while they are off
@@ -139,7 +149,7 @@ func (s *server) run(ctx context.Context) error {
 	group.Go(func() error { s.watch(ctx); return nil })
 	group.Go(func() error { s.trim(ctx); return nil })
 	group.Go(func() error { s.noteSeen(ctx); return nil })
-	if err := errors.Join(s.startMesh(ctx), s.listen(ctx, group)); err != nil {
+	if err := errors.Join(s.startMesh(ctx), s.startHandover(ctx), s.listen(ctx, group)); err != nil {
 		return errors.Join(err, s.stop())
 	}
 	// Only now: an authority comes to the listeners.
@@ -155,6 +165,9 @@ func (s *server) run(ctx context.Context) error {
 	})
 	if err := s.metrics(ctx, group, registry); err != nil {
 		return errors.Join(err, s.stop())
+	}
+	if s.o.started != nil {
+		s.o.started(s)
 	}
 	if s.o.Ready != nil {
 		s.o.Ready(Running{Addresses: s.addrs, Admin: backend, CA: s.certs.CAFile()})
@@ -361,6 +374,11 @@ func (s *server) stop() error {
 		s.front.Stop()
 	}
 	s.uploads.Close()
+	if s.handover != nil {
+		if err := s.handover.Close(); err != nil {
+			s.log.Warn("handing views over", "err", err)
+		}
+	}
 	if s.mesh != nil { // first: the others know the sessions for a while, in which they come back
 		s.mesh.Close()
 	}

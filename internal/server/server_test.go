@@ -33,6 +33,8 @@ type testServer struct {
 	done    chan error
 	made    map[string]bool
 	meshed  func(*mesh.Options)
+	window  int64
+	server  *server // once ready
 }
 
 func startServer(t *testing.T) *testServer {
@@ -71,13 +73,14 @@ func (s *testServer) tryStart() error {
 	go func() {
 		s.done <- Run(ctx, Options{
 			Config: s.cfg, Version: "test", Logger: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
-			Ready: func(r Running) { ready <- r }, meshed: s.meshed,
+			Ready: func(r Running) { ready <- r }, meshed: s.meshed, window: s.window, started: func(r *server) { s.server = r },
 		})
 	}()
 	select {
 	case s.running = <-ready:
 		return nil
 	case err := <-s.done:
+		s.done <- nil // there is nothing to stop
 		return fmt.Errorf("it ended: %w", err)
 	}
 }

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"bavard/internal/journal"
+	"bavard/internal/view"
+)
+
+// start opens the view and finds where the journal goes on behind it. A view that is
+// so old that the journal has dropped what comes next is replaced by another node's.
+func (c *Cell) start(ctx context.Context) (journal.Tailer, error) {
+	if err := c.openView(); err != nil {
+		return nil, err
+	}
+	if c.o.Fetch != nil {
+		// So that the journal here knows what the cell has dropped meanwhile.
+		if _, err := c.o.Journal.Latest(ctx); err != nil {
+			return nil, fmt.Errorf("cell: ask the journal how far it is: %w", err)
+		}
+	}
+	tail, err := c.o.Journal.Tail(c.ctx, c.revision(c.Applied()))
+	if errors.Is(err, journal.ErrCompacted) && c.o.Fetch != nil {
+		c.o.Logger.Warn("the journal has no more what the view lacks: another node's view is fetched", "view", c.Applied().String())
+		return c.replace(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cell: tail the journal: %w", err)
+	}
+	return tail, nil
+}
+
+func (c *Cell) openView() (err error) {
+	if c.View, err = view.Open(c.o.ViewDir, c.o.View); err != nil {
+		return err
+	}
+	return c.belongs()
+}
+
+// replace fetches a view. What the journal gets meanwhile is kept from before it is
+// asked for, so that nothing is missing in between.
+func (c *Cell) replace(ctx context.Context) (journal.Tailer, error) {
+	tail, after, err := c.o.Journal.TailNewest(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cell: tail the journal: %w", err)
+	}
+	err = c.exchange(ctx, after)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cell: fetch a view: %w", err), tail.Close())
+	}
+	c.o.Logger.Info("the view has been replaced by another node's", "view", c.Applied().String())
+	return tail, nil
+}
+
+func (c *Cell) exchange(ctx context.Context, after uint64) error {
+	err := c.View.Close()
+	c.View = nil
+	if err != nil {
+		return err
+	}
+	if err := c.o.Fetch(ctx, after); err != nil {
+		return err
+	}
+	if err := c.openView(); err != nil {
+		return err
+	}
+	durable, err := c.Durable()
+	if err != nil {
+		return err
+	}
+	if c.revision(durable) < after {
+		return fmt.Errorf("it is at %v, before revision %d", durable, after)
+	}
+	c.o.Journal.Release(c.revision(durable))
+	return nil
+}
+
+// CheckpointAfter writes the view, as it is at a revision of at least after, into a
+// directory that does not exist, on the same file system.
+func (c *Cell) CheckpointAfter(ctx context.Context, dir string, after uint64) error {
+	if err := c.wait(ctx, after); err != nil {
+		return err
+	}
+	at, err := c.View.Checkpoint(dir)
+	if err == nil && c.revision(at) < after {
+		err = fmt.Errorf("cell: the checkpoint is at %v, before revision %d", at, after)
+	}
+	return err
+}

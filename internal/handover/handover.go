@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package handover gives a node of a cell what it cannot get from the journal any
+// more: a whole view, from another node that has one. It is asked for over HTTPS
+// with certificates of the cell on both sides, at a port of its own, so that nothing
+// else waits for it. docs/formats/cell.md describes what is sent.
+package handover
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds.
+const (
+	// DefaultRate is how fast one view is handed over, in bytes a second: the node that
+	// hands it over has people to serve.
+	DefaultRate = 64 << 20
+	// stall ends a transfer that does not move.
+	stall = 30 * time.Second
+	// preparing bounds how long a node may take until it begins to send.
+	preparing = time.Minute
+	// connectionsMost bounds those that are open at once.
+	connectionsMost = 32
+	headerMost      = 16 << 10
+)
+
+// Options of what one node hands over and is handed.
+type Options struct {
+	Node  string            // this one's name
+	Peers map[string]string // host:port of each other node, by name
+	// CA, Certificate and Key are PEM files; nodes are told apart by the
+	// certificate's common name.
+	CA, Certificate, Key string
+	// ServerName is what follows a node's name and a dot in its certificate.
+	ServerName string
+	Log        *slog.Logger
+	// Rate in bytes a second; 0 is DefaultRate.
+	Rate int64
+}
+
+// Source is the view that is handed over.
+type Source interface {
+	// CheckpointAfter writes the view, as it is at a revision of at least after, into a new
+	// directory.
+	CheckpointAfter(ctx context.Context, dir string, after uint64) error
+}
+
+// Link is one node's side towards the others.
+type Link struct {
+	o         Options
+	own       tls.Certificate
+	authority *x509.CertPool
+}
+
+// New reads the certificates.
+func New(o Options) (*Link, error) {
+	if o.Rate == 0 {
+		o.Rate = DefaultRate
+	}
+	own, err := tls.LoadX509KeyPair(o.Certificate, o.Key)
+	if err != nil {
+		return nil, fmt.Errorf("handover: the node's certificate: %w", err)
+	}
+	text, err := os.ReadFile(o.CA)
+	if err != nil {
+		return nil, fmt.Errorf("handover: the cell's authority: %w", err)
+	}
+	l := &Link{o: o, own: own, authority: x509.NewCertPool()}
+	if !l.authority.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("handover: there is no certificate in %s", o.CA)
+	}
+	return l, nil
+}
+
+// Server hands views over.
+type Server struct {
+	link    *Link
+	source  Source
+	scratch string
+	http    *http.Server
+	address string
+	turn    chan struct{} // capacity 1: one at a time
+	handed  atomic.Uint64
+	wg      sync.WaitGroup
+	ctx     context.Context
+	cancel  context.CancelFunc
+}
+
+// Serve listens at an address. Checkpoints are made under scratch, which is on
+// the view's file system; what is left there of an earlier process is removed.
+func (l *Link) Serve(ctx context.Context, listen, scratch string, source Source) (*Server, error) {
+	if err := os.RemoveAll(scratch); err != nil {
+		return nil, fmt.Errorf("handover: %w", err)
+	}
+	s := &Server{link: l, source: source, scratch: scratch, turn: make(chan struct{}, 1)}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+viewPath, s.view)
+	s.http = &http.Server{
+		Handler: mux, MaxHeaderBytes: headerMost, ReadHeaderTimeout: stall, IdleTimeout: stall,
+		ErrorLog:    slog.NewLogLogger(l.o.Log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return s.ctx },
+		TLSConfig: &tls.Config{
+			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{l.own}, ClientCAs: l.authority, ClientAuth: tls.RequireAndVerifyClientCert,
+			NextProtos: []string{"http/1.1"},
+		},
+	}
+	var config net.ListenConfig
+	tcp, err := config.Listen(ctx, "tcp", listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for nodes that need a view: %w", err)
+	}
+	s.address = tcp.Addr().String()
+	few := &few{Listener: tcp, slots: make(chan struct{}, connectionsMost), closed: make(chan struct{})}
+	s.wg.Go(func() {
+		if err := s.http.ServeTLS(few, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			l.o.Log.Error("views cannot be handed over any more", "err", err)
+		}
+	})
+	return s, nil
+}
+
+// Address that it listens on.
+func (s *Server) Address() string { return s.address }
+
+// Handed is how many views were handed over.
+func (s *Server) Handed() uint64 { return s.handed.Load() }
+
+// Close ends what is under way.
+func (s *Server) Close() error {
+	s.cancel()
+	err := s.http.Close()
+	s.wg.Wait()
+	// A handler that is still at it ends with its connection, or at its next part.
+	s.turn <- struct{}{}
+	if err := errors.Join(err, os.RemoveAll(s.scratch)); err != nil {
+		return fmt.Errorf("handover: %w", err)
+	}
+	return nil
+}
+
+// few is a listener with a bound on its connections.
+type few struct {
+	net.Listener
+	slots  chan struct{}
+	closed chan struct{}
+	once   sync.Once
+}
+
+// Accept waits for a slot first.
+func (l *few) Accept() (net.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	return &counted{Conn: c, left: sync.OnceFunc(func() { <-l.slots })}, nil
+}
+
+// Close ends a wait for a slot, too.
+func (l *few) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+type counted struct {
+	net.Conn
+	left func()
+}
+
+// Close gives the slot back.
+func (c *counted) Close() error {
+	c.left()
+	return c.Conn.Close()
+}
+
+// caller is the node that asks, by its certificate; "" if it is none of the cell's.
+func (l *Link) caller(r *http.Request) string {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return ""
+	}
+	name := r.TLS.VerifiedChains[0][0].Subject.CommonName
+	if _, known := l.o.Peers[name]; !known {
+		return ""
+	}
+	return name
+}
+
+// view answers a node that needs one.
+func (s *Server) view(w http.ResponseWriter, r *http.Request) {
+	node := s.link.caller(r)
+	after, err := strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
+	switch {
+	case node == "":
+		http.Error(w, "no other node of this cell", http.StatusForbidden)
+		return
+	case err != nil:
+		http.Error(w, "after which revision?", http.StatusBadRequest)
+		return
+	}
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	default:
+		http.Error(w, "another node is handed a view", http.StatusServiceUnavailable)
+		return
+	}
+	log := s.link.o.Log.With("node", node)
+	begun := time.Now()
+	n, err := s.hand(w, r, after)
+	if err != nil {
+		log.Warn("a view was not handed over", "bytes", n, "err", err)
+		if n == 0 {
+			http.Error(w, "there is none now", http.StatusServiceUnavailable)
+			return
+		}
+		panic(http.ErrAbortHandler) // so that it is not taken for the end
+	}
+	s.handed.Add(1)
+	log.Info("another node was handed a view", "bytes", n, "for", time.Since(begun).Round(time.Millisecond))
+}
+
+// hand makes a checkpoint and sends it.
+func (s *Server) hand(w http.ResponseWriter, r *http.Request, after uint64) (sent int64, err error) {
+	if err := os.MkdirAll(s.scratch, 0o700); err != nil {
+		return 0, err
+	}
+	dir := filepath.Join(s.scratch, "view")
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	ctx, cancel := context.WithTimeout(r.Context(), preparing-10*time.Second)
+	defer cancel()
+	if err := errors.Join(os.RemoveAll(dir), s.source.CheckpointAfter(ctx, dir, after)); err != nil {
+		return 0, err
+	}
+	control := http.NewResponseController(w)
+	if err := control.SetWriteDeadline(time.Now().Add(stall)); err != nil {
+		return 0, err
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	begun := time.Now()
+	err = write(w, os.DirFS(dir), func(n int) error {
+		sent += int64(n)
+		due := begun.Add(time.Duration(float64(sent) / float64(s.link.o.Rate) * float64(time.Second)))
+		if wait := time.Until(due); wait > 0 {
+			t := time.NewTimer(wait)
+			defer t.Stop()
+			select {
+			case <-t.C:
+			case <-r.Context().Done():
+				return r.Context().Err()
+			}
+		}
+		return control.SetWriteDeadline(time.Now().Add(stall))
+	})
+	return sent, err
+}
+
+const viewPath = "/1/view"
+
+// pauseMost is how long a node waits before it asks again.
+const pauseMost = 2 * time.Second
+
+// Fetch gets a view as it is at a revision of at least after from any of the other nodes
+// into dir, which is new, and has it on the disk, whole. It asks until ctx ends.
+func (l *Link) Fetch(ctx context.Context, dir string, after uint64) error {
+	names := make([]string, 0, len(l.o.Peers))
+	for name := range l.o.Peers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	pause := 100 * time.Millisecond
+	for {
+		for _, name := range names {
+			err := l.fetch(ctx, name, dir, after)
+			if err == nil {
+				return nil
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			l.o.Log.Warn("a view could not be fetched, trying on", "node", name, "err", err)
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		}
+		pause = min(2*pause, pauseMost)
+	}
+}
+
+func (l *Link) fetch(ctx context.Context, name, dir string, after uint64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{
+			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{l.own}, RootCAs: l.authority, ServerName: name + "." + l.o.ServerName,
+		},
+		DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, TLSHandshakeTimeout: 5 * time.Second,
+		ResponseHeaderTimeout: preparing, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: headerMost,
+	}}
+	url := "https://" + l.o.Peers[name] + viewPath + "?after=" + strconv.FormatUint(after, 10)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("it answers %s", resp.Status)
+	}
+	watch := time.AfterFunc(stall, cancel)
+	defer watch.Stop()
+	return read(resp.Body, dir, func(int) { watch.Reset(stall) })
+}

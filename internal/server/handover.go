@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"bavard/internal/charter"
+	"bavard/internal/datadir"
+	"bavard/internal/handover"
+	"bavard/internal/view"
+)
+
+// Beside the view while it is replaced.
+const (
+	newView = ".new"      // what is fetched
+	oldView = ".old"      // what it takes the place of
+	outView = ".handover" // what other nodes are handed
+)
+
+// makeLink makes this node's side towards those that need a view or have one.
+func (n *node) makeLink() error {
+	if n.member == nil {
+		return nil
+	}
+	peers := n.cfg.Cell.Handovers()
+	delete(peers, n.member.Node)
+	var err error
+	n.link, err = handover.New(handover.Options{
+		Node: n.member.Node, Peers: peers, CA: n.member.CA(), Certificate: n.member.Certificate(), Key: n.member.Key(), ServerName: charter.ServerName, Log: n.log,
+	})
+	return errors.Join(err, settleView(n.dir.View()))
+}
+
+// settleView clears what an exchange of views that was cut short has left.
+func settleView(dir string) error {
+	_, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.Rename(dir+oldView, dir); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err := errors.Join(err, os.RemoveAll(dir+oldView), os.RemoveAll(dir+newView), os.RemoveAll(dir+outView)); err != nil {
+		return fmt.Errorf("what is left of an exchange of views: %w", err)
+	}
+	return nil
+}
+
+// fetchView is cell.Options.Fetch: it puts another node's view in the place of this
+// one's, once it is on the disk and has been read and found right.
+func (n *node) fetchView(ctx context.Context, after uint64) error {
+	dir := n.dir.View()
+	o := n.viewOptions()
+	o.OnDamage = nil // that of the copy is no damage of this node's
+	for {
+		if err := n.link.Fetch(ctx, dir+newView, after); err != nil {
+			return err
+		}
+		at, err := view.Verify(ctx, dir+newView, o)
+		if err == nil && at.Revision >= after {
+			break
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		n.log.Error("the view of another node is damaged or too old, and is fetched again", "at", at.String(), "after", after, "err", err)
+	}
+	err := os.Rename(dir, dir+oldView)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err == nil {
+		err = errors.Join(os.Rename(dir+newView, dir), datadir.Sync(filepath.Dir(dir)))
+	}
+	if err == nil {
+		err = os.RemoveAll(dir + oldView)
+	}
+	if err != nil {
+		return fmt.Errorf("exchange the view: %w", err)
+	}
+	return nil
+}
+
+// startHandover lets other nodes have this one's view.
+func (s *server) startHandover(ctx context.Context) (err error) {
+	if s.member == nil {
+		return nil
+	}
+	s.handover, err = s.link.Serve(ctx, s.cfg.Cell.HandoverBinds(), s.dir.View()+outView, s.cell)
+	return err
+}
