@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -280,22 +281,28 @@ const viewPath = "/1/view"
 const pauseMost = 2 * time.Second
 
 // Fetch gets a view as it is at a revision of at least after from any of the other nodes
-// into dir, which is new, and has it on the disk, whole. It asks until ctx ends.
-func (l *Link) Fetch(ctx context.Context, dir string, after uint64) error {
-	names := make([]string, 0, len(l.o.Peers))
-	for name := range l.o.Peers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+// into dir, which is new, and has it on the disk, whole. It asks until ctx ends, the node
+// avoid, whose last one was no good, after the others. It says which node's it is.
+func (l *Link) Fetch(ctx context.Context, dir string, after uint64, avoid string) (from string, err error) {
+	names := slices.Sorted(maps.Keys(l.o.Peers))
+	slices.SortStableFunc(names, func(a, b string) int {
+		switch avoid {
+		case a:
+			return 1
+		case b:
+			return -1
+		}
+		return 0
+	})
 	pause := 100 * time.Millisecond
 	for {
 		for _, name := range names {
 			err := l.fetch(ctx, name, dir, after)
 			if err == nil {
-				return nil
+				return name, nil
 			}
 			if ctx.Err() != nil {
-				return ctx.Err()
+				return "", ctx.Err()
 			}
 			l.o.Log.Warn("a view could not be fetched, trying on", "node", name, "err", err)
 		}
@@ -304,7 +311,7 @@ func (l *Link) Fetch(ctx context.Context, dir string, after uint64) error {
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
-			return ctx.Err()
+			return "", ctx.Err()
 		}
 		pause = min(2*pause, pauseMost)
 	}

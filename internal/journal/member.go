@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	bolt "go.etcd.io/bbolt"
 	"go.etcd.io/etcd/server/v3/storage/schema"
@@ -66,8 +67,16 @@ type memberDatabase struct {
 }
 
 // readMemberDatabase reads etcd's database file; zero when there is none.
-func readMemberDatabase(etcdDir string) (memberDatabase, error) {
+func readMemberDatabase(etcdDir string) (d memberDatabase, err error) {
 	path := filepath.Join(etcdDir, "member", "snap", "db")
+	// bbolt trusts its pages: what is damaged makes it panic, or read behind the end of
+	// the file that it has mapped.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = damagef(0, "etcd's database %s: %v", path, r)
+		}
+	}()
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return memberDatabase{}, nil
 	}
@@ -75,7 +84,7 @@ func readMemberDatabase(etcdDir string) (memberDatabase, error) {
 	if err != nil {
 		return memberDatabase{}, fmt.Errorf("journal: reading etcd's database %s: %w", path, err)
 	}
-	var d memberDatabase
+	defer func() { err = errors.Join(err, db.Close()) }()
 	err = db.View(func(tx *bolt.Tx) error {
 		if b := tx.Bucket(schema.Meta.Name()); b != nil {
 			if v := b.Get(schema.MetaConsistentIndexKeyName); len(v) == 8 {
@@ -89,7 +98,7 @@ func readMemberDatabase(etcdDir string) (memberDatabase, error) {
 		}
 		return nil
 	})
-	return d, errors.Join(err, db.Close())
+	return d, err
 }
 
 // checkMember errs with ErrBehind when the log of this node, before it is

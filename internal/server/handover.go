@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"bavard/internal/charter"
 	"bavard/internal/datadir"
@@ -57,8 +58,9 @@ func (n *node) fetchView(ctx context.Context, after uint64) error {
 	dir := n.dir.View()
 	o := n.viewOptions()
 	o.OnDamage = nil // that of the copy is no damage of this node's
-	for {
-		if err := n.link.Fetch(ctx, dir+newView, after); err != nil {
+	for from := ""; ; {
+		var err error
+		if from, err = n.link.Fetch(ctx, dir+newView, after, from); err != nil {
 			return err
 		}
 		at, err := view.Verify(ctx, dir+newView, o)
@@ -68,7 +70,10 @@ func (n *node) fetchView(ctx context.Context, after uint64) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		n.log.Error("the view of another node is damaged or too old, and is fetched again", "at", at.String(), "after", after, "err", err)
+		n.log.Error("the view of another node is damaged or too old, and is fetched again", "node", from, "at", at.String(), "after", after, "err", err)
+		if err := wait(ctx, againAfter); err != nil {
+			return err
+		}
 	}
 	err := os.Rename(dir, dir+oldView)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -84,6 +89,20 @@ func (n *node) fetchView(ctx context.Context, after uint64) error {
 		return fmt.Errorf("exchange the view: %w", err)
 	}
 	return nil
+}
+
+// againAfter is between two views that are fetched.
+const againAfter = 2 * time.Second
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // startHandover lets other nodes have this one's view.
