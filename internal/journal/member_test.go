@@ -5,7 +5,6 @@ package journal
 import (
 	"bytes"
 	"encoding/binary"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,8 +13,8 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/schema"
 )
 
-// Whatever has become of etcd's database file, reading it before the member starts
-// ends with an error at worst, and not the process.
+// Reading a damaged database of etcd before the member starts ends with an error, and
+// not the process.
 func TestDamagedMemberDatabase(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "member", "snap", "db")
@@ -54,26 +53,23 @@ func TestDamagedMemberDatabase(t *testing.T) {
 	if d, err := readMemberDatabase(dir); err != nil || d.applied != 199 || d.revision != 199 {
 		t.Fatalf("%+v, %v", d, err)
 	}
-	seed := rand.Uint64()
-	random := rand.New(rand.NewPCG(seed, 0))
-	refused := 0
-	for range 300 {
-		text := bytes.Clone(whole)
-		for range 1 + random.IntN(64) {
-			text[random.IntN(len(text))] ^= byte(1 + random.IntN(255))
-		}
-		if random.IntN(3) == 0 {
-			text = text[:random.IntN(len(text))]
-		}
+	// Pages that say that they are others make bbolt panic; what lies behind the end of the
+	// file cannot be read.
+	page := os.Getpagesize()
+	elsewhere := bytes.Clone(whole)
+	for at := 2 * page; at < len(elsewhere); at += page {
+		binary.LittleEndian.PutUint64(elsewhere[at:], 6032)
+	}
+	noMeta := bytes.Clone(whole)
+	for _, at := range []int{0, page} {
+		clear(noMeta[at : at+page])
+	}
+	for name, text := range map[string][]byte{"pages": elsewhere, "meta pages": noMeta, "end": whole[:3*page], "all": whole[:100]} {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := readMemberDatabase(dir); err != nil {
-			refused++
+		if d, err := readMemberDatabase(dir); err == nil {
+			t.Errorf("%s: it has %+v", name, d)
 		}
 	}
-	if refused == 0 {
-		t.Errorf("seed %d: no damage was found", seed)
-	}
-	t.Logf("%d of 300 damaged databases were refused", refused)
 }

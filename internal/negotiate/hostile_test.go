@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -430,6 +432,38 @@ func TestNotCurrent(t *testing.T) {
 		d.send("<iq xmlns='jabber:client' type='set' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
 		d.expect("internal-server-error")
 		set(false)
+	})
+}
+
+// TestStopsWhileAsking: a server that stops while somebody comes in says so, and has
+// nothing to complain of.
+func TestStopsWhileAsking(t *testing.T) {
+	var stopping atomic.Bool
+	current := func(context.Context) error {
+		if stopping.Load() {
+			return fmt.Errorf("ask the journal: %w", context.Canceled)
+		}
+		return nil
+	}
+	run(t, func(t *testing.T, framing listen.Framing) {
+		var text bytes.Buffer
+		stopping.Store(false)
+		n := start(t, options{current: current, log: slog.New(slog.NewTextHandler(&text, nil))})
+		d := n.dial(t, framing)
+		d.begin()
+		d.act(n, "plain "+user+" "+password)
+		d.expect("success")
+		d.open("to", "localhost", "version", "1.0")
+		d.expect("open")
+		d.expect("bind")
+		stopping.Store(true)
+		d.send("<iq xmlns='jabber:client' type='set' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
+		d.expect("system-shutdown")
+		d.close()
+		<-n.ended
+		if strings.Contains(text.String(), "level=ERROR") {
+			t.Errorf("it logged:\n%s", text.String())
+		}
 	})
 }
 

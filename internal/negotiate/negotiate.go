@@ -453,8 +453,12 @@ func (n *negotiation) logSignup(made jid.JID) {
 	}
 }
 
-// internal hides an error of ours behind what may be said of it.
+// internal hides an error of ours behind what may be said of it. A server that stops
+// while it is asked for something is no error: its time is not up (within), it is ended.
 func (n *negotiation) internal(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return stanza.StreamErr(stanza.StreamSystemShutdown, "")
+	}
 	n.log.Error("negotiation failed", "conn", n.stream, "err", err)
 	return stanza.StreamErr(stanza.StreamInternalServerError, "")
 }
