@@ -92,6 +92,11 @@ func (n *killedNode) end() {
 	if n.cmd.ProcessState == nil {
 		n.kill()
 	}
+	if n.t.Failed() {
+		const most = 8 << 10
+		log := n.log.String()
+		n.t.Logf("the end of what node %s wrote:\n%s", n.name, log[max(0, len(log)-most):])
+	}
 }
 
 func (n *killedNode) count() int {
