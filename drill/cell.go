@@ -4,7 +4,6 @@ package drill
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	randv2 "math/rand/v2"
@@ -15,7 +14,6 @@ import (
 
 	"bavard/drill/await"
 	"bavard/drill/node"
-	"bavard/drill/oracle"
 )
 
 // Harm is what is done to a node.
@@ -57,11 +55,7 @@ func Cell(ctx context.Context, cfg CellConfig) (*Report, error) {
 	if cfg.Seed == 0 {
 		cfg.Seed = randv2.Uint64()
 	}
-	d := &celled{cfg: cfg, killing: killing{
-		cfg: cfg.KillConfig, log: oracle.NewLog(), random: generator(cfg.Seed, 0), draining: make(chan struct{}), password: rand.Text(),
-	}}
-	d.report.Seed = cfg.Seed
-	d.group = newGroup(&d.killing, max(cfg.Group, 0))
+	d := &celled{cfg: cfg, killing: newKilling(cfg.KillConfig)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer d.killAll()
@@ -86,7 +80,7 @@ func Cell(ctx context.Context, cfg CellConfig) (*Report, error) {
 
 // celled is a drill under way in which there are several nodes.
 type celled struct {
-	killing
+	*killing
 	cfg   CellConfig
 	nodes []*cellNode
 }

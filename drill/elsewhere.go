@@ -4,7 +4,6 @@ package drill
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"bavard/drill/node"
-	"bavard/drill/oracle"
 )
 
 // Elsewhere lets people chat while the journal is an etcd of its own, the program
@@ -23,10 +21,8 @@ import (
 // killed as well.
 func Elsewhere(ctx context.Context, cfg KillConfig, member string) (*Report, error) {
 	cfg.defaults()
-	d := &parted{killing: killing{
-		cfg: cfg, log: oracle.NewLog(), random: generator(cfg.Seed, 0), draining: make(chan struct{}), password: rand.Text(),
-	}}
-	d.report.Seed = cfg.Seed
+	cfg.Group = -1 // none
+	d := &parted{killing: newKilling(cfg)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := d.prepare(ctx, member); err != nil {
@@ -45,7 +41,7 @@ func Elsewhere(ctx context.Context, cfg KillConfig, member string) (*Report, err
 
 // parted is a drill under way in which server and journal are two processes.
 type parted struct {
-	killing
+	*killing
 	member   *node.Member
 	etcd     node.MemberOptions
 	etcdTail node.Tail

@@ -4,7 +4,6 @@ package drill
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,10 +38,8 @@ const (
 // supervisor does.
 func Full(ctx context.Context, cfg KillConfig, d *disk.Disk) (*Report, error) {
 	cfg.defaults()
-	f := &filling{disk: d, killing: killing{
-		cfg: cfg, log: oracle.NewLog(), random: generator(cfg.Seed, 0), draining: make(chan struct{}), password: rand.Text(),
-	}}
-	f.report.Seed = cfg.Seed
+	cfg.Group = -1 // none
+	f := &filling{disk: d, killing: newKilling(cfg)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := f.prepare(ctx); err != nil {
@@ -60,7 +57,7 @@ func Full(ctx context.Context, cfg KillConfig, d *disk.Disk) (*Report, error) {
 
 // filling is a full disk drill under way.
 type filling struct {
-	killing
+	*killing
 	disk     *disk.Disk
 	restarts int // the server ended by itself
 }

@@ -5,7 +5,6 @@ package drill
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -22,7 +21,6 @@ import (
 
 	"bavard/drill/client"
 	"bavard/drill/node"
-	"bavard/drill/oracle"
 	"bavard/internal/stanza"
 	"bavard/internal/xmlstream"
 )
@@ -51,7 +49,8 @@ func (r *UploadReport) String() string {
 // carried out.
 func UploadKill(ctx context.Context, cfg KillConfig) (*UploadReport, error) {
 	cfg.defaults()
-	d := &uploading{killing: killing{cfg: cfg, random: generator(cfg.Seed, 0), password: rand.Text(), draining: make(chan struct{}), log: oracle.NewLog()}}
+	cfg.Group = -1 // none
+	d := &uploading{killing: newKilling(cfg)}
 	d.found.Seed = cfg.Seed
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -68,7 +67,7 @@ func UploadKill(ctx context.Context, cfg KillConfig) (*UploadReport, error) {
 
 // uploading is such a drill under way.
 type uploading struct {
-	killing
+	*killing
 	mu    sync.Mutex
 	files []put
 	found UploadReport

@@ -3,10 +3,13 @@
 package cell
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 
+	"bavard/internal/command"
 	"bavard/internal/journal"
 	"bavard/internal/view"
 )
@@ -39,6 +42,70 @@ func (c *Cell) openView() (err error) {
 		return err
 	}
 	return c.belongs()
+}
+
+// ErrOtherJournal: the view is of another cell than the journal.
+var ErrOtherJournal = errors.New("cell: the view belongs to another journal")
+
+// revision of a position in the journal that the cell has now: none of an earlier
+// epoch, of which a restored view is, has one.
+func (c *Cell) revision(p command.Position) uint64 {
+	if p.Epoch < c.o.View.Epoch {
+		return 0
+	}
+	return p.Revision
+}
+
+// belongs errs when the view has been folded from another journal, or, restored, is
+// to go on with the journal of before, which would repeat what it has.
+func (c *Cell) belongs() error {
+	known, epoch, err := c.Journal()
+	same := bytes.Equal(known, c.o.Journal.ID())
+	switch restored := epoch < c.o.View.Epoch; {
+	case err != nil || known == nil || same != restored:
+		return err
+	case restored:
+		return fmt.Errorf("%w: it was restored from a backup, and journal %x is the one of before: it needs an empty one; with an etcd elsewhere, another prefix",
+			ErrOtherJournal, known)
+	}
+	return fmt.Errorf("%w: it was folded from journal %x, this is %x: the data directory's parts, or the directory and the etcd that it names, do not belong together",
+		ErrOtherJournal, known, c.o.Journal.ID())
+}
+
+// begin catches up and, when the cell is new, gives it its archive key.
+func (c *Cell) begin(ctx context.Context) error {
+	if err := c.catchUp(ctx); err != nil {
+		return fmt.Errorf("cell: catch up with the journal: %w", err)
+	}
+	if _, ok := c.ArchiveKey(); !ok {
+		if err := c.initialise(ctx); err != nil {
+			return err
+		}
+	}
+	known, epoch, err := c.Journal()
+	if err != nil || known != nil && epoch == c.o.View.Epoch {
+		return errors.Join(err, c.belongs())
+	}
+	// A full disk must not keep a server from starting: the next one does it.
+	_, err = c.Do(ctx, &command.Command{Request: &command.Command_CellJournal{CellJournal: &command.CellJournal{Id: c.o.Journal.ID()}}})
+	if err != nil && !errors.Is(err, journal.ErrFull) {
+		return fmt.Errorf("cell: bind to the journal: %w", err)
+	}
+	return nil
+}
+
+func (c *Cell) initialise(ctx context.Context) error {
+	key := make([]byte, 16)
+	if _, err := rand.Read(key); err != nil {
+		return fmt.Errorf("cell: make the archive key: %w", err)
+	}
+	_, err := c.Do(ctx, &command.Command{Request: &command.Command_CellInit{
+		CellInit: &command.CellInit{ArchiveKey: key, Domain: c.o.View.Domain},
+	}})
+	if err != nil {
+		return fmt.Errorf("cell: initialise: %w", err)
+	}
+	return nil
 }
 
 // replace fetches a view. What the journal gets meanwhile is kept from before it is

@@ -90,7 +90,23 @@ func (c *Cell) Handovers() map[string]string {
 // HandoverBinds gives the address:port that this node listens on for that.
 func (c *Cell) HandoverBinds() string { return portAfter(c.MeshBinds()) }
 
+// mesh is the address of the mesh beside a journal's.
+func (c *Cell) mesh(journal string) string {
+	return otherPort(journal, func(port int) int {
+		if c.MeshPort != 0 {
+			return c.MeshPort
+		}
+		return port + 1
+	})
+}
+
 func portAfter(address string) string {
+	return otherPort(address, func(port int) int { return port + 1 })
+}
+
+// otherPort gives an address another port; one that cannot be read stays, and has been
+// told of as such.
+func otherPort(address string, other func(port int) int) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return address
@@ -99,23 +115,7 @@ func portAfter(address string) string {
 	if err != nil {
 		return address
 	}
-	return net.JoinHostPort(host, strconv.Itoa(n+1))
-}
-
-// mesh is the address of the mesh beside a journal's.
-func (c *Cell) mesh(journal string) string {
-	host, port, err := net.SplitHostPort(journal)
-	if err != nil {
-		return journal
-	}
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		return journal
-	}
-	if n++; c.MeshPort != 0 {
-		n = c.MeshPort
-	}
-	return net.JoinHostPort(host, strconv.Itoa(n))
+	return net.JoinHostPort(host, strconv.Itoa(other(n)))
 }
 
 // wildcard writes ":2380" as an address.

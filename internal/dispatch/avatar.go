@@ -3,6 +3,8 @@
 package dispatch
 
 import (
+	"slices"
+
 	"bavard/internal/roster"
 	"bavard/internal/stanza"
 	"bavard/internal/state"
@@ -35,11 +37,9 @@ func (h *Hub) avatar(s *shard, e *state.Event, targets []target) {
 		return
 	}
 	to := []string{e.Account}
-	if h.o.View.Hidden(e.Account) {
-		h.again(changed, to, h.passHere) // other nodes know it from the device's state
-		return
+	if !h.o.View.Hidden(e.Account) {
+		to = append(to, h.watchers(e.Account)...)
 	}
-	to = append(to, h.watchers(e.Account)...)
 	h.again(changed, to, h.passHere) // other nodes know it from the device's state
 }
 
@@ -62,11 +62,18 @@ func (h *Hub) watchers(account string) (to []string) {
 func (h *Hub) again(presences []*xmlstream.Element, to []string, pass func(*xmlstream.Element)) {
 	for _, p := range presences {
 		for _, contact := range to {
-			if h.barred(p.Get("from"), contact) == passes {
-				c := *p
-				c.Attr = append([]xmlstream.Attr(nil), p.Attr...)
-				pass(c.Set("to", contact))
-			}
+			h.passTo(p, contact, pass)
 		}
 	}
+}
+
+// passTo sends presence to one whom no blocklist keeps it from, and reports whether it did.
+func (h *Hub) passTo(p *xmlstream.Element, contact string, pass func(*xmlstream.Element)) bool {
+	if h.barred(p.Get("from"), contact) != passes {
+		return false
+	}
+	c := *p
+	c.Attr = slices.Clone(p.Attr)
+	pass(c.Set("to", contact))
+	return true
 }

@@ -396,10 +396,7 @@ func (h *Hub) spread(p *xmlstream.Element, is *Bound) (told []string) {
 		to = append(to, h.watchers(account)...)
 	}
 	for _, contact := range to {
-		if h.here(contact) && h.barred(p.Get("from"), contact) == passes {
-			c := *p
-			c.Attr = slices.Clone(p.Attr)
-			h.passHere(c.Set("to", contact))
+		if h.here(contact) && h.passTo(p, contact, h.passHere) {
 			told = append(told, contact)
 		}
 	}

@@ -9,7 +9,6 @@ package handover
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,12 +42,11 @@ const (
 type Options struct {
 	Node  string            // this one's name
 	Peers map[string]string // host:port of each other node, by name
-	// CA, Certificate and Key are PEM files; nodes are told apart by the
-	// certificate's common name.
-	CA, Certificate, Key string
-	// ServerName is what follows a node's name and a dot in its certificate.
-	ServerName string
-	Log        *slog.Logger
+	// Serving and Calling are how nodes of the cell, and nobody else, are let in and
+	// reached; they are told apart by the common name of their certificates.
+	Serving *tls.Config
+	Calling func(node string) *tls.Config
+	Log     *slog.Logger
 	// Rate in bytes a second; 0 is DefaultRate.
 	Rate int64
 }
@@ -61,30 +59,14 @@ type Source interface {
 }
 
 // Link is one node's side towards the others.
-type Link struct {
-	o         Options
-	own       tls.Certificate
-	authority *x509.CertPool
-}
+type Link struct{ o Options }
 
-// New reads the certificates.
-func New(o Options) (*Link, error) {
+// New makes a link; nothing is opened yet.
+func New(o Options) *Link {
 	if o.Rate == 0 {
 		o.Rate = DefaultRate
 	}
-	own, err := tls.LoadX509KeyPair(o.Certificate, o.Key)
-	if err != nil {
-		return nil, fmt.Errorf("handover: the node's certificate: %w", err)
-	}
-	text, err := os.ReadFile(o.CA)
-	if err != nil {
-		return nil, fmt.Errorf("handover: the cell's authority: %w", err)
-	}
-	l := &Link{o: o, own: own, authority: x509.NewCertPool()}
-	if !l.authority.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("handover: there is no certificate in %s", o.CA)
-	}
-	return l, nil
+	return &Link{o}
 }
 
 // Server hands views over.
@@ -115,11 +97,9 @@ func (l *Link) Serve(ctx context.Context, listen, scratch string, source Source)
 		Handler: mux, MaxHeaderBytes: headerMost, ReadHeaderTimeout: stall, IdleTimeout: stall,
 		ErrorLog:    slog.NewLogLogger(l.o.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return s.ctx },
-		TLSConfig: &tls.Config{
-			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{l.own}, ClientCAs: l.authority, ClientAuth: tls.RequireAndVerifyClientCert,
-			NextProtos: []string{"http/1.1"},
-		},
+		TLSConfig:   l.o.Serving.Clone(),
 	}
+	s.http.TLSConfig.NextProtos = []string{"http/1.1"}
 	var config net.ListenConfig
 	tcp, err := config.Listen(ctx, "tcp", listen)
 	if err != nil {
@@ -324,10 +304,7 @@ func (l *Link) fetch(ctx context.Context, name, dir string, after uint64) error 
 		return err
 	}
 	client := &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{
-			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{l.own}, RootCAs: l.authority, ServerName: name + "." + l.o.ServerName,
-		},
-		DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, TLSHandshakeTimeout: 5 * time.Second,
+		TLSClientConfig: l.o.Calling(name), DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, TLSHandshakeTimeout: 5 * time.Second,
 		ResponseHeaderTimeout: preparing, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: headerMost,
 	}}
 	url := "https://" + l.o.Peers[name] + viewPath + "?after=" + strconv.FormatUint(after, 10)

@@ -15,12 +15,10 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,12 +71,11 @@ type Options struct {
 	Node   string            // this one's name
 	Peers  map[string]string // host:port of each other node's mesh, by name
 	Listen string            // address:port for the others
-	// CA, Certificate and Key are PEM files; nodes are told apart by the
-	// certificate's common name.
-	CA, Certificate, Key string
-	// ServerName is what follows a node's name and a dot in its certificate.
-	ServerName string
-	Log        *slog.Logger
+	// Serving and Calling are how nodes of the cell, and nobody else, are let in and
+	// reached; they are told apart by the common name of their certificates.
+	Serving *tls.Config
+	Calling func(node string) *tls.Config
+	Log     *slog.Logger
 	// Grace, Silence and Beat (BeatEvery); 0 is the constant.
 	Grace, Silence, Beat time.Duration
 }
@@ -86,8 +83,6 @@ type Options struct {
 // Mesh is this node's part. It implements dispatch.Elsewhere.
 type Mesh struct {
 	o           Options
-	own         tls.Certificate
-	authority   *x509.CertPool
 	incarnation []byte
 	began       time.Time
 	hub         Hub
@@ -126,27 +121,15 @@ type peer struct {
 	applying sync.Mutex
 }
 
-// New reads the certificates. The mesh takes what it is told, and knows nobody
-// else, until Start.
+// New makes a mesh that takes what it is told, and knows nobody else, until Start.
 func New(o Options) (*Mesh, error) {
 	o.Grace, o.Silence, o.Beat = or(o.Grace, Grace), or(o.Silence, Silence), or(o.Beat, BeatEvery)
 	m := &Mesh{
-		o: o, authority: x509.NewCertPool(), incarnation: make([]byte, 16), began: time.Now(),
+		o: o, incarnation: make([]byte, 16), began: time.Now(),
 		sessions: map[jid.JID]*dispatch.Bound{}, peers: map[string]*peer{}, accounts: map[string][]dispatch.Remote{},
 	}
 	if _, err := rand.Read(m.incarnation); err != nil {
 		return nil, fmt.Errorf("mesh: %w", err)
-	}
-	var err error
-	if m.own, err = tls.LoadX509KeyPair(o.Certificate, o.Key); err != nil {
-		return nil, fmt.Errorf("mesh: %w", err)
-	}
-	text, err := os.ReadFile(o.CA)
-	if err != nil {
-		return nil, fmt.Errorf("mesh: %w", err)
-	}
-	if !m.authority.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("mesh: %s holds no certificate", o.CA)
 	}
 	for name, address := range o.Peers {
 		m.peers[name] = &peer{name: name, address: address, known: map[jid.JID]*dispatch.Bound{}, orphan: map[jid.JID]bool{}}
@@ -172,9 +155,7 @@ func (m *Mesh) Start(ctx context.Context, hub Hub) error {
 	}
 	m.address = l.Addr().String()
 	m.server = grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(&tls.Config{
-			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{m.own}, ClientCAs: m.authority, ClientAuth: tls.RequireAndVerifyClientCert,
-		})),
+		grpc.Creds(credentials.NewTLS(m.o.Serving)),
 		grpc.MaxRecvMsgSize(frameMost), grpc.MaxConcurrentStreams(streamsMost), grpc.ConnectionTimeout(m.o.Silence),
 	)
 	m.server.RegisterService(service(), m)

@@ -124,9 +124,13 @@ func newWorld(t testing.TB, change func(*Options)) *world {
 func (w *world) make(node string) *Mesh {
 	w.t.Helper()
 	dir := w.dirs[node]
+	identity, err := dir.Identity()
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	o := Options{
 		Domain: "localhost", Cell: dir.Cell, Node: node, Peers: map[string]string{}, Listen: w.addresses[node],
-		CA: dir.CA(), Certificate: dir.Certificate(), Key: dir.Key(), ServerName: charter.ServerName, Log: slog.New(slog.DiscardHandler),
+		Serving: identity.Serving(), Calling: identity.Calling, Log: slog.New(slog.DiscardHandler),
 	}
 	for name, address := range w.addresses {
 		if name != node {
@@ -362,9 +366,7 @@ func (w *world) hello(node string) *Frame {
 func (w *world) dial(as, to string) grpc.ClientStream {
 	w.t.Helper()
 	m := w.make(as)
-	conn, err := grpc.NewClient("passthrough:///"+w.addresses[to], grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
-		Certificates: []tls.Certificate{m.own}, RootCAs: m.authority, ServerName: to + "." + charter.ServerName,
-	})))
+	conn, err := grpc.NewClient("passthrough:///"+w.addresses[to], grpc.WithTransportCredentials(credentials.NewTLS(m.o.Calling(to))))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -412,10 +414,9 @@ func TestStrangers(t *testing.T) {
 	// A node of another cell does not get through.
 	strange := newWorld(t, nil)
 	strange.addresses["a"] = w.addresses["a"]
-	m := strange.make("b")
-	conn, err := tls.Dial("tcp", w.addresses["a"], &tls.Config{
-		Certificates: []tls.Certificate{m.own}, InsecureSkipVerify: true, NextProtos: []string{"h2"}, //nolint:gosec // what the server does is looked at
-	})
+	config := strange.make("b").o.Calling("a")
+	config.InsecureSkipVerify, config.NextProtos = true, []string{"h2"} //nolint:gosec // what the server does is looked at
+	conn, err := tls.Dial("tcp", w.addresses["a"], config)
 	if err == nil {
 		_, err = conn.Read(make([]byte, 1))
 		_ = conn.Close()

@@ -4,7 +4,6 @@ package mesh
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -109,9 +108,7 @@ func (m *Mesh) reach(p *peer) {
 func (m *Mesh) speak(p *peer) error {
 	ctx, cancel := context.WithCancel(m.ctx)
 	defer cancel()
-	conn, err := grpc.NewClient("passthrough:///"+p.address, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{m.own}, RootCAs: m.authority, ServerName: p.name + "." + m.o.ServerName,
-	})), grpc.WithDisableServiceConfig(), grpc.WithNoProxy())
+	conn, err := grpc.NewClient("passthrough:///"+p.address, grpc.WithTransportCredentials(credentials.NewTLS(m.o.Calling(p.name))), grpc.WithDisableServiceConfig(), grpc.WithNoProxy())
 	if err != nil {
 		return err
 	}

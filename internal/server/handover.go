@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"bavard/internal/charter"
 	"bavard/internal/datadir"
 	"bavard/internal/handover"
 	"bavard/internal/view"
@@ -29,13 +28,14 @@ func (n *node) makeLink() error {
 	if n.member == nil {
 		return nil
 	}
+	var err error
+	if n.identity, err = n.member.Identity(); err != nil {
+		return err
+	}
 	peers := n.cfg.Cell.Handovers()
 	delete(peers, n.member.Node)
-	var err error
-	n.link, err = handover.New(handover.Options{
-		Node: n.member.Node, Peers: peers, CA: n.member.CA(), Certificate: n.member.Certificate(), Key: n.member.Key(), ServerName: charter.ServerName, Log: n.log,
-	})
-	return errors.Join(err, settleView(n.dir.View()))
+	n.link = handover.New(handover.Options{Node: n.member.Node, Peers: peers, Serving: n.identity.Serving(), Calling: n.identity.Calling, Log: n.log})
+	return settleView(n.dir.View())
 }
 
 // settleView clears what an exchange of views that was cut short has left.

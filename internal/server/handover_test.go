@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,13 +23,7 @@ func TestNodeFetchesAView(t *testing.T) {
 		s.cfg.Limits.SessionKiB, s.cfg.Limits.AccountKiB = 1<<16, 1<<16
 	}
 	startAll(t, nodes...)
-	t.Cleanup(func() {
-		var wg sync.WaitGroup
-		for _, s := range nodes {
-			wg.Go(s.stop)
-		}
-		wg.Wait()
-	})
+	stopAll(t, nodes...)
 	nodes[0].account("alice")
 	nodes[0].account("bob")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // on a busy machine with the race detector

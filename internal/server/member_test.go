@@ -75,12 +75,9 @@ func startAll(t *testing.T, servers ...*testServer) {
 	}
 }
 
-// TestNodes: what happens on one node reaches the devices on the others, whoever
-// reads finds the same on each, and so it is after all were stopped.
-func TestNodes(t *testing.T) {
-	t.Parallel()
-	nodes := nodesOf(t)
-	startAll(t, nodes...)
+// stopAll ends nodes at the end of a test, all at once: alone one of several waits for the others.
+func stopAll(t *testing.T, nodes ...*testServer) {
+	t.Helper()
 	t.Cleanup(func() {
 		var wg sync.WaitGroup
 		for _, s := range nodes {
@@ -88,6 +85,15 @@ func TestNodes(t *testing.T) {
 		}
 		wg.Wait()
 	})
+}
+
+// TestNodes: what happens on one node reaches the devices on the others, whoever
+// reads finds the same on each, and so it is after all were stopped.
+func TestNodes(t *testing.T) {
+	t.Parallel()
+	nodes := nodesOf(t)
+	startAll(t, nodes...)
+	stopAll(t, nodes...)
 	nodes[0].account("alice")
 	nodes[1].account("bob")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"bavard/internal/charter"
 	"bavard/internal/dispatch"
 	"bavard/internal/health"
 	"bavard/internal/mesh"
@@ -27,7 +26,7 @@ func (s *server) makeMesh() error {
 	delete(peers, s.member.Node)
 	o := mesh.Options{
 		Domain: s.cfg.Domain, Cell: s.member.Cell, Node: s.member.Node, Peers: peers, Listen: s.cfg.Cell.MeshBinds(),
-		CA: s.member.CA(), Certificate: s.member.Certificate(), Key: s.member.Key(), ServerName: charter.ServerName, Log: s.log,
+		Serving: s.identity.Serving(), Calling: s.identity.Calling, Log: s.log,
 	}
 	if s.o.meshed != nil {
 		s.o.meshed(&o)

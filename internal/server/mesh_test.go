@@ -196,13 +196,7 @@ func TestNodesSeeEachOther(t *testing.T) {
 	t.Parallel()
 	nodes, cut := meshed(t, 2*time.Second)
 	startAll(t, nodes...)
-	t.Cleanup(func() {
-		var wg sync.WaitGroup
-		for _, s := range nodes {
-			wg.Go(s.stop)
-		}
-		wg.Wait()
-	})
+	stopAll(t, nodes...)
 	nodes[0].account("alice")
 	nodes[1].account("bob")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -46,7 +46,8 @@ type node struct {
 	log      *slog.Logger
 	dir      *datadir.Dir
 	member   *charter.Member // nil: there is no other node
-	link     *handover.Link  // nil: the same
+	identity *charter.Identity
+	link     *handover.Link // nil: the same
 	cell     *cell.Cell
 	accounts *account.Service
 	warnings *health.Warnings

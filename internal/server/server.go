@@ -178,7 +178,12 @@ func (s *server) run(ctx context.Context) error {
 }
 
 // build makes everything that needs no listener.
-func (s *server) build() error {
+func (s *server) build() (err error) {
+	defer func() {
+		if err != nil {
+			s.dismantle()
+		}
+	}()
 	key, ok := s.cell.ArchiveKey()
 	if !ok {
 		return errors.New("the cell has no archive key") // cell.Open has made one
@@ -207,7 +212,6 @@ func (s *server) build() error {
 		return err
 	}
 	if err := s.makeMesh(); err != nil {
-		s.notifier.Close()
 		return err
 	}
 	s.hub = dispatch.New(dispatch.Options{
@@ -218,46 +222,14 @@ func (s *server) build() error {
 	rooms := s.makeRooms(key, ids)
 	pushes, err := s.makePushes(key)
 	if err != nil {
-		s.hub.Close()
-		s.notifier.Close()
 		return err
 	}
 	uploads, err := s.makeUploads(key)
 	if err != nil {
-		s.pushes.close()
-		s.hub.Close()
-		s.notifier.Close()
 		return err
 	}
-	s.table, err = route.NewTable(s.cfg.Domain,
-		rooms,
-		uploads,
-		host.Feature(s.o.Version, time.Now),
-		host.Contacts(host.Contact(s.cfg.Contact)),
-		chat.Feature(chat.Options{NoDedupe: s.o.UnsafeNoDedupe}),
-		roster.Feature(s.cell, s.hub),
-		archive.Feature(s.cell, ids),
-		inbox.Feature(inbox.Options{View: s.cell, IDs: ids, Rooms: s.rooms, Do: refusing{s.cell}.Do, Now: time.Now}),
-		people.Feature(people.Options{Domain: "people." + s.cfg.Domain, View: s.cell, Now: time.Now}),
-		blocking.Feature(s.cell),
-		pubsub.Feature(s.cell, ids, rand.Text),
-		vcard.Feature(s.cell, rand.Text),
-		private.Feature(s.cell),
-		access.Feature(s.cell, s.accounts, s.devices, time.Now),
-		lastactivity.Feature(s.cell, s.hub, time.Now),
-		pushes,
-		calls,
-		administration.Feature(administration.Options{
-			Admins: s.cfg.Admins, Accounts: s.accounts, List: s.cell.Accounts, Online: s.hub.Online, Reports: s.cell.Reports,
-			Count: func() int { return int(s.cell.Stats().Accounts) },
-		}),
-		invite.Feature(s.cfg.Domain, inviter{s.accounts, s.hub}, s.inviteLink),
-	)
+	s.table, err = s.makeTable(rooms, uploads, pushes, calls)
 	if err != nil {
-		s.uploads.Close()
-		s.pushes.close()
-		s.hub.Close()
-		s.notifier.Close()
 		return err
 	}
 	s.sessions = session.NewManager(session.Options{
@@ -275,6 +247,49 @@ func (s *server) build() error {
 	}
 	s.node.uploads.Store(s.uploads)
 	return nil
+}
+
+// dismantle ends what build had made when it failed.
+func (s *server) dismantle() {
+	if s.uploads != nil {
+		s.uploads.Close()
+	}
+	s.pushes.close()
+	if s.hub != nil {
+		s.hub.Close()
+	}
+	if s.notifier != nil {
+		s.notifier.Close()
+	}
+}
+
+// makeTable makes the table of handlers, in the order in which service discovery lists
+// them: of the features that were prepared, and of all others.
+func (s *server) makeTable(rooms, uploads, pushes, calls route.Feature) (*route.Table, error) {
+	return route.NewTable(s.cfg.Domain,
+		rooms,
+		uploads,
+		host.Feature(s.o.Version, time.Now),
+		host.Contacts(host.Contact(s.cfg.Contact)),
+		chat.Feature(chat.Options{NoDedupe: s.o.UnsafeNoDedupe}),
+		roster.Feature(s.cell, s.hub),
+		archive.Feature(s.cell, s.ids),
+		inbox.Feature(inbox.Options{View: s.cell, IDs: s.ids, Rooms: s.rooms, Do: refusing{s.cell}.Do, Now: time.Now}),
+		people.Feature(people.Options{Domain: "people." + s.cfg.Domain, View: s.cell, Now: time.Now}),
+		blocking.Feature(s.cell),
+		pubsub.Feature(s.cell, s.ids, rand.Text),
+		vcard.Feature(s.cell, rand.Text),
+		private.Feature(s.cell),
+		access.Feature(s.cell, s.accounts, s.devices, time.Now),
+		lastactivity.Feature(s.cell, s.hub, time.Now),
+		pushes,
+		calls,
+		administration.Feature(administration.Options{
+			Admins: s.cfg.Admins, Accounts: s.accounts, List: s.cell.Accounts, Online: s.hub.Online, Reports: s.cell.Reports,
+			Count: func() int { return int(s.cell.Stats().Accounts) },
+		}),
+		invite.Feature(s.cfg.Domain, inviter{s.accounts, s.hub}, s.inviteLink),
+	)
 }
 
 // devices gives the sessions of an account.

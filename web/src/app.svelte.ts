@@ -4,7 +4,7 @@ import { SvelteMap } from 'svelte/reactivity'
 import type { Engine, Soft } from './engine'
 import type { OnboardOptions } from './onboard'
 import { Conversation } from './store/conversation.svelte'
-import { getMeta, isArchived, isMuted, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared } from './store/schema'
+import { getMeta, isArchived, isFull, isMuted, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared } from './store/schema'
 import { act, compose, composeAgain, discard, editChat, editMessage, markRead, type Act } from './store/write'
 import type { Own } from './own'
 import { Tabs } from './tabs'
@@ -500,7 +500,7 @@ export class App {
       this.unkept = false
       return done
     } catch (e) {
-      this.unkept = e instanceof DOMException && e.name === 'QuotaExceededError'
+      this.unkept = isFull(e)
       throw e
     }
   }

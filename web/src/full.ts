@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { makeRoom } from './files'
-import { PENDING, putChat, Tick, type Change, type Chat, type Db, type Message, type Meta, type WriteTx } from './store/schema'
+import { isFull, PENDING, putChat, Tick, type Change, type Chat, type Db, type Message, type Meta, type WriteTx } from './store/schema'
 import { begin } from './store/write'
 
 /**
@@ -16,10 +16,6 @@ const MOST_GONE = 500
 /** Browsers see a while later that there is room again. */
 const AGAIN_MS = 500
 const TRIES = 5
-
-export function isFull(e: unknown): boolean {
-  return e instanceof DOMException && e.name === 'QuotaExceededError'
-}
 
 /**
  * Does again what failed for want of room, having made some, as often as there is some to be made. Rejects with

@@ -366,6 +366,11 @@ export function named(peer: string, id: string): string {
   return `${peer} ${id}`
 }
 
+/** Whether a write failed because the browser has no room left. */
+export function isFull(e: unknown): boolean {
+  return e instanceof DOMException && e.name === 'QuotaExceededError'
+}
+
 /** The archive's name for the oldest message that the store has of a conversation, "" for none; it can be asked within a transaction. */
 export const oldest = (db: Db | WriteTx, peer: string): Promise<string> => archived(db, peer, 'next')
 

@@ -133,8 +133,10 @@ export class Link {
       this.set({ kind: 'connecting', problem })
       const failure = await this.attempt()
       if (!this.running) break
-      if (failure.fault === 'credentials') this.options.denied?.()
-      if (failure.fault === 'credentials' && (await this.haveOthers())) continue
+      if (failure.fault === 'credentials') {
+        this.options.denied?.()
+        if (await this.haveOthers()) continue
+      }
       if (!this.running) break
       if (stops(failure)) {
         this.running = false
