@@ -124,24 +124,24 @@ export default {
     // The other device takes it over; what it stars while nobody can be told is told later.
     await bob.page.goto(bob.origin + '/')
     await bob.open('Alice')
-    await until('one star to be left', async () => {
-      found = await starred(bob)
-      await found('the tart').waitFor()
-      return (await found('Shall we meet').count()) === 0
-    })
+    found = await starred(bob)
+    await found('the tart').waitFor()
+    await found('Shall we meet').waitFor({ state: 'detached' })
     await bob.page.goto(bob.origin + '/')
     await bob.open('Alice')
+    found = await starred(phone)
+    await found('the tart').waitFor()
     await world.server.kill()
     await choose(bob, 'line 69', 'Star')
     await bubble(bob, 'line 69').getByLabel('Starred').waitFor()
     await bob.page.reload()
     await bubble(bob, 'line 69').getByLabel('Starred').waitFor()
     await world.server.start()
-    await until('the star to be on the other device', async () => {
-      found = await starred(phone)
-      await found('the tart').waitFor()
-      return (await found('line 69').count()) === 1
-    })
+    // The list follows while it is open.
+    await found('line 69').waitFor()
+    await choose(alice, 'line 69', 'Delete for everyone')
+    await alice.page.getByRole('dialog').getByRole('button', { name: 'Delete for everyone' }).click()
+    await found('line 69').waitFor({ state: 'detached' })
   },
 
   async 'all of it waits out an outage, and arrives once and in order'(world) {

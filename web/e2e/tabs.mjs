@@ -2,6 +2,36 @@
 
 import { check, PATIENCE, shown, until } from './harness.mjs'
 
+/**
+ * Freezes a tab, as browsers do with those nobody looks at: never in the midst of a transaction. Gives how to wake it.
+ * Nothing but cookies is told to a page that does not listen.
+ */
+async function freeze(page) {
+  const [context, morning] = [page.context(), `morning${Math.random()}`]
+  const asleep = page.evaluate(
+    async ([most, morning]) => {
+      const open = indexedDB.open('bavard')
+      const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
+      const last = db.transaction([...db.objectStoreNames], 'readwrite')
+      await new Promise((done) => {
+        last.oncomplete = done
+        last.commit()
+      })
+      db.close()
+      document.cookie = `${morning}=0; path=/`
+      for (const end = Date.now() + most; Date.now() < end && !document.cookie.includes(`${morning}=1`); );
+    },
+    [PATIENCE, morning],
+  )
+  asleep.catch(() => undefined)
+  await until('the tab to be asleep', async () => (await context.cookies()).some((c) => c.name === morning))
+  return async (other) => {
+    check((await Promise.race([asleep.then(() => 'awake'), 'asleep'])) === 'asleep', 'it still sleeps')
+    await other.evaluate((morning) => (document.cookie = `${morning}=1; path=/`), morning)
+    await asleep
+  }
+}
+
 export default {
   async 'tabs share one connection; when the leading one goes, another takes over'(world) {
     const [alice, bob] = await world.friends('Alice', 'Bob')
@@ -30,25 +60,25 @@ export default {
     alice.page = second
   },
 
-  async 'a leading tab that the browser froze is overtaken by the one that is looked at'(world) {
+  async 'a leading tab that the browser froze is overtaken by the one that is looked at, whether the person reads or writes'(world) {
     const [alice, bob] = await world.friends('Alice', 'Bob')
     await bob.open('Alice')
     const second = await alice.tab('/')
     await alice.open('Bob', second)
-    // Nothing but cookies is told to a page that does not listen.
-    const asleep = alice.page.evaluate((most) => {
-      for (const end = Date.now() + most; Date.now() < end && !document.cookie.includes('morning'); );
-    }, PATIENCE)
-    await second.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))
-    await alice.write('while the first sleeps', second)
-    await bob.page.locator('.bubble', { hasText: 'while the first sleeps' }).waitFor()
-    check((await Promise.race([asleep.then(() => 'awake'), 'asleep'])) === 'asleep', 'the first still sleeps')
-    await second.evaluate(() => (document.cookie = 'morning=1'))
-    await asleep
+    let wake = await freeze(alice.page)
+    await bob.write('are you there?')
+    await until('it on the tab that is looked at', async () => (await shown(second)).join() === 'are you there?')
+    await wake(second)
     await alice.open('Bob')
-    await alice.write('awake again')
-    await until('both', async () => (await shown(bob.page)).join('|') === 'while the first sleeps|awake again')
-    await until('no strip on the overtaken tab', async () => (await alice.page.getByRole('status').allInnerTexts()).join('').trim() === '')
+    await until('it on the tab that slept', async () => (await shown(alice.page)).join() === 'are you there?')
+
+    wake = await freeze(second)
+    await alice.write('while the other sleeps')
+    await bob.page.locator('.bubble', { hasText: 'while the other sleeps' }).waitFor()
+    await wake(alice.page)
+    await alice.write('awake again', second)
+    await until('all', async () => (await shown(bob.page)).join('|') === '> are you there?|while the other sleeps|awake again')
+    await until('no strip on the overtaken tab', async () => (await second.getByRole('status').allInnerTexts()).join('').trim() === '')
   },
 
   async 'another program under the same name is told, and can be taken over from'(world) {

@@ -23,6 +23,9 @@ export const MAX_BODY_BYTES = 64 * 1024
 /** When its files could not be had, the engine is fetched again after so long. */
 const ENGINE_AGAIN_MS = 3_000
 
+/** So often the tab that is looked at makes sure that the one who leads is awake. */
+const AWAKE_MS = 10_000
+
 /** What is being written is kept again after so long, when there was no room for it. */
 const FULL_AGAIN_MS = 5_000
 
@@ -64,6 +67,8 @@ export class App {
   lastContact = $derived(this.soft.lastContact)
   cause = $derived(this.soft.told)
   private unkept = $state(false)
+  /** Counts the changes of what is starred. */
+  stars = $state(0)
   /** There is no room on this device for what comes in, or for what is written. */
   full = $derived(this.unkept || this.soft.full)
   online = $derived(new Set(this.soft.online))
@@ -368,7 +373,8 @@ export class App {
 
   /** Marks a message to be found again; on all devices, at once or with the next connection. */
   async star(message: Message): Promise<void> {
-    this.changed(await this.write(() => editMessage(this.db, message.key, (m) => (m.starred = m.starred ? undefined : 1))))
+    const change = await this.write(() => editMessage(this.db, message.key, (m) => (m.starred = m.starred ? undefined : 1)))
+    this.changed({ ...change, stars: true })
     void this.ask('star', message.key).catch(() => undefined)
   }
 
@@ -583,6 +589,7 @@ export class App {
     this.hello()
     const look = (): void => this.looked()
     for (const event of ['online', 'focus']) addEventListener(event, look)
+    setInterval(() => document.visibilityState === 'visible' && this.wake(), AWAKE_MS)
     addEventListener('offline', () => void this.tabs?.call('doubt').catch(() => undefined))
     document.addEventListener('visibilitychange', look)
     addEventListener('pagehide', () => {
@@ -621,9 +628,13 @@ export class App {
     this.tabs?.tell('watching', { tab: this.self, watching })
     if (!watching) this.keepDrafts()
     else {
-      void this.tabs?.wake()
+      this.wake()
       void this.tabs?.call('nudge').catch(() => undefined)
     }
+  }
+
+  private wake(): void {
+    void this.tabs?.wake()
   }
 
   private async lead(account: Account): Promise<void> {
@@ -689,8 +700,9 @@ export class App {
   }
 
   private poke(): void {
-    if (this.engine) this.engine.poke()
-    else this.tabs?.tell('poke', undefined)
+    if (this.engine) return this.engine.poke()
+    this.tabs?.tell('poke', undefined)
+    this.wake() // what a person says must not wait for one who sleeps
   }
 
   private uploads(key: number, share: number | undefined): void {
@@ -718,7 +730,7 @@ export class App {
 
   /** Shows what this tab wrote, here and in the others. */
   private changed(change: Change): void {
-    if (change.messages.length + change.chats.length + change.removed.length === 0) return
+    if (change.messages.length + change.chats.length + change.removed.length === 0 && !change.stars) return
     this.show(change)
     this.tabs?.tell('change', change)
   }
@@ -727,6 +739,7 @@ export class App {
     // Tabs hear of each other's writes late: what is newer stays.
     for (const c of change.chats) if (!((this.chats.get(c.peer)?.rev ?? 0) > c.rev)) this.chats.set(c.peer, c)
     for (const conversation of this.open) conversation.apply(change)
+    if (change.stars || change.removed.length > 0 || change.messages.some((m) => m.starred || m.deleted)) this.stars++
   }
 }
 

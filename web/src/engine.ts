@@ -98,7 +98,7 @@ function fails(state: LinkState): boolean {
 }
 
 /** What can be done once the archive has been caught up with. */
-const SETTLED = new Set(['group', 'deleteChat'])
+const SETTLED = new Set(['group', 'deleteChat', 'stars'])
 
 const receipt = (peer: string, messageId: string): { id: string; frame: string } => {
   const id = token()
@@ -616,10 +616,11 @@ export class Engine {
     if (type === 'groupchat') return this.rooms.read(el)
     const published = readPublished(el, account.jid)
     const session = this.link.live
-    if (!published || !session) return readMessage(el, account.jid)
+    if (!published) return readMessage(el, account.jid)
     // Threat: forged bookmarks. XEP-0402 §security @1.2.0: only our own.
-    if (published.node === NS.avatarMetadata) await this.pictures.published(session, published)
-    else if (published.from !== account.jid) return undefined
+    if (published.node === NS.avatarMetadata) {
+      if (session) await this.pictures.published(session, published)
+    } else if (published.from !== account.jid) return undefined
     else if (published.node === NS.nick) await this.keepName(readName(published.items.at(-1)))
     else if (published.node === NS.bookmarks) await this.bookmarked(session, published)
     else if (published.node === NS.chats) await this.settingsChanged(session, published)
@@ -634,24 +635,24 @@ export class Engine {
     return undefined
   }
 
-  private async bookmarked(session: Session, published: Published): Promise<void> {
+  private async bookmarked(session: Session | undefined, published: Published): Promise<void> {
     for (const item of published.items) {
       const peer = bare(item.attr('id') ?? '')
       if (!(await this.options.db.get('chats', peer))) continue
       const muted = inbox.readMuted(item.child('conference', NS.bookmarks)?.child('extensions')?.child('notify', NS.notify))
       this.options.changed(await editChat(this.options.db, peer, (c) => (c.muted = muted)))
     }
-    await this.rooms.published(session, published)
+    if (session) await this.rooms.published(session, published)
   }
 
-  private async settingsChanged(session: Session, published: Published): Promise<void> {
+  private async settingsChanged(session: Session | undefined, published: Published): Promise<void> {
     const { db } = this.options
     for (const item of published.items) {
       const peer = bare(item.attr('id') ?? '')
       const deleted = inbox.readDeleted(item)
       if (deleted !== undefined) {
         // Else it is asked for once the archive has been caught up with.
-        if (this.rooms.ready) void this.deletions.published(session, peer, deleted).catch(() => undefined)
+        if (session && this.rooms.ready) void this.deletions.published(session, peer, deleted).catch(() => undefined)
         continue
       }
       if (await db.get('chats', peer)) this.options.changed(await takeSettings(db, peer, inbox.readSettings(item)))

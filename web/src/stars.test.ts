@@ -5,8 +5,8 @@ import { IDBFactory } from 'fake-indexeddb'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { Stars } from './stars'
 import { takeHistory } from './store/receive'
-import { getMeta, openStore, putMeta, type Db } from './store/schema'
-import { editMessage } from './store/write'
+import { getMeta, openStore, putMeta, type Chat, type Db } from './store/schema'
+import { editChat, editMessage } from './store/write'
 import { StanzaError } from './wire/errors'
 import { parseXml } from './wire/parse'
 import type { Incoming } from './wire/message'
@@ -97,6 +97,20 @@ describe('stars', () => {
     await stars().begin(session)
     expect([...node.keys()]).toEqual(['old'])
     expect(await getMeta(db, 'stars')).toEqual({ old: 'bob@localhost' })
+  })
+
+  it('that are not on this device are asked for once it is known which there are', async () => {
+    node = new Map([['old', 'room@localhost']])
+    await editChat(db, 'room@localhost', (c) => (c.group = { state: 'in' } as Chat['group']))
+    const asked: unknown[] = []
+    const ofRoom = (_session: Session, room: string, query: unknown): Promise<never> => {
+      asked.push(room, query)
+      return Promise.reject(new Error('offline'))
+    }
+    const begun = new Stars({ db, changed: () => undefined, ofRoom })
+    void begun.begin(session)
+    expect(await begun.elsewhere(session)).toEqual([])
+    expect(asked).toEqual(['room@localhost', { ids: ['old'], max: 50 }])
   })
 
   it('of a conversation that is deleted go from the server, others stay', async () => {

@@ -79,14 +79,16 @@ export class Stars {
     })
   }
 
-  /** What is starred and not on this device, as far as it can be had; under no keys of the store. */
+  /** What is starred and not on this device, as far as it can be had; under no keys of the store. Waits until this is known. */
   async elsewhere(session: Session): Promise<Message[]> {
     const { db, ofRoom } = this.options
+    await this.work
     const missing: Star[] = []
     for (const [id, peer] of await this.known()) if (!(await db.getKeyFromIndex('messages', 'archive', id))) missing.push({ id, peer })
     const found: Message[] = []
     const groups = new Set((await db.getAll('chats')).filter((c) => c.group).map((c) => c.peer))
-    for (const [room, stars] of Map.groupBy(missing, (s) => (groups.has(s.peer) ? s.peer : ''))) {
+    for (const room of ['', ...groups]) {
+      const stars = missing.filter((s) => (room ? s.peer === room : !groups.has(s.peer)))
       const ask = (ids: string[]): Promise<ArchivePage> => {
         const query = { ids, max: PAGE }
         return room ? ofRoom(session, room, query) : queryArchive(session, query)

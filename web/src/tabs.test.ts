@@ -59,7 +59,7 @@ class Tab {
             this.done.push(method)
             resolve(`${method} done`)
           }
-          if (method === 'hello' || !this.patient) begin()
+          if (!this.patient) begin()
           else {
             this.waiting.push(begin)
             this.drop.add(() => reject(new Error('dropped')))
@@ -121,8 +121,31 @@ describe('tabs', () => {
     // @ts-expect-error: as wake does when nobody answers
     second.tabs.stand({ steal: true })
     expect(await Promise.all(links)).toEqual(['mine done', 'yours done', 'theirs done'])
-    expect(first.done).toEqual(['hello'])
+    expect(first.done).toEqual([])
     expect(second.done.sort()).toEqual(['mine', 'theirs', 'yours'])
+  })
+
+  it('leave the one who leads alone while it answers, and overtake it when it does not', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      const first = tab()
+      await leads(first)
+      const second = tab()
+      const woken = second.tabs.wake()
+      await vi.waitFor(() => expect(second.tabs['heard']).toBe(true))
+      await vi.advanceTimersByTimeAsync(5_000)
+      await woken
+      expect([first.tabs.leads, second.tabs.leads]).toEqual([true, false])
+      first.tabs['channel'].onmessage = null
+      void second.tabs.wake()
+      await vi.advanceTimersByTimeAsync(3_900)
+      expect(first.tabs.leads).toBe(true)
+      await vi.advanceTimersByTimeAsync(200)
+      await leads(second)
+      expect(first.tabs.leads).toBe(false)
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('do not do again what was begun by one who is gone', async () => {

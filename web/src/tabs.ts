@@ -13,6 +13,9 @@ type Packet =
   | { kind: 'begun'; id: string }
   | { kind: 'answer'; id: string; ok: boolean; data: unknown }
   | { kind: 'leads' }
+  /** Is the one who leads awake? */
+  | { kind: 'wake' }
+  | { kind: 'awake' }
 
 interface Asked {
   kind: 'call'
@@ -32,8 +35,11 @@ const WAIT_MS = 30_000
 const CALL_MS = 35_000
 /** Wishes of other tabs that are remembered, so that none is done twice. */
 const MOST_SEEN = 1_000
-/** A leader that does not answer for so long while somebody waits is frozen: browsers do that to tabs nobody sees. */
-const FROZEN_MS = 4_000
+/**
+ * A leader that does not answer for so many seconds while somebody waits is frozen: browsers do that to tabs nobody sees.
+ * They are waited for one by one: where this tab itself did not run, the answer is read before the next is over.
+ */
+const FROZEN_S = 4
 
 export interface TabsOptions {
   /** Names the lock and the channel. */
@@ -68,6 +74,8 @@ export class Tabs {
   private count = 0
   private term = 0
   private closed = false
+  /** A leader has been heard since it was last asked whether it is awake. */
+  private heard = true
   private readonly self = crypto.getRandomValues(new Uint32Array(2)).join('.')
 
   constructor(private readonly options: TabsOptions) {
@@ -78,11 +86,12 @@ export class Tabs {
 
   /** Makes sure that somebody leads who is awake; for the tab that a person looks at. */
   async wake(): Promise<void> {
-    if (this.leading || this.closed) return
-    const answer = this.call('hello').then(() => true)
-    const patience = new Promise<boolean>((resolve) => setTimeout(resolve, FROZEN_MS, false))
-    const awake = await Promise.race([answer, patience]).catch(() => false)
-    if (!awake && !this.leading && !this.closed) this.stand({ steal: true })
+    if (this.leading || this.closed || !this.heard) return
+    this.heard = false
+    this.channel.postMessage({ kind: 'wake' } satisfies Packet)
+    for (let i = 0; i < FROZEN_S && !this.heard; i++) await new Promise((resolve) => setTimeout(resolve, 1_000))
+    if (!this.heard && !this.leading && !this.closed) this.stand({ steal: true })
+    this.heard = true
   }
 
   private stand(how: LockOptions): void {
@@ -180,7 +189,12 @@ export class Tabs {
       if (p.ok) call?.resolve(p.data)
       else call?.reject(new Error(String(p.data)))
     } else if (p.kind === 'call') void this.serve(p)
-    else if (!this.leading) this.turn()
+    else if (p.kind === 'wake') {
+      if (this.leading) this.channel.postMessage({ kind: 'awake' } satisfies Packet)
+    } else {
+      this.heard = true
+      if (p.kind === 'leads' && !this.leading) this.turn()
+    }
   }
 
   private async serve(asked: Asked): Promise<void> {

@@ -184,7 +184,7 @@ export async function takeStars(db: Db, stars: Meta['stars'], marked: string[], 
   }
   await Promise.all([...marked.map((id) => look(id, 1)), ...unmarked.map((id) => look(id, undefined))])
   await tx.done
-  return { messages, removed: [], chats: [] }
+  return { messages, removed: [], chats: [], stars: true }
 }
 
 /** The archive's name for a message that went out from here is known now. */

@@ -431,4 +431,6 @@ export interface Change {
   /** Keys of messages that are gone. */
   removed: number[]
   chats: Chat[]
+  /** What is starred is different now, perhaps of messages that this device does not have. */
+  stars?: boolean
 }
