@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package handover gives a node of a cell what it cannot get from the journal any
-// more: a whole view, from another node that has one. It is asked for over HTTPS
-// with certificates of the cell on both sides, at a port of its own, so that nothing
-// else waits for it. docs/formats/cell.md describes what is sent.
+// Package handover has the nodes of a cell give each other what is too large for the
+// journal: a whole view, to a node that cannot get from the journal any more what it
+// missed, and the files that people upload. It goes over HTTPS with certificates of the
+// cell on both sides, at a port of its own, so that nothing else waits for it.
+// docs/formats/cell.md describes what is sent.
 package handover
 
 import (
@@ -33,8 +34,8 @@ const (
 	stall = 30 * time.Second
 	// preparing bounds how long a node may take until it begins to send.
 	preparing = time.Minute
-	// connectionsMost bounds those that are open at once.
-	connectionsMost = 32
+	// connectionsMost bounds those that are open at once: those of six other nodes.
+	connectionsMost = 6 * (2*fileStreams + 2)
 	headerMost      = 16 << 10
 )
 
@@ -59,40 +60,55 @@ type Source interface {
 }
 
 // Link is one node's side towards the others.
-type Link struct{ o Options }
+type Link struct {
+	o     Options
+	files map[string]ways
+
+	mu     sync.Mutex
+	first  int                  // of the others, that is asked first
+	failed map[string]time.Time // when a node did not answer
+}
 
 // New makes a link; nothing is opened yet.
 func New(o Options) *Link {
 	if o.Rate == 0 {
 		o.Rate = DefaultRate
 	}
-	return &Link{o}
+	l := &Link{o: o, files: map[string]ways{}, failed: map[string]time.Time{}}
+	for name := range o.Peers {
+		l.files[name] = l.newWays(name)
+	}
+	return l
 }
 
-// Server hands views over.
+// Server hands over what other nodes need.
 type Server struct {
 	link    *Link
 	source  Source
+	files   Files
 	scratch string
 	http    *http.Server
 	address string
 	turn    chan struct{} // capacity 1: one at a time
 	handed  atomic.Uint64
 	wg      sync.WaitGroup
+	mu      sync.Mutex // held to count a handler in, and to cancel
 	ctx     context.Context
 	cancel  context.CancelFunc
 }
 
 // Serve listens at an address. Checkpoints are made under scratch, which is on
 // the view's file system; what is left there of an earlier process is removed.
-func (l *Link) Serve(ctx context.Context, listen, scratch string, source Source) (*Server, error) {
+func (l *Link) Serve(ctx context.Context, listen, scratch string, source Source, files Files) (*Server, error) {
 	if err := os.RemoveAll(scratch); err != nil {
 		return nil, fmt.Errorf("handover: %w", err)
 	}
-	s := &Server{link: l, source: source, scratch: scratch, turn: make(chan struct{}, 1)}
+	s := &Server{link: l, source: source, files: files, scratch: scratch, turn: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+viewPath, s.view)
+	mux.HandleFunc("GET "+filesPath+"{id}", s.file)
+	mux.HandleFunc("PUT "+filesPath+"{id}", s.file)
 	s.http = &http.Server{
 		Handler: mux, MaxHeaderBytes: headerMost, ReadHeaderTimeout: stall, IdleTimeout: stall,
 		ErrorLog:    slog.NewLogLogger(l.o.Log.Handler(), slog.LevelDebug),
@@ -123,7 +139,9 @@ func (s *Server) Handed() uint64 { return s.handed.Load() }
 
 // Close ends what is under way.
 func (s *Server) Close() error {
+	s.mu.Lock()
 	s.cancel()
+	s.mu.Unlock()
 	err := s.http.Close()
 	s.wg.Wait()
 	// A handler that is still at it ends with its connection, or at its next part.

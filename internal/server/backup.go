@@ -66,7 +66,9 @@ func BackupSources(c *admin.Checkpoint, data, configFile string) []backup.Source
 		{Path: filepath.Join(c.Dir, backupView), As: backupView},
 		{Path: filepath.Join(data, "keys"), As: "keys"},
 		{Path: filepath.Join(data, "tls"), As: "tls", Moving: true},
-		{Path: filepath.Join(data, "uploads"), As: "uploads", Moving: true, Skip: func(path string) bool { return path == "arriving" }},
+		// Before the others: with its record a file goes from here to them.
+		{Path: filepath.Join(data, "uploads", "unrecorded"), As: "uploads/unrecorded", Moving: true},
+		{Path: filepath.Join(data, "uploads"), As: "uploads", Moving: true, Skip: func(path string) bool { return path == "arriving" || path == "unrecorded" }},
 	}
 	if configFile != "" {
 		sources = append(sources, backup.Source{Path: configFile, As: backupConfig})

@@ -110,6 +110,6 @@ func (s *server) startHandover(ctx context.Context) (err error) {
 	if s.member == nil {
 		return nil
 	}
-	s.handover, err = s.link.Serve(ctx, s.cfg.Cell.HandoverBinds(), s.dir.View()+outView, s.cell)
+	s.handover, err = s.link.Serve(ctx, s.cfg.Cell.HandoverBinds(), s.dir.View()+outView, s.cell, s.uploads)
 	return err
 }

@@ -51,7 +51,7 @@ func (n *node) amongOthers(o *journal.Options) error {
 }
 
 // missing is what a cell of several nodes does not do yet.
-const missing = "who is in a room is known on the same node only, files cannot be shared, " +
+const missing = "who is in a room is known on the same node only, " +
 	"and a node that has lost its disk cannot come back: see docs/operations.md"
 
 // hint says what to do about a node of several that cannot start.

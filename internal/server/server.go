@@ -388,12 +388,12 @@ func (s *server) stop() error {
 	if s.front != nil {
 		s.front.Stop()
 	}
-	s.uploads.Close()
-	if s.handover != nil {
+	if s.handover != nil { // first: what other nodes send is not waited for
 		if err := s.handover.Close(); err != nil {
-			s.log.Warn("handing views over", "err", err)
+			s.log.Warn("handing over", "err", err)
 		}
 	}
+	s.uploads.Close()
 	if s.mesh != nil { // first: the others know the sessions for a while, in which they come back
 		s.mesh.Close()
 	}

@@ -23,7 +23,7 @@ func (s *server) makeUploads(key []byte) (route.Feature, error) {
 	c := &s.cfg.Upload
 	const mib = 1 << 20
 	var err error
-	s.uploads, err = upload.New(upload.Options{
+	o := upload.Options{
 		Domain: "upload." + s.cfg.Domain, Dir: s.dir.Uploads(), Node: s.name(), Key: derived(key, "upload slots"),
 		View: s.cell, Do: refusing{s.cell}.Do, Base: s.uploadBase, Free: s.dir.FreeForUploads,
 		Address: func(r *http.Request) string { return s.front.Block(r) },
@@ -33,9 +33,12 @@ func (s *server) makeUploads(key []byte) (route.Feature, error) {
 			MinFree: 2 * uint64(s.cfg.Journal.MinFreeMiB) * mib, Messages: days(c.MessageDays), Ephemeral: days(c.EphemeralDays),
 		},
 		UnsafeEarly: s.o.UnsafeEarlyUploads, Logger: s.log,
-	})
-	// A file would be on one node alone.
-	if err != nil || s.member != nil || c.MaxSizeMiB == 0 || s.cfg.UploadBase(s.cfg.Listen.HTTPS, s.cfg.Listen.HTTP) == "" {
+	}
+	if s.link != nil {
+		o.Current, o.Others = s.cell.Current, s.link
+	}
+	s.uploads, err = upload.New(o)
+	if err != nil || c.MaxSizeMiB == 0 || s.cfg.UploadBase(s.cfg.Listen.HTTPS, s.cfg.Listen.HTTP) == "" {
 		return route.Feature{Name: "uploads"}, err
 	}
 	return s.uploads.Feature(), nil
@@ -83,7 +86,7 @@ func isOf(origin *url.URL, host string) bool {
 
 // warnOfUploads tells when nobody can share files.
 func (s *server) warnOfUploads() {
-	if s.cfg.Upload.MaxSizeMiB == 0 || s.member != nil {
+	if s.cfg.Upload.MaxSizeMiB == 0 {
 		return
 	}
 	why := s.uploads.Full()
@@ -106,6 +109,10 @@ func (s *server) collectUploads(r prometheus.Registerer) {
 	counter("uploads_total", files, "repeated", func(n upload.Stats) uint64 { return n.Repeated })
 	counter("uploads_total", files, "refused", func(n upload.Stats) uint64 { return n.Rejected })
 	counter("uploads_total", files, "interrupted", func(n upload.Stats) uint64 { return n.Interrupted })
+	const copies = "Files between the nodes of a cell, by what came of them."
+	counter("upload_copies_total", copies, "sent", func(n upload.Stats) uint64 { return n.Replicated })
+	counter("upload_copies_total", copies, "refused", func(n upload.Stats) uint64 { return n.Unreplicated })
+	counter("upload_copies_total", copies, "fetched", func(n upload.Stats) uint64 { return n.Fetched })
 	counter("upload_received_bytes_total", "Bytes of files that came.", "", func(n upload.Stats) uint64 { return n.Received })
 	counter("upload_sent_bytes_total", "Bytes of files that were handed out.", "", func(n upload.Stats) uint64 { return n.Sent })
 	gauge := func(name, help string, read func() float64) {

@@ -60,7 +60,7 @@ type Event struct {
 	By       string           // EventCredentials
 	Room     *RoomEvent       // EventRoom
 	Client   string           // EventRevoked
-	Upload   UploadID         // EventUploadRemoved
+	Upload   UploadID         // EventUploadRemoved, EventUploadStored
 }
 
 // Blocks is a change of a blocklist (XEP-0191): addresses that were added, or

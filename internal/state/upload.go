@@ -8,8 +8,13 @@ import (
 	"bavard/internal/command"
 )
 
-// EventUploadRemoved: Upload is no more; its file is to be removed.
-const EventUploadRemoved EventKind = 90
+// What becomes of uploads.
+const (
+	// EventUploadRemoved: Upload is no more; its file is to be removed.
+	EventUploadRemoved EventKind = 90
+	// EventUploadStored: Upload has its record.
+	EventUploadStored EventKind = 91
+)
 
 // Limits of uploads.
 const (

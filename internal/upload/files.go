@@ -10,16 +10,23 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"bavard/internal/state"
 )
 
-// files are those in the directory: what is arriving is in "arriving", the others are
-// under two digits of their id, each by its id in hexadecimal. No name comes from
-// outside.
+// files are those in the directory: what is arriving is in "arriving", what is whole and on
+// the disk, but has no record yet, in "unrecorded", by its id and the SHA-256 of its content;
+// the others are under two digits of their id, each by its id in hexadecimal. No name
+// comes from outside.
 type files struct{ dir string }
 
-const arrivingName = "arriving"
+const (
+	arrivingName   = "arriving"
+	unrecordedName = "unrecorded"
+	// ownEnding has what was put to this node; without it, it is kept for another one.
+	ownEnding = ".own"
+)
 
 // prepare makes the directory and removes what has not arrived.
 func (f *files) prepare() error {
@@ -31,7 +38,7 @@ func (f *files) prepare() error {
 	for _, e := range entries {
 		err = errors.Join(err, os.Remove(filepath.Join(arriving, e.Name())))
 	}
-	return err
+	return errors.Join(err, os.MkdirAll(filepath.Join(f.dir, unrecordedName), 0o700))
 }
 
 // create opens a new file for what arrives.
@@ -54,22 +61,92 @@ func (f *files) path(id state.UploadID) string {
 
 // keep gives a file that has arrived, and is on the disk, its place; that is on the disk
 // when it returns.
-func (f *files) keep(arrived string, id state.UploadID) error {
-	path := f.path(id)
-	err := os.Rename(arrived, path)
+func (f *files) keep(arrived string, id state.UploadID) error { return f.move(arrived, f.path(id)) }
+
+func (f *files) move(from, to string) error {
+	if _, err := os.Lstat(from); err != nil {
+		return err
+	}
+	err := os.Rename(from, to)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err = os.Mkdir(filepath.Dir(to), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		if err = syncDir(f.dir); err != nil {
 			return err
 		}
-		err = os.Rename(arrived, path)
+		err = os.Rename(from, to)
 	}
 	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return syncDir(filepath.Dir(to))
+}
+
+// unrecorded is the path of a file until it has its record.
+func (f *files) unrecorded(id state.UploadID, sum [32]byte, own bool) string {
+	name := hex.EncodeToString(id[:]) + "-" + hex.EncodeToString(sum[:])
+	if own {
+		name += ownEnding
+	}
+	return filepath.Join(f.dir, unrecordedName, name)
+}
+
+// await has a file that has arrived wait for its record; it is on the disk when that returns.
+func (f *files) await(arrived string, id state.UploadID, sum [32]byte, own bool) error {
+	return f.move(arrived, f.unrecorded(id, sum, own))
+}
+
+// claim gives a file whose record is there its place, if it waits for that.
+func (f *files) claim(id state.UploadID, sum [32]byte) error {
+	for _, own := range []bool{true, false} {
+		if err := f.move(f.unrecorded(id, sum, own), f.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// copy opens a file, whether it has its record or waits for it.
+func (f *files) copy(id state.UploadID, sum [32]byte) (*os.File, error) {
+	file, err := f.open(id)
+	for _, own := range []bool{true, false} {
+		if errors.Is(err, fs.ErrNotExist) {
+			file, err = os.Open(f.unrecorded(id, sum, own))
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) { // it has got its record in between
+		file, err = f.open(id)
+	}
+	return file, err
+}
+
+// waiting is a file in "unrecorded".
+type waiting struct {
+	id   state.UploadID
+	sum  [32]byte
+	own  bool
+	path string
+}
+
+// waits visits the files that wait for their record.
+func (f *files) waits(visit func(waiting) error) error {
+	dir := filepath.Join(f.dir, unrecordedName)
+	return names(dir, func(name string) error {
+		w := waiting{path: filepath.Join(dir, name)}
+		rest, own := strings.CutSuffix(name, ownEnding)
+		id, sum, _ := strings.Cut(rest, "-")
+		if w.own = own; !digits(w.id[:], id) || !digits(w.sum[:], sum) {
+			return nil
+		}
+		return visit(w)
+	})
+}
+
+// digits reads all of to from its hexadecimal digits.
+func digits(to []byte, text string) bool {
+	b, err := hex.DecodeString(text)
+	return err == nil && len(b) == len(to) && copy(to, b) == len(to)
 }
 
 func syncDir(name string) error {
@@ -99,9 +176,8 @@ func (f *files) whole(id state.UploadID, size int64) bool {
 
 // each visits the ids of all files. Other people's files are left alone.
 func (f *files) each(visit func(state.UploadID) error) error {
-	const digits = "0123456789abcdef"
 	for i := range 256 {
-		name := string([]byte{digits[i>>4], digits[i&15]})
+		name := fmt.Sprintf("%02x", i)
 		if err := f.under(name, visit); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -110,7 +186,18 @@ func (f *files) each(visit func(state.UploadID) error) error {
 }
 
 func (f *files) under(name string, visit func(state.UploadID) error) error {
-	d, err := os.Open(filepath.Join(f.dir, name))
+	return names(filepath.Join(f.dir, name), func(n string) error {
+		var id state.UploadID
+		if !digits(id[:], n) || n[:2] != name {
+			return nil
+		}
+		return visit(id)
+	})
+}
+
+// names visits what a directory has.
+func names(dir string, visit func(name string) error) error {
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
@@ -124,11 +211,7 @@ func (f *files) under(name string, visit func(state.UploadID) error) error {
 			return err
 		}
 		for _, n := range names {
-			var id state.UploadID
-			if b, err := hex.DecodeString(n); err != nil || copy(id[:], b) != len(b) || len(b) != len(id) || n[:2] != name {
-				continue
-			}
-			if err := visit(id); err != nil {
+			if err := visit(n); err != nil {
 				return err
 			}
 		}

@@ -3,6 +3,7 @@
 package upload
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -33,6 +34,10 @@ func (s *Service) get(w http.ResponseWriter, r *http.Request, first, name string
 		http.Error(w, "what people have uploaded is not run", http.StatusForbidden)
 		return
 	}
+	if err := s.current(r.Context()); err != nil {
+		later(w, "this node cannot be sure of what there is: try again")
+		return
+	}
 	u, err := s.o.View.Upload(id)
 	now := s.o.Now()
 	keep, over := s.remaining(&u, now)
@@ -46,22 +51,31 @@ func (s *Service) get(w http.ResponseWriter, r *http.Request, first, name string
 	}
 	from := s.o.Address(r)
 	if !s.begin(from) {
-		w.Header().Set("Retry-After", "5")
-		http.Error(w, "too many downloads at once: try again", http.StatusServiceUnavailable)
+		later(w, "too many downloads at once: try again")
 		return
 	}
 	defer s.end(from)
-	file, err := s.files.open(id)
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) || !s.gone(id) {
-			s.o.Logger.Error("an upload's file cannot be opened", "upload", idText(id), "err", err)
+	file, err := s.openFor(r.Context(), &u)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, state.ErrNotFound):
+		if !s.gone(id) {
+			s.o.Logger.Error("an upload's file is not there", "upload", idText(id), "err", err)
 		}
 		http.Error(w, "there is no such file", http.StatusNotFound)
+		return
+	case err != nil:
+		s.o.Logger.Warn("an upload's file cannot be handed out", "upload", idText(id), "err", err)
+		later(w, "the file cannot be reached now: try again")
 		return
 	}
 	defer file.Close()
 	head := make([]byte, 16)
-	n, _ := file.ReadAt(head, 0)
+	n, err := io.ReadFull(file, head)
+	if _, seek := file.Seek(0, io.SeekStart); seek != nil || n == 0 {
+		s.o.Logger.Warn("an upload's file cannot be read", "upload", idText(id), "err", errors.Join(err, seek))
+		later(w, "the file cannot be read now: try again")
+		return
+	}
 	h := w.Header()
 	shown(h, &u, head[:n])
 	h.Set("ETag", `"`+hex.EncodeToString(u.SHA256[:])+`"`)
@@ -69,6 +83,38 @@ func (s *Service) get(w http.ResponseWriter, r *http.Request, first, name string
 	paced := &pacing{ResponseWriter: w, s: s, control: http.NewResponseController(w)}
 	defer func() { _ = paced.control.SetWriteDeadline(time.Time{}) }() // the next answer has its own
 	http.ServeContent(paced, r, "", u.Time, file)
+}
+
+func later(w http.ResponseWriter, text string) {
+	w.Header().Set("Retry-After", "5")
+	http.Error(w, text, http.StatusServiceUnavailable)
+}
+
+// currentTime is how long a request waits until this node knows what the others do.
+const currentTime = 5 * time.Second
+
+// current waits for the view: what was removed by way of another node is not handed out any
+// more, and what was stored there is.
+func (s *Service) current(ctx context.Context) error {
+	if s.o.Current == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, currentTime)
+	defer cancel()
+	return s.o.Current(ctx)
+}
+
+// openFor opens a recorded file, which it gets from another node if need be.
+func (s *Service) openFor(ctx context.Context, u *state.Upload) (io.ReadSeekCloser, error) {
+	if s.several() {
+		switch err := s.obtain(ctx, u); { // which has a bound
+		case errors.Is(err, errDiskFull):
+			return &afar{s: s, ctx: ctx, u: u}, nil
+		case err != nil:
+			return nil, err
+		}
+	}
+	return s.files.open(u.ID)
 }
 
 // remaining is how long a file may be cached; over, that nobody gets it any more.

@@ -91,7 +91,11 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request, first, name strin
 	}()
 	switch old, err := s.o.View.Upload(l.id); {
 	case err == nil:
-		return s.again(a, l, &old, r.Body)
+		if err := s.again(a, l, &old, r.Body); err != nil {
+			return err
+		}
+		a.over()
+		return s.secure(r.Context(), &old)
 	case !errors.Is(err, state.ErrNotFound):
 		return err
 	}
@@ -182,13 +186,17 @@ const syncEvery = 4 << 20
 
 // receive writes what comes to a file, until all of it is on the disk.
 func (s *Service) receive(a *arrival, l *slot, body io.Reader) (arrived string, sum [32]byte, err error) {
+	return s.store(a, func(to io.Writer) error { return s.copy(a, l, to, body) })
+}
+
+// store has what comes written to a file, until all of it is on the disk.
+func (s *Service) store(a *arrival, comes func(to io.Writer) error) (arrived string, sum [32]byte, err error) {
 	file, err := s.files.create()
 	if err != nil {
 		return "", sum, diskErr(err)
 	}
 	h := sha256.New()
-	to := &syncing{s: s, a: a, file: file, hash: h}
-	err = s.copy(a, l, to, body)
+	err = comes(&syncing{s: s, a: a, file: file, hash: h})
 	if err == nil {
 		err = file.Sync()
 	}
@@ -272,7 +280,11 @@ func (s *Service) settle(ctx context.Context, l *slot, a *arrival, arrived strin
 	if s.o.UnsafeEarly {
 		return nil
 	}
-	timer := time.NewTimer(settleTime)
+	most := settleTime
+	if s.several() {
+		most = patience(l.size)
+	}
+	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
 	case err := <-done:
@@ -286,18 +298,27 @@ func (s *Service) settle(ctx context.Context, l *slot, a *arrival, arrived strin
 // record ends with the file recorded, or with nothing left of it, or with an unknown
 // fate that the next start settles.
 func (s *Service) record(l *slot, arrived string, sum [32]byte) error {
-	if err := s.files.keep(arrived, l.id); err != nil {
-		return errors.Join(diskErr(err), os.Remove(arrived), s.files.remove(l.id))
+	here := s.files.unrecorded(l.id, sum, true)
+	if err := s.files.await(arrived, l.id, sum, true); err != nil {
+		return errors.Join(diskErr(err), os.Remove(arrived))
 	}
-	out, err := s.o.Do(s.ctx, &command.Command{Request: &command.Command_UploadStore{UploadStore: l.command(s, sum)}})
+	other, err := s.replicate(s.ctx, l.id, int64(l.size), sum)
+	if err != nil {
+		return errors.Join(err, os.Remove(here))
+	}
+	out, err := s.o.Do(s.ctx, &command.Command{Request: &command.Command_UploadStore{UploadStore: l.command(s, sum, other)}})
 	switch {
 	case err != nil:
 		s.o.Logger.Warn("it is not known whether an upload was recorded", "upload", idText(l.id), "err", err)
 		return busy("it is not known whether the file was stored: put it again")
 	case out.Err != nil:
-		return errors.Join(answer(out.Err), s.files.remove(l.id))
+		return errors.Join(answer(out.Err), os.Remove(here))
 	}
 	s.count.stored.Add(1)
+	u := state.Upload{ID: l.id, SHA256: sum}
+	if err := s.claim(&u); err != nil {
+		s.o.Logger.Error("give an upload its place", "upload", idText(l.id), "err", err) // it is safe where it is
+	}
 	return nil
 }
 
@@ -311,11 +332,15 @@ func answer(e *stanza.Error) *refusal {
 	return refuse(http.StatusForbidden, e.Text)
 }
 
-func (l *slot) command(s *Service, sum [32]byte) *command.UploadStore {
+// command has the file recorded, which is here and on another node, if there is one.
+func (l *slot) command(s *Service, sum [32]byte, other string) *command.UploadStore {
 	c := &command.UploadStore{
 		Id: l.id[:], Account: l.account, AccountId: l.owner, Name: l.name, Type: l.typ, Size: l.size, Sha256: sum[:],
 		Purpose: l.purpose, Holders: []string{s.o.Node},
 		AccountBytes: s.o.Limits.Account, AccountFiles: s.o.Limits.AccountFiles, TotalBytes: s.o.Limits.Total,
+	}
+	if other != "" {
+		c.Holders = append(c.Holders, other)
 	}
 	if !l.expires.IsZero() {
 		c.ExpiresMs = l.expires.UnixMilli()

@@ -77,6 +77,10 @@ type Options struct {
 	View   View
 	// Do has a command decided upon. An error means that it is not known what became of it.
 	Do func(context.Context, *command.Command) (command.Outcome, error)
+	// Current returns when View has all that was answered anywhere in the cell; nil when
+	// it always has. Others is nil when there is no other node.
+	Current func(context.Context) error
+	Others  Others
 	// Base is what addresses begin with, like https://chat.example.org; "" gives no slots.
 	Base func() string
 	// Address is the block that a request comes from, "" to leave it uncounted.
@@ -132,13 +136,18 @@ type Service struct {
 	promised  uint64         // bytes that arrivals will still write
 	addresses map[string]int // downloads of an address block
 	downloads int
-	removed   []state.UploadID
-	rescan    bool // more was removed than is remembered
+	fetching  map[state.UploadID]*fetch
+	incoming  int // files that come from other nodes
+	changes   []change
+	rescan    bool             // there were more than are remembered
+	lacking   []state.UploadID // to be had from other nodes
+	behind    bool             // so are others, and all are looked through for them
 	wake      chan struct{}
+	lacks     chan struct{}
 }
 
-// removedMost bounds the removed uploads that are remembered until their files go.
-const removedMost = 1 << 16
+// changesMost bounds what is remembered of what has become of uploads, until it is seen to.
+const changesMost = 1 << 16
 
 // New prepares the directory and begins to sweep. What interrupted uploads have
 // left there is removed before it returns. Close ends it.
@@ -154,14 +163,16 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{
 		o: o, sealer: sealer, files: &files{dir: o.Dir}, arriving: map[state.UploadID]*arrival{}, accounts: map[string]int{},
-		addresses: map[string]int{}, wake: make(chan struct{}, 1), left: make(chan struct{}),
+		addresses: map[string]int{}, fetching: map[state.UploadID]*fetch{},
+		wake: make(chan struct{}, 1), lacks: make(chan struct{}, 1), left: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	// A full disk must not keep a server from starting: uploads try again.
 	if err := s.files.prepare(); err != nil {
 		o.Logger.Error("prepare the directory of uploads", "err", err)
 	}
-	s.wg.Go(s.remove)
+	s.wg.Go(s.follow)
+	s.wg.Go(s.complete)
 	s.wg.Go(s.sweep)
 	return s, nil
 }
@@ -184,6 +195,7 @@ type counters struct {
 	slots, refused                          atomic.Uint64
 	stored, repeated, rejected, interrupted atomic.Uint64
 	received, sent                          atomic.Uint64
+	replicated, unreplicated, fetched       atomic.Uint64
 }
 
 // Stats are the figures of a service.
@@ -193,7 +205,9 @@ type Stats struct {
 	// were refused, or broke off.
 	Stored, Repeated, Rejected, Interrupted uint64
 	Received, Sent                          uint64 // bytes
-	Uploading, Downloading                  int    // now
+	// Files that another node took, that none took, and that came from another one.
+	Replicated, Unreplicated, Fetched uint64
+	Uploading, Downloading            int // now
 }
 
 // Stats gives the figures.
@@ -203,6 +217,7 @@ func (s *Service) Stats() Stats {
 	c := &s.count
 	return Stats{
 		Slots: c.slots.Load(), SlotsRefused: c.refused.Load(), Stored: c.stored.Load(), Repeated: c.repeated.Load(),
+		Replicated: c.replicated.Load(), Unreplicated: c.unreplicated.Load(), Fetched: c.fetched.Load(),
 		Rejected: c.rejected.Load(), Interrupted: c.interrupted.Load(), Received: c.received.Load(), Sent: c.sent.Load(),
 		Uploading: len(s.arriving), Downloading: s.downloads,
 	}

@@ -97,6 +97,7 @@ func (t *txn) addUpload(id state.UploadID, u *uploadRecord, c *command.UploadSto
 	t.put(uploadKey(id), u.append(nil))
 	t.put(ownUploadKey(u.owner, u.time, id), (&ownUpload{u.purpose, u.size, u.expires}).append(nil))
 	t.put(retentionKey(u.purpose, u.retained(), id), []byte{recordVersion})
+	t.event(state.Event{Kind: state.EventUploadStored, Position: t.pos, Upload: id})
 	return accept(), nil
 }
 
