@@ -157,7 +157,7 @@ export default {
       const room = 'hall@rooms.localhost'
       await sly.do('enter', { room, nick: 'Sly' })
       await sly.do('configure', { room, values: { 'muc#roomconfig_roomname': 'Hall' } })
-      await sly.do('invite', { room, jid: 'ines@localhost', reason: 'Hall' })
+      await sly.do('invite', { room, jid: 'ines@localhost', reason: 'Come and listen' })
       await anna.page.locator('nav a', { hasText: 'Hall' }).click()
       await anna.page.getByRole('button', { name: 'Join' }).click()
       await anna.page.getByRole('textbox', { name: 'Message Hall' }).waitFor()

@@ -134,6 +134,41 @@ async function film(page) {
 }
 
 export default {
+  async 'an answer to a photo shows it small, in the composer and for both, until the photo is deleted'(world) {
+    const [alice, bob] = await talk(world)
+    await attach(alice, [{ name: 'hills.jpg', mimeType: 'image/jpeg', buffer: await photo(alice.page, 1200, 900) }])
+    await sendFiles(alice)
+    await drawn(bob)
+    await bob.page.locator('[role=log] .bubble').last().click({ button: 'right' })
+    await bob.page.getByRole('dialog').getByRole('button', { name: 'Reply', exact: true }).click()
+    const small = (p, within) => p.page.locator(`${within} .quote img`)
+    await until('it in the composer', () => small(bob, 'form').evaluate((i) => i.complete && i.naturalWidth > 0))
+    check((await bob.page.locator('form .quote .words').innerText()) === 'Photo', 'it says what it is')
+    await audit(bob.page, 'an answer to a photo')
+    await bob.write('Where is that?')
+    for (const p of [alice, bob]) {
+      await small(p, '[role=log]').waitFor()
+      check((await bubble(p, 'Where is that?').locator('.quote .words').innerText()) === 'Photo', 'it says what it is')
+    }
+    await picture(alice.page, 'quoted-photo')
+    // It is not near any more: then the device is asked.
+    for (let i = 0; i < 60; i++) await alice.write(`line ${i}`)
+    await alice.write('and this')
+    await bubble(bob, 'and this').waitFor()
+    await bob.page.reload()
+    await bubble(bob, 'and this').waitFor()
+    for (const p of [bob, alice]) {
+      await until('the beginning', async () => {
+        await p.page.getByRole('log').evaluate((log) => (log.scrollTop = 0))
+        return small(p, '[role=log]').isVisible()
+      })
+    }
+    await alice.page.locator('[role=log] .bubble').filter({ has: alice.page.locator('.picture') }).click({ button: 'right', position: { x: 12, y: 12 } })
+    await alice.page.getByRole('dialog').getByRole('button', { name: 'Delete for everyone' }).click()
+    await alice.page.getByRole('dialog').getByRole('button', { name: 'Delete for everyone' }).click()
+    for (const p of [alice, bob]) await small(p, '[role=log]').waitFor({ state: 'detached' })
+  },
+
   async 'a photo arrives, smaller and without what the camera wrote, and is looked at'(world) {
     const [alice, bob] = await talk(world)
     const jpeg = await photo(alice.page, 3000, 2000)

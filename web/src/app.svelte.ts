@@ -393,11 +393,16 @@ export class App {
     return this.ask('stars') as Promise<Message[]>
   }
 
+  /** The message that others know by that id, if this device has it. */
+  known(peer: string, id: string): Promise<Message | undefined> {
+    return this.db.getFromIndex('messages', 'names', named(peer, id))
+  }
+
   /** The message that others know by that id; sought on the server too when the device does not have it. */
   async findMessage(conversation: Conversation, id: string): Promise<Message | undefined> {
     const { peer } = conversation
     for (let tries = 0; ; tries++) {
-      const found = await this.db.getFromIndex('messages', 'names', named(peer, id))
+      const found = await this.known(peer, id)
       conversation.refill() // also where another has fetched it meanwhile
       if (found || tries === MOST_SOUGHT || this.chats.get(peer)?.complete) return found
       await this.tabs?.call('history', peer)
@@ -694,6 +699,7 @@ export class App {
         this.look(picture)
         this.tabs?.tell('looks', picture)
       },
+      shutOut: () => void this.own().then((own) => own.shutOut()).catch((e: unknown) => console.warn('shut out:', e)),
     })
     await engine.start()
     return engine

@@ -43,6 +43,7 @@ describe('what a person asks for while the connection is being made', () => {
       origin: 'http://localhost',
       subscription: () => Promise.resolve(undefined),
       uploading: () => undefined,
+      shutOut: () => undefined,
     })
   })
 

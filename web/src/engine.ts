@@ -79,6 +79,8 @@ export interface EngineOptions {
   origin: string
   /** What this browser is notified by, if the person wants that. */
   subscription: () => Promise<Subscription | undefined>
+  /** The server does not let this device in any more. */
+  shutOut: () => void
   /** How much of a message's file is uploaded, 0 to 1; undefined when it is over. */
   uploading: (key: number, share: number | undefined) => void
 }
@@ -555,6 +557,7 @@ export class Engine {
     const { kind } = state
     if (state.kind === 'stopped' && state.reason === 'credentials') {
       void editAccount(this.options.db, (a) => ({ ...a, out: true }))
+      this.options.shutOut()
     }
     if (kind !== 'live') {
       this.outbox.pause()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { markOf } from './device'
+import { makeRoom } from './files'
 import { forgetAll, logOut, type OnboardOptions } from './onboard'
 import { getMeta, putMeta, type Db, type Message, type NoticeWords } from './store/schema'
 import type { Client } from './wire/access'
@@ -196,6 +197,13 @@ export class Own {
     if (!removed) return
     localStorage.clear()
     for (const name of await caches.keys()) await caches.delete(name)
+  }
+
+  /** Another device has logged this one out: what the server would give again goes, and nothing more is told. What was said, and waits to be sent, stays for who logs in again. */
+  async shutOut(): Promise<void> {
+    await makeRoom(this.db, 0)
+    await this.forgetNotices()
+    await putMeta(this.db, 'notify', { ...(await getMeta(this.db, 'notify')), on: false, node: undefined })
   }
 
   /** The browser tells nothing more. The server forgets the rest as it lets the device out. */

@@ -76,6 +76,7 @@ export class Rooms {
     this.places.clear()
     for (const chat of await this.options.db.getAll('chats')) {
       if (chat.group?.state === 'in') this.enter(session, chat.peer, chat.group.nick).catch(() => undefined) // its state says why
+      else if (chat.group?.state === 'invited' && chat.name === '') void this.learnName(session, chat.peer)
     }
     for (const b of await fetchBookmarks(session)) if (b.autojoin) await this.bookmarked(session, b.room, b.name, b.nick)
   }
@@ -259,13 +260,24 @@ export class Rooms {
   async invited(m: Incoming): Promise<void> {
     const invitation = m.invitation
     if (!invitation || m.mine) return
-    const { room, reason } = invitation
+    const { room } = invitation
     const { db } = this.options
     const [known, by] = await Promise.all([db.get('chats', room), db.get('chats', m.peer)])
     if (known?.group?.state === 'in') return
     const welcome = by?.contact || by?.wanted
-    await this.become(room, reason, this.nick, welcome ? 'in' : 'invited', m.peer)
-    if (welcome && this.session) await this.join(this.session, room)
+    await this.become(room, '', this.nick, welcome ? 'in' : 'invited', m.peer)
+    const session = this.session
+    if (!session) return // with the next one
+    // Nothing else waits for the room's answer.
+    void this.learnName(session, room).then(async () => {
+      if (welcome && this.session === session) await this.join(session, room)
+    })
+  }
+
+  /** What a group that we are not in yet calls itself: nobody else is asked, so that nobody gives it another name. */
+  private async learnName(session: Session, room: string): Promise<void> {
+    const info = await wire.fetchRoomInfo(session, room).catch(() => undefined)
+    if (info?.name) await this.edit(room, (_, chat) => (chat.name ||= info.name.slice(0, 100)))
   }
 
   private async join(session: Session, room: string): Promise<void> {

@@ -42,11 +42,13 @@ async function renew(): Promise<void> {
   if (kept && page.ok && (await kept.text()) === (await page.clone().text())) await cache.put('/', page)
 }
 
+const isApp = (url: URL): boolean => url.pathname === '/' || /^\/(i|c|chat)\/[^/]+$/.test(url.pathname)
+
 worker.addEventListener('fetch', (event) => {
   const { request } = event
   const url = new URL(request.url)
   if (request.method !== 'GET' || url.origin !== worker.location.origin) return
-  const page = request.mode === 'navigate' && (url.pathname === '/' || /^\/(i|c|chat)\/[^/]+$/.test(url.pathname))
+  const page = request.mode === 'navigate' && isApp(url)
   if (!page && !FILES.includes(url.pathname)) return
   const file = page ? '/' : url.pathname
   event.respondWith(
@@ -64,6 +66,8 @@ const FRESH_MS = 120_000
 /** A page that is open, but not seen, gets the message itself, about now. */
 const WAIT_MS = 2_000
 const LOOK_AGAIN_MS = 100
+/** A page says within this what it shows; not much later the click no longer lets a window come to the front. */
+const SHOWS_MS = 500
 
 /** Reads the app's store; undefined when there is none. Makes none, and changes nothing. */
 async function read<T>(store: 'chats' | 'meta', key?: string): Promise<T | undefined> {
@@ -134,9 +138,22 @@ async function notify(note: { kind?: unknown; tag?: unknown }): Promise<void> {
   if (pages.length === 0) await worker.navigator.setAppBadge?.()
 }
 
+/** Whether a page shows that chat: the browser knows only how the page began. One that sleeps does not say. */
+function shows(page: Client, peer: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel()
+    port1.onmessage = (e) => resolve(e.data === true)
+    setTimeout(resolve, SHOWS_MS, false)
+    page.postMessage({ shows: peer }, [port2])
+  })
+}
+
 async function openApp({ peer }: Shown): Promise<void> {
   const path = peer ? '/chat/' + encodeURIComponent(peer).replace('%40', '@') : '/?unread'
-  const page = (await worker.clients.matchAll({ type: 'window' }))[0]
+  // Those that were looked at last come first; best is one that shows the chat already. Files that were opened are windows, too.
+  const pages = (await worker.clients.matchAll({ type: 'window', includeUncontrolled: true })).filter((p) => isApp(new URL(p.url)))
+  const showing = pages.length > 1 && peer ? await Promise.all(pages.map((p) => shows(p, peer))) : []
+  const page = pages[Math.max(0, showing.indexOf(true))]
   if (!page) {
     await worker.clients.openWindow(path)
     return

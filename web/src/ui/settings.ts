@@ -17,9 +17,11 @@ const stored = read('look')
 export const settings = {
   language: read('language'),
   look: (stored === 'light' || stored === 'dark' ? stored : 'system') as Look,
+  /** New messages are heard. */
+  sound: read('sound') === 'on',
 }
 
-export function choose(key: 'language' | 'look', value: string): void {
+export function choose(key: 'language' | 'look' | 'sound', value: string): void {
   try {
     localStorage.setItem(key, value)
   } catch {

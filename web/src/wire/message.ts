@@ -68,7 +68,7 @@ export interface Incoming {
   /** It mentions us. */
   callsMe?: boolean | undefined
   /** An invitation to a group (XEP-0249). */
-  invitation?: { room: string; reason: string } | undefined
+  invitation?: { room: string } | undefined
 }
 
 /** Reads a message stanza; undefined when it is not of a conversation between two. */
@@ -120,7 +120,7 @@ function readPlain(el: XmlElement, account: string, stamp: number | undefined): 
     archiveId: el.all('stanza-id', NS.sid).find((s) => s.attr('by') === account)?.attr('id'),
     stamp: stamp ?? delayed(el, account),
     ...readContent(el),
-    ...(room.includes('@') && { invitation: { room, reason: invitation?.attr('reason') ?? '' } }),
+    ...(room.includes('@') && { invitation: { room } }),
   }
 }
 
