@@ -141,6 +141,9 @@ func (d *celled) found(ctx context.Context) error {
 		if d.cfg.NoDedupe {
 			n.options.Env = []string{noDedupe}
 		}
+		if d.cfg.EarlyUploads {
+			n.options.Env = append(n.options.Env, earlyUploads)
+		}
 		d.nodes, d.places = append(d.nodes, n), append(d.places, place{c2s, http})
 		names, members = append(names, n.name), append(members, n.name+"="+peer)
 	}

@@ -24,46 +24,13 @@ import (
 // files are lost: each other node has the file, byte for byte. At the end all have all, and
 // nothing else.
 func TestCellUploadKill(t *testing.T) {
-	bin, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	seed := *seedFlag
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("seed %d: repeat with -drill.seed %[1]d", seed)
-	cfg := KillConfig{Binary: bin, Dir: t.TempDir(), Seed: seed, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
-	cfg.defaults()
-	d := &celled{cfg: CellConfig{KillConfig: cfg, Nodes: 3}, killing: newKilling(cfg)}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
-	defer d.killAll()
-	if err := d.prepare(ctx); err != nil {
-		t.Fatal(err)
-	}
+	d, random := cellOfFiles(ctx, t, false)
 	files := &uploading{killing: d.killing}
-	random := generator(seed, 1)
 	for round := range 2 * cellKills() {
-		n := d.nodes[random.IntN(len(d.nodes))]
-		f := d.putAt(ctx, t, files, n, random)
-		n.node.Kill()
-		if round%2 == 1 { // another disk
-			if err := os.RemoveAll(filepath.Join(n.options.Data, "uploads")); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, other := range d.nodes {
-			if other != n {
-				d.hasFile(ctx, t, other, f)
-			}
-		}
-		started := time.Now()
-		if err := n.start(); err != nil {
-			t.Fatal(err)
-		}
-		if err := d.admits(ctx, n, started, false); err != nil {
-			t.Fatal(err)
+		if lost := d.killAfterPut(ctx, t, files, round%2 == 1, random); lost > 0 {
+			t.Errorf("%d nodes do not have the file", lost)
 		}
 	}
 	recorded := 0 // those included of which nobody knows that they were stored
@@ -71,7 +38,9 @@ func TestCellUploadKill(t *testing.T) {
 		if _, err := get(ctx, &http.Transport{DisableKeepAlives: true}, f.get); err == nil || f.stored {
 			recorded++
 			for _, n := range d.nodes {
-				d.hasFile(ctx, t, n, f)
+				if !d.hasFile(ctx, t, n, f) {
+					t.Errorf("node %s does not have a file", n.name)
+				}
 			}
 		}
 	}
@@ -88,6 +57,107 @@ func TestCellUploadKill(t *testing.T) {
 		}
 	}
 	t.Logf("%d files, %d were broken off", recorded, len(files.files)-recorded)
+}
+
+// TestCellUploadKillWithEarlyAnswers is the negative control: with nodes that answer before a
+// second one has the file, the same must show losses, or it proves nothing.
+func TestCellUploadKillWithEarlyAnswers(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	d, random := cellOfFiles(ctx, t, true)
+	files := &uploading{killing: d.killing}
+	for range 12 {
+		if d.killAfterPut(ctx, t, files, true, random) > 0 {
+			return
+		}
+	}
+	t.Error("no file is lost although they are told of before they are safe")
+}
+
+// killAfterPut puts a file to a node and kills it, takes its files from it if so told, looks which
+// of the others do not have the file, and starts it again.
+func (d *celled) killAfterPut(ctx context.Context, t *testing.T, files *uploading, wipe bool, random *rand.Rand) (lost int) {
+	t.Helper()
+	n := d.nodes[random.IntN(len(d.nodes))]
+	f := d.putAt(ctx, t, files, n, random)
+	n.node.Kill()
+	if wipe {
+		if err := os.RemoveAll(filepath.Join(n.options.Data, "uploads")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, other := range d.nodes {
+		if other != n && !d.hasFile(ctx, t, other, f) {
+			lost++
+		}
+	}
+	started := time.Now()
+	if err := n.start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.admits(ctx, n, started, false); err != nil {
+		t.Fatal(err)
+	}
+	return lost
+}
+
+// TestCellUploadFreeze: while one node is frozen, files are taken by the two others, and got from them,
+// and the frozen one has them soon after it goes on.
+func TestCellUploadFreeze(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	d, random := cellOfFiles(ctx, t, false)
+	files := &uploading{killing: d.killing}
+	frozen := d.nodes[random.IntN(len(d.nodes))]
+	if err := frozen.node.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	var longest time.Duration
+	for _, n := range d.nodes {
+		if n == frozen {
+			continue
+		}
+		begun := time.Now()
+		f := d.putAt(ctx, t, files, n, random)
+		longest = max(longest, time.Since(begun))
+		for _, n := range d.nodes {
+			if n != frozen && !d.hasFile(ctx, t, n, f) {
+				t.Errorf("node %s does not have the file", n.name)
+			}
+		}
+	}
+	if err := frozen.node.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files.files {
+		if f.stored && !d.hasFile(ctx, t, frozen, f) {
+			t.Errorf("node %s, which goes on, does not have a file", frozen.name)
+		}
+	}
+	t.Logf("the longest took %v", longest.Round(time.Millisecond))
+}
+
+// cellOfFiles starts a cell of three, whose nodes tell of files too early or not; the seed is told.
+func cellOfFiles(ctx context.Context, t *testing.T, early bool) (*celled, *rand.Rand) {
+	t.Helper()
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := *seedFlag
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("seed %d: repeat with -drill.seed %[1]d", seed)
+	cfg := KillConfig{Binary: bin, Dir: t.TempDir(), Seed: seed, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	cfg.defaults()
+	cfg.EarlyUploads = early
+	d := &celled{cfg: CellConfig{KillConfig: cfg, Nodes: 3}, killing: newKilling(cfg)}
+	t.Cleanup(d.killAll)
+	if err := d.prepare(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return d, generator(seed, 1)
 }
 
 // putAt puts a file to a node.
@@ -109,8 +179,9 @@ func (d *celled) putAt(ctx context.Context, t *testing.T, files *uploading, n *c
 	return put{}
 }
 
-// hasFile waits as long as a node says that it cannot tell now.
-func (d *celled) hasFile(ctx context.Context, t *testing.T, n *cellNode, f put) {
+// hasFile reports whether a node has a file, byte for byte. It waits as long as the node says
+// that it cannot tell now.
+func (d *celled) hasFile(ctx context.Context, t *testing.T, n *cellNode, f put) bool {
 	t.Helper()
 	u, err := url.Parse(f.get)
 	if err != nil {
@@ -125,7 +196,8 @@ func (d *celled) hasFile(ctx context.Context, t *testing.T, n *cellNode, f put) 
 		}
 		return nil
 	})
-	if err != nil || sha256.Sum256([]byte(content)) != f.sum {
-		t.Errorf("node %s has another file: %d bytes, %v", n.name, len(content), err)
+	if err != nil {
+		t.Fatalf("node %s: %v", n.name, err)
 	}
+	return sha256.Sum256([]byte(content)) == f.sum
 }

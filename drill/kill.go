@@ -185,6 +185,9 @@ func (d *killing) prepare(ctx context.Context) error {
 // noDedupe is in the environment of servers that leave duplicates in.
 const noDedupe = "BAVARD_UNSAFE_NO_DEDUPE=1"
 
+// earlyUploads is in that of servers that tell of files before they are safe.
+const earlyUploads = "BAVARD_UNSAFE_EARLY_UPLOADS=1"
+
 // users are all accounts of the drill.
 func (d *killing) users() []node.User {
 	users := []node.User{{Local: prober, Password: d.password}}

@@ -90,7 +90,7 @@ func (d *uploading) prepareUploads(ctx context.Context) error {
 	}
 	d.options = node.Options{Binary: d.cfg.Binary, Data: filepath.Join(d.cfg.Dir, "data"), C2S: addrs[0], HTTP: addrs[1], Plain: true, Log: &d.tail}
 	if d.cfg.EarlyUploads {
-		d.options.Env = []string{"BAVARD_UNSAFE_EARLY_UPLOADS=1"}
+		d.options.Env = []string{earlyUploads}
 	}
 	users := []node.User{{Local: prober, Password: d.password}}
 	for i := range uploaders {

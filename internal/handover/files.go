@@ -33,8 +33,9 @@ const (
 	filesPath = "/1/file/"
 	// fileStreams are open to one node at the same time, each way; what is more waits.
 	fileStreams = 8
-	// fileStall ends a file that does not move, and a wait for an answer.
-	fileStall = 10 * time.Second
+	// fileStall ends a file that does not move, and a wait for an answer. A node that is
+	// frozen is given up soon enough for another one to be asked while the client waits.
+	fileStall = 5 * time.Second
 	// partBytes go within it.
 	partBytes = 256 << 10
 	// reachTime is how long it may take to reach a node, and to be let in.
@@ -102,7 +103,7 @@ func (l *Link) Send(ctx context.Context, node string, id state.UploadID, size in
 		if err != nil {
 			return nil, err
 		}
-		return &moving{ReadCloser: file, moves: moves, within: 2 * fileStall}, nil
+		return &moving{ReadCloser: file, moves: moves, within: 2 * fileStall}, nil // the wait for the answer included
 	}
 	first, err := body()
 	if err != nil {
@@ -136,7 +137,7 @@ func said(resp *http.Response, code int) error {
 }
 
 // Get reads a file of another node from an offset; state.ErrNotFound: it says that it does
-// not have it. It ends with an error when nothing comes for 10 s.
+// not have it. It ends with an error when nothing comes for 5 s.
 func (l *Link) Get(ctx context.Context, node string, id state.UploadID, sum [32]byte, from int64) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.fileURL(node, id, sum)+"&from="+strconv.FormatInt(from, 10), nil)
