@@ -58,6 +58,14 @@ func (l *Link) newWays(node string) ways {
 	return ways{put: one(), get: one()}
 }
 
+// Close ends the connections that are kept open for the next file.
+func (l *Link) Close() {
+	for _, w := range l.files {
+		w.put.CloseIdleConnections()
+		w.get.CloseIdleConnections()
+	}
+}
+
 // Names gives the other nodes in turn, those last that did not answer.
 func (l *Link) Names() []string {
 	names := slices.Sorted(maps.Keys(l.o.Peers))

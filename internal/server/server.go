@@ -394,6 +394,9 @@ func (s *server) stop() error {
 		}
 	}
 	s.uploads.Close()
+	if s.link != nil {
+		s.link.Close()
+	}
 	if s.mesh != nil { // first: the others know the sessions for a while, in which they come back
 		s.mesh.Close()
 	}
