@@ -324,9 +324,16 @@ export class App {
     return (member && this.chats.get(member.jid)?.name) || member?.nick || from.nick || from.who
   }
 
-  /** The name of somebody who belongs to a group; of thousands, at once. */
+  /** The name of somebody who belongs to a group. */
   nameOfMember({ jid, nick }: { jid: string; nick: string }): string {
     return jid === this.me ? (this.account?.name ?? '') : this.chats.get(jid)?.name || nick || jid
+  }
+
+  /** Names thousands of them: who is known is looked up once, for a question to `chats` costs much more. */
+  membersNamed(): (member: { jid: string; nick: string }) => string {
+    const names = new Map(Array.from(this.chats.values(), (c) => [c.peer, c.name]))
+    if (this.account) names.set(this.me, this.account.name)
+    return ({ jid, nick }) => names.get(jid) || nick || jid
   }
 
   /** Whether others can know which message we mean: in a group, once the group has it. */
