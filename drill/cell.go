@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	randv2 "math/rand/v2"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -28,6 +29,9 @@ const (
 	// HarmRoll: ended by SIGTERM, as for a new version, and started again, one node
 	// after the other in turn.
 	HarmRoll
+	// HarmWipe: killed, and started again without its journal, its view, or anything but its
+	// identity, or with a log that has lost its end; sometimes killed once more meanwhile.
+	HarmWipe
 )
 
 // CellConfig describes a drill in which people chat on all nodes of a cell, to one of
@@ -88,6 +92,7 @@ type celled struct {
 // cellNode is one of them.
 type cellNode struct {
 	name    string
+	bundle  string // the copy that is kept
 	options node.Options
 	node    *node.Node
 	tail    node.Tail
@@ -152,6 +157,12 @@ func (d *celled) found(ctx context.Context) error {
 	}
 	for _, n := range d.nodes {
 		n.options.Args = []string{"--node", n.name, "--cell", strings.Join(members, ",")}
+		// A copy is kept, as an operator does: the first is removed.
+		kept := filepath.Join(d.cfg.Dir, n.name+".kept")
+		if err := os.Link(filepath.Join(d.cfg.Dir, n.name+".cell"), kept); err != nil {
+			return err
+		}
+		n.bundle = kept
 		if err := d.command(ctx, "cell", "join", filepath.Join(d.cfg.Dir, n.name+".cell"), "--data", n.options.Data); err != nil {
 			return err
 		}
@@ -178,6 +189,8 @@ func (d *celled) disturb(ctx context.Context) error {
 		switch hit := d.nodes[d.random.IntN(len(d.nodes))]; d.cfg.Harm {
 		case HarmFreeze:
 			err = d.freezeOne(ctx, hit)
+		case HarmWipe:
+			err = d.wipeOne(ctx, hit, loss(n%int(losses)))
 		case HarmRoll:
 			err = d.rollOne(ctx, d.nodes[n%len(d.nodes)])
 		default:

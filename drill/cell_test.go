@@ -103,6 +103,27 @@ func TestCellRoll(t *testing.T) {
 	}
 }
 
+// TestCellWipe: nodes that lose their journal, the end of it, their view or their disk come
+// back by themselves, and nothing that was ticked is lost by it.
+func TestCellWipe(t *testing.T) {
+	wipes := 4
+	if os.Getenv("BAVARD_LONG") != "" {
+		wipes = 12
+	}
+	r := cellDrill(t, CellConfig{Harm: HarmWipe, KillConfig: KillConfig{
+		Kills: wipes, Think: 20 * time.Millisecond, UpMin: 500 * time.Millisecond, UpMax: 1500 * time.Millisecond,
+	}})
+	if !r.Verdict.Clean() || !r.Group.Clean() {
+		t.Errorf("happened what must never happen: %v", &r.Group)
+	}
+	if r.Wipes != wipes || r.Verdict.Ticked < 50*wipes {
+		t.Error("too little happened")
+	}
+	for _, line := range r.Trouble {
+		t.Errorf("a node logged: %s", line)
+	}
+}
+
 // TestCellWithoutDedupe is the negative control: without dedupe the same drill must
 // show duplicates, or it proves nothing.
 func TestCellWithoutDedupe(t *testing.T) {

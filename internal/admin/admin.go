@@ -85,6 +85,7 @@ type OtherNode struct {
 	Address string `json:"address"`
 	Reached bool   `json:"reached"`
 	Leads   bool   `json:"leads"`
+	Learner bool   `json:"learner,omitempty"` // it takes part anew and has no vote yet
 }
 
 // ViewStatus is the view's part of a Status.

@@ -51,12 +51,26 @@ var (
 )
 
 // Join makes the data directory at data, which is locked by the caller and has
-// nothing in it yet, that of the bundle's node. What is written last is what makes
+// nothing in it yet, that of the bundle's node, which begins. What is written last is what makes
 // it one, so an attempt that was cut short can be repeated.
 func Join(data string, b *Bundle, now time.Time) error {
 	if now.After(b.Until) {
 		return fmt.Errorf("%w: its time was over on %s; make the cell's bundles anew", ErrOver, b.Until.Format(time.DateOnly))
 	}
+	return join(data, b, []file{{"cell/" + newFile, []byte("\n")}})
+}
+
+// JoinAgain is Join for a node that has been in the cell before and has lost its data
+// directory: it does not begin, but has to be let in by the others, so it matters not how
+// old the bundle is.
+func JoinAgain(data string, b *Bundle) error { return join(data, b, nil) }
+
+type file struct {
+	path string
+	text []byte
+}
+
+func join(data string, b *Bundle, more []file) error {
 	dir := filepath.Join(data, "cell")
 	for _, taken := range []string{filepath.Join(dir, memberFile), filepath.Join(data, "journal"), filepath.Join(data, "view"), filepath.Join(data, "spool")} {
 		if _, err := os.Lstat(taken); !errors.Is(err, fs.ErrNotExist) {
@@ -67,16 +81,12 @@ func Join(data string, b *Bundle, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("join a cell: %w", err)
 	}
-	type file struct {
-		path string
-		text []byte
-	}
 	files := []file{
 		{"cell/" + authorityFile, encodePEM(kindCertificate, b.authority)},
 		{"cell/" + certificateFile, encodePEM(kindCertificate, b.certificate)},
 		{"cell/" + keyFile, encodePEM(kindKey, b.key)},
-		{"cell/" + newFile, []byte("\n")},
 	}
+	files = append(files, more...)
 	for _, path := range Common() {
 		files = append(files, file{path, b.common[path]})
 	}

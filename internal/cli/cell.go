@@ -90,7 +90,7 @@ func (p *Program) runCellInit(cmd *cobra.Command, _ []string) error {
 	for i, b := range bundles {
 		fmt.Fprintf(&text, "    bavard cell join %s%s   where %s is copied to; it is removed there\n", b.Node, bundleEnd, made[i])
 	}
-	fmt.Fprintf(&text, "\nThey are good for 7 days, and once. Delete what was copied.\n")
+	fmt.Fprintf(&text, "\nThey are good for 7 days, and once. Keep a copy of each off these machines, where nobody else can read it: a node that\nlost its disk comes back by it, with `bavard cell join --again`. Delete all others.\n")
 	_, err = p.Stdout.WriteString(text.String())
 	return err
 }
@@ -116,13 +116,16 @@ func writeBundle(name string, b *charter.Bundle) error {
 }
 
 func (p *Program) cellJoin() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "join FILE", Short: "Make the data directory that of a node, by its bundle", Args: cobra.ExactArgs(1),
 		Long: `Make the data directory, in which there must be nothing yet, that of the node that
-FILE is for. FILE is removed then: a node begins once. One that has lost its disk
-must not come back with the same bundle.`,
+FILE is for. FILE is removed then: a node begins once. With --again it is the node of
+a cell that runs, and has lost its data directory: FILE is a copy that was kept,
+however old, it stays, and 'bavard serve' has the others let the node in again.`,
 		RunE: p.runCellJoin,
 	}
+	cmd.Flags().Bool("again", false, "the node has been in the cell before")
+	return cmd
 }
 
 func (p *Program) runCellJoin(cmd *cobra.Command, args []string) error {
@@ -141,7 +144,17 @@ func (p *Program) runCellJoin(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(charter.Join(dir.Path(), b, time.Now()), dir.Close()); err != nil {
+	again, _ := cmd.Flags().GetBool("again")
+	if again {
+		err = charter.JoinAgain(dir.Path(), b)
+	} else {
+		err = charter.Join(dir.Path(), b, time.Now())
+	}
+	if err := errors.Join(err, dir.Close()); err != nil {
+		return err
+	}
+	if again {
+		_, err = fmt.Fprintf(p.Stdout, "%s is node %s of the cell of %s for %s again; start it, and the others let it in.\n", cfg.Data, b.Node, strings.Join(b.Nodes, ", "), b.Domain)
 		return err
 	}
 	if err := os.Remove(args[0]); err != nil {

@@ -14,7 +14,7 @@ import (
 // empty data directory a node's, once.
 func TestCellInit(t *testing.T) {
 	dir := t.TempDir()
-	run(t, "", "cell", "init", "--domain", "chat.example.org", "--nodes", "a,b,c", "--out", dir).want(t, 0, "bavard cell join a.cell", "chat.example.org", "7 days")
+	run(t, "", "cell", "init", "--domain", "chat.example.org", "--nodes", "a,b,c", "--out", dir).want(t, 0, "bavard cell join a.cell", "chat.example.org", "7 days", "--again")
 	run(t, "", "cell", "init", "--domain", "chat.example.org", "--nodes", "c,d,e", "--out", dir).want(t, 1, "c.cell already", "--out")
 	for _, name := range []string{"a.cell", "b.cell", "c.cell"} {
 		info, err := os.Stat(filepath.Join(dir, name))
@@ -40,6 +40,17 @@ func TestCellInit(t *testing.T) {
 		t.Error("the bundle is still there")
 	}
 	run(t, "", "cell", "join", copied, "--data", data).want(t, 1, "in use already")
+	run(t, "", "cell", "join", "--again", copied, "--data", data).want(t, 1, "in use already")
+
+	// A node that lost its disk: the copy stays, for the next time, and the node does not begin.
+	again := filepath.Join(t.TempDir(), "data")
+	run(t, "", "cell", "join", "--again", copied, "--data", again).want(t, 0, "node a", "let it in")
+	if _, err := os.Stat(copied); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(again, "cell", "new")); err == nil {
+		t.Error("a node that comes back may begin a cell")
+	}
 }
 
 // TestCellMistakes: what to do is said.
@@ -83,7 +94,7 @@ func TestDrillKill(t *testing.T) {
 			}
 		}
 	}
-	if len(figures) != 15 {
+	if len(figures) != 16 {
 		t.Errorf("%d figures: %s", len(figures), r.out)
 	}
 	run(t, "", "drill", "kill", "--nodes", "4").want(t, 2, "3, 5 or 7")

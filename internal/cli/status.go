@@ -108,6 +108,9 @@ func describeNodes(j admin.JournalStatus) string {
 		if !o.Reached {
 			is = o.Node + " NOT REACHED"
 		}
+		if o.Learner {
+			is += ", learner: it rejoins"
+		}
 		if o.Leads {
 			is, leads = is+", leads", false
 		}

@@ -194,14 +194,14 @@ func (s *Server) file(w http.ResponseWriter, r *http.Request) {
 	var sum [32]byte
 	switch {
 	case s.link.caller(r) == "":
-		http.Error(w, "no other node of this cell", http.StatusForbidden)
+		http.Error(w, notOurs, http.StatusForbidden)
 		return
 	case !digits(id[:], r.PathValue("id")) || !digits(sum[:], r.URL.Query().Get("sha256")):
 		http.Error(w, "which file?", http.StatusBadRequest)
 		return
 	}
 	if !s.enter() {
-		http.Error(w, "the node is stopping", http.StatusServiceUnavailable)
+		http.Error(w, stopping, http.StatusServiceUnavailable)
 		return
 	}
 	defer s.wg.Done()

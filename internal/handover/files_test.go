@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -17,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"bavard/internal/charter"
 	"bavard/internal/state"
 )
 
@@ -58,34 +56,9 @@ func (s *shelf) Open(id state.UploadID, _ [32]byte) (*os.File, error) {
 // address it gives, too.
 func linked(t *testing.T, s *shelf) (a *Link, c net.Listener) {
 	t.Helper()
-	common := map[string][]byte{}
-	for _, name := range charter.Common() {
-		common[name] = []byte("x")
-	}
-	bundles, err := charter.Found("localhost", []string{"a", "b", "c"}, common, time.Now(), time.Now().Add(time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
-	identity := func(b *charter.Bundle) *charter.Identity {
-		dir := t.TempDir()
-		if err := charter.Join(dir, b, time.Now()); err != nil {
-			t.Fatal(err)
-		}
-		m, err := charter.Read(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		id, err := m.Identity()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return id
-	}
-	link := func(node string, id *charter.Identity, peers map[string]string) *Link {
-		return New(Options{Node: node, Peers: peers, Serving: id.Serving(), Calling: id.Calling, Log: slog.New(slog.DiscardHandler)})
-	}
-	b, err := link("b", identity(bundles[1]), map[string]string{"a": "", "c": ""}).
-		Serve(t.Context(), "127.0.0.1:0", filepath.Join(t.TempDir(), "scratch"), nil, s)
+	ids := identities(t)
+	b, err := linkOf(ids, "b", map[string]string{"a": "", "c": ""}).
+		Serve(t.Context(), "127.0.0.1:0", filepath.Join(t.TempDir(), "scratch"), nil, s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +70,7 @@ func linked(t *testing.T, s *shelf) (a *Link, c net.Listener) {
 			t.Error(err)
 		}
 	})
-	return link("a", identity(bundles[0]), map[string]string{"b": b.Address(), "c": c.Addr().String()}), c
+	return linkOf(ids, "a", map[string]string{"b": b.Address(), "c": c.Addr().String()}), c
 }
 
 // TestFilesBetweenNodes: a file is sent whole, once more without its content, and read from

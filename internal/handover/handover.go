@@ -2,8 +2,9 @@
 
 // Package handover has the nodes of a cell give each other what is too large for the
 // journal: a whole view, to a node that cannot get from the journal any more what it
-// missed, and the files that people upload. It goes over HTTPS with certificates of the
-// cell on both sides, at a port of its own, so that nothing else waits for it.
+// missed, and the files that people upload; and, to one that has lost its journal, a new
+// place among the members. It goes over HTTPS with certificates of the cell on both
+// sides, at a port of its own, so that nothing else waits for it.
 // docs/formats/cell.md describes what is sent.
 package handover
 
@@ -83,30 +84,32 @@ func New(o Options) *Link {
 
 // Server hands over what other nodes need.
 type Server struct {
-	link    *Link
-	source  Source
-	files   Files
-	scratch string
-	http    *http.Server
-	address string
-	turn    chan struct{} // capacity 1: one at a time
-	handed  atomic.Uint64
-	wg      sync.WaitGroup
-	mu      sync.Mutex // held to count a handler in, and to cancel
-	ctx     context.Context
-	cancel  context.CancelFunc
+	link     *Link
+	source   Source
+	files    Files
+	admitter Admitter
+	scratch  string
+	http     *http.Server
+	address  string
+	turn     chan struct{} // capacity 1: one at a time
+	handed   atomic.Uint64
+	wg       sync.WaitGroup
+	mu       sync.Mutex // held to count a handler in, and to cancel
+	ctx      context.Context
+	cancel   context.CancelFunc
 }
 
 // Serve listens at an address. Checkpoints are made under scratch, which is on
 // the view's file system; what is left there of an earlier process is removed.
-func (l *Link) Serve(ctx context.Context, listen, scratch string, source Source, files Files) (*Server, error) {
+func (l *Link) Serve(ctx context.Context, listen, scratch string, source Source, files Files, admitter Admitter) (*Server, error) {
 	if err := os.RemoveAll(scratch); err != nil {
 		return nil, fmt.Errorf("handover: %w", err)
 	}
-	s := &Server{link: l, source: source, files: files, scratch: scratch, turn: make(chan struct{}, 1)}
+	s := &Server{link: l, source: source, files: files, admitter: admitter, scratch: scratch, turn: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+viewPath, s.view)
+	mux.HandleFunc("POST "+rejoinPath, s.rejoin)
 	mux.HandleFunc("GET "+filesPath+"{id}", s.file)
 	mux.HandleFunc("PUT "+filesPath+"{id}", s.file)
 	s.http = &http.Server{
@@ -204,13 +207,19 @@ func (l *Link) caller(r *http.Request) string {
 	return name
 }
 
+// What several requests are answered.
+const (
+	notOurs  = "no other node of this cell"
+	stopping = "the node is stopping"
+)
+
 // view answers a node that needs one.
 func (s *Server) view(w http.ResponseWriter, r *http.Request) {
 	node := s.link.caller(r)
 	after, err := strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
 	switch {
 	case node == "":
-		http.Error(w, "no other node of this cell", http.StatusForbidden)
+		http.Error(w, notOurs, http.StatusForbidden)
 		return
 	case err != nil:
 		http.Error(w, "after which revision?", http.StatusBadRequest)
@@ -321,16 +330,12 @@ func (l *Link) fetch(ctx context.Context, name, dir string, after uint64) error 
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	client := &http.Client{Transport: &http.Transport{
-		TLSClientConfig: l.o.Calling(name), DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, TLSHandshakeTimeout: 5 * time.Second,
-		ResponseHeaderTimeout: preparing, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: headerMost,
-	}}
 	url := "https://" + l.o.Peers[name] + viewPath + "?after=" + strconv.FormatUint(after, 10)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
-	resp, err := client.Do(req)
+	resp, err := l.client(name).Do(req)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/types"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver"
@@ -87,6 +88,11 @@ type Options struct {
 	recent    int64 // recentBytes if 0
 	free      func(dir string) (uint64, error)
 	wrapStore func(store) store
+	// rejoinStep is told each step of taking part anew, and cuts it short if it errs.
+	rejoinStep func(step string) error
+
+	// admitted are the members, with their addresses, of a cell that this node is new in.
+	admitted map[string]string
 }
 
 // etcdJournal is a Journal on etcd.
@@ -104,9 +110,11 @@ type etcdJournal struct {
 	reserve  *reserve // for what is under way on a full disk
 	last     *reserve // for a start on one
 	holding  holding
-	reached  atomic.Pointer[map[string]bool] // nodes, by name; nil: not known yet
-	again    sync.Once
-	hollow   atomic.Uint64 // below it the node has only what its view has
+	// readmitting is held while another node is let in anew.
+	readmitting sync.Mutex
+	active      atomic.Pointer[map[types.ID]bool] // which members are connected; nil: not known yet
+	again       sync.Once
+	hollow      atomic.Uint64 // below it the node has only what its view has
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -244,8 +252,8 @@ func (j *etcdJournal) find(ctx context.Context) (finished func() error, err erro
 		j.host, j.client = c, c.client
 		return func() error { return nil }, nil
 	}
-	if p := j.opts.Peers; p != nil {
-		finished, err = beginMember(j.opts.Dir, j.opts.etcdDir(), p.Begin, j.opts.Durable)
+	if j.opts.Peers != nil {
+		finished, err = j.enter(ctx)
 	} else {
 		finished, err = beginDir(j.opts.Dir, j.opts.etcdDir())
 	}

@@ -52,7 +52,7 @@ func etcdConfig(opts *Options, log *zap.Logger, snapshots uint64) (*embed.Config
 	cfg.InitialCluster = opts.Name + "=" + self.String()
 	cfg.InitialClusterToken = "bavard"
 	if opts.Peers != nil {
-		opts.Peers.configure(cfg, opts.Name)
+		opts.Peers.configure(cfg, opts.Name, opts.admitted)
 	}
 
 	cfg.TickMs, cfg.ElectionMs = tickMs, electionMs

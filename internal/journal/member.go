@@ -137,7 +137,7 @@ func beginMember(dir, etcdDir string, begin bool, durable uint64) (finished func
 	case !started && l != nil:
 		return func() error { return nil }, l.checkMember(etcdDir, durable)
 	case !started && !begin:
-		return nil, fmt.Errorf("%w in %s: if the cell begins now, say so; if it has lost its disk, remove it from the cell and let it join anew", ErrWiped, etcdDir)
+		return nil, fmt.Errorf("%w in %s: if it does not begin with the cell, it has to take part anew", ErrWiped, etcdDir)
 	case started && (l == nil || l.bootstrap):
 		if err := os.RemoveAll(etcdDir); err != nil {
 			return nil, fmt.Errorf("journal: clearing a first start that was cut short: %w", err)

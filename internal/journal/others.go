@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/etcd/client/pkg/v3/types"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 )
 
 // Other is another node of the cell, as this one sees it.
@@ -17,6 +18,7 @@ type Other struct {
 	Name, Address string
 	Reached       bool // it is connected to this node's etcd
 	Leads         bool // it is the leader
+	Learner       bool // it takes part anew and has no vote yet
 }
 
 // othersEvery is how often it is looked at who is reached.
@@ -32,12 +34,12 @@ func (j *etcdJournal) watchOthers() {
 	defer tick.Stop()
 	failed := false
 	for {
-		reached, err := e.reached()
+		active, err := e.active()
 		if err != nil && !failed {
 			j.log.Warn("journal: it is not known which nodes are reached", "error", err)
 		}
 		if failed = err != nil; !failed {
-			j.reached.Store(&reached)
+			j.active.Store(&active)
 		}
 		select {
 		case <-tick.C:
@@ -47,18 +49,14 @@ func (j *etcdJournal) watchOthers() {
 	}
 }
 
-// reached gives the names of the members that are connected. etcd tells it by its
+// active tells which members are connected to this one. etcd tells it by its
 // metrics alone.
-func (e *embedded) reached() (map[string]bool, error) {
+func (e *embedded) active() (map[types.ID]bool, error) {
 	families, err := prometheus.DefaultGatherer.Gather()
 	if err != nil {
 		return nil, fmt.Errorf("etcd's metrics: %w", err)
 	}
-	ids := map[string]string{}
-	for _, m := range e.etcd.Server.Cluster().Members() {
-		ids[m.ID.String()] = m.Name
-	}
-	own, all := e.etcd.Server.MemberID().String(), map[string]bool{}
+	own, all := e.etcd.Server.MemberID().String(), map[types.ID]bool{}
 	for _, f := range families {
 		if f.GetName() != "etcd_network_active_peers" {
 			continue
@@ -68,8 +66,8 @@ func (e *embedded) reached() (map[string]bool, error) {
 			for _, l := range m.GetLabel() {
 				labels[l.GetName()] = l.GetValue()
 			}
-			if name := ids[labels["Remote"]]; labels["Local"] == own && name != "" {
-				all[name] = m.GetGauge().GetValue() > 0
+			if id, err := types.IDFromString(labels["Remote"]); err == nil && labels["Local"] == own {
+				all[id] = m.GetGauge().GetValue() > 0
 			}
 		}
 	}
@@ -80,19 +78,25 @@ func (e *embedded) reached() (map[string]bool, error) {
 // them yet.
 func (j *etcdJournal) others() []Other {
 	e, ok := j.host.(*embedded)
-	reached := j.reached.Load()
-	if !ok || reached == nil {
+	active := j.active.Load()
+	if !ok || active == nil {
 		return nil
 	}
-	leader := ""
-	if m := e.etcd.Server.Cluster().Member(types.ID(e.etcd.Server.Leader())); m != nil {
-		leader = m.Name
+	leader := types.ID(e.etcd.Server.Leader())
+	members := map[string]*membership.Member{}
+	for _, m := range e.etcd.Server.Cluster().Members() {
+		members[j.nodeOf(m)] = m
 	}
 	var all []Other
 	for _, name := range slices.Sorted(maps.Keys(j.opts.Peers.Members)) {
-		if name != j.opts.Name {
-			all = append(all, Other{name, j.opts.Peers.Members[name], (*reached)[name], name == leader})
+		if name == j.opts.Name {
+			continue
 		}
+		o := Other{Name: name, Address: j.opts.Peers.Members[name]}
+		if m := members[name]; m != nil {
+			o.Reached, o.Leads, o.Learner = (*active)[m.ID], m.ID == leader, m.IsLearner
+		}
+		all = append(all, o)
 	}
 	return all
 }

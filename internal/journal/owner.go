@@ -4,7 +4,6 @@ package journal
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -23,17 +22,9 @@ const ownerFile = "owner"
 // two servers that name the same etcd would take the writer's key from each
 // other for ever, and a new directory would follow a journal whose beginning is gone.
 func (j *etcdJournal) own(ctx context.Context) error {
-	path := filepath.Join(j.opts.Dir, ownerFile)
-	ours, err := readOwner(path)
+	ours, err := j.name() // on disk before it is in the journal, else a crash in between would lock us out
 	if err != nil {
 		return err
-	}
-	if ours == "" {
-		// On disk before it is in the journal, else a crash in between would lock us out.
-		ours = strings.ToLower(rand.Text())
-		if err := writeOwner(path, ours); err != nil {
-			return err
-		}
 	}
 	key := ownerPrefix + j.opts.Name
 	resp, err := j.client.Txn(ctx).

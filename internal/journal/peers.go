@@ -3,6 +3,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -36,6 +37,11 @@ type Peers struct {
 	// its disk must not come back under its old name, because it has forgotten what
 	// it had acknowledged and how it had voted.
 	Begin bool
+	// Rejoin asks the other nodes to let this one take part anew, when it would be
+	// refused with ErrWiped or ErrBehind otherwise: see Readmitter, of which it gives
+	// the members with their addresses. What the caller keeps that is not to be trusted
+	// (Rejoining.Behind) it removes once that is granted. nil: the start is refused.
+	Rejoin func(ctx context.Context, ask Rejoining) (members map[string]string, err error) `json:"-"`
 }
 
 // Errors about a cell of several nodes.
@@ -95,16 +101,20 @@ func (p *Peers) check(name string) error {
 }
 
 // configure makes cfg one member of the cell.
-func (p *Peers) configure(cfg *embed.Config, name string) {
+func (p *Peers) configure(cfg *embed.Config, name string, admitted map[string]string) {
 	own, listen := p.Members[name], p.Listen
 	if listen == "" {
 		listen = own
 	}
 	cfg.ListenPeerUrls = []url.URL{{Scheme: "https", Host: listen}}
 	cfg.AdvertisePeerUrls = []url.URL{{Scheme: "https", Host: own}}
+	begin := p.Members
+	if admitted != nil {
+		begin, cfg.ClusterState = admitted, embed.ClusterStateFlagExisting
+	}
 	var members []string
-	for _, member := range slices.Sorted(maps.Keys(p.Members)) {
-		members = append(members, member+"=https://"+p.Members[member])
+	for _, member := range slices.Sorted(maps.Keys(begin)) {
+		members = append(members, member+"="+peerScheme+begin[member])
 	}
 	cfg.InitialCluster = strings.Join(members, ",")
 	cfg.PeerTLSInfo = transport.TLSInfo{

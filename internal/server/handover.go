@@ -13,6 +13,7 @@ import (
 
 	"bavard/internal/datadir"
 	"bavard/internal/handover"
+	"bavard/internal/journal"
 	"bavard/internal/view"
 )
 
@@ -91,6 +92,37 @@ func (n *node) fetchView(ctx context.Context, after uint64) error {
 	return nil
 }
 
+// rejoinWithin bounds how long a node asks to take part anew; then it ends, and says why.
+const rejoinWithin = 10 * time.Minute
+
+// rejoin is journal.Peers.Rejoin. After a disk has lost what was synced, the view goes, too,
+// once the others have let this node in, and another node's is fetched: it may have what the
+// log has not, and nobody knows what it lacks itself.
+func (n *node) rejoin(ctx context.Context, ask journal.Rejoining) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, rejoinWithin)
+	defer cancel()
+	members, err := n.link.Rejoin(ctx, ask.Owner, ask.Address)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errRejoin, err)
+	}
+	if !ask.Behind {
+		return members, nil
+	}
+	// Renamed first, so that a start never finds half of it.
+	dir := n.dir.View()
+	err = errors.Join(os.RemoveAll(dir+newView), os.Rename(dir, dir+newView))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err := errors.Join(err, datadir.Sync(filepath.Dir(dir)), os.RemoveAll(dir+newView)); err != nil {
+		return nil, fmt.Errorf("remove a view that cannot be trusted: %w", err)
+	}
+	return members, nil
+}
+
+// errRejoin: the others have not let this node take part anew.
+var errRejoin = errors.New("this node has lost its data and was not let in by the others")
+
 // againAfter is between two views that are fetched.
 const againAfter = 2 * time.Second
 
@@ -110,6 +142,6 @@ func (s *server) startHandover(ctx context.Context) (err error) {
 	if s.member == nil {
 		return nil
 	}
-	s.handover, err = s.link.Serve(ctx, s.cfg.Cell.HandoverBinds(), s.dir.View()+outView, s.cell, s.uploads)
+	s.handover, err = s.link.Serve(ctx, s.cfg.Cell.HandoverBinds(), s.dir.View()+outView, s.cell, s.uploads, s.admitter)
 	return err
 }

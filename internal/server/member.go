@@ -44,15 +44,14 @@ func (n *node) amongOthers(o *journal.Options) error {
 	}
 	o.Peers = &journal.Peers{
 		Members: n.cfg.Cell.Members(), Listen: n.cfg.Cell.Binds(), CA: n.member.CA(), Certificate: n.member.Certificate(), Key: n.member.Key(),
-		ServerName: charter.ServerName, Begin: n.member.New(),
+		ServerName: charter.ServerName, Begin: n.member.New(), Rejoin: n.rejoin,
 	}
 	n.log.Warn("several nodes: this is not complete yet", "node", n.member.Node, "missing", missing)
 	return nil
 }
 
 // missing is what a cell of several nodes does not do yet.
-const missing = "who is in a room is known on the same node only, " +
-	"and a node that has lost its disk cannot come back: see docs/operations.md"
+const missing = "who is in a room is known on the same node only: see docs/operations.md"
 
 // hint says what to do about a node of several that cannot start.
 func (n *node) hint(err error) error {
@@ -60,15 +59,13 @@ func (n *node) hint(err error) error {
 		return err
 	}
 	var damage *journal.Damage
-	why := ""
 	switch {
-	case errors.Is(err, journal.ErrWiped), errors.Is(err, journal.ErrOwner):
-		why = "The data of this node is gone"
-	case errors.Is(err, journal.ErrBehind), errors.As(err, &damage):
-		why = "This node has forgotten what it had acknowledged, or its data is damaged"
-	default:
-		return err
+	case errors.Is(err, errRejoin):
+		return fmt.Errorf("%w\nThe others let it take part anew once they are a majority without it: start them first, with their data. Nothing is lost by waiting, "+
+			"and no second cell begins. If the disks of most nodes are gone for good, restore a backup", err)
+	case errors.Is(err, journal.ErrOwner), errors.As(err, &damage):
+		return fmt.Errorf("%w\nIts data is damaged, or is not what the cell knows as this node's. If no other machine runs as node %s, delete %s and start again: "+
+			"it takes part anew, as long as the others are a majority", err, n.member.Node, n.dir.Journal())
 	}
-	return fmt.Errorf("%w\n%s. It cannot come back, and another cannot take its place yet. "+
-		"Leave it stopped, and do not start it with other data: as long as the others are a majority they go on, and nothing is lost", err, why)
+	return err
 }

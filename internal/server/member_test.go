@@ -253,7 +253,7 @@ func TestNodeDoesNotStart(t *testing.T) {
 	if err := os.Remove(filepath.Join(nodes[0].cfg.Data, "cell", "new")); err != nil {
 		t.Fatal(err)
 	}
-	if got := start(func(*config.Config) {}); !strings.Contains(got, "cannot come back") {
+	if got := start(func(*config.Config) {}); !strings.Contains(got, "was not let in") || !strings.Contains(got, "start them first") {
 		t.Errorf("without its data: %s", got)
 	}
 	cfg := nodes[0].cfg

@@ -48,6 +48,7 @@ type node struct {
 	member   *charter.Member // nil: there is no other node
 	identity *charter.Identity
 	link     *handover.Link // nil: the same
+	admitter handover.Admitter
 	cell     *cell.Cell
 	accounts *account.Service
 	warnings *health.Warnings
@@ -124,6 +125,7 @@ func (n *node) open(ctx context.Context, again func()) error {
 		if err := n.member.Begun(); err != nil {
 			return errors.Join(err, j.Close())
 		}
+		n.admitter, _ = j.(journal.Readmitter) // as OpenEtcd's journals are
 	}
 	n.cell, err = cell.Open(ctx, n.cellOptions(j, remote == nil && n.member == nil))
 	if err != nil {
@@ -251,7 +253,7 @@ func (n *node) backend(version string, base func() string, checks []health.Check
 				s.Journal.Node = n.member.Node
 			}
 			for _, o := range j.Others {
-				s.Journal.Others = append(s.Journal.Others, admin.OtherNode{Node: o.Name, Address: o.Address, Reached: o.Reached, Leads: o.Leads})
+				s.Journal.Others = append(s.Journal.Others, admin.OtherNode{Node: o.Name, Address: o.Address, Reached: o.Reached, Leads: o.Leads, Learner: o.Learner})
 			}
 			s.View = admin.ViewStatus{Applied: n.cell.Applied().String(), DiskBytes: int64(v.DiskBytes)}
 			if report != nil {
