@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"runtime/metrics"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -93,8 +94,9 @@ func (s *silence) login(t *testing.T) {
 
 // TestIdleMemory bounds what a session costs on which nothing happens, its
 // connection left out: presence, roster, carbons and stream management are on.
+// The median of some rounds is taken: now and then what all share grows, too.
 func TestIdleMemory(t *testing.T) {
-	const sessions, most = 400, 2560
+	const rounds, sessions, most = 5, 400, 2560
 	w := &world{
 		t: t, rng: rand.New(rand.NewPCG(1, 0)), disk: vfs.NewCrashableMem(),
 		cluster: journal.NewCluster(journal.ClusterOptions{Linger: time.Microsecond}),
@@ -105,7 +107,9 @@ func TestIdleMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	one := func(i int) *silence {
+	// Accounts are on the disk, which is in memory here: they are made before.
+	devices := make([]jid.JID, rounds*sessions+1)
+	for i := range devices {
 		who := fmt.Sprintf("user%d@localhost", i)
 		out, err := w.node.cell.Do(context.Background(), &command.Command{Request: &command.Command_AccountCreate{
 			AccountCreate: &command.AccountCreate{Jid: who, Credentials: keys},
@@ -114,25 +118,30 @@ func TestIdleMemory(t *testing.T) {
 		if err != nil || out.Err != nil || jerr != nil {
 			t.Fatal(err, out.Err, jerr)
 		}
-		s := &silence{pong: make(chan struct{})}
-		w.node.sessions.Serve(full, s)
-		return s
+		devices[i] = full
 	}
-	streams := make([]*silence, 0, sessions+1)
-	first := one(sessions) // what all share is made with it
-	first.login(t)
-	before := memory()
-	for i := range sessions {
-		s := one(i)
-		s.login(t)
-		streams = append(streams, s)
+	streams := make([]*silence, 0, len(devices))
+	login := func(devices []jid.JID) {
+		for _, full := range devices {
+			s := &silence{pong: make(chan struct{})}
+			w.node.sessions.Serve(full, s)
+			s.login(t)
+			streams = append(streams, s)
+		}
 	}
-	cost := int(int64(memory()-before)) / sessions
+	login(devices[:1]) // what all share is made with it
+	costs := make([]int, 0, rounds)
+	for batch := range slices.Chunk(devices[1:], sessions) {
+		before := memory()
+		login(batch)
+		costs = append(costs, int(int64(memory()-before))/sessions)
+	}
 	runtime.KeepAlive(streams)
-	if cost > most {
-		t.Errorf("%d bytes a session, more than %d", cost, most)
+	slices.Sort(costs)
+	if cost := costs[rounds/2]; cost > most {
+		t.Errorf("%d bytes a session, more than %d: %d", cost, most, costs)
 	} else {
-		t.Logf("%d bytes a session, bound %d", cost, most)
+		t.Logf("%d bytes a session, bound %d: %d", cost, most, costs)
 	}
 }
 
