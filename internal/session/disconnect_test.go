@@ -90,16 +90,7 @@ func TestDisconnect(t *testing.T) {
 		resumes := arrive(t, n, 0, &serving, xmlstream.New(stanza.NSSM, "enable", "resume", "true"))
 		ends := arrive(t, n, 1, &serving, xmlstream.New(stanza.NSSM, "enable"))
 		plain := arrive(t, n, 2, &serving)
-		previd := ""
-		received := uint32(0)
-		for _, el := range resumes.wire.taken() {
-			switch {
-			case el.Is(stanza.NSSM, "enabled"):
-				previd = el.Get("id")
-			case el.Name.Space == stanza.NSClient:
-				received++
-			}
-		}
+		previd, received := resumes.previd()
 		n.sessions.Disconnect()
 		soon()
 		for _, p := range []*person{resumes, ends, plain} {

@@ -22,6 +22,9 @@ type inbound struct {
 	handled atomic.Uint32
 	managed bool // stream management is on
 	closed  bool
+	// deaf: what is received is not taken any more, so that it is not handled by a
+	// device that is no longer in its rooms. It is not counted.
+	deaf    bool
 	reads   []route.Read
 	reading bool
 	asked   bool // an ack was requested and waits for a commit
@@ -54,14 +57,14 @@ func (in *inbound) init() { in.changed.L = &in.mu }
 
 // push queues a stanza behind those that came before; what waits for nothing
 // is performed at once. It blocks while too much is pending and reports false
-// when the session has ended.
+// when the session ends.
 func (in *inbound) push(s *Session, e *entry) (number, bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for !in.closed && len(in.pending)+len(in.reads) >= pendingMost {
+	for !in.deaf && len(in.pending)+len(in.reads) >= pendingMost {
 		in.changed.Wait()
 	}
-	if in.closed {
+	if in.deaf {
 		return number{}, false
 	}
 	if in.managed {
@@ -152,8 +155,8 @@ func (in *inbound) stopTimer() {
 }
 
 // settled waits until nothing is pending, at most for d, and reports whether
-// it came to that.
-func (in *inbound) settled(d time.Duration) bool {
+// it came to that. After the last time nothing more is taken.
+func (in *inbound) settled(d time.Duration, last bool) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	expired := false
@@ -167,6 +170,8 @@ func (in *inbound) settled(d time.Duration) bool {
 	for len(in.pending) > 0 && !expired && !in.closed {
 		in.changed.Wait()
 	}
+	in.deaf = in.deaf || last
+	in.changed.Broadcast()
 	return len(in.pending) == 0
 }
 
@@ -174,7 +179,7 @@ func (in *inbound) settled(d time.Duration) bool {
 func (in *inbound) close() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.closed = true
+	in.closed, in.deaf = true, true
 	in.reads = nil
 	if in.timer != nil {
 		in.timer.Stop()

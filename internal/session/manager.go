@@ -248,15 +248,15 @@ func (m *Manager) Resume(account jid.JID, previd string, h uint32) (r *Resumed, 
 	settled := false
 	select {
 	case <-running:
-		settled = s.in.settled(settleWithin)
+		settled = s.in.settled(settleWithin, false)
 	case <-t.C:
 	}
 	handled := s.in.handled.Load()
-	if bound, cut := s.out.truthful(h); cut {
+	if bound, cut, known := s.out.truthful(h); cut {
 		// The device sends again what comes after, on a stream of its own; what
 		// waits for it here is in the archive.
 		go s.end(nil)
-		return nil, bound, true
+		return nil, bound, known
 	}
 	if !settled {
 		return nil, handled, true

@@ -24,6 +24,7 @@ type outbound struct {
 	writing bool
 	ended   bool
 	overrun bool          // more was queued than may wait
+	last    uint32        // handled when either began: errors of what came later are dropped, so no ack covers it
 	done    chan struct{} // closed when the writer of the last words has ended
 
 	ackDue bool // an <a/> is to be written
@@ -92,7 +93,7 @@ func (o *outbound) put(s *Session, i item) {
 		most = detachedMost
 	}
 	if len(o.queue) > most || o.bytes > queueBytes {
-		o.overrun = true // it ends: nothing more is kept for it meanwhile
+		o.overrun, o.last = true, s.in.handled.Load() // it ends: nothing more is kept for it meanwhile
 		go s.Behind()
 		return
 	}
@@ -143,7 +144,11 @@ func (o *outbound) write(s *Session, p *page) {
 		// With mu held: a refused stanza's error is queued before it counts as
 		// handled, so the ack never overtakes the error; and a stanza counts before
 		// its ack is due, so the ack that is written covers it.
-		o.take(s, p, stream.WebSocket(), s.in.handled.Load())
+		handled := s.in.handled.Load()
+		if o.ended || o.overrun {
+			handled = o.last
+		}
+		o.take(s, p, stream.WebSocket(), handled)
 		overdue := len(o.unacked) > unackedMost || o.weight > unackedBytes
 		o.mu.Unlock()
 		if err := stream.Write(p.all()...); err != nil {
@@ -243,10 +248,14 @@ func appendItem(buf []byte, i *item, webSocket bool) []byte {
 
 // truthful bounds what a device that has counted up to h may be told to be handled when it resumes:
 // the count is told before what is sent again, so it may not pass a message whose
-// error the device may not have got. cut is false when there is none.
-func (o *outbound) truthful(h uint32) (bound uint32, cut bool) {
+// error the device may not have got. cut is false when there is none; known is
+// false when the session has ended, and what was left for the device is gone.
+func (o *outbound) truthful(h uint32) (bound uint32, cut, known bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.ended {
+		return 0, true, false
+	}
 	unacked := o.unacked
 	if n := h - o.acked; n <= uint32(len(unacked)) {
 		unacked = unacked[n:]
@@ -254,11 +263,11 @@ func (o *outbound) truthful(h uint32) (bound uint32, cut bool) {
 	for _, part := range [][]item{unacked, o.queue} {
 		for i := range part {
 			if part[i].refuses {
-				return part[i].before, true // they are in order
+				return part[i].before, true, true // they are in order
 			}
 		}
 	}
-	return 0, false
+	return o.last, o.overrun, true
 }
 
 // pingDue: a device without stream management has been sent archived messages
@@ -308,6 +317,9 @@ func (s *Session) answered(id string) {
 // closes the stream.
 func (o *outbound) finish(s *Session, err *stanza.StreamError) {
 	o.mu.Lock()
+	if !o.overrun {
+		o.last = s.in.handled.Load()
+	}
 	o.ended = true
 	if o.expiry != nil {
 		o.expiry.Stop()

@@ -69,7 +69,7 @@ type Session struct {
 	// nil before the session has begun.
 	pace    meter
 	account *shared
-	// refused: the node refused a stanza without the journal knowing.
+	// refused: the node refused a message without the journal knowing.
 	refused atomic.Bool
 	// putOff counts the messages that the node itself refused, as with a full
 	// disk, and whose errors are not acknowledged. Until they are, messages behind
@@ -182,6 +182,9 @@ func (s *Session) stanza(el *xmlstream.Element) bool {
 			s.end(f.Err)
 			return false
 		default:
+			if r, ok := f.(route.Reply); ok && refuses(r.Stanza) {
+				s.refused.Store(true)
+			}
 			e.effects = append(e.effects, f)
 		}
 	}
@@ -314,12 +317,16 @@ func (s *Session) reply(answer *xmlstream.Element) {
 // answer marks an error that refuses a message; in.mu is held; before are the stanzas handled
 // before that one.
 func (s *Session) answer(e *xmlstream.Element, before uint32) item {
-	refuses := e.Name.Local == "message" && e.Get("type") == "error"
-	i := item{Out: route.Serialise(e), refuses: refuses, before: before}
-	if refuses && s.in.puttingOff {
+	i := item{Out: route.Serialise(e), refuses: refuses(e), before: before}
+	if i.refuses && s.in.puttingOff {
 		i.putOff, s.in.puttingOff = true, false
 	}
 	return i
+}
+
+// refuses reports whether an answer says that a message was not taken.
+func refuses(answer *xmlstream.Element) bool {
+	return answer.Name.Local == "message" && answer.Get("type") == "error"
 }
 
 func (s *Session) deliver(d route.Deliver) {
@@ -379,7 +386,7 @@ func (s *Session) end(err *stanza.StreamError) {
 	}
 	defer close(s.over)
 	s.m.forget(s)
-	s.in.settled(settleWithin)
+	s.in.settled(settleWithin, true)
 	wasAvailable, directed := s.m.o.Hub.Unregister(s.res)
 	if s.m.o.Gone != nil {
 		s.m.o.Gone(s)

@@ -92,7 +92,8 @@ type world struct {
 	clients  []*client
 
 	mu   sync.Mutex
-	node *node // nil while it is down
+	node *node  // nil while it is down
+	gone func() // called when a session has ended; nil does nothing
 }
 
 // node is the running part.
@@ -193,6 +194,11 @@ func (w *world) start() {
 	n.sessions = session.NewManager(session.Options{
 		Cell: c, Hub: n.hub, Table: table, Logger: log, ResumeTime: time.Minute, Missed: n.missed.take, NoDedupe: w.noDedupe,
 		Pace: w.pace, AccountPace: session.Pace{Stanzas: 2 * w.pace.Stanzas, Bytes: 2 * w.pace.Bytes},
+		Gone: func(route.Visitor) {
+			if w.gone != nil {
+				w.gone()
+			}
+		},
 		Crowd: func(to string) int { return map[string]int{"crowded@localhost": 100}[to] },
 	})
 	mu.Lock()
