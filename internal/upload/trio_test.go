@@ -122,9 +122,9 @@ func (c *trio) back(i int) {
 		n.do(cmd)
 	}
 	c.missed[i], c.away[i] = nil, false
+	c.reach(i, true) // before it looks for what it lacks
 	n.start()
 	c.applying.Unlock()
-	c.reach(i, true)
 	n.until("the files are looked through", func() bool { return n.lacks() >= 0 })
 }
 
@@ -159,11 +159,12 @@ func (w *wire) to(node string) (*Service, func(io.Reader) io.Reader, error) {
 	i := int(node[0] - 'a')
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
-	if w.c.down[i] || w.c.down[w.from] {
+	s := w.c.nodes[i].service()
+	if w.c.down[i] || w.c.down[w.from] || s == nil {
 		return nil, nil, errDown
 	}
 	cut := w.c.cut
-	return w.c.nodes[i].service(), func(r io.Reader) io.Reader {
+	return s, func(r io.Reader) io.Reader {
 		if cut == nil {
 			return r
 		}
