@@ -3,17 +3,9 @@
 // Logging in: tokens, what ends them, and the devices of an account.
 
 import { audit } from './access.mjs'
-import { check, Network, picture, shown, stored, until } from './harness.mjs'
+import { check, meta, Network, picture, shown, stored, until } from './harness.mjs'
 
-const kept = (page) =>
-  page.evaluate(async () => {
-    const open = indexedDB.open('bavard')
-    const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
-    const get = db.transaction('meta').objectStore('meta').get('account')
-    const account = await new Promise((done) => (get.onsuccess = () => done(get.result)))
-    db.close()
-    return account
-  })
+const kept = (page) => meta(page, 'account')
 
 const median = (values) => values.sort((a, b) => a - b)[values.length >> 1]
 

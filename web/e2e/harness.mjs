@@ -332,14 +332,28 @@ export const shown = (page) =>
     }),
   )
 
+/**
+ * What work gives, which is done in the page with the app's store: it has the database, a function that waits for a request's
+ * result, and an argument. It is handed on as text, and sees nothing else of ours.
+ */
+export const inStore = (page, work, argument) =>
+  page.evaluate(`(async () => {
+    const result = (request) => new Promise((done) => (request.onsuccess = () => done(request.result)))
+    const db = await result(indexedDB.open('bavard'))
+    try {
+      return await (${work})(db, result, ${JSON.stringify(argument)})
+    } finally {
+      db.close()
+    }
+  })()`)
+
+/** What the app keeps under that name. */
+export const meta = (page, key) => inStore(page, (db, result, key) => result(db.transaction('meta').objectStore('meta').get(key)), key)
+
 /** How often each text is stored on the device, whatever is on screen. */
 export const stored = (page) =>
-  page.evaluate(async () => {
-    const open = indexedDB.open('bavard')
-    const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
-    const get = db.transaction('messages').objectStore('messages').index('pos').getAll()
-    const all = await new Promise((done) => (get.onsuccess = () => done(get.result)))
-    db.close()
+  inStore(page, async (db, result) => {
+    const all = await result(db.transaction('messages').objectStore('messages').index('pos').getAll())
     return all.map((m) => ({ body: m.body, out: m.out, tick: m.tick, peer: m.peer }))
   })
 

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { greets, password, Profanity, Slixmpp } from './clients.mjs'
 import { audit } from './access.mjs'
-import { check, picture, Server, stored, until } from './harness.mjs'
+import { check, inStore, picture, Server, stored, until } from './harness.mjs'
 
 const bubble = (p, text) => p.page.locator('[role=log] .bubble').filter({ has: p.page.locator('.body', { hasText: text }) }).last()
 const pictures = (p) => p.page.locator('[role=log] .bubble .picture')
@@ -71,12 +71,9 @@ const recorded = (p, seconds) =>
 
 /** All files stored with messages on the device. */
 const files = (page) =>
-  page.evaluate(async () => {
-    const open = indexedDB.open('bavard')
-    const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
-    const all = (store) => new Promise((done) => (db.transaction(store).objectStore(store).getAll().onsuccess = (e) => done(e.target.result)))
+  inStore(page, async (db, result) => {
+    const all = (store) => result(db.transaction(store).objectStore(store).getAll())
     const [messages, kept] = [await all('messages'), await all('files')]
-    db.close()
     return messages.filter((m) => m.file).map((m) => ({ ...m.file, key: m.key, body: m.body, tick: m.tick, out: m.out, pos: m.pos, kept: kept.some((k) => k.key === m.key) }))
   })
 

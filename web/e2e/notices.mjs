@@ -5,7 +5,7 @@
 // browser would.
 
 import { audit } from './access.mjs'
-import { check, picture, until } from './harness.mjs'
+import { check, inStore, meta, picture, until } from './harness.mjs'
 
 /** In the page, before it runs: a browser with a push service that takes everybody. */
 function subscribing() {
@@ -26,15 +26,7 @@ function subscribing() {
   }
 }
 
-const registration = (page) =>
-  page.evaluate(async () => {
-    const open = indexedDB.open('bavard')
-    const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
-    const get = db.transaction('meta').objectStore('meta').get('notify')
-    const kept = await new Promise((done) => (get.onsuccess = () => done(get.result)))
-    db.close()
-    return kept
-  })
+const registration = (page) => meta(page, 'notify')
 
 const notifications = (page) =>
   page.evaluate(async () => {
@@ -221,15 +213,12 @@ export default {
     await until('the switch', () => on.isEnabled())
     await on.check()
     await until('the server knows it', async () => (await registration(anna.page))?.node)
-    await anna.page.evaluate(async () => {
-      const open = indexedDB.open('bavard')
-      const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
+    await inStore(anna.page, async (db) => {
       const tx = db.transaction('files', 'readwrite')
       const data = new Blob(['a picture'])
       tx.objectStore('files').put({ key: 1e6, data, size: data.size, used: Date.now() })
       tx.objectStore('files').put({ key: 2e6, data, size: data.size }) // waits to be sent
       await new Promise((done) => (tx.oncomplete = done))
-      db.close()
     })
     await anna.page.goto(anna.origin + '/?devices')
     await anna.page.getByRole('button', { name: 'Link a device' }).click()
@@ -247,14 +236,7 @@ export default {
     await anna.page.getByRole('heading', { name: 'This device was logged out' }).waitFor()
     await until('it to be forgotten', async () => !(await registration(anna.page)).on)
     check((await anna.page.evaluate(() => localStorage.getItem('test push'))) === 'null', 'the browser is unsubscribed')
-    const files = await anna.page.evaluate(async () => {
-      const open = indexedDB.open('bavard')
-      const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
-      const get = db.transaction('files').objectStore('files').getAllKeys()
-      const keys = await new Promise((done) => (get.onsuccess = () => done(get.result)))
-      db.close()
-      return keys
-    })
+    const files = await inStore(anna.page, (db, result) => result(db.transaction('files').objectStore('files').getAllKeys()))
     check(files.join() === '2000000', `files are left: ${files}`)
     await ben.close()
   },

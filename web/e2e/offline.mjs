@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { check, Network, PATIENCE, shown, stored, until } from './harness.mjs'
+import { check, inStore, Network, PATIENCE, shown, stored, until } from './harness.mjs'
 
 const HOUR = 3_600_000
 
@@ -37,14 +37,7 @@ export default {
     await alice.write('and another')
     await alice.page.getByRole('textbox').last().fill('a draft')
     await until('the draft to be kept', () =>
-      alice.page.evaluate(async () => {
-        const open = indexedDB.open('bavard')
-        const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
-        const get = db.transaction('drafts').objectStore('drafts').getAll()
-        const all = await new Promise((done) => (get.onsuccess = () => done(get.result)))
-        db.close()
-        return all.some((d) => d.text === 'a draft')
-      }),
+      inStore(alice.page, async (db, result) => (await result(db.transaction('drafts').objectStore('drafts').getAll())).some((d) => d.text === 'a draft')),
     )
     await alice.page.reload()
     await until('the draft', async () => (await alice.page.getByRole('textbox').last().inputValue()) === 'a draft')

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { audit } from './access.mjs'
-import { check, picture, Server, until } from './harness.mjs'
+import { check, meta, picture, Server, until } from './harness.mjs'
 
 const strip = (page) => page.getByRole('status').filter({ hasText: /cannot be reached|restarting|Connecting|injoignable|redémarre|Connexion|الخادم|الاتصال/ })
 
@@ -46,18 +46,7 @@ async function configured(world, work) {
 const mayAsk = (page, address) => page.evaluate((address) => fetch(address).then(() => true, () => false), address)
 
 const keeps = (page, key, test) =>
-  until(`${key} to be kept`, async () =>
-    test(
-      await page.evaluate(async (key) => {
-        const open = indexedDB.open('bavard')
-        const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
-        const get = db.transaction('meta').objectStore('meta').get(key)
-        const value = await new Promise((done) => (get.onsuccess = () => done(get.result)))
-        db.close()
-        return value
-      }, key),
-    ),
-  )
+  until(`${key} to be kept`, async () => test(await meta(page, key)))
 
 export default {
   async 'while the server is down the strip tells why and until when, in three languages, from another origin, and goes with the outage'(world) {

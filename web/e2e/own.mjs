@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { audit } from './access.mjs'
 import { group } from './groups.mjs'
-import { check, picture, shown, stored, until } from './harness.mjs'
+import { check, inStore, meta, picture, shown, stored, until } from './harness.mjs'
 
 const bubble = (p, text) => p.page.locator('[role=log] .bubble', { hasText: text }).last()
 const status = (p) => p.page.locator('main header .status')
@@ -32,17 +32,6 @@ async function privacy(world, p) {
   await dialog.getByLabel('Read receipts').and(dialog.locator(':enabled')).waitFor()
   return dialog
 }
-
-/** What the app keeps under that name. */
-const meta = (page, key) =>
-  page.evaluate(async (key) => {
-    const open = indexedDB.open('bavard')
-    const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
-    const get = db.transaction('meta').objectStore('meta').get(key)
-    const value = await new Promise((done) => (get.onsuccess = () => done(get.result)))
-    db.close()
-    return value
-  }, key)
 
 export default {
   async 'who hides is seen by nobody, and shown again when they like'(world) {
@@ -130,14 +119,7 @@ export default {
     // Somebody who knows the address only.
     const mallory = await world.person('Mallory', { viewport: { width: 390, height: 760 } })
     await mallory.join(world.server.invites(1)[0])
-    const address = await bob.page.evaluate(async () => {
-      const open = indexedDB.open('bavard')
-      const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
-      const get = db.transaction('meta').objectStore('meta').get('account')
-      const { jid } = await new Promise((done) => (get.onsuccess = () => done(get.result)))
-      db.close()
-      return jid
-    })
+    const { jid: address } = await meta(bob.page, 'account')
     await mallory.page.goto(`${world.server.origin}/chat/${address}`)
     await mallory.write('You have won')
     await bob.page.goto(world.server.origin + '/')
@@ -271,15 +253,9 @@ export default {
     await sure.click()
     await anna.page.getByLabel('Password').waitFor()
     check(!world.server.users().includes(address), 'the server has her no more')
-    const left = await anna.page.evaluate(async () => {
-      const open = indexedDB.open('bavard')
-      const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
+    const left = await inStore(anna.page, async (db, result) => {
       let n = 0
-      for (const name of db.objectStoreNames) {
-        const count = db.transaction(name).objectStore(name).count()
-        n += await new Promise((done) => (count.onsuccess = () => done(count.result)))
-      }
-      db.close()
+      for (const name of db.objectStoreNames) n += await result(db.transaction(name).objectStore(name).count())
       for (const name of await caches.keys()) n += (await (await caches.open(name)).keys()).length
       return n + localStorage.length
     })

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { check, PATIENCE, shown, until } from './harness.mjs'
+import { check, inStore, PATIENCE, shown, until } from './harness.mjs'
 
 /**
  * Freezes a tab, as browsers do with those nobody looks at: never in the midst of a transaction. Gives how to wake it.
@@ -8,10 +8,9 @@ import { check, PATIENCE, shown, until } from './harness.mjs'
  */
 async function freeze(page) {
   const [context, morning] = [page.context(), `morning${Math.random()}`]
-  const asleep = page.evaluate(
-    async ([most, morning]) => {
-      const open = indexedDB.open('bavard')
-      const db = await new Promise((done) => (open.onsuccess = () => done(open.result)))
+  const asleep = inStore(
+    page,
+    async (db, result, [most, morning]) => {
       const last = db.transaction([...db.objectStoreNames], 'readwrite')
       await new Promise((done) => {
         last.oncomplete = done
