@@ -2,24 +2,11 @@
 
 package drill
 
-import (
-	"log/slog"
-	"math/rand/v2"
-	"testing"
-)
+import "testing"
 
 func backUp(t *testing.T, early bool) *BackupReport {
 	t.Helper()
-	bin, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := KillConfig{Binary: bin, Dir: t.TempDir(), Seed: *seedFlag, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
-	if cfg.Seed == 0 {
-		cfg.Seed = rand.Uint64()
-	}
-	t.Logf("seed %d: repeat with -drill.seed %[1]d", cfg.Seed)
-	r, err := Backup(t.Context(), cfg, early)
+	r, err := Backup(t.Context(), ready(t, KillConfig{}), early)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,8 +4,6 @@ package drill
 
 import (
 	"context"
-	"log/slog"
-	"math/rand/v2"
 	"os"
 	"testing"
 	"time"
@@ -13,16 +11,7 @@ import (
 
 func cellDrill(t *testing.T, cfg CellConfig) *Report {
 	t.Helper()
-	bin, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Binary, cfg.Dir, cfg.Seed, cfg.Nodes = bin, t.TempDir(), *seedFlag, 3
-	if cfg.Seed == 0 {
-		cfg.Seed = rand.Uint64()
-	}
-	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
-	t.Logf("seed %d: repeat with -drill.seed %[1]d", cfg.Seed)
+	cfg.KillConfig, cfg.Nodes = ready(t, cfg.KillConfig), 3
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Minute)
 	defer cancel()
 	r, err := Cell(ctx, cfg)
@@ -34,8 +23,26 @@ func cellDrill(t *testing.T, cfg CellConfig) *Report {
 	return r
 }
 
-// cellKills is how many kills a drill has.
-func cellKills() int {
+// unharmed is cellDrill with harm about once a second, after which nothing that must never
+// happen has happened, whichever node one reads.
+func unharmed(t *testing.T, cfg CellConfig) *Report {
+	t.Helper()
+	cfg.Think, cfg.UpMin, cfg.UpMax = 20*time.Millisecond, 500*time.Millisecond, 1500*time.Millisecond
+	r := cellDrill(t, cfg)
+	if !r.Verdict.Clean() {
+		t.Error("the oracle found what must never happen")
+	}
+	if !r.Group.Clean() {
+		t.Errorf("in the group, or to what was published, happened what must never happen: %v", &r.Group)
+	}
+	for _, line := range r.Trouble {
+		t.Errorf("a node logged: %s", line)
+	}
+	return r
+}
+
+// fewKills is how many kills a drill has whose kills take long.
+func fewKills() int {
 	switch {
 	case *killsFlag > 0:
 		return *killsFlag
@@ -49,57 +56,32 @@ func cellKills() int {
 // killed, and at last all at once. Nothing that must never happen has happened,
 // through whichever node one reads.
 func TestCell(t *testing.T) {
-	kills := cellKills()
-	r := cellDrill(t, CellConfig{KillConfig: KillConfig{Kills: kills, Think: 20 * time.Millisecond, UpMin: 500 * time.Millisecond, UpMax: 1500 * time.Millisecond}})
-	if !r.Verdict.Clean() {
-		t.Error("the oracle found what must never happen")
-	}
-	if !r.Group.Clean() {
-		t.Errorf("in the group, or to what was published, happened what must never happen: %v", &r.Group)
-	}
+	kills := fewKills()
+	r := unharmed(t, CellConfig{KillConfig: KillConfig{Kills: kills}})
 	if r.Kills != kills+3 || r.Verdict.Ticked < 50*kills || r.Group.Ticked < 5*kills || r.Repeated == 0 || r.Verified == 0 {
 		t.Error("too little happened")
 	}
 	if r.Verdict.Refused > 0 {
 		t.Errorf("%d messages were refused", r.Verdict.Refused)
 	}
-	for _, line := range r.Trouble {
-		t.Errorf("a node logged: %s", line)
-	}
 }
 
 // TestCellFreeze: a node that is frozen, while the others go on, and then goes on as if
 // nothing had been, has ticked nothing falsely and shows nobody less than the others.
 func TestCellFreeze(t *testing.T) {
-	freezes := cellKills()
-	r := cellDrill(t, CellConfig{Harm: HarmFreeze, DownMax: 3 * time.Second, KillConfig: KillConfig{
-		Kills: freezes, Think: 20 * time.Millisecond, UpMin: 500 * time.Millisecond, UpMax: 1500 * time.Millisecond,
-	}})
-	if !r.Verdict.Clean() || !r.Group.Clean() {
-		t.Errorf("happened what must never happen: %v", &r.Group)
-	}
+	freezes := fewKills()
+	r := unharmed(t, CellConfig{Harm: HarmFreeze, DownMax: 3 * time.Second, KillConfig: KillConfig{Kills: freezes}})
 	if r.Freezes != freezes || r.Verdict.Ticked < 50*freezes {
 		t.Error("too little happened")
-	}
-	for _, line := range r.Trouble {
-		t.Errorf("a node logged: %s", line)
 	}
 }
 
 // TestCellRoll: nodes are ended in order and started again, one after the other, as for
 // a new version, and people notice next to nothing.
 func TestCellRoll(t *testing.T) {
-	r := cellDrill(t, CellConfig{Harm: HarmRoll, DownMax: 500 * time.Millisecond, KillConfig: KillConfig{
-		Kills: 3, Think: 20 * time.Millisecond, UpMin: 500 * time.Millisecond, UpMax: 1500 * time.Millisecond,
-	}})
-	if !r.Verdict.Clean() || !r.Group.Clean() {
-		t.Errorf("happened what must never happen: %v", &r.Group)
-	}
+	r := unharmed(t, CellConfig{Harm: HarmRoll, DownMax: 500 * time.Millisecond, KillConfig: KillConfig{Kills: 3}})
 	if r.Rolls != 3 || r.Verdict.Ticked < 300 {
 		t.Error("too little happened")
-	}
-	for _, line := range r.Trouble {
-		t.Errorf("a node logged: %s", line)
 	}
 }
 
@@ -110,17 +92,9 @@ func TestCellWipe(t *testing.T) {
 	if os.Getenv("BAVARD_LONG") != "" {
 		wipes = 12
 	}
-	r := cellDrill(t, CellConfig{Harm: HarmWipe, KillConfig: KillConfig{
-		Kills: wipes, Think: 20 * time.Millisecond, UpMin: 500 * time.Millisecond, UpMax: 1500 * time.Millisecond,
-	}})
-	if !r.Verdict.Clean() || !r.Group.Clean() {
-		t.Errorf("happened what must never happen: %v", &r.Group)
-	}
+	r := unharmed(t, CellConfig{Harm: HarmWipe, KillConfig: KillConfig{Kills: wipes}})
 	if r.Wipes != wipes || r.Verdict.Ticked < 50*wipes {
 		t.Error("too little happened")
-	}
-	for _, line := range r.Trouble {
-		t.Errorf("a node logged: %s", line)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -28,7 +27,7 @@ func TestCellUploadKill(t *testing.T) {
 	defer cancel()
 	d, random := cellOfFiles(ctx, t, false)
 	files := &uploading{killing: d.killing}
-	for round := range 2 * cellKills() {
+	for round := range 2 * fewKills() {
 		if lost := d.killAfterPut(ctx, t, files, round%2 == 1, random); lost > 0 {
 			t.Errorf("%d nodes do not have the file", lost)
 		}
@@ -140,24 +139,14 @@ func TestCellUploadFreeze(t *testing.T) {
 // cellOfFiles starts a cell of three, whose nodes tell of files too early or not; the seed is told.
 func cellOfFiles(ctx context.Context, t *testing.T, early bool) (*celled, *rand.Rand) {
 	t.Helper()
-	bin, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	seed := *seedFlag
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("seed %d: repeat with -drill.seed %[1]d", seed)
-	cfg := KillConfig{Binary: bin, Dir: t.TempDir(), Seed: seed, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	cfg := ready(t, KillConfig{EarlyUploads: early})
 	cfg.defaults()
-	cfg.EarlyUploads = early
 	d := &celled{cfg: CellConfig{KillConfig: cfg, Nodes: 3}, killing: newKilling(cfg)}
 	t.Cleanup(d.killAll)
 	if err := d.prepare(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return d, generator(seed, 1)
+	return d, generator(cfg.Seed, 1)
 }
 
 // putAt puts a file to a node.

@@ -4,9 +4,6 @@ package drill
 
 import (
 	"context"
-	"log/slog"
-	"math/rand/v2"
-	"os"
 	"testing"
 	"time"
 
@@ -17,32 +14,14 @@ import (
 // with the server, costs nothing that was ticked; clients are told to go away
 // when it stays away, and come back with it.
 func TestJournalElsewhere(t *testing.T) {
-	bin, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 	defer cancel()
 	member, err := node.BuildMember(ctx, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	kills := 3
-	switch {
-	case *killsFlag > 0:
-		kills = *killsFlag
-	case os.Getenv("BAVARD_LONG") != "":
-		kills = 10
-	}
-	cfg := KillConfig{
-		Binary: bin, Dir: t.TempDir(), Seed: *seedFlag, Kills: kills,
-		CutMean: 20 * time.Second, // else few are left to be told to go
-		Logger:  slog.New(slog.NewTextHandler(t.Output(), nil)),
-	}
-	if cfg.Seed == 0 {
-		cfg.Seed = rand.Uint64()
-	}
-	t.Logf("seed %d: repeat with -drill.seed %[1]d", cfg.Seed)
+	kills := fewKills()
+	cfg := ready(t, KillConfig{Kills: kills, CutMean: 20 * time.Second}) // else few are left to be told to go
 	r, err := Elsewhere(ctx, cfg, member)
 	if err != nil {
 		t.Fatal(err)

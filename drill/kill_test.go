@@ -34,18 +34,25 @@ var binary = sync.OnceValues(func() (string, error) {
 // buildDir is where TestMain lets the binary be built.
 var buildDir string
 
-func kill(t *testing.T, cfg KillConfig) *Report {
+// ready gives a drill what it needs of the test, and tells the seed.
+func ready(t *testing.T, c KillConfig) KillConfig {
 	t.Helper()
 	bin, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Binary, cfg.Dir, cfg.Seed = bin, t.TempDir(), *seedFlag
-	if cfg.Seed == 0 {
-		cfg.Seed = rand.Uint64()
+	c.Binary, c.Dir, c.Seed = bin, t.TempDir(), *seedFlag
+	if c.Seed == 0 {
+		c.Seed = rand.Uint64()
 	}
-	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
-	t.Logf("seed %d: repeat with -drill.seed %[1]d", cfg.Seed)
+	c.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	t.Logf("seed %d: repeat with -drill.seed %[1]d", c.Seed)
+	return c
+}
+
+func kill(t *testing.T, cfg KillConfig) *Report {
+	t.Helper()
+	cfg = ready(t, cfg)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 	defer cancel()
 	r, err := Kill(ctx, cfg)

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -49,11 +48,9 @@ type ways struct{ put, get *http.Client }
 
 func (l *Link) newWays(node string) ways {
 	one := func() *http.Client {
-		return &http.Client{Transport: &http.Transport{
-			TLSClientConfig: l.o.Calling(node), DialContext: (&net.Dialer{Timeout: reachTime}).DialContext, TLSHandshakeTimeout: reachTime,
-			ExpectContinueTimeout: reachTime, ResponseHeaderTimeout: fileStall, MaxConnsPerHost: fileStreams, MaxIdleConnsPerHost: 2, IdleConnTimeout: stall / 2,
-			DisableCompression: true, MaxResponseHeaderBytes: headerMost,
-		}}
+		t := l.transport(node, reachTime, fileStall)
+		t.ExpectContinueTimeout, t.MaxConnsPerHost, t.MaxIdleConnsPerHost, t.IdleConnTimeout = reachTime, fileStreams, 2, stall/2
+		return &http.Client{Transport: t}
 	}
 	return ways{put: one(), get: one()}
 }
@@ -196,7 +193,7 @@ func (s *Server) file(w http.ResponseWriter, r *http.Request) {
 	case s.link.caller(r) == "":
 		http.Error(w, notOurs, http.StatusForbidden)
 		return
-	case !digits(id[:], r.PathValue("id")) || !digits(sum[:], r.URL.Query().Get("sha256")):
+	case !state.FromHex(id[:], r.PathValue("id")) || !state.FromHex(sum[:], r.URL.Query().Get("sha256")):
 		http.Error(w, "which file?", http.StatusBadRequest)
 		return
 	}
@@ -221,12 +218,6 @@ func (s *Server) enter() bool {
 	}
 	s.wg.Add(1)
 	return true
-}
-
-// digits reads all of to from its hexadecimal digits.
-func digits(to []byte, text string) bool {
-	b, err := hex.DecodeString(text)
-	return err == nil && len(b) == len(to) && copy(to, b) == len(to)
 }
 
 func (s *Server) takeFile(w http.ResponseWriter, r *http.Request, id state.UploadID, sum [32]byte) {

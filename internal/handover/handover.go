@@ -268,13 +268,9 @@ func (s *Server) hand(w http.ResponseWriter, r *http.Request, after uint64) (sen
 	err = write(w, os.DirFS(dir), func(n int) error {
 		sent += int64(n)
 		due := begun.Add(time.Duration(float64(sent) / float64(s.link.o.Rate) * float64(time.Second)))
-		if wait := time.Until(due); wait > 0 {
-			t := time.NewTimer(wait)
-			defer t.Stop()
-			select {
-			case <-t.C:
-			case <-r.Context().Done():
-				return r.Context().Err()
+		if early := time.Until(due); early > 0 {
+			if err := wait(r.Context(), early); err != nil {
+				return err
 			}
 		}
 		return control.SetWriteDeadline(time.Now().Add(stall))
@@ -313,15 +309,39 @@ func (l *Link) Fetch(ctx context.Context, dir string, after uint64, avoid string
 			}
 			l.o.Log.Warn("a view could not be fetched, trying on", "node", name, "err", err)
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return "", ctx.Err()
+		if err := wait(ctx, pause); err != nil {
+			return "", err
 		}
 		pause = min(2*pause, pauseMost)
 	}
+}
+
+// wait errs when ctx ends first.
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// transport is the way to a node, which has so long to be reached, and to let this one in,
+// and then to begin its answer.
+func (l *Link) transport(name string, reach, answer time.Duration) *http.Transport {
+	return &http.Transport{
+		TLSClientConfig: l.o.Calling(name), DialContext: (&net.Dialer{Timeout: reach}).DialContext, TLSHandshakeTimeout: reach,
+		ResponseHeaderTimeout: answer, DisableCompression: true, MaxResponseHeaderBytes: headerMost,
+	}
+}
+
+// client is for one request to a node.
+func (l *Link) client(name string) *http.Client {
+	t := l.transport(name, 5*time.Second, preparing)
+	t.DisableKeepAlives = true
+	return &http.Client{Transport: t}
 }
 
 func (l *Link) fetch(ctx context.Context, name, dir string, after uint64) error {

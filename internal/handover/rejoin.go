@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"time"
@@ -90,12 +89,8 @@ func (l *Link) Rejoin(ctx context.Context, owner, address string) (members map[s
 			told = now
 			l.o.Log.Warn("no other node lets this one take part anew yet", "err", err)
 		}
-		t := time.NewTimer(rejoinPause)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return nil, errors.Join(ctx.Err(), err)
+		if ended := wait(ctx, rejoinPause); ended != nil {
+			return nil, errors.Join(ended, err)
 		}
 	}
 }
@@ -131,12 +126,4 @@ func (l *Link) askRejoin(ctx context.Context, name string, ask rejoinAsk) (map[s
 		return nil, fmt.Errorf("by its answer the members are %v", answer.Members)
 	}
 	return answer.Members, nil
-}
-
-// client for one request to a node.
-func (l *Link) client(name string) *http.Client {
-	return &http.Client{Transport: &http.Transport{
-		TLSClientConfig: l.o.Calling(name), DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, TLSHandshakeTimeout: 5 * time.Second,
-		ResponseHeaderTimeout: preparing, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: headerMost,
-	}}
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -49,15 +48,10 @@ func (j *etcdJournal) own(ctx context.Context) error {
 }
 
 func writeOwner(path, name string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
+	if err := replaceFile(path, []byte(name+"\n")); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	_, err = f.WriteString(name + "\n")
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("journal: %w", err)
-	}
-	return syncDir(filepath.Dir(path))
+	return nil
 }
 
 func (j *etcdJournal) prefix() string {

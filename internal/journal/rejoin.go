@@ -70,22 +70,6 @@ func (m *marker) write(dir string) error {
 	return nil
 }
 
-// replaceFile writes a file that is there whole, or as before, after any crash.
-func replaceFile(path string, content []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
 // enter prepares the start of one member of a cell, as beginMember does; one that has
 // lost its data, or the end of its log, takes part anew if it can ask for it.
 func (j *etcdJournal) enter(ctx context.Context) (finished func() error, err error) {

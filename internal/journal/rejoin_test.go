@@ -58,6 +58,18 @@ func memberC(t *testing.T, j Journal) (id uint64, learner bool) {
 	return id, learner
 }
 
+// withoutC opens the cell, has something said by node c, and takes c's data away.
+func (c *testCell) withoutC(t *testing.T, opts Options) (nodes map[string]Journal, want []string) {
+	t.Helper()
+	nodes, want = c.open(t, opts, "a", "b", "c"), numbered(20)
+	commit(t, nodes["c"], want...)
+	closeJournal(t, nodes["c"])
+	if err := os.RemoveAll(c.options(t, "c", opts).Dir); err != nil {
+		t.Fatal(err)
+	}
+	return nodes, want
+}
+
 // hasAll: a journal has these commands, in order, and takes more although node b is stopped,
 // so that it counts.
 func hasAll(t *testing.T, nodes map[string]Journal, back Journal, want ...string) {
@@ -80,14 +92,8 @@ func TestWipedNodeRejoins(t *testing.T) {
 	t.Parallel()
 	c := newTestCell(t)
 	opts := Options{UnsafeNoFsync: true}
-	nodes := c.open(t, opts, "a", "b", "c")
-	want := numbered(20)
-	commit(t, nodes["c"], want...)
+	nodes, want := c.withoutC(t, opts)
 	old, _ := memberC(t, nodes["a"])
-	closeJournal(t, nodes["c"])
-	if err := os.RemoveAll(c.options(t, "c", opts).Dir); err != nil {
-		t.Fatal(err)
-	}
 	back, err := c.rejoins(t, opts, askOf(nodes["a"]))
 	if err != nil {
 		t.Fatal(err)
@@ -145,13 +151,7 @@ func TestRejoinIsCut(t *testing.T) {
 			t.Parallel()
 			c := newTestCell(t)
 			opts := Options{UnsafeNoFsync: true}
-			nodes := c.open(t, opts, "a", "b", "c")
-			want := numbered(20)
-			commit(t, nodes["c"], want...)
-			closeJournal(t, nodes["c"])
-			if err := os.RemoveAll(c.options(t, "c", opts).Dir); err != nil {
-				t.Fatal(err)
-			}
+			nodes, want := c.withoutC(t, opts)
 			first := opts
 			first.rejoinStep = func(step string) error {
 				if step == at {

@@ -65,6 +65,20 @@ func (p *person) told() stanza.StreamCondition {
 	return p.wire.err.Condition
 }
 
+// previd is the id of the stream management that p has enabled, and how many stanzas it
+// was sent.
+func (p *person) previd() (id string, received uint32) {
+	for _, el := range p.wire.taken() {
+		switch {
+		case el.Is(stanza.NSSM, "enabled"):
+			id = el.Get("id")
+		case el.Name.Space == stanza.NSClient:
+			received++
+		}
+	}
+	return id, received
+}
+
 // messages are the ids of what was delivered, in order, and the rest.
 func messages(got []*xmlstream.Element) (ids []string, rest []*xmlstream.Element) {
 	for _, el := range got {
@@ -145,15 +159,7 @@ func TestDisconnectUnderWay(t *testing.T) {
 		from := arrive(t, n, 0, &serving, xmlstream.New(stanza.NSSM, "enable", "resume", "true"))
 		to := arrive(t, n, 1, &serving, xmlstream.New(stanza.NSSM, "enable"))
 		defer to.wire.hangUp()
-		previd, received := "", uint32(0)
-		for _, el := range from.wire.taken() {
-			switch {
-			case el.Is(stanza.NSSM, "enabled"):
-				previd = el.Get("id")
-			case el.Name.Space == stanza.NSClient:
-				received++
-			}
-		}
+		previd, received := from.previd()
 		again := arrive(t, n, 2, &serving, xmlstream.New(stanza.NSSM, "enable"))
 		var want, repeated []string
 		for i := range 50 {

@@ -135,12 +135,7 @@ func TestInactiveOrder(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		}
-		previd := ""
-		for _, el := range phone.wire.taken() {
-			if el.Is(stanza.NSSM, "enabled") {
-				previd = el.Get("id")
-			}
-		}
+		previd, _ := phone.previd()
 		phone.wire.send(indication("inactive"))
 		soon()
 		step("", func() {

@@ -170,8 +170,10 @@ func (in *inbound) settled(d time.Duration, last bool) bool {
 	for len(in.pending) > 0 && !expired && !in.closed {
 		in.changed.Wait()
 	}
-	in.deaf = in.deaf || last
-	in.changed.Broadcast()
+	if last {
+		in.deaf = true
+		in.changed.Broadcast()
+	}
 	return len(in.pending) == 0
 }
 

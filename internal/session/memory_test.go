@@ -4,8 +4,6 @@ package session_test
 
 import (
 	"bytes"
-	"context"
-	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"runtime/metrics"
@@ -17,8 +15,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"bavard/internal/account"
-	"bavard/internal/command"
 	"bavard/internal/jid"
 	"bavard/internal/journal"
 	"bavard/internal/stanza"
@@ -103,20 +99,14 @@ func TestIdleMemory(t *testing.T) {
 	}
 	w.start()
 	defer func() { w.teardown(w.node) }()
-	keys, err := account.Derive("correct horse battery")
-	if err != nil {
-		t.Fatal(err)
-	}
+	keys := w.derive()
 	// Accounts are on the disk, which is in memory here: they are made before.
 	devices := make([]jid.JID, rounds*sessions+1)
 	for i := range devices {
-		who := fmt.Sprintf("user%d@localhost", i)
-		out, err := w.node.cell.Do(context.Background(), &command.Command{Request: &command.Command_AccountCreate{
-			AccountCreate: &command.AccountCreate{Jid: who, Credentials: keys},
-		}})
-		full, jerr := jid.Parse(who + "/device")
-		if err != nil || out.Err != nil || jerr != nil {
-			t.Fatal(err, out.Err, jerr)
+		w.createAccount(bare(i), keys)
+		full, err := jid.Parse(bare(i) + "/device")
+		if err != nil {
+			t.Fatal(err)
 		}
 		devices[i] = full
 	}

@@ -137,12 +137,7 @@ func TestPaceEndsWithTheStream(t *testing.T) {
 		var serving sync.WaitGroup
 		defer serving.Wait()
 		p := arrive(t, n, 0, &serving, xmlstream.New(stanza.NSSM, "enable", "resume", "true"))
-		previd := ""
-		for _, el := range p.wire.taken() {
-			if el.Is(stanza.NSSM, "enabled") {
-				previd = el.Get("id")
-			}
-		}
+		previd, _ := p.previd()
 		for i := range 30 {
 			p.say(1, fmt.Sprint("m", i))
 		}

@@ -15,20 +15,6 @@ import (
 	"bavard/internal/xmlstream"
 )
 
-// previd is the id of the stream management that p has enabled, and how many stanzas it
-// was sent.
-func (p *person) previd() (id string, received uint32) {
-	for _, el := range p.wire.taken() {
-		switch {
-		case el.Is(stanza.NSSM, "enabled"):
-			id = el.Get("id")
-		case el.Name.Space == stanza.NSClient:
-			received++
-		}
-	}
-	return id, received
-}
-
 // refusable is a message that the server refuses before anything of it is stored.
 func refusable() *xmlstream.Element {
 	return xmlstream.New(stanza.NSClient, "message", "to", bare(1), "type", "chat", "id", strings.Repeat("x", 2000)).

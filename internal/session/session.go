@@ -69,7 +69,7 @@ type Session struct {
 	// nil before the session has begun.
 	pace    meter
 	account *shared
-	// refused: the node refused a message without the journal knowing.
+	// refused: the node refused a stanza without the journal knowing.
 	refused atomic.Bool
 	// putOff counts the messages that the node itself refused, as with a full
 	// disk, and whose errors are not acknowledged. Until they are, messages behind

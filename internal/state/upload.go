@@ -3,6 +3,7 @@
 package state
 
 import (
+	"encoding/hex"
 	"time"
 
 	"bavard/internal/command"
@@ -27,6 +28,13 @@ const (
 
 // UploadID names an upload; random.
 type UploadID [16]byte
+
+// FromHex fills to, an id or a checksum, from its hexadecimal digits, and reports whether
+// they are as many as it takes.
+func FromHex(to []byte, text string) bool {
+	b, err := hex.DecodeString(text)
+	return err == nil && len(b) == len(to) && copy(to, b) == len(to)
+}
 
 // Upload is a file that somebody has uploaded, without its content.
 type Upload struct {

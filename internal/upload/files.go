@@ -136,17 +136,11 @@ func (f *files) waits(visit func(waiting) error) error {
 		w := waiting{path: filepath.Join(dir, name)}
 		rest, own := strings.CutSuffix(name, ownEnding)
 		id, sum, _ := strings.Cut(rest, "-")
-		if w.own = own; !digits(w.id[:], id) || !digits(w.sum[:], sum) {
+		if w.own = own; !state.FromHex(w.id[:], id) || !state.FromHex(w.sum[:], sum) {
 			return nil
 		}
 		return visit(w)
 	})
-}
-
-// digits reads all of to from its hexadecimal digits.
-func digits(to []byte, text string) bool {
-	b, err := hex.DecodeString(text)
-	return err == nil && len(b) == len(to) && copy(to, b) == len(to)
 }
 
 func syncDir(name string) error {
@@ -188,7 +182,7 @@ func (f *files) each(visit func(state.UploadID) error) error {
 func (f *files) under(name string, visit func(state.UploadID) error) error {
 	return names(filepath.Join(f.dir, name), func(n string) error {
 		var id state.UploadID
-		if !digits(id[:], n) || n[:2] != name {
+		if !state.FromHex(id[:], n) || n[:2] != name {
 			return nil
 		}
 		return visit(id)
