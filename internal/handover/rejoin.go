@@ -75,16 +75,20 @@ func (s *Server) rejoin(w http.ResponseWriter, r *http.Request) {
 // what each answered last.
 func (l *Link) Rejoin(ctx context.Context, owner, address string) (members map[string]string, err error) {
 	told := time.Time{}
+	names := slices.Sorted(maps.Keys(l.o.Peers))
+	answers := make([]error, len(names))
 	for {
-		var refusals []error
-		for _, name := range slices.Sorted(maps.Keys(l.o.Peers)) {
+		for i, name := range names {
 			members, err := l.askRejoin(ctx, name, rejoinAsk{owner, address})
 			if err == nil {
 				return members, nil
 			}
-			refusals = append(refusals, fmt.Errorf("node %s: %w", name, err))
+			// Being cut short is no answer: what was said before tells why it took so long.
+			if ctx.Err() == nil || answers[i] == nil {
+				answers[i] = fmt.Errorf("node %s: %w", name, err)
+			}
 		}
-		err := errors.Join(refusals...)
+		err := errors.Join(answers...)
 		if now := time.Now(); now.Sub(told) > stall/3 {
 			told = now
 			l.o.Log.Warn("no other node lets this one take part anew yet", "err", err)
