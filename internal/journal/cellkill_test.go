@@ -112,7 +112,7 @@ func TestCellKill(t *testing.T) {
 	t.Parallel()
 	cycles := 5
 	if os.Getenv("BAVARD_LONG") != "" {
-		cycles = 15
+		cycles = 10
 	}
 	c := newTestCell(t)
 	text, err := json.Marshal(Peers{Members: c.nodes, CA: c.files.ca, Certificate: c.files.cert, Key: c.files.key, Begin: true})

@@ -29,11 +29,11 @@ const (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(envKillDir); dir != "" {
-		opts := killOptions(dir, os.Stderr)
+		opts, pace := killOptions(dir, os.Stderr), flatOut
 		if node := os.Getenv(envKillNode); node != "" {
-			opts = cellKillOptions(dir, node, os.Stderr)
+			opts, pace = cellKillOptions(dir, node, os.Stderr), oneByOne
 		}
-		if err := appendUntilKilled(opts, os.Getenv(envKillFrom)); err != nil {
+		if err := appendUntilKilled(opts, os.Getenv(envKillFrom), pace); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -82,9 +82,18 @@ func killOptions(dir string, log io.Writer) Options {
 	}
 }
 
-// appendUntilKilled appends from some goroutines, as fast as it goes, and writes
-// a line for each settled command.
-func appendUntilKilled(opts Options, from string) error {
+// killPace is how much a process appends. Three that do so flat out take each other the
+// processor, and hardly get to being killed.
+type killPace struct{ writers, unsettled int }
+
+var (
+	flatOut  = killPace{writers: 8, unsettled: 4}
+	oneByOne = killPace{writers: 3, unsettled: 1}
+)
+
+// appendUntilKilled appends from some goroutines, each with some commands that are not
+// settled, and writes a line for each settled command.
+func appendUntilKilled(opts Options, from string, pace killPace) error {
 	ctx := context.Background()
 	j, err := OpenEtcd(ctx, opts)
 	if err != nil {
@@ -108,9 +117,9 @@ func appendUntilKilled(opts Options, from string) error {
 		}
 	}()
 	errs := make(chan error, 1)
-	for w := range 8 {
+	for w := range pace.writers {
 		go func() {
-			padding := strings.Repeat("x", 20<<w)
+			padding := strings.Repeat("x", 20<<(8/pace.writers*w))
 			for i := 0; ; i++ {
 				cmd := fmt.Sprintf("%x %d %d %s", j.Incarnation(), w, i, padding)
 				done := make(chan error, 1)
@@ -121,7 +130,7 @@ func appendUntilKilled(opts Options, from string) error {
 					}
 					done <- err
 				})
-				if err == nil && i%4 == 0 {
+				if err == nil && i%pace.unsettled == 0 {
 					err = <-done
 				}
 				if err != nil {
