@@ -11,9 +11,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"bavard/drill/await"
+	"bavard/drill/network"
 	"bavard/drill/node"
 )
 
@@ -32,6 +34,8 @@ const (
 	// HarmWipe: killed, and started again without its journal, its view, or anything but its
 	// identity, or with a log that has lost its end; sometimes killed once more meanwhile.
 	HarmWipe
+	// HarmCut: cut off from the others, or one way, or made slow; and healed.
+	HarmCut
 )
 
 // CellConfig describes a drill in which people chat on all nodes of a cell, to one of
@@ -62,7 +66,12 @@ func Cell(ctx context.Context, cfg CellConfig) (*Report, error) {
 	d := &celled{cfg: cfg, killing: newKilling(cfg.KillConfig)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer d.killAll()
+	defer func() {
+		d.killAll()
+		if d.network != nil {
+			d.network.Close()
+		}
+	}()
 	err := d.prepare(ctx)
 	if err == nil {
 		err = d.group.open(ctx)
@@ -87,6 +96,8 @@ type celled struct {
 	*killing
 	cfg   CellConfig
 	nodes []*cellNode
+	// network is between the nodes when it is what is harmed; nil otherwise.
+	network *network.Network
 }
 
 // cellNode is one of them.
@@ -95,11 +106,14 @@ type cellNode struct {
 	bundle  string // the copy that is kept
 	options node.Options
 	node    *node.Node
+	pid     atomic.Int64 // of the process that was started last
 	tail    node.Tail
 }
 
 func (n *cellNode) start() (err error) {
-	n.node, err = node.Start(n.options)
+	if n.node, err = node.Start(n.options); err == nil {
+		n.pid.Store(int64(n.node.PID()))
+	}
 	return err
 }
 
@@ -136,7 +150,7 @@ func (d *celled) found(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var names, members []string
+	var names, members, binds []string
 	for i := range d.cfg.Nodes {
 		n := &cellNode{name: string(rune('a' + i))}
 		c2s, http, peer := addrs[3*i], addrs[3*i+1], addrs[3*i+2]
@@ -150,7 +164,7 @@ func (d *celled) found(ctx context.Context) error {
 			n.options.Env = append(n.options.Env, earlyUploads)
 		}
 		d.nodes, d.places = append(d.nodes, n), append(d.places, place{c2s, http})
-		names, members = append(names, n.name), append(members, n.name+"="+peer)
+		names, members, binds = append(names, n.name), append(members, n.name+"="+peer), append(binds, peer)
 	}
 	if err := d.command(ctx, "cell", "init", "--nodes", strings.Join(names, ","), "--out", d.cfg.Dir); err != nil {
 		return err
@@ -166,6 +180,9 @@ func (d *celled) found(ctx context.Context) error {
 		if err := d.command(ctx, "cell", "join", filepath.Join(d.cfg.Dir, n.name+".cell"), "--data", n.options.Data); err != nil {
 			return err
 		}
+	}
+	if d.cfg.Harm == HarmCut {
+		return d.interpose(binds)
 	}
 	return nil
 }
@@ -193,6 +210,8 @@ func (d *celled) disturb(ctx context.Context) error {
 			err = d.wipeOne(ctx, hit, loss(n%int(losses)))
 		case HarmRoll:
 			err = d.rollOne(ctx, d.nodes[n%len(d.nodes)])
+		case HarmCut:
+			err = d.cutOne(ctx, d.random.IntN(len(d.nodes)), cut(n%int(cuts)))
 		default:
 			err = d.killOne(ctx, hit)
 		}

@@ -27,7 +27,10 @@ func cellDrill(t *testing.T, cfg CellConfig) *Report {
 // happen has happened, whichever node one reads.
 func unharmed(t *testing.T, cfg CellConfig) *Report {
 	t.Helper()
-	cfg.Think, cfg.UpMin, cfg.UpMax = 20*time.Millisecond, 500*time.Millisecond, 1500*time.Millisecond
+	if cfg.Think == 0 {
+		cfg.Think = 20 * time.Millisecond
+	}
+	cfg.UpMin, cfg.UpMax = 500*time.Millisecond, 1500*time.Millisecond
 	r := cellDrill(t, cfg)
 	if !r.Verdict.Clean() {
 		t.Error("the oracle found what must never happen")
@@ -95,6 +98,19 @@ func TestCellWipe(t *testing.T) {
 	r := unharmed(t, CellConfig{Harm: HarmWipe, KillConfig: KillConfig{Kills: wipes}})
 	if r.Wipes != wipes || r.Verdict.Ticked < 50*wipes {
 		t.Error("too little happened")
+	}
+}
+
+// TestCellCut: a node is cut off from the others, cannot be heard or cannot hear, hears one
+// no more, or is slow. It sends its clients to the others, and nothing that must never happen happens.
+func TestCellCut(t *testing.T) {
+	kinds := int(cuts)
+	r := unharmed(t, CellConfig{Harm: HarmCut, DownMax: 8 * time.Second, KillConfig: KillConfig{Kills: kinds, CutMean: 15 * time.Second, Think: 60 * time.Millisecond}})
+	if r.NetworkCuts != kinds || r.Verdict.Ticked < 50*kinds {
+		t.Error("too little happened")
+	}
+	if r.Told == 0 {
+		t.Error("no client was sent elsewhere by a node without a majority")
 	}
 }
 

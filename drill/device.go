@@ -71,22 +71,26 @@ func (v *device) live(ctx context.Context) {
 		}
 		failures = 0
 		v.use(ctx, s)
-		v.told(s.Err())
-		s.Cut()
+		if s.Cut(); v.told(s.Err()) {
+			v.where++
+		} else {
+			v.where = v.d.elsewhere(v.where, v.random)
+		}
 		old = s
-		v.where = v.d.elsewhere(v.where, v.random)
 		if v.sleepy && !v.isDraining() {
 			v.away(ctx, time.Duration(v.random.Int64N(int64(time.Second))))
 		}
 	}
 }
 
-// told counts a session that the server ended because it could not go on.
-func (v *device) told(err error) {
+// told reports, and counts, that the server ended a session because it could not go on.
+func (v *device) told(err error) bool {
 	var bad *stanza.StreamError
-	if errors.As(err, &bad) && bad.Condition == stanza.StreamInternalServerError {
-		v.d.count(func(r *Report) { r.Told++ })
+	if !errors.As(err, &bad) || bad.Condition != stanza.StreamInternalServerError {
+		return false
 	}
+	v.d.count(func(r *Report) { r.Told++ })
+	return true
 }
 
 // backOff waits with full jitter.

@@ -18,8 +18,10 @@ type Report struct {
 	Freezes int // of nodes of a cell
 	Rolls   int // of nodes of a cell that were ended in order, and started again
 	Wipes   int // of nodes of a cell that lost data of theirs
-	Verdict oracle.Verdict
-	Group   oracle.Group // of those who chat in a room
+	// NetworkCuts are of the network between nodes of a cell; Cuts are those of devices.
+	NetworkCuts int
+	Verdict     oracle.Verdict
+	Group       oracle.Group // of those who chat in a room
 
 	Logins, FailedLogins    int
 	Resumed, ResumesRefused int
@@ -100,6 +102,6 @@ func (r *Report) Table() string {
 }
 
 func (r *Report) String() string {
-	return fmt.Sprintf("seed %d: %d kills, %d freezes, %d ended in order, %d wiped, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s\n%s",
-		r.Seed, r.Kills, r.Freezes, r.Rolls, r.Wipes, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict, &r.Group)
+	return fmt.Sprintf("seed %d: %d kills, %d freezes, %d ended in order, %d wiped, %d cut off or slowed, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s\n%s",
+		r.Seed, r.Kills, r.Freezes, r.Rolls, r.Wipes, r.NetworkCuts, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict, &r.Group)
 }

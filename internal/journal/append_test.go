@@ -65,8 +65,8 @@ func TestGroupCommit(t *testing.T) {
 		r.submit(j, "first")
 		await(t, g.arrived)
 		r.submit(j, numbered(100)...)
-		if s := j.Stats(); s.Queued != 100 || s.QueuedBytes <= 0 {
-			t.Errorf("%d commands and %d bytes queued", s.Queued, s.QueuedBytes)
+		if s := j.Stats(); s.Queued != 100 || s.QueuedBytes <= 0 || s.Unsettled <= 0 {
+			t.Errorf("%d commands and %d bytes queued, and a batch on its way for %v", s.Queued, s.QueuedBytes, s.Unsettled)
 		}
 		close(g.open)
 		settled := r.wait(101)
@@ -75,7 +75,7 @@ func TestGroupCommit(t *testing.T) {
 				t.Fatalf("command %d is at %d/%d: not one batch", i, s.revision, s.index)
 			}
 		}
-		if s := j.Stats(); s.Batches != 2 || s.Commands != 101 || s.Queued != 0 || s.QueuedBytes != 0 {
+		if s := j.Stats(); s.Batches != 2 || s.Commands != 101 || s.Queued != 0 || s.QueuedBytes != 0 || s.Unsettled != 0 {
 			t.Errorf("stats %+v", s)
 		}
 	})

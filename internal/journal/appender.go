@@ -84,6 +84,7 @@ type appender struct {
 	refuse  error     // answer to Submit for now: ErrFull
 	ended   error     // why nothing will be appended any more
 	stats   Stats     // Batches, Commands, Retries
+	begun   time.Time // of the batch in flight; zero when there is none
 }
 
 type waiter struct {
@@ -327,6 +328,8 @@ func (a *appender) overtaken(o outcome) error {
 func (a *appender) attempts(ctx context.Context, b *batch) (outcome, error) {
 	value := b.encode()
 	timeout, begun, warned := attemptTimeout, time.Now(), false
+	a.setBegun(begun)
+	defer a.setBegun(time.Time{})
 	for try := 1; ; try++ {
 		attempt, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		o, err := a.store.replace(attempt, b.previous, value)
@@ -360,6 +363,12 @@ func (a *appender) attempts(ctx context.Context, b *batch) (outcome, error) {
 			return outcome{}, ctx.Err()
 		}
 	}
+}
+
+func (a *appender) setBegun(t time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.begun = t
 }
 
 // sleep waits for d and reports whether ctx is still open.
@@ -407,4 +416,7 @@ func (a *appender) fill(s *Stats) {
 	s.Queued, s.QueuedBytes = len(a.queue)-a.head, a.bytes
 	s.Batches, s.Commands, s.Retries = a.stats.Batches, a.stats.Commands, a.stats.Retries
 	s.Latest = a.stats.Latest
+	if !a.begun.IsZero() {
+		s.Unsettled = time.Since(a.begun)
+	}
 }

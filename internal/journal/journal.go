@@ -9,6 +9,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Errors that callers tell apart.
@@ -132,5 +133,7 @@ type Stats struct {
 	SpoolBytes   int64   // local copy of the journal's end; 0 in memory
 	Host         Host    // what runs it; empty in memory
 	Others       []Other // nodes of the cell besides this one; none while nothing is known of them
-	Full         string  // why Submit answers ErrFull; "" when it does not
+	// Unsettled is for how long the batch in flight has had no outcome; 0 without one.
+	Unsettled time.Duration
+	Full      string // why Submit answers ErrFull; "" when it does not
 }

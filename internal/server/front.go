@@ -42,6 +42,10 @@ func (s stream) WebSocket() bool { return s.Framing() == listen.WebSocket }
 
 // serve is one connection's life: negotiate, then a session.
 func (s *server) serve(ctx context.Context, st *listen.Stream) {
+	if s.member != nil && s.outvoted.Load() { // what it knows may be old: another node knows better
+		st.Close(stanza.StreamErr(stanza.StreamInternalServerError, "this node does not reach the others for the moment; please try another"))
+		return
+	}
 	limits := xmlstream.AfterAuth
 	if n := s.cfg.Limits.StanzaKiB; n > 0 {
 		limits.MaxBytes = n << 10

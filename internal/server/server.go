@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -126,6 +127,8 @@ type server struct {
 	checks   []health.Check
 	addrs    datadir.Addresses
 	leaving  departures
+	// outvoted: nothing could be stored for noMajority. One node of several takes nobody then.
+	outvoted atomic.Bool
 }
 
 func (s *server) run(ctx context.Context) error {

@@ -21,8 +21,12 @@ import (
 const behindMost = 100
 
 func (s *server) journalReady() error {
-	if !s.cell.JournalStats().HasLeader {
+	switch j := s.cell.JournalStats(); {
+	case !j.HasLeader:
 		return errors.New("it has no leader")
+	case s.member != nil && j.Unsettled >= noMajority:
+		// It hears a leader, which does not hear it, or no majority hears that.
+		return fmt.Errorf("nothing was stored for %v", j.Unsettled.Round(time.Second))
 	}
 	return nil
 }
@@ -58,15 +62,19 @@ func (s *server) watch(ctx context.Context) {
 		case <-tick.C:
 			ready := s.journalReady() == nil
 			s.warn(health.JournalNoLeader, !ready, "")
-			if now := time.Now(); ready {
+			now := time.Now()
+			if ready {
 				led = now
-			} else if now.Sub(led) >= noMajority {
+			}
+			outvoted := !ready && (now.Sub(led) >= noMajority || s.cell.JournalStats().Unsettled >= noMajority)
+			s.outvoted.Store(outvoted)
+			if outvoted {
 				s.sessions.Disconnect()
 			}
 			trouble := s.cell.JournalStats().Host.Trouble
 			s.warn(health.JournalTrouble, trouble != "", trouble)
 			s.warnOfOthers()
-			s.warnOfMesh(cut, time.Now())
+			s.warnOfMesh(cut, now)
 			lag := s.cell.Lag()
 			s.warn(health.ViewBehind, lag > behindMost, fmt.Sprintf("%d batches", lag))
 			stuck := s.cell.Stats().Stuck

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drill
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"bavard/drill/network"
+	"bavard/drill/node"
+)
+
+// cut is what is done to the network between a node and the others.
+type cut uint8
+
+// Kinds of cuts; each comes in turn.
+const (
+	// cutOff: nothing gets to the node, nor from it.
+	cutOff cut = iota
+	// cutMute: the node hears the others, who do not hear it.
+	cutMute
+	// cutDeaf: the others hear the node, which does not hear them.
+	cutDeaf
+	// cutOneWay: it hears one of them no more.
+	cutOneWay
+	// cutSlow: what goes either way takes 300 ± 200 ms.
+	cutSlow
+	cuts
+)
+
+// slowWay is that of goal 4 of the drills.
+func slowWay() network.Way {
+	return network.Way{Delay: 300 * time.Millisecond, Jitter: 200 * time.Millisecond}
+}
+
+// interpose puts a network between the nodes. Where the others dial them, as all are told, is
+// the network; they listen elsewhere. dialled are the former.
+func (d *celled) interpose(dialled []string) error {
+	behind, err := node.FreePorts(len(dialled), d.random.IntN)
+	if err != nil {
+		return err
+	}
+	d.network, err = network.New(len(d.nodes), d.processes, rand.Int64N)
+	if err != nil {
+		return err
+	}
+	for i, n := range d.nodes {
+		const ports = 3 // the journal's, the mesh's, and that where views and files are handed over
+		for port := range ports {
+			at, err := portsAfter(port, dialled[i], behind[i])
+			if err != nil {
+				return err
+			}
+			if err := d.network.Serve(i, at[0], at[1]); err != nil {
+				return err
+			}
+		}
+		config := filepath.Join(d.cfg.Dir, n.name+".toml")
+		if err := os.WriteFile(config, fmt.Appendf(nil, "[cell]\nbind = %q\n", behind[i]), 0o600); err != nil {
+			return err
+		}
+		n.options.Args = append(n.options.Args, "--config", config)
+	}
+	return nil
+}
+
+func portsAfter(by int, addresses ...string) ([]string, error) {
+	var all []string
+	for _, address := range addresses {
+		host, text, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		port, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, net.JoinHostPort(host, strconv.Itoa(port+by)))
+	}
+	return all, nil
+}
+
+// processes gives the process of each node.
+func (d *celled) processes() []int {
+	all := make([]int, len(d.nodes))
+	for i, n := range d.nodes {
+		all[i] = int(n.pid.Load())
+	}
+	return all
+}
+
+// cutOne harms the network of a node for a while.
+func (d *celled) cutOne(ctx context.Context, hit int, what cut) error {
+	others := d.others(hit)
+	if what == cutOneWay {
+		others = others[d.random.IntN(len(others)):][:1]
+	}
+	for _, other := range others {
+		switch what {
+		case cutOff:
+			d.network.Set(hit, other, network.Way{Cut: true})
+			d.network.Set(other, hit, network.Way{Cut: true})
+		case cutMute:
+			d.network.Set(hit, other, network.Way{Cut: true})
+		case cutDeaf, cutOneWay:
+			d.network.Set(other, hit, network.Way{Cut: true})
+		default:
+			d.network.Set(hit, other, slowWay())
+			d.network.Set(other, hit, slowWay())
+		}
+	}
+	d.report.NetworkCuts++
+	d.harmed()
+	long := d.cfg.DownMax // so that it sends its clients away
+	if what != cutOff && what != cutMute {
+		long = d.between(d.cfg.DownMax/8, d.cfg.DownMax/4)
+	}
+	err := pause(ctx, long)
+	d.network.Heal()
+	if err != nil {
+		return err
+	}
+	return d.admits(ctx, d.nodes[hit], time.Now(), false)
+}
+
+func (d *celled) others(hit int) []int {
+	var all []int
+	for i := range d.nodes {
+		if i != hit {
+			all = append(all, i)
+		}
+	}
+	return all
+}
