@@ -25,7 +25,7 @@ var mayImport = []struct{ packages, imports, why string }{
 	{"internal/view", words, "the view folds commands"},
 	{"internal/cell", words + " internal/journal internal/view", "the cell joins journal and view"},
 	{"internal/dispatch", words + " internal/route internal/archive internal/roster", "dispatch delivers what features have decided"},
-	{"internal/mesh", words + " internal/dispatch", "the mesh takes what dispatch tells"},
+	{"internal/mesh", words + " internal/dispatch internal/room", "the mesh takes what dispatch and rooms tell"},
 	{"internal/room", features + " internal/lane", "rooms are a feature that hands out much at once"},
 	{"internal/lane", "", "it is under everything"},
 	{"internal/listen", words, "listen knows streams, not who speaks"},

@@ -17,19 +17,24 @@ import (
 
 	"bavard/internal/dispatch"
 	"bavard/internal/jid"
+	"bavard/internal/room"
 )
 
 // incoming is a stream that a node has opened.
 type incoming struct {
 	p           *peer
 	incarnation []byte
+	rooms       bool          // it says who is in rooms
 	over        chan struct{} // closed when another one takes its place
+	hears       []string      // the nodes that it hears; under Mesh.mu
 
 	// Of the goroutine that reads.
 	generation uint64
 	number     uint64 // of the last change
 	whole      bool   // a snapshot has ended
 	next       map[jid.JID]*dispatch.Bound
+	visits     map[room.Place]*room.Visit // as next
+	partial    bool                       // there were more visits
 }
 
 // accept takes a stream of another node.
@@ -135,7 +140,7 @@ func (m *Mesh) read(stream grpc.ServerStream, node string, watch *time.Timer, op
 	if err := m.acquainted(f.GetHello(), node); err != nil {
 		return err
 	}
-	in := m.open(m.peers[node], f.GetHello().GetIncarnation())
+	in := m.open(m.peers[node], f.GetHello())
 	opened <- in
 	for {
 		watch.Reset(m.o.Silence)
@@ -152,8 +157,8 @@ func (m *Mesh) read(stream grpc.ServerStream, node string, watch *time.Timer, op
 }
 
 // open makes a stream the one of its node.
-func (m *Mesh) open(p *peer, incarnation []byte) *incoming {
-	in := &incoming{p: p, incarnation: incarnation, over: make(chan struct{})}
+func (m *Mesh) open(p *peer, hello *Hello) *incoming {
+	in := &incoming{p: p, incarnation: hello.GetIncarnation(), rooms: hello.GetRooms(), over: make(chan struct{})}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if p.in != nil {
@@ -201,12 +206,22 @@ func (m *Mesh) giveUp(p *peer) {
 			m.set(p, full, nil)
 		}
 	}
+	var left []room.Place
+	for at := range p.visits {
+		if p.in == nil || p.strays[at] {
+			left = append(left, at)
+			m.place(p, at, nil)
+		}
+	}
 	m.mu.Unlock()
 	if len(lost) > 0 {
 		m.o.Log.Warn("what is known of another node's sessions is given up", "node", p.name, "sessions", len(lost))
 	}
 	for _, b := range lost {
 		m.hub.Changed(p.name, b, nil, true)
+	}
+	for _, at := range left {
+		m.rooms.Visited(p.name, at, room.Cause{})
 	}
 }
 
@@ -233,6 +248,9 @@ func (m *Mesh) set(p *peer, full jid.JID, b *dispatch.Bound) {
 func (m *Mesh) frame(in *incoming, f *Frame) error {
 	switch c := f.GetContent().(type) {
 	case *Frame_Beat:
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		in.hears = c.Beat.GetHears()
 		return nil
 	case *Frame_Stanza:
 		p, err := arriving(c.Stanza)
@@ -258,6 +276,7 @@ func (m *Mesh) snapshot(in *incoming, s *Snapshot) error {
 			return fmt.Errorf("%w: generation %d after %d", errWire, s.GetGeneration(), in.generation)
 		}
 		in.generation, in.number, in.whole, in.next = s.GetGeneration(), 0, false, map[jid.JID]*dispatch.Bound{}
+		in.visits, in.partial = map[room.Place]*room.Visit{}, false
 	case in.next == nil || s.GetGeneration() != in.generation:
 		return fmt.Errorf("%w: a part of a snapshot that has not begun", errWire)
 	}
@@ -270,12 +289,12 @@ func (m *Mesh) snapshot(in *incoming, s *Snapshot) error {
 			return fmt.Errorf("%w: more than %d sessions", errWire, sessionsMost)
 		}
 	}
-	if !s.GetEnds() {
-		return nil
+	if err := m.noteVisits(in, s.GetVisits()); err != nil || !s.GetEnds() {
+		return err
 	}
-	next := in.next
-	in.next, in.whole = nil, true
-	return m.replace(in, next)
+	next, visits := in.next, in.visits
+	in.next, in.visits, in.whole = nil, nil, true
+	return m.replace(in, next, visits)
 }
 
 // was is what is known of a session.
@@ -297,7 +316,7 @@ var errOver = errors.New("mesh: another stream has taken the place of this one")
 
 // replace makes what a node says all that is known of it. What the same process
 // does not say again is gone; what another did may come back.
-func (m *Mesh) replace(in *incoming, next map[jid.JID]*dispatch.Bound) error {
+func (m *Mesh) replace(in *incoming, next map[jid.JID]*dispatch.Bound, visits map[room.Place]*room.Visit) error {
 	p := in.p
 	p.applying.Lock()
 	defer p.applying.Unlock()
@@ -325,7 +344,8 @@ func (m *Mesh) replace(in *incoming, next map[jid.JID]*dispatch.Bound) error {
 			steps = append(steps, step{was, is})
 		}
 	}
-	p.heard, p.incarnation = true, in.incarnation
+	moved := m.replaceVisits(p, visits, same)
+	p.heard, p.incarnation, p.partial = true, in.incarnation, in.partial
 	if same && p.timer != nil {
 		p.timer.Stop()
 	}
@@ -333,10 +353,13 @@ func (m *Mesh) replace(in *incoming, next map[jid.JID]*dispatch.Bound) error {
 	for _, s := range steps {
 		m.hub.Changed(p.name, s.was, s.is, true)
 	}
+	for _, at := range moved {
+		m.rooms.Visited(p.name, at, room.Cause{})
+	}
 	return nil
 }
 
-// change takes what became of one session.
+// change takes what became of one session, or of one device in a room.
 func (m *Mesh) change(in *incoming, c *Change) error {
 	if !in.whole || c.GetGeneration() != in.generation || c.GetNumber() != in.number+1 {
 		return fmt.Errorf("%w: change %d of generation %d after %d of %d", errWire, c.GetNumber(), c.GetGeneration(), in.number, in.generation)
@@ -345,6 +368,9 @@ func (m *Mesh) change(in *incoming, c *Change) error {
 	p := in.p
 	p.applying.Lock()
 	defer p.applying.Unlock()
+	if c.GetVisit() != nil || c.GetLeft() != nil {
+		return m.moved(in, c)
+	}
 	var full jid.JID
 	var is *dispatch.Bound
 	var err error

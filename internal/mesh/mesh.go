@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package mesh lets the nodes of a cell know what is not stored: who is
-// connected where, with which presence; and it takes soft stanzas from one node to
-// another. Each node opens a stream to every other, over TLS with the certificates
-// of the cell, and says on it what is so on its side: all its sessions first, then
-// what changes.
+// connected where, with which presence, and who is in which room; and it takes soft
+// stanzas from one node to another. Each node opens a stream to every other, over TLS
+// with the certificates of the cell, and says on it what is so on its side: all its
+// sessions and who is in rooms first, then what changes.
 //
 // Nothing waits for the mesh. What is said to a node that is slow or away is
 // bounded and dropped; what it has to know of sessions it then gets anew, whole.
@@ -28,6 +28,7 @@ import (
 
 	"bavard/internal/dispatch"
 	"bavard/internal/jid"
+	"bavard/internal/room"
 )
 
 // Bounds.
@@ -64,9 +65,15 @@ type Hub interface {
 	Changed(node string, was, is *dispatch.Bound, lost bool)
 }
 
+// RoomHub is where what comes of rooms goes.
+type RoomHub interface {
+	Visited(node string, p room.Place, why room.Cause)
+}
+
 // Options of a mesh.
 type Options struct {
 	Domain string
+	Rooms  string            // the domain of rooms
 	Cell   string            // its id
 	Node   string            // this one's name
 	Peers  map[string]string // host:port of each other node's mesh, by name
@@ -75,6 +82,8 @@ type Options struct {
 	// reached; they are told apart by the common name of their certificates.
 	Serving *tls.Config
 	Calling func(node string) *tls.Config
+	// Reached reports whether the journal reaches a node; nil: it does.
+	Reached func(node string) bool
 	Log     *slog.Logger
 	// Grace, Silence and Beat (BeatEvery); 0 is the constant.
 	Grace, Silence, Beat time.Duration
@@ -86,6 +95,7 @@ type Mesh struct {
 	incarnation []byte
 	began       time.Time
 	hub         Hub
+	rooms       RoomHub
 	server      *grpc.Server
 	address     string
 	ctx         context.Context
@@ -98,7 +108,9 @@ type Mesh struct {
 	mu       sync.Mutex // guards all below, and what is said to be under it
 	sessions map[jid.JID]*dispatch.Bound
 	peers    map[string]*peer
-	accounts map[string][]dispatch.Remote // sessions elsewhere; a slice is never written to once made
+	accounts map[string][]dispatch.Remote    // sessions elsewhere; a slice is never written to once made
+	visits   map[room.Place]*room.Visit      // of this node
+	crowds   map[string]map[seat]*room.Visit // visits elsewhere, by room
 	closed   bool
 }
 
@@ -113,6 +125,11 @@ type peer struct {
 	orphan map[jid.JID]bool // known, but not said to be there since it has come back
 	timer  *time.Timer      // ends its grace
 	heard  bool             // a snapshot of it was whole
+	// visits and strays are to who is in rooms what known and orphan are to sessions;
+	// partial: there were more.
+	visits  map[room.Place]*room.Visit
+	strays  map[room.Place]bool
+	partial bool
 	// incarnation of the process that said what is known.
 	incarnation []byte
 	given       bool // its grace has ended
@@ -127,15 +144,23 @@ func New(o Options) (*Mesh, error) {
 	m := &Mesh{
 		o: o, incarnation: make([]byte, 16), began: time.Now(),
 		sessions: map[jid.JID]*dispatch.Bound{}, peers: map[string]*peer{}, accounts: map[string][]dispatch.Remote{},
+		visits: map[room.Place]*room.Visit{}, crowds: map[string]map[seat]*room.Visit{},
 	}
 	if _, err := rand.Read(m.incarnation); err != nil {
 		return nil, fmt.Errorf("mesh: %w", err)
 	}
 	for name, address := range o.Peers {
-		m.peers[name] = &peer{name: name, address: address, known: map[jid.JID]*dispatch.Bound{}, orphan: map[jid.JID]bool{}}
+		m.peers[name] = newPeer(name, address)
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m, nil
+}
+
+func newPeer(name, address string) *peer {
+	return &peer{
+		name: name, address: address, known: map[jid.JID]*dispatch.Bound{}, orphan: map[jid.JID]bool{},
+		visits: map[room.Place]*room.Visit{}, strays: map[room.Place]bool{},
+	}
 }
 
 func or(d, otherwise time.Duration) time.Duration {
@@ -146,8 +171,8 @@ func or(d, otherwise time.Duration) time.Duration {
 }
 
 // Start listens, and goes to the others. Close ends it.
-func (m *Mesh) Start(ctx context.Context, hub Hub) error {
-	m.hub = hub
+func (m *Mesh) Start(ctx context.Context, hub Hub, rooms RoomHub) error {
+	m.hub, m.rooms = hub, rooms
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", m.o.Listen)
 	if err != nil {
@@ -206,9 +231,14 @@ func (m *Mesh) Tell(b dispatch.Bound, gone bool) {
 	} else {
 		m.sessions[b.JID] = &b
 	}
+	what, size := isChange_What(&Change_Gone{b.JID.String()}), frameCost
+	if !gone {
+		s, n := session(&b)
+		what, size = &Change_Session{s}, n
+	}
 	for _, p := range m.peers {
 		if p.out != nil {
-			p.out.change(m, &b, gone)
+			p.out.change(m, &Change{What: what}, size)
 		}
 	}
 }
@@ -264,6 +294,7 @@ func (m *Mesh) Whole() bool {
 // Stats of a mesh.
 type Stats struct {
 	Sessions  int      // known on other nodes
+	Visits    int      // devices in rooms that are known on other nodes
 	Cut       []string // nodes that are not reached, or do not reach this one; not sorted
 	Queued    int      // frames that wait
 	Bytes     int      // of them
@@ -280,6 +311,7 @@ func (m *Mesh) Stats() Stats {
 	defer m.mu.Unlock()
 	for _, p := range m.peers {
 		st.Sessions += len(p.known)
+		st.Visits += len(p.visits)
 		if p.out != nil {
 			st.Queued += len(p.out.queue)
 			st.Bytes += p.out.bytes

@@ -12,12 +12,11 @@
 package mesh
 
 import (
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
-
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -166,6 +165,7 @@ type Hello struct {
 	Cell          string                 `protobuf:"bytes,2,opt,name=cell,proto3" json:"cell,omitempty"`
 	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
 	Incarnation   []byte                 `protobuf:"bytes,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // of the process
+	Rooms         bool                   `protobuf:"varint,5,opt,name=rooms,proto3" json:"rooms,omitempty"`            // it says who is in rooms, and wants to know
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -228,6 +228,13 @@ func (x *Hello) GetIncarnation() []byte {
 	return nil
 }
 
+func (x *Hello) GetRooms() bool {
+	if x != nil {
+		return x.Rooms
+	}
+	return false
+}
+
 // Snapshot is a part of all sessions of a node.
 type Snapshot struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -235,6 +242,7 @@ type Snapshot struct {
 	Begins        bool                   `protobuf:"varint,2,opt,name=begins,proto3" json:"begins,omitempty"`
 	Ends          bool                   `protobuf:"varint,3,opt,name=ends,proto3" json:"ends,omitempty"`
 	Sessions      []*Session             `protobuf:"bytes,4,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	Visits        []*Visit               `protobuf:"bytes,5,rep,name=visits,proto3" json:"visits,omitempty"` // to nodes that want to know of rooms
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -297,7 +305,15 @@ func (x *Snapshot) GetSessions() []*Session {
 	return nil
 }
 
-// Change is what became of one session since the snapshot of its generation.
+func (x *Snapshot) GetVisits() []*Visit {
+	if x != nil {
+		return x.Visits
+	}
+	return nil
+}
+
+// Change is what became of one session, or of one device in a room, since the
+// snapshot of its generation.
 type Change struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Generation uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
@@ -306,7 +322,10 @@ type Change struct {
 	//
 	//	*Change_Session
 	//	*Change_Gone
+	//	*Change_Visit
+	//	*Change_Left
 	What          isChange_What `protobuf_oneof:"what"`
+	Cause         *Cause        `protobuf:"bytes,7,opt,name=cause,proto3" json:"cause,omitempty"` // of visit and left
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -380,6 +399,31 @@ func (x *Change) GetGone() string {
 	return ""
 }
 
+func (x *Change) GetVisit() *Visit {
+	if x != nil {
+		if x, ok := x.What.(*Change_Visit); ok {
+			return x.Visit
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetLeft() *Left {
+	if x != nil {
+		if x, ok := x.What.(*Change_Left); ok {
+			return x.Left
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetCause() *Cause {
+	if x != nil {
+		return x.Cause
+	}
+	return nil
+}
+
 type isChange_What interface {
 	isChange_What()
 }
@@ -392,9 +436,21 @@ type Change_Gone struct {
 	Gone string `protobuf:"bytes,4,opt,name=gone,proto3,oneof"` // its full JID
 }
 
+type Change_Visit struct {
+	Visit *Visit `protobuf:"bytes,5,opt,name=visit,proto3,oneof"`
+}
+
+type Change_Left struct {
+	Left *Left `protobuf:"bytes,6,opt,name=left,proto3,oneof"`
+}
+
 func (*Change_Session) isChange_What() {}
 
 func (*Change_Gone) isChange_What() {}
+
+func (*Change_Visit) isChange_What() {}
+
+func (*Change_Left) isChange_What() {}
 
 // Session is a bound resource.
 type Session struct {
@@ -606,16 +662,248 @@ func (x *Stanza) GetBounce() bool {
 	return false
 }
 
+// Visit is a device in a room.
+type Visit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Jid           string                 `protobuf:"bytes,2,opt,name=jid,proto3" json:"jid,omitempty"` // real, full
+	Nick          string                 `protobuf:"bytes,3,opt,name=nick,proto3" json:"nick,omitempty"`
+	OccupantId    string                 `protobuf:"bytes,4,opt,name=occupant_id,json=occupantId,proto3" json:"occupant_id,omitempty"` // XEP-0421
+	Affiliation   uint32                 `protobuf:"varint,5,opt,name=affiliation,proto3" json:"affiliation,omitempty"`                // as command.Affiliation
+	Role          uint32                 `protobuf:"varint,6,opt,name=role,proto3" json:"role,omitempty"`                              // as command.RoomRole
+	Public        bool                   `protobuf:"varint,7,opt,name=public,proto3" json:"public,omitempty"`                          // everybody in the room sees the occupant
+	Presence      []byte                 `protobuf:"bytes,8,opt,name=presence,proto3" json:"presence,omitempty"`                       // XML: a presence with what the device says
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Visit) Reset() {
+	*x = Visit{}
+	mi := &file_internal_mesh_mesh_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Visit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Visit) ProtoMessage() {}
+
+func (x *Visit) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_mesh_mesh_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Visit.ProtoReflect.Descriptor instead.
+func (*Visit) Descriptor() ([]byte, []int) {
+	return file_internal_mesh_mesh_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Visit) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Visit) GetJid() string {
+	if x != nil {
+		return x.Jid
+	}
+	return ""
+}
+
+func (x *Visit) GetNick() string {
+	if x != nil {
+		return x.Nick
+	}
+	return ""
+}
+
+func (x *Visit) GetOccupantId() string {
+	if x != nil {
+		return x.OccupantId
+	}
+	return ""
+}
+
+func (x *Visit) GetAffiliation() uint32 {
+	if x != nil {
+		return x.Affiliation
+	}
+	return 0
+}
+
+func (x *Visit) GetRole() uint32 {
+	if x != nil {
+		return x.Role
+	}
+	return 0
+}
+
+func (x *Visit) GetPublic() bool {
+	if x != nil {
+		return x.Public
+	}
+	return false
+}
+
+func (x *Visit) GetPresence() []byte {
+	if x != nil {
+		return x.Presence
+	}
+	return nil
+}
+
+// Left says that a device is in a room no more.
+type Left struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Jid           string                 `protobuf:"bytes,2,opt,name=jid,proto3" json:"jid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Left) Reset() {
+	*x = Left{}
+	mi := &file_internal_mesh_mesh_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Left) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Left) ProtoMessage() {}
+
+func (x *Left) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_mesh_mesh_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Left.ProtoReflect.Descriptor instead.
+func (*Left) Descriptor() ([]byte, []int) {
+	return file_internal_mesh_mesh_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Left) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Left) GetJid() string {
+	if x != nil {
+		return x.Jid
+	}
+	return ""
+}
+
+// Cause says why a device is otherwise in a room, or is it no more.
+type Cause struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        []uint32               `protobuf:"varint,1,rep,packed,name=status,proto3" json:"status,omitempty"` // XEP-0045 §registrar-statuscodes @1.35.5
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Actor         string                 `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`                    // a nick
+	Affiliation   *uint32                `protobuf:"varint,4,opt,name=affiliation,proto3,oneof" json:"affiliation,omitempty"` // of who has left, from now on
+	Said          []byte                 `protobuf:"bytes,5,opt,name=said,proto3" json:"said,omitempty"`                      // XML: a presence with the device's farewell; empty: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cause) Reset() {
+	*x = Cause{}
+	mi := &file_internal_mesh_mesh_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cause) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cause) ProtoMessage() {}
+
+func (x *Cause) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_mesh_mesh_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cause.ProtoReflect.Descriptor instead.
+func (*Cause) Descriptor() ([]byte, []int) {
+	return file_internal_mesh_mesh_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Cause) GetStatus() []uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+func (x *Cause) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Cause) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Cause) GetAffiliation() uint32 {
+	if x != nil && x.Affiliation != nil {
+		return *x.Affiliation
+	}
+	return 0
+}
+
+func (x *Cause) GetSaid() []byte {
+	if x != nil {
+		return x.Said
+	}
+	return nil
+}
+
 // Beat says that the node works.
 type Beat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hears         []string               `protobuf:"bytes,1,rep,name=hears,proto3" json:"hears,omitempty"` // the nodes that it hears
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_internal_mesh_mesh_proto_msgTypes[6]
+	mi := &file_internal_mesh_mesh_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -627,7 +915,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_mesh_mesh_proto_msgTypes[6]
+	mi := &file_internal_mesh_mesh_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -640,7 +928,14 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_internal_mesh_mesh_proto_rawDescGZIP(), []int{6}
+	return file_internal_mesh_mesh_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Beat) GetHears() []string {
+	if x != nil {
+		return x.Hears
+	}
+	return nil
 }
 
 var File_internal_mesh_mesh_proto protoreflect.FileDescriptor
@@ -654,26 +949,31 @@ const file_internal_mesh_mesh_proto_rawDesc = "" +
 	"\x06change\x18\x03 \x01(\v2\x16.bavard.mesh.v1.ChangeH\x00R\x06change\x120\n" +
 	"\x06stanza\x18\x04 \x01(\v2\x16.bavard.mesh.v1.StanzaH\x00R\x06stanza\x12*\n" +
 	"\x04beat\x18\x05 \x01(\v2\x14.bavard.mesh.v1.BeatH\x00R\x04beatB\t\n" +
-	"\acontent\"i\n" +
+	"\acontent\"\x7f\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x12\n" +
 	"\x04cell\x18\x02 \x01(\tR\x04cell\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12 \n" +
-	"\vincarnation\x18\x04 \x01(\fR\vincarnation\"\x8b\x01\n" +
+	"\vincarnation\x18\x04 \x01(\fR\vincarnation\x12\x14\n" +
+	"\x05rooms\x18\x05 \x01(\bR\x05rooms\"\xba\x01\n" +
 	"\bSnapshot\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12\x16\n" +
 	"\x06begins\x18\x02 \x01(\bR\x06begins\x12\x12\n" +
 	"\x04ends\x18\x03 \x01(\bR\x04ends\x123\n" +
-	"\bsessions\x18\x04 \x03(\v2\x17.bavard.mesh.v1.SessionR\bsessions\"\x93\x01\n" +
+	"\bsessions\x18\x04 \x03(\v2\x17.bavard.mesh.v1.SessionR\bsessions\x12-\n" +
+	"\x06visits\x18\x05 \x03(\v2\x15.bavard.mesh.v1.VisitR\x06visits\"\x9b\x02\n" +
 	"\x06Change\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x123\n" +
 	"\asession\x18\x03 \x01(\v2\x17.bavard.mesh.v1.SessionH\x00R\asession\x12\x14\n" +
-	"\x04gone\x18\x04 \x01(\tH\x00R\x04goneB\x06\n" +
+	"\x04gone\x18\x04 \x01(\tH\x00R\x04gone\x12-\n" +
+	"\x05visit\x18\x05 \x01(\v2\x15.bavard.mesh.v1.VisitH\x00R\x05visit\x12*\n" +
+	"\x04left\x18\x06 \x01(\v2\x14.bavard.mesh.v1.LeftH\x00R\x04left\x12+\n" +
+	"\x05cause\x18\a \x01(\v2\x15.bavard.mesh.v1.CauseR\x05causeB\x06\n" +
 	"\x04what\"\x98\x02\n" +
 	"\aSession\x12\x10\n" +
 	"\x03jid\x18\x01 \x01(\tR\x03jid\x12\x16\n" +
@@ -694,8 +994,29 @@ const file_internal_mesh_mesh_proto_rawDesc = "" +
 	"\x03xml\x18\x03 \x01(\fR\x03xml\x12\x10\n" +
 	"\x03way\x18\x04 \x01(\rR\x03way\x12\x18\n" +
 	"\acarbons\x18\x05 \x01(\bR\acarbons\x12\x16\n" +
-	"\x06bounce\x18\x06 \x01(\bR\x06bounce\"\x06\n" +
-	"\x04BeatB\x16Z\x14bavard/internal/meshb\x06proto3"
+	"\x06bounce\x18\x06 \x01(\bR\x06bounce\"\xcc\x01\n" +
+	"\x05Visit\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
+	"\x03jid\x18\x02 \x01(\tR\x03jid\x12\x12\n" +
+	"\x04nick\x18\x03 \x01(\tR\x04nick\x12\x1f\n" +
+	"\voccupant_id\x18\x04 \x01(\tR\n" +
+	"occupantId\x12 \n" +
+	"\vaffiliation\x18\x05 \x01(\rR\vaffiliation\x12\x12\n" +
+	"\x04role\x18\x06 \x01(\rR\x04role\x12\x16\n" +
+	"\x06public\x18\a \x01(\bR\x06public\x12\x1a\n" +
+	"\bpresence\x18\b \x01(\fR\bpresence\",\n" +
+	"\x04Left\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
+	"\x03jid\x18\x02 \x01(\tR\x03jid\"\x98\x01\n" +
+	"\x05Cause\x12\x16\n" +
+	"\x06status\x18\x01 \x03(\rR\x06status\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12%\n" +
+	"\vaffiliation\x18\x04 \x01(\rH\x00R\vaffiliation\x88\x01\x01\x12\x12\n" +
+	"\x04said\x18\x05 \x01(\fR\x04saidB\x0e\n" +
+	"\f_affiliation\"\x1c\n" +
+	"\x04Beat\x12\x14\n" +
+	"\x05hears\x18\x01 \x03(\tR\x05hearsB\x16Z\x14bavard/internal/meshb\x06proto3"
 
 var (
 	file_internal_mesh_mesh_proto_rawDescOnce sync.Once
@@ -709,32 +1030,36 @@ func file_internal_mesh_mesh_proto_rawDescGZIP() []byte {
 	return file_internal_mesh_mesh_proto_rawDescData
 }
 
-var (
-	file_internal_mesh_mesh_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
-	file_internal_mesh_mesh_proto_goTypes  = []any{
-		(*Frame)(nil),    // 0: bavard.mesh.v1.Frame
-		(*Hello)(nil),    // 1: bavard.mesh.v1.Hello
-		(*Snapshot)(nil), // 2: bavard.mesh.v1.Snapshot
-		(*Change)(nil),   // 3: bavard.mesh.v1.Change
-		(*Session)(nil),  // 4: bavard.mesh.v1.Session
-		(*Stanza)(nil),   // 5: bavard.mesh.v1.Stanza
-		(*Beat)(nil),     // 6: bavard.mesh.v1.Beat
-	}
-)
-
+var file_internal_mesh_mesh_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_internal_mesh_mesh_proto_goTypes = []any{
+	(*Frame)(nil),    // 0: bavard.mesh.v1.Frame
+	(*Hello)(nil),    // 1: bavard.mesh.v1.Hello
+	(*Snapshot)(nil), // 2: bavard.mesh.v1.Snapshot
+	(*Change)(nil),   // 3: bavard.mesh.v1.Change
+	(*Session)(nil),  // 4: bavard.mesh.v1.Session
+	(*Stanza)(nil),   // 5: bavard.mesh.v1.Stanza
+	(*Visit)(nil),    // 6: bavard.mesh.v1.Visit
+	(*Left)(nil),     // 7: bavard.mesh.v1.Left
+	(*Cause)(nil),    // 8: bavard.mesh.v1.Cause
+	(*Beat)(nil),     // 9: bavard.mesh.v1.Beat
+}
 var file_internal_mesh_mesh_proto_depIdxs = []int32{
-	1, // 0: bavard.mesh.v1.Frame.hello:type_name -> bavard.mesh.v1.Hello
-	2, // 1: bavard.mesh.v1.Frame.snapshot:type_name -> bavard.mesh.v1.Snapshot
-	3, // 2: bavard.mesh.v1.Frame.change:type_name -> bavard.mesh.v1.Change
-	5, // 3: bavard.mesh.v1.Frame.stanza:type_name -> bavard.mesh.v1.Stanza
-	6, // 4: bavard.mesh.v1.Frame.beat:type_name -> bavard.mesh.v1.Beat
-	4, // 5: bavard.mesh.v1.Snapshot.sessions:type_name -> bavard.mesh.v1.Session
-	4, // 6: bavard.mesh.v1.Change.session:type_name -> bavard.mesh.v1.Session
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	1,  // 0: bavard.mesh.v1.Frame.hello:type_name -> bavard.mesh.v1.Hello
+	2,  // 1: bavard.mesh.v1.Frame.snapshot:type_name -> bavard.mesh.v1.Snapshot
+	3,  // 2: bavard.mesh.v1.Frame.change:type_name -> bavard.mesh.v1.Change
+	5,  // 3: bavard.mesh.v1.Frame.stanza:type_name -> bavard.mesh.v1.Stanza
+	9,  // 4: bavard.mesh.v1.Frame.beat:type_name -> bavard.mesh.v1.Beat
+	4,  // 5: bavard.mesh.v1.Snapshot.sessions:type_name -> bavard.mesh.v1.Session
+	6,  // 6: bavard.mesh.v1.Snapshot.visits:type_name -> bavard.mesh.v1.Visit
+	4,  // 7: bavard.mesh.v1.Change.session:type_name -> bavard.mesh.v1.Session
+	6,  // 8: bavard.mesh.v1.Change.visit:type_name -> bavard.mesh.v1.Visit
+	7,  // 9: bavard.mesh.v1.Change.left:type_name -> bavard.mesh.v1.Left
+	8,  // 10: bavard.mesh.v1.Change.cause:type_name -> bavard.mesh.v1.Cause
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_internal_mesh_mesh_proto_init() }
@@ -752,14 +1077,17 @@ func file_internal_mesh_mesh_proto_init() {
 	file_internal_mesh_mesh_proto_msgTypes[3].OneofWrappers = []any{
 		(*Change_Session)(nil),
 		(*Change_Gone)(nil),
+		(*Change_Visit)(nil),
+		(*Change_Left)(nil),
 	}
+	file_internal_mesh_mesh_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_mesh_mesh_proto_rawDesc), len(file_internal_mesh_mesh_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

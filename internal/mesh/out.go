@@ -6,13 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
 	"bavard/internal/dispatch"
+	"bavard/internal/room"
 )
 
 // Between two attempts to reach a node.
@@ -28,7 +31,8 @@ type outgoing struct {
 	queue []queued
 	bytes int
 	wake  chan struct{}
-	// whole: it has to get all sessions, before anything else of them.
+	rooms bool // it wants to know who is in rooms
+	// whole: it has to get all there is, before anything else of it.
 	whole      bool
 	generation uint64
 	number     uint64 // of the last change
@@ -57,21 +61,14 @@ func (o *outgoing) poke() {
 	}
 }
 
-// change queues what became of a session. When there is no room, all that waits
-// is dropped, and the node gets all sessions anew.
-func (o *outgoing) change(m *Mesh, b *dispatch.Bound, gone bool) {
+// change queues what became of a session, or of a device in a room, and numbers it.
+// When there is no room, all that waits is dropped, and the node gets all anew.
+func (o *outgoing) change(m *Mesh, c *Change, size int) {
 	if o.whole {
-		return // they are on their way
+		return // all is on its way
 	}
 	o.number++
-	c := &Change{Generation: o.generation, Number: o.number}
-	size := frameCost
-	if gone {
-		c.What = &Change_Gone{b.JID.String()}
-	} else {
-		s, n := session(b)
-		c.What, size = &Change_Session{s}, n
-	}
+	c.Generation, c.Number = o.generation, o.number
 	if o.put(&Frame{Content: &Frame_Change{c}}, size) {
 		return
 	}
@@ -122,7 +119,8 @@ func (m *Mesh) speak(p *peer) error {
 	if err := stream.SendMsg(m.hello()); err != nil {
 		return err
 	}
-	if err := m.greeted(p, stream); err != nil {
+	hello, err := m.greeted(p, stream)
+	if err != nil {
 		return err
 	}
 	listening := make(chan error, 1)
@@ -137,7 +135,7 @@ func (m *Mesh) speak(p *peer) error {
 			}
 		}
 	}()
-	o := m.attach(p)
+	o := m.attach(p, hello.GetRooms())
 	err = m.write(ctx, stream, o)
 	m.detach(p, o)
 	cancel()
@@ -145,16 +143,16 @@ func (m *Mesh) speak(p *peer) error {
 }
 
 func (m *Mesh) hello() *Frame {
-	return &Frame{Content: &Frame_Hello{&Hello{Format: format, Cell: m.o.Cell, Node: m.o.Node, Incarnation: m.incarnation}}}
+	return &Frame{Content: &Frame_Hello{&Hello{Format: format, Cell: m.o.Cell, Node: m.o.Node, Incarnation: m.incarnation, Rooms: true}}}
 }
 
 // greeted reads the hello of a node.
-func (m *Mesh) greeted(p *peer, stream grpc.ClientStream) error {
+func (m *Mesh) greeted(p *peer, stream grpc.ClientStream) (*Hello, error) {
 	var f Frame
 	if err := stream.RecvMsg(&f); err != nil {
-		return err
+		return nil, err
 	}
-	return m.acquainted(f.GetHello(), p.name)
+	return f.GetHello(), m.acquainted(f.GetHello(), p.name)
 }
 
 // acquainted looks at a hello.
@@ -173,8 +171,8 @@ func (m *Mesh) acquainted(h *Hello, node string) error {
 }
 
 // attach has what is said queued for a node from now on.
-func (m *Mesh) attach(p *peer) *outgoing {
-	o := &outgoing{wake: make(chan struct{}, 1), whole: true}
+func (m *Mesh) attach(p *peer, rooms bool) *outgoing {
+	o := &outgoing{wake: make(chan struct{}, 1), rooms: rooms, whole: true}
 	o.poke()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -204,14 +202,14 @@ func (m *Mesh) write(ctx context.Context, stream grpc.ClientStream, o *outgoing)
 			return ctx.Err()
 		case <-o.wake:
 		case <-beat.C:
-			if err := stream.SendMsg(&Frame{Content: &Frame_Beat{&Beat{}}}); err != nil {
+			if err := stream.SendMsg(&Frame{Content: &Frame_Beat{&Beat{Hears: m.hears()}}}); err != nil {
 				return err
 			}
 			continue
 		}
 		frames, all := m.take(o)
 		if all != nil {
-			if err := m.sendAll(stream, o, all); err != nil {
+			if err := all.send(stream); err != nil {
 				return err
 			}
 		}
@@ -223,37 +221,44 @@ func (m *Mesh) write(ctx context.Context, stream grpc.ClientStream, o *outgoing)
 	}
 }
 
-// take gives what is queued; or all sessions, when they are due: what is queued
-// comes after them.
-func (m *Mesh) take(o *outgoing) (frames []queued, all []*dispatch.Bound) {
+// all is what a snapshot has.
+type all struct {
+	generation uint64
+	sessions   []*dispatch.Bound
+	visits     []*room.Visit
+}
+
+// take gives what is queued; and all there is before it, when that is due.
+func (m *Mesh) take(o *outgoing) (frames []queued, a *all) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if o.whole {
-		all = make([]*dispatch.Bound, 0, len(m.sessions))
-		for _, b := range m.sessions {
-			all = append(all, b)
+		a = &all{generation: o.generation + 1, sessions: slices.Collect(maps.Values(m.sessions))}
+		if o.rooms {
+			a.visits = slices.Collect(maps.Values(m.visits))
 		}
 		o.whole, o.number = false, 0
 		o.generation++
 		m.snapshots.Add(1)
 	}
 	frames, o.queue, o.bytes = o.queue, nil, 0
-	return frames, all
+	return frames, a
 }
 
-// sendAll sends all sessions, in parts.
-func (m *Mesh) sendAll(stream grpc.ClientStream, o *outgoing, all []*dispatch.Bound) error {
-	m.mu.Lock()
-	generation := o.generation
-	m.mu.Unlock()
-	for begins := true; begins || len(all) > 0; begins = false {
-		part := &Snapshot{Generation: generation, Begins: begins}
-		for size := 0; len(all) > 0 && len(part.GetSessions()) < chunkMost && size < chunkBytes; all = all[1:] {
-			s, n := session(all[0])
-			part.Sessions = append(part.Sessions, s)
-			size += n
+// send sends all there is, in parts.
+func (a *all) send(stream grpc.ClientStream) error {
+	for begins, ends := true, false; !ends; begins = false {
+		part, size := &Snapshot{Generation: a.generation, Begins: begins}, 0
+		for n := 0; len(a.sessions) > 0 && n < chunkMost && size < chunkBytes; n++ {
+			s, cost := session(a.sessions[0])
+			part.Sessions, size, a.sessions = append(part.Sessions, s), size+cost, a.sessions[1:]
 		}
-		part.Ends = len(all) == 0
+		for n := 0; len(a.visits) > 0 && n < chunkMost && size < chunkBytes; n++ {
+			v, cost := visit(a.visits[0])
+			part.Visits, size, a.visits = append(part.Visits, v), size+cost, a.visits[1:]
+		}
+		ends = len(a.sessions)+len(a.visits) == 0
+		part.Ends = ends
 		if err := stream.SendMsg(&Frame{Content: &Frame_Snapshot{part}}); err != nil {
 			return err
 		}

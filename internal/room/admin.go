@@ -97,7 +97,7 @@ func (h *Hub) giveRoles(s *shard, q *route.Request, items []*xmlstream.Element) 
 		if c.role < 0 && e.Get("role") != "none" {
 			return stanza.Err(stanza.Modify, stanza.BadRequest, "a role is moderator, participant, visitor or none").Reply(q.Stanza)
 		}
-		if c.of == nil {
+		if c.of == nil || !c.of.here() {
 			return stanza.Err(stanza.Cancel, stanza.ItemNotFound, "nobody is in the room under this nick").Reply(q.Stanza)
 		}
 		if bad := mayGive(me, c); bad != nil {

@@ -79,17 +79,17 @@ func (h *Hub) entered(s *shard, v route.Visitor, q *entering) {
 		return
 	}
 	r := s.rooms[q.room]
-	if e := h.bar(&st, r, &m, q); e != nil {
+	e := q.bar(&st, r, &m)
+	if e == nil && r == nil {
+		r = h.open(s, q.To.Bare(), &st)
+	}
+	if e == nil {
+		e = h.conflict(&st, r, &m, q)
+	}
+	if e != nil {
 		h.unentered(s, v, q)
 		v.Enqueue(route.Serialise(q.answer(e)))
 		return
-	}
-	if r == nil {
-		room, err := jid.ParseBare(q.room)
-		if err != nil {
-			return // it was read from the view
-		}
-		r = &live{jid: room, shard: s, occupants: map[string]*occupant{}, public: map[string]*occupant{}, devices: map[jid.JID]*visit{}}
 	}
 	s.mu.Lock()
 	r.configure(st.Config)
@@ -103,7 +103,8 @@ func (h *Hub) entered(s *shard, v route.Visitor, q *entering) {
 		h.arrive(s, r, v, q, &st, m.Affiliation)
 		h.leave(s, r, old, departure{quiet: true}) // last, so that the room is never empty
 	case old.is.nick != q.nick:
-		h.rename(s, r, old, q)
+		old.presence = stripped(q.Stanza)
+		h.rename(s, r, old, q.nick, old.presence)
 	case q.x != nil: // it has lost track of the room: from the beginning
 		h.update(s, old, q)
 		h.welcome(r, old, q, &st)
@@ -121,8 +122,21 @@ func (h *Hub) unentered(s *shard, v route.Visitor, q *entering) {
 	}
 }
 
-// bar refuses who may not enter (XEP-0045 §enter-errorcodes @1.35.5).
-func (h *Hub) bar(st *state.Room, r *live, m *state.RoomMember, q *entering) *stanza.Error {
+// open makes a room that no device of this node is in yet, with who is in it on
+// other nodes.
+func (h *Hub) open(s *shard, room jid.JID, st *state.Room) *live {
+	r := &live{
+		jid: room, shard: s, occupants: map[string]*occupant{}, public: map[string]*occupant{}, devices: map[jid.JID]*visit{},
+		remotes: map[away]*visit{}, waiting: map[away]*Visit{},
+	}
+	r.configure(st.Config)
+	h.reconcile(s, r)
+	return r
+}
+
+// bar refuses who may not enter (XEP-0045 §enter-errorcodes @1.35.5); r is nil while
+// no device of this node is in the room.
+func (q *entering) bar(st *state.Room, r *live, m *state.RoomMember) *stanza.Error {
 	member := m.Affiliation >= command.Affiliation_AFFILIATION_MEMBER
 	owner := m.Affiliation == command.Affiliation_AFFILIATION_OWNER
 	switch {
@@ -137,7 +151,14 @@ func (h *Hub) bar(st *state.Room, r *live, m *state.RoomMember, q *entering) *st
 	if !inside && !q.knows(st.Config, m) {
 		return stanza.Err(stanza.Auth, stanza.NotAuthorized, "the room has a password")
 	}
-	if r != nil && !inside && len(r.visits) >= int(st.Config.GetMaxOccupants()) && m.Affiliation < command.Affiliation_AFFILIATION_ADMIN {
+	return nil
+}
+
+// conflict refuses who has no room left, or no nick (XEP-0045 §enter-errorcodes
+// @1.35.5).
+func (h *Hub) conflict(st *state.Room, r *live, m *state.RoomMember, q *entering) *stanza.Error {
+	full := len(r.visits)+len(r.remotes) >= int(st.Config.GetMaxOccupants())
+	if full && r.devices[q.From] == nil && m.Affiliation < command.Affiliation_AFFILIATION_ADMIN {
 		return stanza.Err(stanza.Wait, stanza.ServiceUnavailable, "the room is full")
 	}
 	holder, err := h.o.View.RoomNick(q.room, q.nick)
@@ -145,7 +166,7 @@ func (h *Hub) bar(st *state.Room, r *live, m *state.RoomMember, q *entering) *st
 		return stanza.Err(stanza.Wait, stanza.InternalServerError, "the room could not be read; try again")
 	}
 	taken := holder != "" && holder != q.From.Bare().String()
-	if r != nil && r.occupants[q.nick] != nil {
+	if r.occupants[q.nick] != nil {
 		taken = r.occupants[q.nick].who != q.From.Bare()
 	}
 	if taken {
@@ -169,9 +190,9 @@ func (h *Hub) arrive(s *shard, r *live, v route.Visitor, q *entering, st *state.
 		o = &occupant{nick: q.nick, who: q.From.Bare(), id: h.occupantID(q.room, q.From.Bare().String(), q.account), affiliation: a, role: defaultRole(r.config, a)}
 		r.occupants[q.nick] = o
 	}
-	visit := &visit{device: v, full: q.From, to: q.From.String(), is: o}
+	visit := &visit{device: v, full: q.From, to: q.From.String(), is: o, presence: stripped(q.Stanza)}
 	o.visits = append(o.visits[:len(o.visits):len(o.visits)], visit)
-	o.presence = stripped(q.Stanza)
+	o.presence = visit.presence
 	r.devices[q.From] = visit
 	r.visits = append(r.visits, visit) // behind what others still read
 	s.mu.Unlock()
@@ -181,7 +202,8 @@ func (h *Hub) arrive(s *shard, r *live, v route.Visitor, q *entering, st *state.
 // update takes what a device says of itself.
 func (h *Hub) update(s *shard, v *visit, q *entering) {
 	s.mu.Lock()
-	v.is.presence = stripped(q.Stanza)
+	v.presence = stripped(q.Stanza)
+	v.is.presence = v.presence
 	s.mu.Unlock()
 }
 
@@ -323,8 +345,14 @@ func (h *Hub) leave(s *shard, r *live, v *visit, d departure) {
 	o := v.is
 	s.mu.Lock()
 	o.visits = remove(o.visits, v)
-	r.visits = remove(r.visits, v)
-	if r.devices[v.full] == v {
+	taken := true // another session holds its resource
+	if v.here() {
+		r.visits = remove(r.visits, v)
+		taken = r.devices[v.full] != v
+	} else {
+		delete(r.remotes, away{v.node, v.full})
+	}
+	if !taken {
 		delete(r.devices, v.full)
 	}
 	last := len(o.visits) == 0
@@ -332,7 +360,7 @@ func (h *Hub) leave(s *shard, r *live, v *visit, d departure) {
 		delete(r.occupants, o.nick)
 		delete(r.public, o.nick)
 	}
-	empty := len(r.visits) == 0
+	empty := v.here() && len(r.visits) == 0
 	if empty {
 		delete(s.rooms, r.jid.String())
 	}
@@ -340,32 +368,34 @@ func (h *Hub) leave(s *shard, r *live, v *visit, d departure) {
 		o.affiliation = *d.affiliation
 	}
 	s.mu.Unlock()
-	h.away(v.device, r.jid.String())
+	if v.here() {
+		h.away(v.device, r.jid.String())
+	}
+	if !taken {
+		h.tellLeft(r, v, &d)
+	}
 	p := shown{nick: o.nick, of: o, full: v.full, gone: true, status: d.status, reason: d.reason, actor: d.actor, said: d.said}
 	if !d.quiet {
 		r.hand(v, route.Out{Name: "presence", To: v.to, Rest: h.render(r, &p, true, true)})
 	}
 	if last {
 		h.broadcast(r, p)
+		h.retry(s, r)
 	}
 	if empty && !r.config.GetPersistent() {
-		h.removeEmpty(r.jid)
+		h.removeEmpty(r.jid.String())
 	}
 }
 
-// removeEmpty removes a temporary room that nobody is in any more (XEP-0045
-// §terms-rooms @1.35.5). Who comes in meanwhile is told that it is gone.
-func (h *Hub) removeEmpty(room jid.JID) {
-	h.wg.Add(1)
-	go func() {
-		defer h.wg.Done()
-		ctx, cancel := context.WithTimeout(context.Background(), commandWithin)
-		defer cancel()
-		_, err := h.o.Do(ctx, &command.Command{Request: &command.Command_RoomDestroy{RoomDestroy: &command.RoomDestroy{Room: room.String()}}})
-		if err != nil {
-			h.o.Logger.Warn("remove a temporary room", "err", err)
-		}
-	}()
+// removeEmpty removes a temporary room that nobody of this node is in any more
+// (XEP-0045 §terms-rooms @1.35.5), if nobody is on another. Who comes in meanwhile is
+// told that it is gone.
+func (h *Hub) removeEmpty(room string) {
+	if h.o.Elsewhere != nil {
+		h.vacant.add(room, vacantHere)
+		return
+	}
+	h.wg.Go(func() { h.removed(context.Background(), room) })
 }
 
 func remove(list []*visit, v *visit) []*visit {
@@ -379,9 +409,9 @@ func remove(list []*visit, v *visit) []*visit {
 // rename changes the nick of a device (XEP-0045 §changenick @1.35.5). When it
 // was the only one under its nick, the occupant has a new nick; else the
 // device becomes, or joins, another occupant.
-func (h *Hub) rename(s *shard, r *live, v *visit, q *entering) {
+func (h *Hub) rename(s *shard, r *live, v *visit, nick string, presence []*xmlstream.Element) {
 	o := v.is
-	gone := shown{nick: o.nick, of: o, full: v.full, gone: true, newNick: q.nick, status: []int{statusNewNick}}
+	gone := shown{nick: o.nick, of: o, full: v.full, gone: true, newNick: nick, status: []int{statusNewNick}}
 	if len(o.visits) == 1 {
 		h.broadcast(r, gone)
 	} else {
@@ -392,19 +422,20 @@ func (h *Hub) rename(s *shard, r *live, v *visit, q *entering) {
 		delete(r.occupants, o.nick)
 		delete(r.public, o.nick)
 	}
-	to := r.occupants[q.nick]
+	to := r.occupants[nick]
 	if to == nil {
-		to = &occupant{nick: q.nick, who: o.who, id: o.id, affiliation: o.affiliation, role: o.role}
-		r.occupants[q.nick] = to
+		to = &occupant{nick: nick, who: o.who, id: o.id, affiliation: o.affiliation, role: o.role}
+		r.occupants[nick] = to
 		if o.public {
 			r.publish(to)
 		}
 	}
-	to.presence = stripped(q.Stanza)
+	to.presence = presence
 	to.visits = append(to.visits[:len(to.visits):len(to.visits)], v)
 	v.is = to
 	s.mu.Unlock()
-	h.broadcast(r, shown{nick: q.nick, of: to, full: v.full})
+	h.broadcast(r, shown{nick: nick, of: to, full: v.full})
+	h.retry(s, r)
 }
 
 // exit: a device leaves by itself.

@@ -3,12 +3,14 @@
 package room
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"hash/maphash"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -35,8 +37,9 @@ const (
 	roomsMost = 500
 )
 
-// Hub knows who is in which room, on this node. That is soft: it is lost with
-// the process, and devices enter again.
+// Hub knows who is in the rooms that a device of this node is in. That is soft: it is
+// lost with the process, and devices enter again. Who is there on other nodes it
+// shows as these say.
 //
 // Rooms are spread over shards. Each shard has one goroutine that works
 // through a bounded queue in order: entering, leaving, what the view has
@@ -49,6 +52,8 @@ type Hub struct {
 	wg     sync.WaitGroup
 	shed   atomic.Uint64
 	behind atomic.Uint64
+	vacant vacancies
+	cancel context.CancelFunc
 
 	mu sync.Mutex
 	// where has the rooms that a device is in or was let towards.
@@ -62,6 +67,8 @@ type shard struct {
 	wake   chan struct{}
 	busy   bool // jobs that were taken from the queue are not done
 	closed bool
+	// missed: what was told of other nodes found no room in the queue.
+	missed atomic.Bool
 	// handed counts what devices got in rooms of the shard.
 	handed atomic.Uint64
 
@@ -71,8 +78,8 @@ type shard struct {
 	yielder        *lane.Yielder
 }
 
-// live is a room that somebody is in. Only its shard's goroutine changes it,
-// under the shard's lock; others read under that lock.
+// live is a room that a device of this node is in. Only its shard's goroutine
+// changes it, under the shard's lock; others read under that lock.
 type live struct {
 	jid       jid.JID
 	shard     *shard
@@ -80,11 +87,14 @@ type live struct {
 	pictures  []string             // hashes of config's picture
 	occupants map[string]*occupant // by nick
 	public    map[string]*occupant // those of them that everybody sees
-	devices   map[jid.JID]*visit   // by real full JID
-	// visits are all devices in the room. What is in the slice is never written
-	// over; it only grows, or another one takes its place.
-	visits []*visit
-	asked  asked
+	devices   map[jid.JID]*visit   // of this node, by real full JID
+	// visits are all devices of this node in the room. What is in the slice is never
+	// written over; it only grows, or another one takes its place.
+	visits  []*visit
+	remotes map[away]*visit // devices on other nodes
+	// waiting are devices on other nodes whose nick somebody else has here.
+	waiting map[away]*Visit
+	asked   asked
 }
 
 // occupant is a person under one nick, with one or more devices.
@@ -101,13 +111,17 @@ type occupant struct {
 
 // visit is one device in a room.
 type visit struct {
-	device route.Visitor
+	device route.Visitor // nil on another node
+	node   string        // "" is this one
 	full   jid.JID
 	to     string // full, as text
 	is     *occupant
 	all    bool // it sees everybody in the room
 	// floor: what was said up to it came with the history.
-	floor command.Position
+	floor    command.Position
+	presence []*xmlstream.Element // children of its last
+	told     *Visit               // what other nodes know of it; of a device here
+	said     *Visit               // what its node says; of one on another
 }
 
 // NewHub starts a hub. Close ends it.
@@ -123,11 +137,17 @@ func NewHub(o Options) *Hub {
 		h.wg.Add(1)
 		go h.work(s)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	h.cancel = cancel
+	if h.o.Elsewhere != nil {
+		h.wg.Go(func() { h.watchVacant(ctx) })
+	}
 	return h
 }
 
 // Close ends the workers; queued jobs are dropped.
 func (h *Hub) Close() {
+	h.cancel()
 	for i := range h.shards {
 		s := &h.shards[i]
 		s.mu.Lock()
@@ -162,6 +182,11 @@ func (h *Hub) work(s *shard) {
 			batch, s.queue = s.queue, batch[:0]
 			s.busy = len(batch) > 0
 			s.mu.Unlock()
+			if s.missed.CompareAndSwap(true, false) {
+				for _, r := range maps.Clone(s.rooms) {
+					h.reconcile(s, r)
+				}
+			}
 			if len(batch) == 0 {
 				break
 			}
@@ -174,12 +199,15 @@ func (h *Hub) work(s *shard) {
 	}
 }
 
-// hand gives a device in the room something. Now and then the shard gives way, so
+// hand gives a device in the room something, if it is on this node. Now and then the shard gives way, so
 // that what is said to many does not hold up what is said to few: that is on its
 // way through one goroutine after the other. The more jobs wait, the less often,
 // so that a shard gets through its work on a machine that is never idle; and in a
 // small room hardly, so that devices get all that was said meanwhile in one write.
 func (r *live) hand(v *visit, out route.Out) {
+	if !v.here() {
+		return // its node does
+	}
 	v.device.Enqueue(out)
 	s, most := r.shard, handMost
 	if len(r.visits) <= handMostSmall {
@@ -330,28 +358,46 @@ func (h *Hub) Find(room, full jid.JID) (Who, bool) {
 func (h *Hub) Occupant(room jid.JID, nick string) jid.JID {
 	s := h.shard(room.String())
 	s.mu.Lock()
+	r := s.rooms[room.String()]
+	if r == nil {
+		s.mu.Unlock()
+		return h.somewhere(room.String(), nick)
+	}
 	defer s.mu.Unlock()
-	if r := s.rooms[room.String()]; r != nil && r.occupants[nick] != nil {
-		return r.occupants[nick].who
+	if o := r.occupants[nick]; o != nil {
+		return o.who
 	}
 	return jid.JID{}
 }
 
-// Count gives the number of occupants of a room.
+// Count gives the number of occupants of a room, on all nodes.
 func (h *Hub) Count(room string) int {
 	s := h.shard(room)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r := s.rooms[room]; r != nil {
-		return len(r.occupants)
+	r := s.rooms[room]
+	if r != nil || h.o.Elsewhere == nil {
+		defer s.mu.Unlock()
+		return r.count()
 	}
-	return 0
+	s.mu.Unlock()
+	nicks := map[string]struct{}{}
+	for _, v := range h.o.Elsewhere.Visits(room) {
+		nicks[v.Nick] = struct{}{}
+	}
+	return len(nicks)
+}
+
+func (r *live) count() int {
+	if r == nil {
+		return 0
+	}
+	return len(r.occupants)
 }
 
 // Stats of a hub.
 type Stats struct {
-	Rooms  int // that somebody is in
-	Visits int // devices in rooms
+	Rooms  int // that a device of this node is in
+	Visits int // these devices
 	Queued int
 	Shed   uint64 // jobs dropped, or refused to who asked for them
 	Behind uint64 // events dropped, devices told to read the archive

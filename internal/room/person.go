@@ -103,7 +103,7 @@ func (h *Hub) withOccupant(v route.Visitor, q *route.Request, do func(r *live, f
 			return
 		}
 		to := r.occupants[q.To.Resource()]
-		if to == nil {
+		if to == nil || !to.here() {
 			refuse(stanza.Err(stanza.Cancel, stanza.ItemNotFound, "nobody is in the room under this nick"))
 			return
 		}
@@ -117,7 +117,7 @@ func (h *Hub) withOccupant(v route.Visitor, q *route.Request, do func(r *live, f
 // ask passes an IQ on to the occupant's newest device.
 func (h *Hub) ask(v route.Visitor, q *route.Request) {
 	h.withOccupant(v, q, func(r *live, from *visit, to *occupant) *stanza.Error {
-		room, target := r.jid.String(), to.visits[len(to.visits)-1]
+		room, target := r.jid.String(), to.newest()
 		id := "muc-" + rand.Text()
 		r.asked.add(id, question{id: q.Stanza.Get("id"), from: from, to: room + "/" + to.nick})
 		st := q.Stanza.Clone().Set("id", id).Set("from", room+"/"+from.is.nick).Set("to", target.to)

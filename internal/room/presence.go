@@ -29,6 +29,7 @@ const (
 	statusKicked       = 307
 	statusNotAffil     = 321
 	statusMembersOnly  = 322
+	statusTechnical    = 333
 )
 
 // shown is a presence of an occupant, as it is rendered for those who see it.
@@ -102,8 +103,12 @@ func broadcasts(c *command.RoomConfig, role command.RoomRole) bool { return c.Ge
 // their role to be seen, in a room for members always, in an open one if it is a
 // moderator or not many are seen yet (XEP-0045 §enter-pres @1.35.5). Who has been
 // seen once is until they leave or the owner does not want it, and anybody who
-// enters sees the same people. Others are seen by moderators, and by themselves.
+// enters sees the same people. Others are seen by moderators, and by themselves. Of
+// who is on another node alone, that decides.
 func (r *live) seen(o *occupant) bool {
+	if !o.here() {
+		return o.visits[len(o.visits)-1].said.Public
+	}
 	return broadcasts(r.config, o.role) &&
 		(o.public || r.config.GetMembersOnly() || o.role == command.RoomRole_ROOM_ROLE_MODERATOR || len(r.public) < publicMost)
 }
@@ -129,7 +134,7 @@ func (h *Hub) conceal(r *live, o *occupant) {
 // see them until they leave, also when it is one no more.
 func (h *Hub) oversee(r *live, o *occupant) {
 	for _, v := range o.visits {
-		if v.all {
+		if v.all || !v.here() {
 			continue
 		}
 		v.all = true
@@ -172,9 +177,13 @@ func (h *Hub) broadcast(r *live, p shown) {
 	for _, v := range p.of.visits {
 		h.show(r, v, p)
 	}
-	if !p.gone && p.of.role == command.RoomRole_ROOM_ROLE_MODERATOR {
+	if p.gone {
+		return
+	}
+	if p.of.role == command.RoomRole_ROOM_ROLE_MODERATOR {
 		h.oversee(r, p.of)
 	}
+	h.tell(r, p.of, Cause{Reason: p.reason, Actor: p.actor})
 }
 
 // show shows a presence to one device.

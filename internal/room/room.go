@@ -2,7 +2,8 @@
 
 // Package room serves rooms (XEP-0045): private groups and public rooms. What
 // must not be lost, affiliations, nicks and what is said, are commands and
-// live in the view; who is there is soft and lives in the Hub. Membership does
+// live in the view; who is there is soft and lives in the Hub, of all nodes of a
+// cell. Membership does
 // not depend on presence: who is away finds what was said in the room's
 // archive.
 package room
@@ -62,7 +63,9 @@ type Options struct {
 	Link func(token string) string
 	// NoDedupe: see chat.Options.
 	NoDedupe bool
-	Logger   *slog.Logger // nil is silent
+	// Elsewhere are the other nodes of the cell; nil: there is none.
+	Elsewhere Elsewhere
+	Logger    *slog.Logger // nil is silent
 }
 
 // commandWithin bounds the wait for a command.

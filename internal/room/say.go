@@ -303,6 +303,8 @@ func (h *Hub) event(s *shard, e *state.Event) {
 		h.configured(s, r, ev)
 	case ev.Destroyed != nil:
 		h.destroyed(s, r, ev.Destroyed)
+	case ev.Nick != nil:
+		h.retry(s, r)
 	case ev.Changes != nil:
 		for _, c := range ev.Changes {
 			h.changed(s, r, c, ev.By)
@@ -385,7 +387,9 @@ func (h *Hub) configured(s *shard, r *live, ev *state.RoomEvent) {
 	}
 	if st.Config.GetModerated() != old.GetModerated() || st.Config.GetAnnouncements() != old.GetAnnouncements() {
 		for _, nick := range sorted(r.occupants) {
-			h.setRole(s, r, r.occupants[nick], defaultRole(r.config, r.occupants[nick].affiliation), "", "")
+			if o := r.occupants[nick]; o.here() {
+				h.setRole(s, r, o, defaultRole(r.config, o.affiliation), "", "")
+			}
 		}
 	}
 	if closed := st.Config.GetMembersOnly() && !old.GetMembersOnly(); closed || st.Config.GetUnseen() != old.GetUnseen() {
@@ -397,7 +401,7 @@ func (h *Hub) configured(s *shard, r *live, ev *state.RoomEvent) {
 // seen and are not, and hides those who are seen and are not to be.
 func (h *Hub) reveal(r *live) {
 	for _, nick := range sorted(r.occupants) {
-		if o := r.occupants[nick]; o.public != r.seen(o) {
+		if o := r.occupants[nick]; o.here() && o.public != r.seen(o) {
 			h.broadcast(r, shown{nick: nick, of: o})
 		}
 	}
@@ -411,6 +415,7 @@ func (h *Hub) destroyed(s *shard, r *live, d *command.RoomDestroy) {
 	e := xmlstream.New(stanza.NSMUCUser, "destroy", "jid", d.Alternate).Add(reason(stanza.NSMUCUser, d.Reason))
 	for _, v := range r.visits {
 		h.away(v.device, r.jid.String())
+		h.tellLeft(r, v, &departure{})
 		of := *v.is
 		of.affiliation = command.Affiliation_AFFILIATION_NONE
 		p := shown{nick: of.nick, of: &of, full: v.full, gone: true, destroy: e}
@@ -421,7 +426,7 @@ func (h *Hub) destroyed(s *shard, r *live, d *command.RoomDestroy) {
 // changed follows a change of an affiliation.
 func (h *Hub) changed(s *shard, r *live, c state.RoomChange, by string) {
 	actor := ""
-	for _, v := range r.visits {
+	for v := range r.all {
 		if v.to == by {
 			actor = v.is.nick
 		}
@@ -436,7 +441,9 @@ func (h *Hub) changed(s *shard, r *live, c state.RoomChange, by string) {
 			continue // a domain is banned, or not any more
 		}
 		present = true
-		h.affiliated(s, r, o, c, actor)
+		if o.here() {
+			h.affiliated(s, r, o, c, actor)
+		}
 	}
 	if present {
 		return
@@ -464,10 +471,12 @@ func (h *Hub) affiliated(s *shard, r *live, o *occupant, c state.RoomChange, act
 	h.expel(s, r, o, out)
 }
 
-// expel takes all devices of an occupant out.
+// expel takes all devices of an occupant out that are on this node.
 func (h *Hub) expel(s *shard, r *live, o *occupant, d departure) {
 	for _, v := range o.visits {
-		h.leave(s, r, v, d)
+		if v.here() {
+			h.leave(s, r, v, d)
+		}
 	}
 }
 

@@ -70,7 +70,7 @@ func (h *Hub) giveVoice(s *shard, r *live, me *occupant, nick, allow string) *st
 		return nil // the request lapses
 	}
 	c := roleChange{of: r.occupants[nick], role: int(command.RoomRole_ROOM_ROLE_PARTICIPANT)}
-	if c.of == nil {
+	if c.of == nil || !c.of.here() {
 		return stanza.Err(stanza.Cancel, stanza.ItemNotFound, "nobody is in the room under this nick")
 	}
 	if c.of.role != command.RoomRole_ROOM_ROLE_VISITOR {

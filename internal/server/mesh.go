@@ -25,8 +25,8 @@ func (s *server) makeMesh() error {
 	peers := s.cfg.Cell.Meshes()
 	delete(peers, s.member.Node)
 	o := mesh.Options{
-		Domain: s.cfg.Domain, Cell: s.member.Cell, Node: s.member.Node, Peers: peers, Listen: s.cfg.Cell.MeshBinds(),
-		Serving: s.identity.Serving(), Calling: s.identity.Calling, Log: s.log,
+		Domain: s.cfg.Domain, Rooms: s.roomsDomain(), Cell: s.member.Cell, Node: s.member.Node, Peers: peers, Listen: s.cfg.Cell.MeshBinds(),
+		Serving: s.identity.Serving(), Calling: s.identity.Calling, Reached: s.reached, Log: s.log,
 	}
 	if s.o.meshed != nil {
 		s.o.meshed(&o)
@@ -48,7 +48,17 @@ func (s *server) startMesh(ctx context.Context) error {
 	if s.mesh == nil {
 		return nil
 	}
-	return s.mesh.Start(ctx, s.hub)
+	return s.mesh.Start(ctx, s.hub, s.rooms)
+}
+
+// reached reports whether the journal reaches another node, or may.
+func (s *server) reached(node string) bool {
+	for _, o := range s.cell.JournalStats().Others {
+		if o.Name == node {
+			return o.Reached
+		}
+	}
+	return true // nothing is known yet
 }
 
 // cutFor is how long a node may be out of the mesh before that is told.
@@ -101,10 +111,11 @@ func (s *server) collectMesh(r prometheus.Registerer) {
 	}))
 	gauge("mesh_nodes_cut", "Other nodes that this one does not tell, or that do not tell it, who is online.", func(s mesh.Stats) float64 { return float64(len(s.Cut)) })
 	gauge("mesh_sessions", "Sessions that are known on other nodes.", func(s mesh.Stats) float64 { return float64(s.Sessions) })
+	gauge("mesh_visits", "Devices in rooms that are known on other nodes.", func(s mesh.Stats) float64 { return float64(s.Visits) })
 	gauge("mesh_queue", "What waits to be told to other nodes.", func(s mesh.Stats) float64 { return float64(s.Queued) })
 	gauge("mesh_queue_bytes", "The same, in bytes.", func(s mesh.Stats) float64 { return float64(s.Bytes) })
 	counter("mesh_passed_total", "Soft stanzas handed to other nodes.", func(s mesh.Stats) uint64 { return s.Passed })
 	counter("mesh_arrived_total", "Soft stanzas that other nodes handed to this one.", func(s mesh.Stats) uint64 { return s.Arrived })
 	counter("mesh_shed_total", "Soft stanzas dropped because a node was away or too much waited for it.", func(s mesh.Stats) uint64 { return s.Shed })
-	counter("mesh_snapshots_total", "How often another node was told of all sessions.", func(s mesh.Stats) uint64 { return s.Snapshots })
+	counter("mesh_snapshots_total", "How often another node was told of all sessions, and who is in rooms.", func(s mesh.Stats) uint64 { return s.Snapshots })
 }

@@ -21,21 +21,26 @@ import (
 // what they answer.
 func (s *server) makeRooms(key []byte, ids *archive.IDs) route.Feature {
 	o := room.Options{
-		Domain: "rooms." + s.cfg.Domain, Host: s.cfg.Domain, Link: s.inviteLink, View: s.cell, IDs: ids, Do: refusing{s.cell}.Do,
+		Domain: s.roomsDomain(), Host: s.cfg.Domain, Link: s.inviteLink, View: s.cell, IDs: ids, Do: refusing{s.cell}.Do,
 		OccupantKey: derived(key, "occupant-id"), NoDedupe: s.o.UnsafeNoDedupe, Logger: s.log,
 	}
 	o.Invite = func(ctx context.Context, by, room string, uses uint32, ttl time.Duration) (string, time.Time, error) {
 		return s.accounts.NewInvite(ctx, account.Invitation{Inviter: by, Room: room, Uses: uses, TTL: ttl})
+	}
+	if s.mesh != nil {
+		o.Elsewhere = s.mesh.Rooms()
 	}
 	s.rooms = room.NewHub(o)
 	o.Archive = archive.Rooms(s.cell, ids, func(r *route.Request) archive.Said { return s.rooms.Archived(r.To.String(), r.From) })
 	return room.Feature(o, s.rooms)
 }
 
+func (s *server) roomsDomain() string { return "rooms." + s.cfg.Domain }
+
 // crowd is how many devices are in the room of an address, 0 if it is none.
 func (s *server) crowd(to string) int {
 	room, _, _ := strings.Cut(to, "/")
-	if !strings.HasSuffix(room, "@rooms."+s.cfg.Domain) {
+	if !strings.HasSuffix(room, "@"+s.roomsDomain()) {
 		return 0
 	}
 	return s.rooms.Crowd(room)
@@ -64,8 +69,8 @@ func (s *server) collectRooms(r prometheus.Registerer) {
 	counter := func(name, help string, read func(room.Stats) uint64) {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "bavard", Name: name, Help: help}, func() float64 { return float64(read(s.rooms.Stats())) }))
 	}
-	gauge("rooms_open", "Rooms that somebody is in.", func(st room.Stats) int { return st.Rooms })
-	gauge("rooms_devices", "Devices in rooms, one in two of them counted twice.", func(st room.Stats) int { return st.Visits })
+	gauge("rooms_open", "Rooms that a device of this node is in.", func(st room.Stats) int { return st.Rooms })
+	gauge("rooms_devices", "Devices of this node in rooms, one in two of them counted twice.", func(st room.Stats) int { return st.Visits })
 	gauge("rooms_queued", "What rooms have yet to do.", func(st room.Stats) int { return st.Queued })
 	counter("rooms_handed_total", "Stanzas handed to devices in rooms.", func(st room.Stats) uint64 { return st.Handed })
 	counter("rooms_shed_total", "Entries, typing notices and requests dropped or refused because a room had too much to do.", func(st room.Stats) uint64 { return st.Shed })

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mesh
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"bavard/internal/command"
+	"bavard/internal/room"
+	"bavard/internal/stanza"
+	"bavard/internal/xmlstream"
+)
+
+const hall = "hall@rooms.localhost"
+
+func visiting(t testing.TB, full string) *room.Visit {
+	t.Helper()
+	return &room.Visit{
+		Place: room.Place{Room: hall, JID: address(t, full)}, Nick: "é " + full[:2], ID: "id", Affiliation: command.Affiliation_AFFILIATION_ADMIN,
+		Role: command.RoomRole_ROOM_ROLE_MODERATOR, Public: true, Presence: []*xmlstream.Element{xmlstream.NewText(stanza.NSClient, "show", "away")},
+	}
+}
+
+func (w *world) crowd(node string, n int) {
+	w.t.Helper()
+	w.until(fmt.Sprintf("%s knows %d in the room", node, n), func() bool { return w.meshes[node].Rooms().Crowd(hall) == n })
+}
+
+// TestVisits: who is in a room on one node is known on the others, whole and then as
+// it changes, with why; and not any more once the node is given up.
+func TestVisits(t *testing.T) {
+	t.Parallel()
+	var reached atomic.Bool
+	reached.Store(true)
+	w := newWorld(t, func(o *Options) {
+		o.Grace, o.Silence = 500*time.Millisecond, 30*time.Second
+		o.Reached = func(string) bool { return reached.Load() }
+	})
+	w.start("a")
+	a := w.meshes["a"].Rooms()
+	for i := range 2*chunkMost + 1 { // more than one part of a snapshot
+		v := visiting(t, fmt.Sprintf("u%d@localhost/x", i))
+		a.Tell(v.Place, v, room.Cause{})
+	}
+	w.start("b", "c")
+	w.crowd("b", 2*chunkMost+1)
+	want := visiting(t, "u0@localhost/x")
+	b := w.meshes["b"].Rooms()
+	got := b.Visit("a", want.Place)
+	if got == nil || got.Presence[0].Text() != "away" || b.Visit("c", want.Place) != nil {
+		t.Fatalf("b knows %+v", got)
+	}
+	want.Presence = got.Presence
+	if !want.Same(got) {
+		t.Errorf("b knows %+v, want %+v", got, want)
+	}
+	for _, m := range w.meshes {
+		w.until("all is known", m.Rooms().Certain)
+	}
+	changed := visiting(t, "u0@localhost/x")
+	changed.Nick = "else"
+	a.Tell(changed.Place, changed, room.Cause{})
+	w.until("b knows the nick", func() bool { return b.Visit("a", want.Place).Nick == "else" })
+	if !slices.Equal(b.Visit("a", want.Place).Presence, got.Presence) {
+		t.Error("the same presence is another one")
+	}
+	outcast := command.Affiliation_AFFILIATION_OUTCAST
+	a.Tell(want.Place, nil, room.Cause{Status: []int{301}, Reason: "why", Actor: "who", Affiliation: &outcast})
+	w.told("b", "a: u0@localhost/x in "+hall+" [301]")
+	w.crowd("c", 2*chunkMost)
+
+	w.stop("a")
+	w.crowd("b", 0)
+	w.until("a is given up", w.meshes["b"].Whole)
+	if b.Certain() {
+		t.Error("a may be there: the journal reaches it")
+	}
+	reached.Store(false)
+	w.until("a is gone", b.Certain)
+	w.stop("c")
+	w.until("c is given up", w.meshes["b"].Whole)
+	if b.Certain() {
+		t.Error("a node that hears nobody is certain")
+	}
+}
+
+// TestVisitsOfOlderNodes: a node that does not know of rooms is told nothing of
+// them, and while it is there nobody is certain of who is in one.
+func TestVisitsOfOlderNodes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, patient)
+	w.start("a")
+	v := visiting(t, "u0@localhost/x")
+	w.meshes["a"].Rooms().Tell(v.Place, v, room.Cause{})
+	older := w.make("b")
+	o := older.attach(older.peers["a"], false)
+	if _, all := older.take(o); len(all.visits) != 0 {
+		t.Error("it is told of rooms at first")
+	}
+	older.Rooms().Tell(v.Place, v, room.Cause{})
+	older.Tell(online(t, "u0@localhost/x"), false)
+	if frames, _ := older.take(o); len(frames) != 1 || frames[0].frame.GetChange().GetSession() == nil {
+		t.Errorf("it is told %v", frames)
+	}
+	stream := w.dial("b", "a")
+	for _, f := range []*Frame{w.hello("b"), {Content: &Frame_Snapshot{&Snapshot{Generation: 1, Begins: true, Ends: true}}}} {
+		if err := stream.SendMsg(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.until("b is heard", func() bool { return slices.Equal(w.meshes["a"].hears(), []string{"b"}) })
+	w.start("c")
+	w.until("c is heard", func() bool { return len(w.meshes["a"].hears()) == 2 })
+	if w.meshes["a"].Rooms().Certain() {
+		t.Error("b may have somebody in the room")
+	}
+}
+
+// TestHeardByOthers: a node that another one hears is not gone.
+func TestHeardByOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, patient)
+	m := w.make("a")
+	m.o.Reached = func(string) bool { return false }
+	c, b := m.peers["c"], m.peers["b"]
+	in := m.open(c, &Hello{Rooms: true})
+	c.heard, b.given = true, true
+	if !m.Rooms().Certain() {
+		t.Error("b is gone")
+	}
+	if err := m.frame(in, &Frame{Content: &Frame_Beat{&Beat{Hears: []string{"a", "b"}}}}); err != nil || m.Rooms().Certain() {
+		t.Errorf("c hears b: %v", err)
+	}
+}
