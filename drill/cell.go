@@ -66,12 +66,7 @@ func Cell(ctx context.Context, cfg CellConfig) (*Report, error) {
 	d := &celled{cfg: cfg, killing: newKilling(cfg.KillConfig)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer func() {
-		d.killAll()
-		if d.network != nil {
-			d.network.Close()
-		}
-	}()
+	defer d.end()
 	err := d.prepare(ctx)
 	if err == nil {
 		err = d.group.open(ctx)
@@ -332,6 +327,14 @@ func (d *celled) stopAll(ctx context.Context) error {
 		}
 	}
 	return all
+}
+
+// end kills what is left and takes the network away.
+func (d *celled) end() {
+	d.killAll()
+	if d.network != nil {
+		d.network.Close()
+	}
 }
 
 func (d *celled) killAll() {

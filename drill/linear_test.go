@@ -255,7 +255,7 @@ func TestLinear(t *testing.T) {
 	cfg := CellConfig{KillConfig: ready(t, KillConfig{Kills: kills, Accounts: 2, Group: 3, Think: 20 * time.Millisecond}), Nodes: 3, DownMax: time.Second}
 	cfg.defaults()
 	d := &celled{cfg: cfg, killing: newKilling(cfg.KillConfig)}
-	defer d.killAll()
+	defer d.end()
 	if err := errors.Join(d.prepare(ctx), d.group.open(ctx)); err != nil {
 		t.Fatal(err)
 	}
