@@ -28,8 +28,8 @@ const (
 	HarmKill Harm = iota
 	// HarmFreeze: stopped by SIGSTOP, and continued.
 	HarmFreeze
-	// HarmRoll: ended by SIGTERM, as for a new version, and started again, one node
-	// after the other in turn.
+	// HarmRoll: drained, and one in four ended by SIGTERM, as for a new version, and started
+	// again, one node after the other in turn.
 	HarmRoll
 	// HarmWipe: killed, and started again without its journal, its view, or anything but its
 	// identity, or with a log that has lost its end; sometimes killed once more meanwhile.
@@ -204,7 +204,7 @@ func (d *celled) disturb(ctx context.Context) error {
 		case HarmWipe:
 			err = d.wipeOne(ctx, hit, loss(n%int(losses)))
 		case HarmRoll:
-			err = d.rollOne(ctx, d.nodes[n%len(d.nodes)])
+			err = d.rollOne(ctx, d.nodes[n%len(d.nodes)], n%4 != 3)
 		case HarmCut:
 			err = d.cutOne(ctx, d.random.IntN(len(d.nodes)), cut(n%int(cuts)))
 		default:
@@ -253,13 +253,23 @@ func (d *celled) freezeOne(ctx context.Context, n *cellNode) error {
 }
 
 // rollOne ends a node as an operator does, and starts it again.
-func (d *celled) rollOne(ctx context.Context, n *cellNode) error {
+func (d *celled) rollOne(ctx context.Context, n *cellNode, drain bool) error {
 	d.report.Rolls++
-	d.harmed()
 	stopping, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if err := n.node.Stop(stopping); err != nil {
-		return fmt.Errorf("end node %s: %w", n.name, err)
+	if drain {
+		d.report.Drains++
+		if err := d.command(stopping, "drain", "--within", drainWithin.String(), "--data", n.options.Data); err != nil {
+			return fmt.Errorf("node %s: %w", n.name, err)
+		}
+		if err := n.node.Ended(stopping); err != nil {
+			return fmt.Errorf("drain node %s: %w", n.name, err)
+		}
+	} else {
+		d.harmed()
+		if err := n.node.Stop(stopping); err != nil {
+			return fmt.Errorf("end node %s: %w", n.name, err)
+		}
 	}
 	if err := pause(ctx, d.between(0, d.cfg.DownMax)); err != nil {
 		return err
@@ -270,6 +280,9 @@ func (d *celled) rollOne(ctx context.Context, n *cellNode) error {
 	}
 	return d.admits(ctx, n, started, true)
 }
+
+// drainWithin is the time over which a node that is drained sends its people away.
+const drainWithin = time.Second
 
 func (d *celled) kill(n *cellNode) {
 	n.node.Kill()

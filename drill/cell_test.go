@@ -79,12 +79,16 @@ func TestCellFreeze(t *testing.T) {
 	}
 }
 
-// TestCellRoll: nodes are ended in order and started again, one after the other, as for
-// a new version, and people notice next to nothing.
+// TestCellRoll: nodes are drained, or ended in order, and started again, one after the
+// other, as for a new version, and people notice next to nothing.
 func TestCellRoll(t *testing.T) {
-	r := unharmed(t, CellConfig{Harm: HarmRoll, DownMax: 500 * time.Millisecond, KillConfig: KillConfig{Kills: 3}})
-	if r.Rolls != 3 || r.Verdict.Ticked < 300 {
+	const offlineMost = 10 * time.Second
+	r := unharmed(t, CellConfig{Harm: HarmRoll, DownMax: 500 * time.Millisecond, KillConfig: KillConfig{Kills: 4}})
+	if r.Rolls != 4 || r.Drains != 3 || r.Verdict.Ticked < 300 {
 		t.Error("too little happened")
+	}
+	if r.Gap(1) > offlineMost {
+		t.Errorf("somebody was offline for %v", r.Gap(1))
 	}
 }
 

@@ -83,10 +83,14 @@ func (v *device) live(ctx context.Context) {
 	}
 }
 
-// told reports, and counts, that the server ended a session because it could not go on.
+// told reports, and counts, that the server ended a session because it could not go on; from
+// one that it ended because it goes, it is measured how long the device cannot send.
 func (v *device) told(err error) bool {
 	var bad *stanza.StreamError
-	if !errors.As(err, &bad) || bad.Condition != stanza.StreamInternalServerError {
+	if errors.As(err, &bad) && bad.Condition == stanza.StreamSystemShutdown {
+		v.stopped(time.Now())
+	}
+	if bad == nil || bad.Condition != stanza.StreamInternalServerError {
 		return false
 	}
 	v.d.count(func(r *Report) { r.Told++ })

@@ -17,6 +17,7 @@ type Report struct {
 	Kills   int
 	Freezes int // of nodes of a cell
 	Rolls   int // of nodes of a cell that were ended in order, and started again
+	Drains  int // of these, drained; the others by SIGTERM
 	Wipes   int // of nodes of a cell that lost data of theirs
 	// NetworkCuts are of the network between nodes of a cell; Cuts are those of devices.
 	NetworkCuts int
@@ -102,6 +103,6 @@ func (r *Report) Table() string {
 }
 
 func (r *Report) String() string {
-	return fmt.Sprintf("seed %d: %d kills, %d freezes, %d ended in order, %d wiped, %d cut off or slowed, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s\n%s",
-		r.Seed, r.Kills, r.Freezes, r.Rolls, r.Wipes, r.NetworkCuts, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict, &r.Group)
+	return fmt.Sprintf("seed %d: %d kills, %d freezes, %d ended in order (%d drained), %d wiped, %d cut off or slowed, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s\n%s",
+		r.Seed, r.Kills, r.Freezes, r.Rolls, r.Drains, r.Wipes, r.NetworkCuts, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict, &r.Group)
 }

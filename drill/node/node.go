@@ -113,6 +113,16 @@ func (n *Node) Stop(ctx context.Context) error {
 	}
 }
 
+// Ended waits until the process has ended by itself, and errs unless that was in good order.
+func (n *Node) Ended(ctx context.Context) error {
+	select {
+	case <-n.exited:
+		return n.err
+	case <-ctx.Done():
+		return fmt.Errorf("it has not ended: %w", ctx.Err())
+	}
+}
+
 // Ready waits until the server listens and returns its addresses.
 func (n *Node) Ready(ctx context.Context) (Addresses, error) {
 	var a Addresses

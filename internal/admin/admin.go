@@ -32,6 +32,7 @@ type Backend interface {
 	Users
 	Reports
 	Checkpoints
+	Drains
 	// Status says how the server is.
 	Status(ctx context.Context) (Status, error)
 }
@@ -54,11 +55,13 @@ type Status struct {
 	Failing  []string        `json:"failing"`
 	Warnings []health.Active `json:"warnings"`
 
-	Accounts int           `json:"accounts"`
-	Reports  int           `json:"reports"`  // of abuse, that nobody has dealt with
-	Sessions int           `json:"sessions"` // bound, on this node
-	Journal  JournalStatus `json:"journal"`
-	View     ViewStatus    `json:"view"`
+	Accounts int `json:"accounts"`
+	Reports  int `json:"reports"`  // of abuse, that nobody has dealt with
+	Sessions int `json:"sessions"` // bound, on this node
+	// Drain is how far it is, while the node is drained.
+	Drain   *DrainProgress `json:"drain,omitempty"`
+	Journal JournalStatus  `json:"journal"`
+	View    ViewStatus     `json:"view"`
 }
 
 // JournalStatus is the journal's part of a Status.
@@ -86,6 +89,7 @@ type OtherNode struct {
 	Reached bool   `json:"reached"`
 	Leads   bool   `json:"leads"`
 	Learner bool   `json:"learner,omitempty"` // it takes part anew and has no vote yet
+	Drained bool   `json:"drained,omitempty"` // it takes nobody
 }
 
 // ViewStatus is the view's part of a Status.
@@ -145,8 +149,11 @@ type Options struct {
 	// Checkpoint and DropCheckpoint: see Checkpoints.
 	Checkpoint     func(ctx context.Context) (Checkpoint, error)
 	DropCheckpoint func() error
-	Warnings       *health.Warnings
-	Checks         []health.Check
+	// Drain and Undrain: see Drains; nil while no server runs.
+	Drain    func(ctx context.Context, o DrainOptions, report func(DrainProgress)) error
+	Undrain  func() error
+	Warnings *health.Warnings
+	Checks   []health.Check
 }
 
 type backend struct{ o Options }

@@ -49,6 +49,7 @@ type addedUser struct {
 //	GET  /v1/reports?before= ReportListing, at most 100 reports
 //	DELETE /v1/reports/NUMBER → {}
 //	POST /v1/checkpoint    Checkpoint; DELETE → {}
+//	POST /v1/drain         DrainOptions → one JSON object per line, as it goes; DELETE → {}
 //	GET  /v1/status        Status
 //	GET  /metrics
 //
@@ -62,6 +63,7 @@ func Handler(b Backend, r *prometheus.Registry, log *slog.Logger) http.Handler {
 	h.invites(mux)
 	h.reports(mux)
 	h.checkpoints(mux)
+	h.drains(mux)
 	mux.HandleFunc("GET /v1/status", h.status)
 	mux.Handle("GET /metrics", health.MetricsHandler(r))
 	return mux

@@ -64,6 +64,9 @@ func TestCellMistakes(t *testing.T) {
 	run(t, "", "cell", "joyn").want(t, 2, "bavard cell join")
 	run(t, "", "cell", "init", "--out", dir).want(t, 2, "--nodes", "three")
 	run(t, "", "cell", "init", "--nodes", "a,b", "--out", dir).want(t, 2, "three")
+	run(t, "", "drain", "--within", "2h", "--data", dir).want(t, 2, "--within", "1h0m0s")
+	run(t, "", "drain", "--undo", "--stay", "--data", dir).want(t, 2, "--undo")
+	run(t, "", "drain", "--data", dir).want(t, 1, "no server is running")
 	run(t, "", "cell", "join", broken, "--data", filepath.Join(dir, "data")).want(t, 1, "no whole bundle")
 	run(t, "", "cell", "join", filepath.Join(dir, "none.cell"), "--data", filepath.Join(dir, "data")).want(t, 1, "none.cell")
 }
@@ -94,7 +97,7 @@ func TestDrillKill(t *testing.T) {
 			}
 		}
 	}
-	if len(figures) != 17 {
+	if len(figures) != 18 {
 		t.Errorf("%d figures: %s", len(figures), r.out)
 	}
 	run(t, "", "drill", "kill", "--nodes", "4").want(t, 2, "3, 5 or 7")

@@ -28,7 +28,7 @@ func (p *Program) drill() *cobra.Command {
 	cmd.AddCommand(
 		p.drillCell("kill", "Kill one node of a cell after the other while people chat on all", "kill one after the other with SIGKILL", drill.HarmKill),
 		p.drillCell("freeze", "Freeze one node of a cell after the other while people chat on all", "freeze one after the other for up to 10 s (SIGSTOP)", drill.HarmFreeze),
-		p.drillCell("roll", "End the nodes of a cell in order and start them again, in turn, while people chat on all", "end one after the other in order (SIGTERM) and start it again, as for a new version", drill.HarmRoll),
+		p.drillCell("roll", "Drain the nodes of a cell and start them again, in turn, while people chat on all", "drain one after the other (and end one in four by SIGTERM) and start it again, as for a new version", drill.HarmRoll),
 		p.drillCell("wipe", "Take data away from one node of a cell after the other while people chat on all", "kill one after the other and take its journal away, the end of it, its view, or its disk, before it is started again", drill.HarmWipe),
 		p.drillCell("cut", "Cut the network between one node of a cell and the others while people chat on all", "cut one after the other off from the others for up to 10 s, or one way, or make the way to it slow,\nand heal it; on Linux alone", drill.HarmCut),
 	)
@@ -58,6 +58,7 @@ type drillFigures struct {
 	Kills      int     `json:"kills"`
 	Freezes    int     `json:"freezes"`
 	Rolls      int     `json:"rolls"`
+	Drains     int     `json:"drains"`
 	Wipes      int     `json:"wipes"`
 	Cuts       int     `json:"cuts"`
 	Ticked     int     `json:"ticked"`
@@ -77,7 +78,7 @@ func figures(r *drill.Report) drillFigures {
 	v, g := &r.Verdict, &r.Group
 	ms := func(p float64) float64 { return float64(r.Gap(p).Microseconds()) / 1000 }
 	return drillFigures{
-		Seed: r.Seed, Kills: r.Kills, Freezes: r.Freezes, Rolls: r.Rolls, Wipes: r.Wipes, Cuts: r.NetworkCuts, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
+		Seed: r.Seed, Kills: r.Kills, Freezes: r.Freezes, Rolls: r.Rolls, Drains: r.Drains, Wipes: r.Wipes, Cuts: r.NetworkCuts, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
 		Duplicated: v.Duplicated + g.Duplicated, Reordered: v.Reordered + g.Reordered, Phantom: v.Phantom + g.Phantom,
 		FalseTicks: v.FalseTicks, Diverged: v.Diverged + g.Diverged, GapP50: ms(0.5), GapP99: ms(0.99), GapMax: ms(1),
 	}
@@ -130,10 +131,10 @@ func (p *Program) printDrill(r *drill.Report, asJSON bool) error {
 	} else if _, err := fmt.Fprintf(p.Stdout, `
 seed %d: repeat its choices with --seed
 
-| kills | freezes | ended | wiped | cut | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | sending stopped p50 / p99 / max |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|
-| %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms |
-`, f.Seed, f.Kills, f.Freezes, f.Rolls, f.Wipes, f.Cuts, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.GapP50, f.GapP99, f.GapMax); err != nil {
+| kills | freezes | ended | of these drained | wiped | cut | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | sending stopped p50 / p99 / max |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms |
+`, f.Seed, f.Kills, f.Freezes, f.Rolls, f.Drains, f.Wipes, f.Cuts, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.GapP50, f.GapP99, f.GapMax); err != nil {
 		return err
 	}
 	if r.Verdict.Clean() && r.Group.Clean() {

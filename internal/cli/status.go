@@ -77,6 +77,9 @@ func describeStatus(s admin.Status, now time.Time) string {
 	line("process", "%d, for %s", s.PID, now.Sub(s.Started).Round(time.Second))
 	line("app", "%s", s.App)
 	line("accounts", "%d, %d sessions", s.Accounts, s.Sessions)
+	if d := s.Drain; d != nil {
+		line("drained", "%d of %d sessions are left: `bavard drain --undo` has it take people again", d.Left, d.Sessions)
+	}
 	if s.Reports > 0 {
 		line("reports", "%d of abuse: `bavard user reports`", s.Reports)
 	}
@@ -110,6 +113,9 @@ func describeNodes(j admin.JournalStatus) string {
 		}
 		if o.Learner {
 			is += ", learner: it rejoins"
+		}
+		if o.Drained {
+			is += ", drained"
 		}
 		if o.Leads {
 			is, leads = is+", leads", false

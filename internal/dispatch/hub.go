@@ -337,6 +337,13 @@ func (a *account) remove(match func(*Resource) bool) (out []*Resource) {
 // Unregister removes a device; it reports whether it held its resource still
 // and was available, and the addresses that got its directed presence.
 func (h *Hub) Unregister(r *Resource) (wasAvailable bool, directed []jid.JID) {
+	_, wasAvailable, directed = h.unregister(r, func() { h.tell(r, true) })
+	return wasAvailable, directed
+}
+
+// unregister removes a device; tell, under the lock of its shard, says so to the other nodes
+// if it held its resource still.
+func (h *Hub) unregister(r *Resource, tell func()) (held, wasAvailable bool, directed []jid.JID) {
 	bare := r.JID.Bare().String()
 	s := h.shard(bare)
 	s.mu.Lock()
@@ -344,10 +351,10 @@ func (h *Hub) Unregister(r *Resource) (wasAvailable bool, directed []jid.JID) {
 	wasAvailable = r.available
 	var save command.Position
 	var last bool
-	if !r.gone {
+	if held = !r.gone; held {
+		tell()
 		r.gone, r.available = true, false
 		h.watch(r, nil)
-		h.tell(r, true)
 		h.count.Add(-1)
 		a := s.accounts[bare]
 		a.remove(func(other *Resource) bool { return other == r })
@@ -362,7 +369,7 @@ func (h *Hub) Unregister(r *Resource) (wasAvailable bool, directed []jid.JID) {
 	if last && h.o.Left != nil {
 		h.o.Left(bare)
 	}
-	return wasAvailable, directed
+	return held, wasAvailable, directed
 }
 
 // Update changes a resource's soft state.

@@ -84,25 +84,38 @@ func (j *etcdJournal) agreed(ctx context.Context, own nodeState) (nodeState, err
 	if j.opts.Peers == nil {
 		return own, nil
 	}
+	others, err := j.states(ctx)
+	if err != nil {
+		return nodeState{}, err
+	}
+	released, spooled := []uint64{own.released}, []uint64{own.spooled}
+	for _, s := range others {
+		released, spooled = append(released, s.released), append(spooled, s.spooled)
+	}
+	return nodeState{reached(released, len(j.opts.Peers.Members)), reached(spooled, j.opts.Peers.copies())}, nil
+}
+
+// states gives how far the other nodes said that they had come, by name.
+func (j *etcdJournal) states(ctx context.Context) (map[string]nodeState, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	// This member's copy will do: it may be behind, never ahead.
 	resp, err := j.client.Get(ctx, nodePrefix, clientv3.WithPrefix(), clientv3.WithSerializable())
 	if err != nil {
-		return nodeState{}, fmt.Errorf("asking how far the other nodes are: %w", err)
+		return nil, fmt.Errorf("asking how far the other nodes are: %w", err)
 	}
-	released, spooled := []uint64{own.released}, []uint64{own.spooled}
+	all := map[string]nodeState{}
 	for _, kv := range resp.Kvs {
 		name := strings.TrimPrefix(string(kv.Key), nodePrefix)
 		s, err := decodeNodeState(kv.Value)
 		switch _, member := j.opts.Peers.Members[name]; {
 		case err != nil:
-			return nodeState{}, damagef(uint64(kv.ModRevision), "the state of node %s: %v", name, err)
+			return nil, damagef(uint64(kv.ModRevision), "the state of node %s: %v", name, err)
 		case member && name != j.opts.Name:
-			released, spooled = append(released, s.released), append(spooled, s.spooled)
+			all[name] = s
 		}
 	}
-	return nodeState{reached(released, len(j.opts.Peers.Members)), reached(spooled, j.opts.Peers.copies())}, nil
+	return all, nil
 }
 
 // reached is the revision that n of the nodes have, 0 if there are fewer.

@@ -80,7 +80,7 @@ func (m *Mesh) accept(stream grpc.ServerStream) error {
 	for {
 		select {
 		case <-beat.C:
-			if err := stream.SendMsg(&Frame{Content: &Frame_Beat{&Beat{}}}); err != nil {
+			if err := stream.SendMsg(m.beat()); err != nil {
 				return err
 			}
 		case err := <-read:
@@ -164,7 +164,7 @@ func (m *Mesh) open(p *peer, hello *Hello) *incoming {
 	if p.in != nil {
 		close(p.in.over)
 	}
-	p.in, p.heard = in, false
+	p.in, p.heard, p.drained = in, false, hello.GetDrained()
 	return in
 }
 
@@ -251,6 +251,9 @@ func (m *Mesh) frame(in *incoming, f *Frame) error {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		in.hears = c.Beat.GetHears()
+		if in.p.in == in {
+			in.p.drained = c.Beat.GetDrained()
+		}
 		return nil
 	case *Frame_Stanza:
 		p, err := arriving(c.Stanza)

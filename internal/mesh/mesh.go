@@ -104,6 +104,7 @@ type Mesh struct {
 	readers     sync.WaitGroup // Add under mu, while not closed
 
 	shed, passed, arrived, snapshots atomic.Uint64
+	drained                          atomic.Bool
 
 	mu       sync.Mutex // guards all below, and what is said to be under it
 	sessions map[jid.JID]*dispatch.Bound
@@ -133,6 +134,7 @@ type peer struct {
 	// incarnation of the process that said what is known.
 	incarnation []byte
 	given       bool // its grace has ended
+	drained     bool // it says so; while in is there
 
 	// applying orders what is done with what it says; before Mesh.mu.
 	applying sync.Mutex

@@ -166,6 +166,7 @@ type Hello struct {
 	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
 	Incarnation   []byte                 `protobuf:"bytes,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // of the process
 	Rooms         bool                   `protobuf:"varint,5,opt,name=rooms,proto3" json:"rooms,omitempty"`            // it says who is in rooms, and wants to know
+	Drained       bool                   `protobuf:"varint,6,opt,name=drained,proto3" json:"drained,omitempty"`        // as in a beat
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -231,6 +232,13 @@ func (x *Hello) GetIncarnation() []byte {
 func (x *Hello) GetRooms() bool {
 	if x != nil {
 		return x.Rooms
+	}
+	return false
+}
+
+func (x *Hello) GetDrained() bool {
+	if x != nil {
+		return x.Drained
 	}
 	return false
 }
@@ -896,7 +904,8 @@ func (x *Cause) GetSaid() []byte {
 // Beat says that the node works.
 type Beat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Hears         []string               `protobuf:"bytes,1,rep,name=hears,proto3" json:"hears,omitempty"` // the nodes that it hears
+	Hears         []string               `protobuf:"bytes,1,rep,name=hears,proto3" json:"hears,omitempty"`      // the nodes that it hears
+	Drained       bool                   `protobuf:"varint,2,opt,name=drained,proto3" json:"drained,omitempty"` // it takes nobody: its people are sent to other nodes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -938,6 +947,13 @@ func (x *Beat) GetHears() []string {
 	return nil
 }
 
+func (x *Beat) GetDrained() bool {
+	if x != nil {
+		return x.Drained
+	}
+	return false
+}
+
 var File_internal_mesh_mesh_proto protoreflect.FileDescriptor
 
 const file_internal_mesh_mesh_proto_rawDesc = "" +
@@ -949,13 +965,14 @@ const file_internal_mesh_mesh_proto_rawDesc = "" +
 	"\x06change\x18\x03 \x01(\v2\x16.bavard.mesh.v1.ChangeH\x00R\x06change\x120\n" +
 	"\x06stanza\x18\x04 \x01(\v2\x16.bavard.mesh.v1.StanzaH\x00R\x06stanza\x12*\n" +
 	"\x04beat\x18\x05 \x01(\v2\x14.bavard.mesh.v1.BeatH\x00R\x04beatB\t\n" +
-	"\acontent\"\x7f\n" +
+	"\acontent\"\x99\x01\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x12\n" +
 	"\x04cell\x18\x02 \x01(\tR\x04cell\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x04 \x01(\fR\vincarnation\x12\x14\n" +
-	"\x05rooms\x18\x05 \x01(\bR\x05rooms\"\xba\x01\n" +
+	"\x05rooms\x18\x05 \x01(\bR\x05rooms\x12\x18\n" +
+	"\adrained\x18\x06 \x01(\bR\adrained\"\xba\x01\n" +
 	"\bSnapshot\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -1014,9 +1031,10 @@ const file_internal_mesh_mesh_proto_rawDesc = "" +
 	"\x05actor\x18\x03 \x01(\tR\x05actor\x12%\n" +
 	"\vaffiliation\x18\x04 \x01(\rH\x00R\vaffiliation\x88\x01\x01\x12\x12\n" +
 	"\x04said\x18\x05 \x01(\fR\x04saidB\x0e\n" +
-	"\f_affiliation\"\x1c\n" +
+	"\f_affiliation\"6\n" +
 	"\x04Beat\x12\x14\n" +
-	"\x05hears\x18\x01 \x03(\tR\x05hearsB\x16Z\x14bavard/internal/meshb\x06proto3"
+	"\x05hears\x18\x01 \x03(\tR\x05hears\x12\x18\n" +
+	"\adrained\x18\x02 \x01(\bR\adrainedB\x16Z\x14bavard/internal/meshb\x06proto3"
 
 var (
 	file_internal_mesh_mesh_proto_rawDescOnce sync.Once

@@ -143,7 +143,13 @@ func (m *Mesh) speak(p *peer) error {
 }
 
 func (m *Mesh) hello() *Frame {
-	return &Frame{Content: &Frame_Hello{&Hello{Format: format, Cell: m.o.Cell, Node: m.o.Node, Incarnation: m.incarnation, Rooms: true}}}
+	return &Frame{Content: &Frame_Hello{&Hello{
+		Format: format, Cell: m.o.Cell, Node: m.o.Node, Incarnation: m.incarnation, Rooms: true, Drained: m.drained.Load(),
+	}}}
+}
+
+func (m *Mesh) beat() *Frame {
+	return &Frame{Content: &Frame_Beat{&Beat{Hears: m.hears(), Drained: m.drained.Load()}}}
 }
 
 // greeted reads the hello of a node.
@@ -202,7 +208,7 @@ func (m *Mesh) write(ctx context.Context, stream grpc.ClientStream, o *outgoing)
 			return ctx.Err()
 		case <-o.wake:
 		case <-beat.C:
-			if err := stream.SendMsg(&Frame{Content: &Frame_Beat{&Beat{Hears: m.hears()}}}); err != nil {
+			if err := stream.SendMsg(m.beat()); err != nil {
 				return err
 			}
 			continue

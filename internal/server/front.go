@@ -41,7 +41,12 @@ type stream struct{ *listen.Stream }
 func (s stream) WebSocket() bool { return s.Framing() == listen.WebSocket }
 
 // serve is one connection's life: negotiate, then a session.
-func (s *server) serve(ctx context.Context, st *listen.Stream) {
+func (s *server) serve(st *listen.Stream) {
+	ctx, ok := s.doors.context()
+	if !ok {
+		st.Close(stanza.StreamErr(stanza.StreamSystemShutdown, ""))
+		return
+	}
 	if s.member != nil && s.outvoted.Load() { // what it knows may be old: another node knows better
 		st.Close(stanza.StreamErr(stanza.StreamInternalServerError, "this node does not reach the others for the moment; please try another"))
 		return
@@ -126,7 +131,7 @@ func (s *server) listen(ctx context.Context, group *errgroup.Group) error {
 	var err error
 	s.front, err = listen.New(listen.Config{
 		Domain: s.cfg.Domain, TLS: s.certs.TLS, Log: s.log, Proxies: s.cfg.Listen.ProxyPrefixes(), Origins: s.origins(),
-		Handle: func(st *listen.Stream) { s.serve(ctx, st) },
+		Handle: s.serve,
 		Limits: listen.Limits{
 			Connections: s.cfg.Limits.Connections, Strangers: s.cfg.Limits.Unauthenticated, StrangersPerBlock: s.cfg.Limits.PerAddress,
 		},
@@ -134,30 +139,30 @@ func (s *server) listen(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	// Sessions ask silent devices themselves, every few minutes. The probes of TCP,
-	// every 15 s by Go's default, would only wake phones.
-	quiet := net.ListenConfig{KeepAlive: -1}
 	open := func(address string, got *string, serve func(net.Listener) error) error {
 		if address == "" {
 			return nil
 		}
-		l, err := quiet.Listen(ctx, "tcp", address)
+		l, err := listenAt(ctx, address)
 		if err != nil {
-			return fmt.Errorf("%w (is another server running there? choose another port, or stop that one)", err)
+			return err
 		}
 		*got = l.Addr().String()
 		group.Go(func() error {
-			if err := serve(l); !errors.Is(err, listen.ErrStopped) {
-				return err
-			}
-			return nil
+			return serve(l)
 		})
 		return nil
 	}
 	web := s.http(ctx)
+	s.addrs.C2S, s.addrs.C2STLS = s.cfg.Listen.C2S, s.cfg.Listen.C2STLS
+	s.doors.group = group
+	for _, w := range []way{{&s.addrs.C2S, s.front.ServeTCP}, {&s.addrs.C2STLS, s.front.ServeTLS}} {
+		if *w.address != "" {
+			s.doors.ways = append(s.doors.ways, w)
+		}
+	}
 	return errors.Join(
-		open(s.cfg.Listen.C2S, &s.addrs.C2S, s.front.ServeTCP),
-		open(s.cfg.Listen.C2STLS, &s.addrs.C2STLS, s.front.ServeTLS),
+		s.doors.open(ctx),
 		open(s.cfg.Listen.HTTP, &s.addrs.HTTP, func(l net.Listener) error { return s.serveHTTP(ctx, web, l) }),
 		open(s.cfg.Listen.HTTPS, &s.addrs.HTTPS, func(l net.Listener) error {
 			return s.serveHTTP(ctx, web, s.front.Encrypt(l, "http/1.1")) // WebSocket needs it (RFC 6455 §4.1)
@@ -182,11 +187,12 @@ func (s *server) http(context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /healthz", health.Live())
 	s.checks = []health.Check{
+		{Name: "drain", Test: s.undrained},
 		{Name: "journal", Test: s.journalReady},
 		{Name: "view", Test: s.viewReady},
 	}
 	mux.Handle("GET /readyz", health.Ready(s.warnings, s.checks...))
-	mux.Handle(webSocketPath, s.front.WebSocket())
+	mux.Handle(webSocketPath, s.doors.guard(s.front.WebSocket()))
 	hostMeta := listen.HostMeta(s.webSockets)
 	mux.Handle("/.well-known/host-meta", hostMeta)
 	mux.Handle("/.well-known/host-meta.json", hostMeta)

@@ -95,16 +95,20 @@ type sight struct {
 
 	mu   sync.Mutex
 	last map[string]*xmlstream.Element // presence, by who it is from
+	gone map[string]int                // how often that was that they are not there
 }
 
 func appear(ctx context.Context, t *testing.T, at *testServer, account, resource string) *sight {
 	t.Helper()
-	s := &sight{messages: make(chan *client.Inbound, 1024), last: map[string]*xmlstream.Element{}}
+	s := &sight{messages: make(chan *client.Inbound, 1024), last: map[string]*xmlstream.Element{}, gone: map[string]int{}}
 	s.Session = enter(ctx, t, at, client.Config{JID: account, Resource: resource, Carbons: true, Handler: client.Handler{
 		Presence: func(p *xmlstream.Element) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.last[p.Get("from")] = p
+			if p.Get("type") == "unavailable" {
+				s.gone[p.Get("from")]++
+			}
 		},
 		Message: func(in *client.Inbound) { s.messages <- in },
 	}})

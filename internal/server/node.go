@@ -49,6 +49,7 @@ type node struct {
 	identity *charter.Identity
 	link     *handover.Link // nil: the same
 	admitter handover.Admitter
+	leader   journal.Leader // nil: there is no other node
 	cell     *cell.Cell
 	accounts *account.Service
 	warnings *health.Warnings
@@ -126,6 +127,7 @@ func (n *node) open(ctx context.Context, again func()) error {
 			return errors.Join(err, j.Close())
 		}
 		n.admitter, _ = j.(journal.Readmitter) // as OpenEtcd's journals are
+		n.leader, _ = j.(journal.Leader)
 	}
 	n.cell, err = cell.Open(ctx, n.cellOptions(j, remote == nil && n.member == nil))
 	if err != nil {
@@ -232,36 +234,40 @@ func loginSecret(dir string) ([]byte, error) {
 	return b, nil
 }
 
-// backend answers the admin's commands; report may be nil.
-func (n *node) backend(version string, base func() string, checks []health.Check, report func(*admin.Status)) admin.Backend {
-	return admin.New(admin.Options{
+// backend answers the admin's commands; s is nil while no server runs.
+func (n *node) backend(version string, base func() string, s *server) admin.Backend {
+	o := admin.Options{
 		Domain: n.cfg.Domain, Version: version, Accounts: n.accounts, Manage: n.accounts, Account: n.cell.Account, List: n.cell.Accounts, Reports: n.cell.Reports, Invites: n.cell.Invites,
-		Base: base, Warnings: n.warnings, Checks: checks, Checkpoint: n.checkpoint, DropCheckpoint: n.dropCheckpoint,
-		Report: func(_ context.Context, s *admin.Status) error {
+		Base: base, Warnings: n.warnings, Checkpoint: n.checkpoint, DropCheckpoint: n.dropCheckpoint,
+		Report: func(_ context.Context, st *admin.Status) error {
 			j, v := n.cell.JournalStats(), n.cell.Stats()
-			s.Accounts = int(v.Accounts)
+			st.Accounts = int(v.Accounts)
 			var err error
-			if _, s.Reports, err = n.cell.Reports(0, 0); err != nil {
+			if _, st.Reports, err = n.cell.Reports(0, 0); err != nil {
 				return err
 			}
-			s.Journal = admin.JournalStatus{
+			st.Journal = admin.JournalStatus{
 				HasLeader: j.HasLeader, Latest: j.Latest, Released: j.Released, Queued: j.Queued, Commands: j.Commands,
 				Retries: j.Retries, WindowBytes: j.WindowBytes, DatabaseBytes: j.DatabaseSize,
 				Endpoints: j.Host.Endpoints, Version: j.Host.Version,
 			}
 			if n.member != nil {
-				s.Journal.Node = n.member.Node
+				st.Journal.Node = n.member.Node
 			}
 			for _, o := range j.Others {
-				s.Journal.Others = append(s.Journal.Others, admin.OtherNode{Node: o.Name, Address: o.Address, Reached: o.Reached, Leads: o.Leads, Learner: o.Learner})
+				st.Journal.Others = append(st.Journal.Others, admin.OtherNode{Node: o.Name, Address: o.Address, Reached: o.Reached, Leads: o.Leads, Learner: o.Learner})
 			}
-			s.View = admin.ViewStatus{Applied: n.cell.Applied().String(), DiskBytes: int64(v.DiskBytes)}
-			if report != nil {
-				report(s)
+			st.View = admin.ViewStatus{Applied: n.cell.Applied().String(), DiskBytes: int64(v.DiskBytes)}
+			if s != nil {
+				s.report(st)
 			}
 			return nil
 		},
-	})
+	}
+	if s != nil {
+		o.Checks, o.Drain, o.Undrain = s.checks, s.drain, s.undrain
+	}
+	return admin.New(o)
 }
 
 // Offline opens the data of a server that is not running, for the commands that
@@ -281,5 +287,5 @@ func Offline(ctx context.Context, cfg config.Config, version string, log *slog.L
 		return nil, nil, err
 	}
 	base := func() string { return cfg.LinkBase(cfg.Listen.HTTPS, cfg.Listen.HTTP) }
-	return n.backend(version, base, nil, nil), n.close, nil
+	return n.backend(version, base, nil), n.close, nil
 }

@@ -90,7 +90,7 @@ func Run(ctx context.Context, o Options) error {
 	defer cancel(nil)
 	n, err := openNode(ctx, o.Config, o.Logger, func() { cancel(ErrStartAgain) }, o.window)
 	if err == nil {
-		s := &server{node: n, o: o, started: time.Now()}
+		s := &server{node: n, o: o, started: time.Now(), quit: cancel}
 		err = errors.Join(s.run(ctx), n.close())
 	}
 	// A node of several that was held up for so long that the journal has no more what
@@ -129,6 +129,10 @@ type server struct {
 	leaving  departures
 	// outvoted: nothing could be stored for noMajority. One node of several takes nobody then.
 	outvoted atomic.Bool
+	doors    doors
+	drains   drains
+	life     context.Context // while it serves
+	quit     context.CancelCauseFunc
 }
 
 func (s *server) run(ctx context.Context) error {
@@ -141,6 +145,7 @@ func (s *server) run(ctx context.Context) error {
 	defer s.pushes.close()
 	defer s.uploads.Close()
 	group, ctx := errgroup.WithContext(ctx)
+	s.life = ctx
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -160,7 +165,7 @@ func (s *server) run(ctx context.Context) error {
 	if err := s.dir.WriteAddresses(s.addrs); err != nil {
 		return errors.Join(err, s.stop())
 	}
-	backend := s.backend(s.o.Version, s.base, s.checks, s.report)
+	backend := s.backend(s.o.Version, s.base, s)
 	registry := health.NewRegistry(s.o.Version, s.warnings)
 	s.collect(registry)
 	group.Go(func() error {
@@ -382,6 +387,7 @@ func (s *server) base() string { return s.cfg.LinkBase(s.addrs.HTTPS, s.addrs.HT
 func (s *server) report(st *admin.Status) {
 	st.Running, st.PID, st.Started = true, os.Getpid(), s.started
 	st.Sessions = s.sessions.Stats().Sessions
+	s.reportNodes(st)
 }
 
 // stop ends listeners and sessions; the node is closed by Run.
@@ -390,6 +396,10 @@ func (s *server) stop() error {
 	defer cancel()
 	if s.front != nil {
 		s.front.Stop()
+	}
+	// Before sessions end, whose last commands then do not wait for it.
+	if _, err := s.moveLeadership(ctx); err != nil {
+		s.log.Warn("leadership was not handed over before the end", "err", err)
 	}
 	if s.handover != nil { // first: what other nodes send is not waited for
 		if err := s.handover.Close(); err != nil {

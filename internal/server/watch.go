@@ -84,6 +84,7 @@ func (s *server) watch(ctx context.Context) {
 			s.warn(health.PushUnreachable, trouble != "", trouble)
 			s.warnOfDisk()
 			s.warnOfUploads()
+			s.keepDrained(ctx)
 		}
 	}
 }

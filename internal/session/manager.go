@@ -75,6 +75,9 @@ type Manager struct {
 	sessions map[string]*Session // by resumption id
 	accounts map[string]*shared  // by bare JID, of those with sessions
 	closed   bool
+	drained  bool    // no session is taken
+	lapses   []lapse // of devices that were sent away, in order
+	lapsing  bool    // somebody looks after them
 }
 
 // NewManager starts a manager; Shutdown ends it.
@@ -157,10 +160,10 @@ func (m *Manager) Start(o Start, stream Stream) {
 		return
 	}
 	m.mu.Lock()
-	if m.closed {
+	if m.closed || m.drained {
 		m.mu.Unlock()
 		m.o.Hub.Unregister(s.res)
-		stream.Close(stanza.StreamErr(stanza.StreamSystemShutdown, ""))
+		stream.Close(goneAway())
 		return
 	}
 	m.sessions[s.ID()] = s
@@ -224,7 +227,11 @@ func (m *Manager) ServeResumed(r *Resumed, stream Stream, answer func(...*xmlstr
 func (m *Manager) Resume(account jid.JID, previd string, h uint32) (r *Resumed, lower uint32, known bool) {
 	m.mu.Lock()
 	s := m.sessions[previd]
+	drained := m.drained
 	m.mu.Unlock()
+	if drained { // nor is another session of it
+		return nil, 0, false
+	}
 	if s == nil || s.jid.Bare() != account {
 		lower, known = m.lowerBound(previd)
 		return nil, lower, known && s == nil
@@ -433,7 +440,7 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 		for _, s := range m.all() {
 			gate <- struct{}{}
 			wg.Go(func() {
-				s.end(stanza.StreamErr(stanza.StreamSystemShutdown, "the server is going down; please reconnect"))
+				s.end(goneAway())
 				<-gate
 			})
 		}

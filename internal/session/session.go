@@ -80,6 +80,7 @@ type Session struct {
 	wrote  atomic.Int64  // when a message of it was
 	over   chan struct{} // closed when the session has ended
 	ends   atomic.Bool   // it is ending
+	moves  atomic.Bool   // because its device is sent to another node
 	// running is closed when nothing more is received from the current stream;
 	// guarded by out.mu.
 	running chan struct{}
@@ -387,16 +388,29 @@ func (s *Session) end(err *stanza.StreamError) {
 	defer close(s.over)
 	s.m.forget(s)
 	s.in.settled(settleWithin, true)
-	wasAvailable, directed := s.m.o.Hub.Unregister(s.res)
+	tell := s.leave()
 	if s.m.o.Gone != nil {
 		s.m.o.Gone(s)
 	}
-	// Of one that was replaced it has been told already: it is not available.
-	// When the node stops, all that are here end, and come back in a moment.
-	if !s.m.stopping() {
-		s.m.farewell(s.jid, wasAvailable, directed)
-		s.tellMissed(s.out.takeMissed())
-	}
+	tell()
 	s.out.finish(s, err)
 	s.in.close()
+}
+
+// leave takes the device out of dispatch, and gives what is to be told of that.
+func (s *Session) leave() (tell func()) {
+	missed := func() { s.tellMissed(s.out.takeMissed()) }
+	if s.moves.Load() && !s.m.stopping() {
+		s.m.expect(s)
+		return missed
+	}
+	wasAvailable, directed := s.m.o.Hub.Unregister(s.res)
+	return func() {
+		// Of one that was replaced it has been told already: it is not available.
+		// When the node stops, all that are here end, and come back in a moment.
+		if !s.m.stopping() {
+			s.m.farewell(s.jid, wasAvailable, directed)
+			missed()
+		}
+	}
 }

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bavard/internal/admin"
+	"bavard/internal/mesh"
+)
+
+const (
+	// leadWithin bounds how long handing over leadership may take: an election takes as long.
+	leadWithin = time.Second
+	// drainReportEvery is how often who has a node drained is told how far it is.
+	drainReportEvery = 200 * time.Millisecond
+)
+
+// errDrained ends a node that has been drained.
+var errDrained = errors.New("the node was drained")
+
+// drains is whether the node is drained.
+type drains struct {
+	mu  sync.Mutex            // held by who begins one or takes it back
+	now atomic.Pointer[drain] // nil: it is not
+}
+
+// drain is one under way, or done.
+type drain struct {
+	cancel context.CancelFunc
+	over   chan struct{} // closed when no session is left, or it was taken back
+
+	mu    sync.Mutex
+	stay  bool // the node goes on, without people
+	state admin.DrainProgress
+	err   error
+}
+
+func (d *drain) progress() (admin.DrainProgress, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state, d.err
+}
+
+func (d *drain) change(f func(*drain)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f(d)
+}
+
+// undrained is a health check: who asks whether to send people here is told not to.
+func (s *server) undrained() error {
+	if s.drains.now.Load() == nil {
+		return nil
+	}
+	return errors.New("draining: people are sent to the other nodes")
+}
+
+// drain is admin.Options.Drain. What it begins goes on when whoever asked is gone.
+func (s *server) drain(ctx context.Context, o admin.DrainOptions, report func(admin.DrainProgress)) error {
+	d, err := s.beginDrain(o)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(drainReportEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-d.over:
+			state, err := d.progress()
+			report(state)
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			state, _ := d.progress()
+			report(state)
+		}
+	}
+}
+
+// beginDrain begins a drain, or gives the one that there is, with what is to come after it.
+func (s *server) beginDrain(o admin.DrainOptions) (*drain, error) {
+	s.drains.mu.Lock()
+	defer s.drains.mu.Unlock()
+	if d := s.drains.now.Load(); d != nil {
+		d.change(func(d *drain) { d.stay = o.Stay })
+		select {
+		case <-d.over:
+			s.leave(d)
+		default:
+		}
+		return d, nil
+	}
+	if s.life.Err() != nil {
+		return nil, &admin.Error{Code: admin.CodeInvalid, Text: "this node is ending"}
+	}
+	if err := s.mayDrain(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(s.life)
+	d := &drain{cancel: cancel, over: make(chan struct{}), stay: o.Stay}
+	d.state.Sessions = s.sessions.Stats().Sessions
+	d.state.Left = d.state.Sessions
+	s.drains.now.Store(d)
+	s.doors.group.Go(func() error { s.carryOut(ctx, d, o.Within); return nil })
+	return d, nil
+}
+
+// carryOut drains the node.
+func (s *server) carryOut(ctx context.Context, d *drain, within time.Duration) {
+	defer d.cancel()
+	defer close(d.over)
+	s.log.Warn("the node is drained: it takes nobody any more", "sessions", d.state.Sessions, "within", within)
+	s.mesh.SetDrained(true)
+	s.doors.shut()
+	// First: what sessions have under way is then settled while they end.
+	to, err := s.moveLeadership(ctx)
+	if err != nil {
+		s.log.Warn("leadership was not handed over; when this node ends it is tried again", "err", err)
+	}
+	d.change(func(d *drain) { d.state.Leader = to })
+	err = s.sessions.Drain(ctx, within, func(left int) {
+		d.change(func(d *drain) { d.state.Left = left })
+	})
+	if err != nil {
+		d.change(func(d *drain) {
+			d.err = &admin.Error{Code: admin.CodeFailed, Text: "it was taken back, or the node ends"}
+		})
+		return
+	}
+	s.log.Warn("the node is drained: nobody is left")
+	s.leave(d)
+}
+
+// leave ends a node that is drained, unless it is to stay or is needed.
+func (s *server) leave(d *drain) {
+	d.change(func(d *drain) {
+		d.state.Left = 0
+		if d.err = nil; d.stay {
+			return
+		}
+		if d.err = s.mayDrain(); d.err == nil { // another one may have begun at the same time
+			s.quit(errDrained)
+		}
+	})
+}
+
+// undrain is admin.Options.Undrain.
+func (s *server) undrain() error {
+	s.drains.mu.Lock()
+	defer s.drains.mu.Unlock()
+	d := s.drains.now.Load()
+	if d == nil {
+		return &admin.Error{Code: admin.CodeInvalid, Text: "this node is not drained"}
+	}
+	d.cancel()
+	<-d.over
+	s.sessions.Undrain()
+	if err := s.doors.open(s.life); err != nil {
+		return &admin.Error{Code: admin.CodeFailed, Text: err.Error(), Hint: "it stays drained; end what listens there, or restart the server"}
+	}
+	s.mesh.SetDrained(false)
+	s.drains.now.Store(nil)
+	s.log.Warn("the node is not drained any more: it takes people again")
+	return nil
+}
+
+// mayDrain errs when there would be nobody to go on without this node.
+func (s *server) mayDrain() error {
+	if s.member == nil {
+		return &admin.Error{
+			Code: admin.CodeInvalid, Text: "this server is the only node: there is no other for its people to go to",
+			Hint: "end it by SIGTERM, as `systemctl stop bavard` does: nothing is lost by that either",
+		}
+	}
+	others := s.cell.JournalStats().Others
+	if others == nil {
+		return &admin.Error{Code: admin.CodeFailed, Text: "it is not known yet which nodes are reached", Hint: "try again in a moment"}
+	}
+	nodes := map[string]mesh.Node{}
+	for _, n := range s.mesh.Nodes() {
+		nodes[n.Name] = n
+	}
+	voters, staying, open := 1, 0, 0
+	var lacking []string
+	for _, o := range others {
+		if !o.Learner {
+			voters++
+		}
+		switch n := nodes[o.Name]; {
+		case !o.Reached:
+			lacking = append(lacking, o.Name+" is not reached")
+		case o.Learner:
+			lacking = append(lacking, o.Name+" has no vote yet")
+		case n.Drained:
+			lacking = append(lacking, o.Name+" is drained")
+		default:
+			if staying++; n.Reached {
+				open++
+			} else {
+				lacking = append(lacking, o.Name+" takes nobody yet, or its mesh is cut off")
+			}
+		}
+	}
+	if staying <= voters/2 || open == 0 {
+		return &admin.Error{
+			Code: admin.CodeInvalid, Text: "without this node the others are not enough: " + strings.Join(lacking, ", "),
+			Hint: "bring them back first; `bavard status` there says more, and `bavard drain --undo` has a drained one take people again",
+		}
+	}
+	return nil
+}
+
+// moveLeadership hands the journal's leadership over, if this node has it. It gives who
+// leads then, "" if this node did not.
+func (s *server) moveLeadership(ctx context.Context) (string, error) {
+	if s.leader == nil {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, leadWithin)
+	defer cancel()
+	to, err := s.leader.MoveLeadership(ctx)
+	if err == nil && to != "" {
+		s.log.Info("leadership was handed over", "node", to)
+	}
+	return to, err
+}
+
+// reportNodes says of each node whether it is drained.
+func (s *server) reportNodes(st *admin.Status) {
+	if d := s.drains.now.Load(); d != nil {
+		state, _ := d.progress()
+		st.Drain = &state
+	}
+	if s.mesh == nil {
+		return
+	}
+	for _, n := range s.mesh.Nodes() {
+		for i := range st.Journal.Others {
+			if o := &st.Journal.Others[i]; o.Node == n.Name {
+				o.Drained = n.Drained
+			}
+		}
+	}
+}
+
+// keepDrained hands leadership over again that has come back to a node that is drained.
+func (s *server) keepDrained(ctx context.Context) {
+	if s.drains.now.Load() == nil {
+		return
+	}
+	if _, err := s.moveLeadership(ctx); err != nil {
+		s.log.Debug("leadership stays with a node that is drained", "err", err)
+	}
+}
