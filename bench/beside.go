@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os/exec"
 	"slices"
@@ -65,11 +66,14 @@ type BesideReport struct {
 	Alone  Between `json:"alone"`
 	Beside Between `json:"beside"`
 	// P50 and P99 of deliveries beside the room, as multiples of those without: the
-	// medians of the rounds. Noise is what P99 is where nothing differs: the median of
-	// one slice without the room by another.
-	P50   float64 `json:"p50_ratio"`
-	P99   float64 `json:"p99_ratio"`
-	Noise float64 `json:"p99_noise"`
+	// medians of the rounds. P99Low to P99High holds the true median in 95 runs of 100.
+	// Noise is what P99 is where nothing differs: the median of one slice without the
+	// room by another, the larger by the smaller.
+	P50     float64 `json:"p50_ratio"`
+	P99     float64 `json:"p99_ratio"`
+	P99Low  float64 `json:"p99_ratio_low"`
+	P99High float64 `json:"p99_ratio_high"`
+	Noise   float64 `json:"p99_noise"`
 	// Room is what the room's load reports; its rate is of the slices in which it
 	// spoke.
 	Room RoomReport `json:"room"`
@@ -95,7 +99,7 @@ func (r *BesideReport) Rows() [][2]string {
 		{"room", fmt.Sprintf("%d in it, %d speak: %s deliveries/s, %s; all were in after %.1f s", r.Room.Occupants, r.Room.Speakers, counted(r.Room.Rate), r.Room.Delivery, r.Room.Entering)},
 		{"alone", r.Alone.String()},
 		{"beside", r.Beside.String()},
-		{"ratio", fmt.Sprintf("p50 × %.2f, p99 × %.2f (medians of the rounds); p99 of one slice alone by another: × %.2f", r.P50, r.P99, r.Noise)},
+		{"ratio", fmt.Sprintf("p50 × %.2f, p99 × %.2f, by 95 %% between %.2f and %.2f (medians of the rounds); p99 of one slice alone by another: × %.2f", r.P50, r.P99, r.P99Low, r.P99High, r.Noise)},
 		{"verdict", r.Verdict.String()},
 		{"room's", fmt.Sprintf("%s; %d orders", r.Room.Verdict.String(), r.Room.Orders)},
 	}
@@ -245,6 +249,25 @@ func median(all []float64) float64 {
 	return (all[len(all)/2] + all[(len(all)-1)/2]) / 2
 }
 
+// confidence gives between which of some numbers the median of what they are drawn from
+// is, with at least 95 % where there are enough of them: of a sample of n, that many are
+// below it as heads come of n coins. Of fewer than 6 it is all of them.
+func confidence(all []float64) (low, high float64) {
+	if len(all) == 0 {
+		return 0, 0
+	}
+	slices.Sort(all)
+	n := len(all)
+	out, below, exactly := 0, 0.0, math.Pow(0.5, float64(n)) // exactly: that out heads come
+	for below+exactly <= 0.025 {
+		below += exactly
+		exactly *= float64(n-out) / float64(out+1)
+		out++
+	}
+	out = max(out-1, 0)
+	return all[out], all[n-1-out]
+}
+
 func (r *BesideReport) sum(w *watched, periods []period) {
 	var ticks, deliveries [2][]time.Duration
 	var cores, seconds [2]float64
@@ -276,6 +299,7 @@ func (r *BesideReport) sum(w *watched, periods []period) {
 		b.Cores = cores[k] / max(seconds[k], 1e-9)
 	}
 	r.P50, r.P99, r.Noise = median(p50s), median(p99s), median(noise)
+	r.P99Low, r.P99High = confidence(p99s)
 	r.Rate = float64(min(len(ticks[0])+len(ticks[1]), len(deliveries[0])+len(deliveries[1]))) / max(seconds[0]+seconds[1], 1e-9)
 }
 

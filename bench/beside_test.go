@@ -51,6 +51,19 @@ func TestBesideIsSummedUp(t *testing.T) {
 	}
 }
 
+// The bounds are those that tables have for the median's 95 %.
+func TestConfidence(t *testing.T) {
+	for n, want := range map[int][2]float64{0: {0, 0}, 1: {1, 1}, 5: {1, 5}, 6: {1, 6}, 8: {1, 8}, 9: {2, 8}, 20: {6, 15}, 40: {14, 27}, 100: {40, 61}} {
+		var all []float64
+		for i := n; i > 0; i-- {
+			all = append(all, float64(i))
+		}
+		if low, high := confidence(all); low != want[0] || high != want[1] {
+			t.Errorf("of %d: %v to %v, want %v", n, low, high, want)
+		}
+	}
+}
+
 func TestCrowdThatDoesNotGetReady(t *testing.T) {
 	for _, command := range []string{"echo no such room >&2; exit 3", "echo no such room >&2; echo what"} {
 		c, err := startCrowd([]string{"sh", "-c", command}, nil)
