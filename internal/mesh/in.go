@@ -263,6 +263,14 @@ func (m *Mesh) frame(in *incoming, f *Frame) error {
 		m.arrived.Add(1)
 		m.hub.Arrived(in.p.name, p)
 		return nil
+	case *Frame_Passed:
+		p, err := m.arrivingInRoom(c.Passed)
+		if err != nil {
+			return err
+		}
+		m.arrived.Add(1)
+		m.rooms.Arrived(in.p.name, p)
+		return nil
 	case *Frame_Snapshot:
 		return m.snapshot(in, c.Snapshot)
 	case *Frame_Change:

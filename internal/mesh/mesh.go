@@ -68,6 +68,7 @@ type Hub interface {
 // RoomHub is where what comes of rooms goes.
 type RoomHub interface {
 	Visited(node string, p room.Place, why room.Cause)
+	Arrived(node string, p *room.Passed)
 }
 
 // Options of a mesh.
@@ -270,10 +271,15 @@ func (m *Mesh) Pass(node string, p dispatch.Passed) bool {
 		m.shed.Add(1)
 		return false
 	}
+	return m.pass(node, f, size, false)
+}
+
+// pass queues a stanza for a node; rooms: for one that knows of them.
+func (m *Mesh) pass(node string, f *Frame, size int, rooms bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	to := m.peers[node]
-	if to == nil || to.out == nil || !to.out.put(f, size) {
+	if to == nil || to.out == nil || rooms && !to.out.rooms || !to.out.put(f, size) {
 		m.shed.Add(1)
 		return false
 	}

@@ -27,7 +27,7 @@ const (
 )
 
 // Frame is one message of a stream. From the node that has opened it: a hello,
-// snapshots, changes, stanzas, beats; from the other: a hello, beats.
+// snapshots, changes, stanzas, what is passed on in rooms, beats; from the other: a hello, beats.
 type Frame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Content:
@@ -37,6 +37,7 @@ type Frame struct {
 	//	*Frame_Change
 	//	*Frame_Stanza
 	//	*Frame_Beat
+	//	*Frame_Passed
 	Content       isFrame_Content `protobuf_oneof:"content"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -124,6 +125,15 @@ func (x *Frame) GetBeat() *Beat {
 	return nil
 }
 
+func (x *Frame) GetPassed() *Passed {
+	if x != nil {
+		if x, ok := x.Content.(*Frame_Passed); ok {
+			return x.Passed
+		}
+	}
+	return nil
+}
+
 type isFrame_Content interface {
 	isFrame_Content()
 }
@@ -148,6 +158,10 @@ type Frame_Beat struct {
 	Beat *Beat `protobuf:"bytes,5,opt,name=beat,proto3,oneof"`
 }
 
+type Frame_Passed struct {
+	Passed *Passed `protobuf:"bytes,6,opt,name=passed,proto3,oneof"` // to nodes that want to know of rooms
+}
+
 func (*Frame_Hello) isFrame_Content() {}
 
 func (*Frame_Snapshot) isFrame_Content() {}
@@ -157,6 +171,8 @@ func (*Frame_Change) isFrame_Content() {}
 func (*Frame_Stanza) isFrame_Content() {}
 
 func (*Frame_Beat) isFrame_Content() {}
+
+func (*Frame_Passed) isFrame_Content() {}
 
 // Hello is the first frame, both ways.
 type Hello struct {
@@ -901,6 +917,152 @@ func (x *Cause) GetSaid() []byte {
 	return nil
 }
 
+// Passed is what is handed on in a room.
+type Passed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	To            string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`         // the full JID of the device that it is for; empty: all in the room, or who has asked
+	Xml           []byte                 `protobuf:"bytes,3,opt,name=xml,proto3" json:"xml,omitempty"`       // a message or IQ
+	Giving        *Giving                `protobuf:"bytes,4,opt,name=giving,proto3" json:"giving,omitempty"` // instead
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Passed) Reset() {
+	*x = Passed{}
+	mi := &file_internal_mesh_mesh_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Passed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Passed) ProtoMessage() {}
+
+func (x *Passed) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_mesh_mesh_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Passed.ProtoReflect.Descriptor instead.
+func (*Passed) Descriptor() ([]byte, []int) {
+	return file_internal_mesh_mesh_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Passed) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Passed) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *Passed) GetXml() []byte {
+	if x != nil {
+		return x.Xml
+	}
+	return nil
+}
+
+func (x *Passed) GetGiving() *Giving {
+	if x != nil {
+		return x.Giving
+	}
+	return nil
+}
+
+// Giving gives an occupant a role.
+type Giving struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nick          string                 `protobuf:"bytes,1,opt,name=nick,proto3" json:"nick,omitempty"`
+	Jid           string                 `protobuf:"bytes,2,opt,name=jid,proto3" json:"jid,omitempty"`    // real, bare
+	Role          uint32                 `protobuf:"varint,3,opt,name=role,proto3" json:"role,omitempty"` // that of command.RoomRole and one; 0: none, they are shown out
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Actor         string                 `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"` // a nick
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Giving) Reset() {
+	*x = Giving{}
+	mi := &file_internal_mesh_mesh_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Giving) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Giving) ProtoMessage() {}
+
+func (x *Giving) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_mesh_mesh_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Giving.ProtoReflect.Descriptor instead.
+func (*Giving) Descriptor() ([]byte, []int) {
+	return file_internal_mesh_mesh_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Giving) GetNick() string {
+	if x != nil {
+		return x.Nick
+	}
+	return ""
+}
+
+func (x *Giving) GetJid() string {
+	if x != nil {
+		return x.Jid
+	}
+	return ""
+}
+
+func (x *Giving) GetRole() uint32 {
+	if x != nil {
+		return x.Role
+	}
+	return 0
+}
+
+func (x *Giving) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Giving) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
 // Beat says that the node works.
 type Beat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -912,7 +1074,7 @@ type Beat struct {
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_internal_mesh_mesh_proto_msgTypes[9]
+	mi := &file_internal_mesh_mesh_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +1086,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_mesh_mesh_proto_msgTypes[9]
+	mi := &file_internal_mesh_mesh_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1099,7 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_internal_mesh_mesh_proto_rawDescGZIP(), []int{9}
+	return file_internal_mesh_mesh_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Beat) GetHears() []string {
@@ -958,13 +1120,14 @@ var File_internal_mesh_mesh_proto protoreflect.FileDescriptor
 
 const file_internal_mesh_mesh_proto_rawDesc = "" +
 	"\n" +
-	"\x18internal/mesh/mesh.proto\x12\x0ebavard.mesh.v1\"\x89\x02\n" +
+	"\x18internal/mesh/mesh.proto\x12\x0ebavard.mesh.v1\"\xbb\x02\n" +
 	"\x05Frame\x12-\n" +
 	"\x05hello\x18\x01 \x01(\v2\x15.bavard.mesh.v1.HelloH\x00R\x05hello\x126\n" +
 	"\bsnapshot\x18\x02 \x01(\v2\x18.bavard.mesh.v1.SnapshotH\x00R\bsnapshot\x120\n" +
 	"\x06change\x18\x03 \x01(\v2\x16.bavard.mesh.v1.ChangeH\x00R\x06change\x120\n" +
 	"\x06stanza\x18\x04 \x01(\v2\x16.bavard.mesh.v1.StanzaH\x00R\x06stanza\x12*\n" +
-	"\x04beat\x18\x05 \x01(\v2\x14.bavard.mesh.v1.BeatH\x00R\x04beatB\t\n" +
+	"\x04beat\x18\x05 \x01(\v2\x14.bavard.mesh.v1.BeatH\x00R\x04beat\x120\n" +
+	"\x06passed\x18\x06 \x01(\v2\x16.bavard.mesh.v1.PassedH\x00R\x06passedB\t\n" +
 	"\acontent\"\x99\x01\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x12\n" +
@@ -1031,7 +1194,18 @@ const file_internal_mesh_mesh_proto_rawDesc = "" +
 	"\x05actor\x18\x03 \x01(\tR\x05actor\x12%\n" +
 	"\vaffiliation\x18\x04 \x01(\rH\x00R\vaffiliation\x88\x01\x01\x12\x12\n" +
 	"\x04said\x18\x05 \x01(\fR\x04saidB\x0e\n" +
-	"\f_affiliation\"6\n" +
+	"\f_affiliation\"n\n" +
+	"\x06Passed\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x10\n" +
+	"\x03xml\x18\x03 \x01(\fR\x03xml\x12.\n" +
+	"\x06giving\x18\x04 \x01(\v2\x16.bavard.mesh.v1.GivingR\x06giving\"p\n" +
+	"\x06Giving\x12\x12\n" +
+	"\x04nick\x18\x01 \x01(\tR\x04nick\x12\x10\n" +
+	"\x03jid\x18\x02 \x01(\tR\x03jid\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\rR\x04role\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\"6\n" +
 	"\x04Beat\x12\x14\n" +
 	"\x05hears\x18\x01 \x03(\tR\x05hears\x12\x18\n" +
 	"\adrained\x18\x02 \x01(\bR\adrainedB\x16Z\x14bavard/internal/meshb\x06proto3"
@@ -1048,7 +1222,7 @@ func file_internal_mesh_mesh_proto_rawDescGZIP() []byte {
 	return file_internal_mesh_mesh_proto_rawDescData
 }
 
-var file_internal_mesh_mesh_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_internal_mesh_mesh_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_internal_mesh_mesh_proto_goTypes = []any{
 	(*Frame)(nil),    // 0: bavard.mesh.v1.Frame
 	(*Hello)(nil),    // 1: bavard.mesh.v1.Hello
@@ -1059,25 +1233,29 @@ var file_internal_mesh_mesh_proto_goTypes = []any{
 	(*Visit)(nil),    // 6: bavard.mesh.v1.Visit
 	(*Left)(nil),     // 7: bavard.mesh.v1.Left
 	(*Cause)(nil),    // 8: bavard.mesh.v1.Cause
-	(*Beat)(nil),     // 9: bavard.mesh.v1.Beat
+	(*Passed)(nil),   // 9: bavard.mesh.v1.Passed
+	(*Giving)(nil),   // 10: bavard.mesh.v1.Giving
+	(*Beat)(nil),     // 11: bavard.mesh.v1.Beat
 }
 var file_internal_mesh_mesh_proto_depIdxs = []int32{
 	1,  // 0: bavard.mesh.v1.Frame.hello:type_name -> bavard.mesh.v1.Hello
 	2,  // 1: bavard.mesh.v1.Frame.snapshot:type_name -> bavard.mesh.v1.Snapshot
 	3,  // 2: bavard.mesh.v1.Frame.change:type_name -> bavard.mesh.v1.Change
 	5,  // 3: bavard.mesh.v1.Frame.stanza:type_name -> bavard.mesh.v1.Stanza
-	9,  // 4: bavard.mesh.v1.Frame.beat:type_name -> bavard.mesh.v1.Beat
-	4,  // 5: bavard.mesh.v1.Snapshot.sessions:type_name -> bavard.mesh.v1.Session
-	6,  // 6: bavard.mesh.v1.Snapshot.visits:type_name -> bavard.mesh.v1.Visit
-	4,  // 7: bavard.mesh.v1.Change.session:type_name -> bavard.mesh.v1.Session
-	6,  // 8: bavard.mesh.v1.Change.visit:type_name -> bavard.mesh.v1.Visit
-	7,  // 9: bavard.mesh.v1.Change.left:type_name -> bavard.mesh.v1.Left
-	8,  // 10: bavard.mesh.v1.Change.cause:type_name -> bavard.mesh.v1.Cause
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	11, // 4: bavard.mesh.v1.Frame.beat:type_name -> bavard.mesh.v1.Beat
+	9,  // 5: bavard.mesh.v1.Frame.passed:type_name -> bavard.mesh.v1.Passed
+	4,  // 6: bavard.mesh.v1.Snapshot.sessions:type_name -> bavard.mesh.v1.Session
+	6,  // 7: bavard.mesh.v1.Snapshot.visits:type_name -> bavard.mesh.v1.Visit
+	4,  // 8: bavard.mesh.v1.Change.session:type_name -> bavard.mesh.v1.Session
+	6,  // 9: bavard.mesh.v1.Change.visit:type_name -> bavard.mesh.v1.Visit
+	7,  // 10: bavard.mesh.v1.Change.left:type_name -> bavard.mesh.v1.Left
+	8,  // 11: bavard.mesh.v1.Change.cause:type_name -> bavard.mesh.v1.Cause
+	10, // 12: bavard.mesh.v1.Passed.giving:type_name -> bavard.mesh.v1.Giving
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_internal_mesh_mesh_proto_init() }
@@ -1091,6 +1269,7 @@ func file_internal_mesh_mesh_proto_init() {
 		(*Frame_Change)(nil),
 		(*Frame_Stanza)(nil),
 		(*Frame_Beat)(nil),
+		(*Frame_Passed)(nil),
 	}
 	file_internal_mesh_mesh_proto_msgTypes[3].OneofWrappers = []any{
 		(*Change_Session)(nil),
@@ -1105,7 +1284,7 @@ func file_internal_mesh_mesh_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_mesh_mesh_proto_rawDesc), len(file_internal_mesh_mesh_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -55,12 +56,6 @@ func (h *hub) Changed(node string, was, is *dispatch.Bound, lost bool) {
 		text += "-" + was.JID.String()
 	}
 	h.changed = append(h.changed, text)
-}
-
-func (h *hub) Visited(node string, p room.Place, why room.Cause) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.changed = append(h.changed, fmt.Sprintf("%s: %s in %s %d", node, p.JID, p.Room, why.Status))
 }
 
 func (h *hub) has(what string) bool {
@@ -159,7 +154,7 @@ func (w *world) start(nodes ...string) {
 	for _, node := range nodes {
 		m := w.make(node)
 		w.meshes[node], w.hubs[node] = m, &hub{}
-		w.until("it listens at its address", func() bool { return m.Start(w.t.Context(), w.hubs[node], w.hubs[node]) == nil })
+		w.until("it listens at its address", func() bool { return m.Start(w.t.Context(), w.hubs[node], roomHub{w.hubs[node]}) == nil })
 	}
 }
 
@@ -274,7 +269,7 @@ func TestNodeGoes(t *testing.T) {
 	m := w.make("a")
 	m.Tell(online(t, "u@localhost/back"), false)
 	w.meshes["a"] = m
-	w.until("it listens", func() bool { return m.Start(t.Context(), &hub{}, &hub{}) == nil })
+	w.until("it listens", func() bool { return m.Start(t.Context(), &hub{}, roomHub{&hub{}}) == nil })
 	w.told("b", "a: lost u@localhost/away")
 	if got := w.knows("b", "u@localhost", 1); got[0].JID.Resource() != "back" {
 		t.Errorf("%+v", got)
@@ -406,7 +401,9 @@ func TestStrangers(t *testing.T) {
 		change(f.GetHello())
 		return f
 	}
-	for what, frames := range bad(hello, other) {
+	frames := bad(hello, other)
+	maps.Copy(frames, badInRooms(hello))
+	for what, frames := range frames {
 		stream := w.dial("b", "a")
 		for _, f := range frames {
 			_ = stream.SendMsg(f) // it may have ended already
@@ -462,22 +459,15 @@ func bad(hello *Frame, other func(func(*Hello)) *Frame) map[string][]*Frame {
 		"no XML":              {hello, one(&Stanza{From: "u@localhost/x", To: "v@localhost", Xml: []byte("<iq")})},
 		"another element":     {hello, one(&Stanza{From: "u@localhost/x", To: "v@localhost", Xml: []byte("<x xmlns='jabber:client'/>")})},
 		"a way":               {hello, one(&Stanza{From: "u@localhost/x", To: "v@localhost", Xml: []byte("<iq xmlns='jabber:client'/>"), Way: 3})},
-		"another room":        {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Visits: []*Visit{{Room: "r@example.org", Jid: "u@localhost/x", Nick: "u"}}})},
-		"no room":             {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Visits: []*Visit{{Room: "r@rooms.localhost/u", Jid: "u@localhost/x", Nick: "u"}}})},
-		"nobody in a room":    {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Visits: []*Visit{{Room: "r@rooms.localhost", Jid: "u@localhost", Nick: "u"}}})},
-		"no nick":             {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Visits: []*Visit{{Room: "r@rooms.localhost", Jid: "u@localhost/x"}}})},
-		"a role":              {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Visits: []*Visit{{Room: "r@rooms.localhost", Jid: "u@localhost/x", Nick: "u", Role: 3}}})},
-		"an affiliation":      {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Visits: []*Visit{{Room: "r@rooms.localhost", Jid: "u@localhost/x", Nick: "u", Affiliation: 1 << 31}}})},
-		"what a visitor says": {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Visits: []*Visit{{Room: "r@rooms.localhost", Jid: "u@localhost/x", Nick: "u", Presence: []byte("<iq/>")}}})},
-		"who left":            {hello, whole, change(&Change{Generation: 1, Number: 1, What: &Change_Left{&Left{Room: "r@rooms.localhost", Jid: "u@localhost"}}})},
-		"a status code":       {hello, whole, change(&Change{Generation: 1, Number: 1, What: &Change_Left{&Left{Room: "r@rooms.localhost", Jid: "u@localhost/x"}}, Cause: &Cause{Status: []uint32{7}}})},
 	}
 }
 
 // FuzzFrame: whatever a node says, nobody panics, and what is known stays consistent.
 func FuzzFrame(f *testing.F) {
 	hello := &Frame{Content: &Frame_Hello{&Hello{}}}
-	for _, frames := range bad(hello, func(func(*Hello)) *Frame { return hello }) {
+	all := bad(hello, func(func(*Hello)) *Frame { return hello })
+	maps.Copy(all, badInRooms(hello))
+	for _, frames := range all {
 		for _, frame := range frames {
 			b, err := proto.Marshal(frame)
 			if err != nil {
@@ -489,7 +479,7 @@ func FuzzFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		p := newPeer("b", "")
 		m := &Mesh{
-			o: Options{Domain: "localhost", Rooms: "rooms.localhost"}, hub: &hub{}, rooms: &hub{}, peers: map[string]*peer{"b": p},
+			o: Options{Domain: "localhost", Rooms: "rooms.localhost"}, hub: &hub{}, rooms: roomHub{&hub{}}, peers: map[string]*peer{"b": p},
 			accounts: map[string][]dispatch.Remote{}, crowds: map[string]map[seat]*room.Visit{},
 		}
 		in := m.open(p, nil)

@@ -87,6 +87,22 @@ func (r Rooms) Crowd(of string) int {
 	return len(r.m.crowds[of])
 }
 
+// Pass implements room.Elsewhere.
+func (r Rooms) Pass(node string, p *room.Passed) bool {
+	s, size := &Passed{Room: p.Room}, frameCost
+	if !p.To.IsZero() {
+		s.To = p.To.String()
+	}
+	if g := p.Giving; g != nil {
+		s.Giving = &Giving{Nick: g.Nick, Jid: g.Who.String(), Role: uint32(g.Role + 1), Reason: g.Reason, Actor: g.Actor} //nolint:gosec // small
+		size += len(g.Reason)
+	} else if s.Xml = xmlstream.AppendElement(nil, p.Stanza, ""); len(s.GetXml()) > stanzaMost {
+		r.m.shed.Add(1)
+		return false
+	}
+	return r.m.pass(node, &Frame{Content: &Frame_Passed{s}}, size+len(s.GetXml()), true)
+}
+
 // Certain implements room.Elsewhere: a node that is not heard is gone only if neither
 // the journal reaches it, nor any node that is heard hears it, and if these are a
 // majority. One that does not say who is in rooms, or more than is kept, leaves it
@@ -258,11 +274,8 @@ func (m *Mesh) at(in, who string) (room.Place, error) {
 	if err != nil {
 		return room.Place{}, err
 	}
-	j, err := jid.ParseBare(in)
-	if err != nil || j.Local() == "" || j.Domain() != m.o.Rooms {
-		return room.Place{}, fmt.Errorf("%w: %q is no room's address", errWire, in)
-	}
-	return room.Place{Room: j.String(), JID: full}, nil
+	j, err := m.room(in)
+	return room.Place{Room: j.String(), JID: full}, err
 }
 
 // visitor reads a device in a room. What it says is the same if it was known.
@@ -290,6 +303,39 @@ func (m *Mesh) visitor(p *peer, s *Visit) (*room.Visit, error) {
 	}
 	v.Presence, err = heard(s.GetPresence())
 	return v, err
+}
+
+// arrivingInRoom reads what a node hands on in a room.
+func (m *Mesh) arrivingInRoom(s *Passed) (*room.Passed, error) {
+	j, err := m.room(s.GetRoom())
+	if err != nil {
+		return nil, err
+	}
+	p := &room.Passed{Room: j.String()}
+	if g := s.GetGiving(); g != nil {
+		who, err := jid.ParseBare(g.GetJid())
+		if err != nil || g.GetRole() > uint32(len(command.RoomRole_name)) { //nolint:gosec // small
+			return nil, fmt.Errorf("%w: a role", errWire)
+		}
+		p.Giving = &room.Giving{Nick: g.GetNick(), Who: who, Role: int(g.GetRole()) - 1, Reason: g.GetReason(), Actor: g.GetActor()}
+		return p, nil
+	}
+	if s.GetTo() != "" {
+		if p.To, err = m.full(s.GetTo()); err != nil {
+			return nil, err
+		}
+	}
+	p.Stanza, err = parse(s.GetXml(), "message", "iq")
+	return p, err
+}
+
+// room reads the address of a room.
+func (m *Mesh) room(text string) (jid.JID, error) {
+	j, err := jid.ParseBare(text)
+	if err != nil || j.Local() == "" || j.Domain() != m.o.Rooms {
+		return jid.JID{}, fmt.Errorf("%w: %q is no room's address", errWire, text)
+	}
+	return j, nil
 }
 
 // because makes the message of a cause, nil of none, and says how large it is.

@@ -5,6 +5,7 @@ package mesh
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,6 +15,25 @@ import (
 	"bavard/internal/stanza"
 	"bavard/internal/xmlstream"
 )
+
+// roomHub keeps what it is told of rooms.
+type roomHub struct{ *hub }
+
+func (h roomHub) Visited(node string, p room.Place, why room.Cause) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.changed = append(h.changed, fmt.Sprintf("%s: %s in %s %d", node, p.JID, p.Room, why.Status))
+}
+
+func (h roomHub) Arrived(node string, p *room.Passed) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if g := p.Giving; g != nil {
+		h.arrived = append(h.arrived, fmt.Sprintf("%s: in %s %+v", node, p.Room, *g))
+		return
+	}
+	h.arrived = append(h.arrived, fmt.Sprintf("%s: in %s to %s: %s", node, p.Room, p.To, p.Stanza.Name.Local))
+}
 
 const hall = "hall@rooms.localhost"
 
@@ -82,6 +102,7 @@ func TestVisits(t *testing.T) {
 	reached.Store(false)
 	w.until("a is gone", b.Certain)
 	w.stop("c")
+	w.until("c is lost", func() bool { return len(w.meshes["b"].hears()) == 0 })
 	w.until("c is given up", w.meshes["b"].Whole)
 	if b.Certain() {
 		t.Error("a node that hears nobody is certain")
@@ -134,5 +155,62 @@ func TestHeardByOthers(t *testing.T) {
 	}
 	if err := m.frame(in, &Frame{Content: &Frame_Beat{&Beat{Hears: []string{"a", "b"}}}}); err != nil || m.Rooms().Certain() {
 		t.Errorf("c hears b: %v", err)
+	}
+}
+
+// badInRooms are frames about rooms that make no sense.
+func badInRooms(hello *Frame) map[string][]*Frame {
+	snapshot := func(s *Snapshot) *Frame { return &Frame{Content: &Frame_Snapshot{s}} }
+	change := func(c *Change) *Frame { return &Frame{Content: &Frame_Change{c}} }
+	pass := func(p *Passed) *Frame { return &Frame{Content: &Frame_Passed{p}} }
+	whole := snapshot(&Snapshot{Generation: 1, Begins: true, Ends: true})
+	return map[string][]*Frame{
+		"another room":        {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Visits: []*Visit{{Room: "r@example.org", Jid: "u@localhost/x", Nick: "u"}}})},
+		"no room":             {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Visits: []*Visit{{Room: "r@rooms.localhost/u", Jid: "u@localhost/x", Nick: "u"}}})},
+		"nobody in a room":    {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Visits: []*Visit{{Room: "r@rooms.localhost", Jid: "u@localhost", Nick: "u"}}})},
+		"no nick":             {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Visits: []*Visit{{Room: "r@rooms.localhost", Jid: "u@localhost/x"}}})},
+		"a role":              {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Visits: []*Visit{{Room: "r@rooms.localhost", Jid: "u@localhost/x", Nick: "u", Role: 3}}})},
+		"an affiliation":      {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Visits: []*Visit{{Room: "r@rooms.localhost", Jid: "u@localhost/x", Nick: "u", Affiliation: 1 << 31}}})},
+		"what a visitor says": {hello, snapshot(&Snapshot{Generation: 1, Begins: true, Visits: []*Visit{{Room: "r@rooms.localhost", Jid: "u@localhost/x", Nick: "u", Presence: []byte("<iq/>")}}})},
+		"who left":            {hello, whole, change(&Change{Generation: 1, Number: 1, What: &Change_Left{&Left{Room: "r@rooms.localhost", Jid: "u@localhost"}}})},
+		"a status code":       {hello, whole, change(&Change{Generation: 1, Number: 1, What: &Change_Left{&Left{Room: "r@rooms.localhost", Jid: "u@localhost/x"}}, Cause: &Cause{Status: []uint32{7}}})},
+		"what is passed on":   {hello, pass(&Passed{Room: hall})},
+		"a room's presence":   {hello, pass(&Passed{Room: hall, Xml: []byte("<presence xmlns='jabber:client'/>")})},
+		"passed nowhere":      {hello, pass(&Passed{Room: "hall@example.org", Xml: []byte("<iq xmlns='jabber:client'/>")})},
+		"passed to nobody":    {hello, pass(&Passed{Room: hall, To: "u@localhost", Xml: []byte("<iq xmlns='jabber:client'/>")})},
+		"a role for nobody":   {hello, pass(&Passed{Room: hall, Giving: &Giving{Nick: "u"}})},
+		"a role of no kind":   {hello, pass(&Passed{Room: hall, Giving: &Giving{Nick: "u", Jid: "u@localhost", Role: 4}})},
+	}
+}
+
+// TestPassedInRooms: what is said in a room, answers and roles reach a node that
+// knows of rooms, and no other.
+func TestPassedInRooms(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, patient)
+	w.start("a", "b")
+	a := w.meshes["a"].Rooms()
+	u := address(t, "u@localhost/x")
+	st := xmlstream.New(stanza.NSClient, "message", "from", hall+"/v").Add(xmlstream.New(stanza.NSChatStates, "composing"))
+	w.until("a reaches b", func() bool { return a.Pass("b", &room.Passed{Room: hall, Stanza: st}) })
+	for _, p := range []*room.Passed{
+		{Room: hall, To: u, Stanza: xmlstream.New(stanza.NSClient, "iq", "type", "get")},
+		{Room: hall, Giving: &room.Giving{Nick: "u", Who: u.Bare(), Role: -1, Reason: "why", Actor: "v"}},
+	} {
+		if !a.Pass("b", p) {
+			t.Errorf("%+v is not passed on", p)
+		}
+	}
+	w.told("b", "a: in "+hall+" to : message")
+	w.told("b", "a: in "+hall+" to u@localhost/x: iq")
+	w.told("b", "a: in "+hall+" {Nick:u Who:u@localhost Role:-1 Reason:why Actor:v}")
+	older := w.make("b")
+	older.attach(older.peers["a"], false)
+	if older.Rooms().Pass("a", &room.Passed{Room: hall, Stanza: st}) || older.Stats().Shed != 1 {
+		t.Error("an older node is told of rooms")
+	}
+	long := xmlstream.NewText(stanza.NSClient, "message", strings.Repeat("x", stanzaMost))
+	if a.Pass("b", &room.Passed{Room: hall, Stanza: long}) {
+		t.Error("a stanza has no bound")
 	}
 }

@@ -97,7 +97,7 @@ func (h *Hub) giveRoles(s *shard, q *route.Request, items []*xmlstream.Element) 
 		if c.role < 0 && e.Get("role") != "none" {
 			return stanza.Err(stanza.Modify, stanza.BadRequest, "a role is moderator, participant, visitor or none").Reply(q.Stanza)
 		}
-		if c.of == nil || !c.of.here() {
+		if c.of == nil {
 			return stanza.Err(stanza.Cancel, stanza.ItemNotFound, "nobody is in the room under this nick").Reply(q.Stanza)
 		}
 		if bad := mayGive(me, c); bad != nil {
@@ -105,12 +105,12 @@ func (h *Hub) giveRoles(s *shard, q *route.Request, items []*xmlstream.Element) 
 		}
 		changes = append(changes, c)
 	}
+	ok := true
 	for _, c := range changes {
-		if c.role < 0 {
-			h.expel(s, r, c.of, departure{status: []int{statusKicked}, reason: c.reason, actor: me.nick})
-		} else {
-			h.setRole(s, r, c.of, command.RoomRole(c.role), c.reason, me.nick)
-		}
+		ok = h.giveRole(s, r, c.of, c.role, c.reason, me.nick) && ok
+	}
+	if !ok {
+		return unreached().Reply(q.Stanza)
 	}
 	return stanza.Result(q.Stanza)
 }

@@ -22,6 +22,9 @@ type Elsewhere interface {
 	// there are.
 	Visits(room string) []Remote
 	Crowd(room string) int
+	// Pass hands something to a node. It reports false when that is not reached now,
+	// or too much waits for it. It keeps nothing of it.
+	Pass(node string, p *Passed) bool
 	// Certain reports whether all devices on other nodes that are in rooms are
 	// known: each node is heard, or none of a majority has heard it for a while.
 	Certain() bool
@@ -67,6 +70,25 @@ type Cause struct {
 	Said          []*xmlstream.Element // with a farewell
 }
 
+// Passed is what a node hands to another of a room.
+type Passed struct {
+	Room string
+	// Stanza is for the device To; if that is zero an answer (an IQ) is for who has
+	// asked, and a message for all in the room.
+	To     jid.JID
+	Stanza *xmlstream.Element
+	// Giving instead.
+	Giving *Giving
+}
+
+// Giving gives an occupant a role.
+type Giving struct {
+	Nick          string
+	Who           jid.JID // real, bare
+	Role          int     // of command.RoomRole; -1: they are shown out
+	Reason, Actor string
+}
+
 // away is a device on another node.
 type away struct {
 	node string
@@ -75,16 +97,6 @@ type away struct {
 
 // here reports whether the device is on this node.
 func (v *visit) here() bool { return v.node == "" }
-
-// newest is the device of the occupant on this node that entered last.
-func (o *occupant) newest() *visit {
-	for i := len(o.visits) - 1; i > 0; i-- {
-		if o.visits[i].here() {
-			return o.visits[i]
-		}
-	}
-	return o.visits[0]
-}
 
 // here reports whether a device of the occupant is on this node. If none is, they
 // are in the room as another node says, and only that changes it.

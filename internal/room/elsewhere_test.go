@@ -77,6 +77,19 @@ func (n *node) Visits(room string) (list []Remote) {
 	return list
 }
 
+func (n *node) Pass(name string, p *Passed) bool {
+	n.mu.Lock()
+	cut := n.cut || name != n.other.name
+	n.mu.Unlock()
+	if cut {
+		return false
+	}
+	c := *p
+	c.Stanza = p.Stanza.Clone()
+	n.other.hub.Arrived(n.name, &c)
+	return true
+}
+
 func (n *node) Crowd(room string) int { return len(n.Visits(room)) }
 
 func (n *node) Certain() bool {

@@ -23,6 +23,7 @@ type question struct {
 	id   string
 	from *visit
 	to   string // the occupant's address, which the answer comes from
+	node string // that the question has come from; with it, nothing of the above
 }
 
 // askedMost bounds the questions of a room that wait for an answer.
@@ -103,7 +104,7 @@ func (h *Hub) withOccupant(v route.Visitor, q *route.Request, do func(r *live, f
 			return
 		}
 		to := r.occupants[q.To.Resource()]
-		if to == nil || !to.here() {
+		if to == nil {
 			refuse(stanza.Err(stanza.Cancel, stanza.ItemNotFound, "nobody is in the room under this nick"))
 			return
 		}
@@ -117,11 +118,13 @@ func (h *Hub) withOccupant(v route.Visitor, q *route.Request, do func(r *live, f
 // ask passes an IQ on to the occupant's newest device.
 func (h *Hub) ask(v route.Visitor, q *route.Request) {
 	h.withOccupant(v, q, func(r *live, from *visit, to *occupant) *stanza.Error {
-		room, target := r.jid.String(), to.newest()
+		room, target := r.jid.String(), to.visits[len(to.visits)-1]
 		id := "muc-" + rand.Text()
 		r.asked.add(id, question{id: q.Stanza.Get("id"), from: from, to: room + "/" + to.nick})
-		st := q.Stanza.Clone().Set("id", id).Set("from", room+"/"+from.is.nick).Set("to", target.to)
-		r.hand(target, route.Serialise(st))
+		if !h.give(r, target, q.Stanza.Clone().Set("id", id).Set("from", room+"/"+from.is.nick)) {
+			r.asked.take(id)
+			return unreached()
+		}
 		return nil
 	})
 }
@@ -139,12 +142,19 @@ func (f *rooms) answer(r *route.Request) []route.Effect {
 			if live == nil || live.devices[r.From] == nil {
 				return
 			}
-			q, ok := live.asked.take(r.Stanza.Get("id"))
-			if !ok {
-				return
-			}
-			st := r.Stanza.Clone().Set("id", q.id).Set("from", q.to).Set("to", q.from.to)
-			live.hand(q.from, route.Serialise(st))
+			f.hub.answered(live, r.Stanza)
 		})
 	}}}
+}
+
+// answered gives an answer to who has asked, on whichever node.
+func (h *Hub) answered(r *live, answer *xmlstream.Element) {
+	q, ok := r.asked.take(answer.Get("id"))
+	switch {
+	case !ok:
+	case q.node != "":
+		h.o.Elsewhere.Pass(q.node, &Passed{Room: r.jid.String(), Stanza: answer})
+	default:
+		r.hand(q.from, route.Serialise(answer.Clone().Set("id", q.id).Set("from", q.to).Set("to", q.from.to)))
+	}
 }

@@ -138,14 +138,8 @@ func (h *Hub) soft(v route.Visitor, q *route.Request) {
 		st := xmlstream.New(stanza.NSClient, "message", "from", room+"/"+from.nick, "type", "groupchat", "id", q.Stanza.Get("id"))
 		st.Children = q.Stanza.Children
 		st.Add(xmlstream.New(stanza.NSOccupantID, "occupant-id", "id", from.id))
-		out, heard := route.Serialise(st), h.heard(st.Get("from"))
-		for _, v := range r.visits {
-			if v.is != from && !heard(v) {
-				continue
-			}
-			out.To = v.to
-			r.hand(v, out)
-		}
+		h.spread(r, from, st)
+		h.passAll(r, st)
 	})
 }
 

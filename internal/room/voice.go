@@ -70,7 +70,7 @@ func (h *Hub) giveVoice(s *shard, r *live, me *occupant, nick, allow string) *st
 		return nil // the request lapses
 	}
 	c := roleChange{of: r.occupants[nick], role: int(command.RoomRole_ROOM_ROLE_PARTICIPANT)}
-	if c.of == nil || !c.of.here() {
+	if c.of == nil {
 		return stanza.Err(stanza.Cancel, stanza.ItemNotFound, "nobody is in the room under this nick")
 	}
 	if c.of.role != command.RoomRole_ROOM_ROLE_VISITOR {
@@ -79,7 +79,9 @@ func (h *Hub) giveVoice(s *shard, r *live, me *occupant, nick, allow string) *st
 	if bad := mayGive(me, c); bad != nil {
 		return bad
 	}
-	h.setRole(s, r, c.of, command.RoomRole_ROOM_ROLE_PARTICIPANT, "", me.nick)
+	if !h.giveRole(s, r, c.of, c.role, "", me.nick) {
+		return unreached()
+	}
 	return nil
 }
 
@@ -95,11 +97,9 @@ func (h *Hub) askVoice(r *live, who *occupant, full string) {
 		field("muc#jid", "jid-single", "Address", full),
 		field("muc#roomnick", "text-single", "Nick", who.nick),
 		field("muc#request_allow", "boolean", "Give voice?", "false"))
-	out := route.Serialise(xmlstream.New(stanza.NSClient, "message", "from", r.jid.String()).Add(x))
-	for _, v := range r.visits {
+	for v := range r.all {
 		if v.is.role == command.RoomRole_ROOM_ROLE_MODERATOR {
-			out.To = v.to
-			r.hand(v, out)
+			h.give(r, v, xmlstream.New(stanza.NSClient, "message", "to", v.to, "from", r.jid.String()).Add(x))
 		}
 	}
 }

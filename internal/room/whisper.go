@@ -106,7 +106,7 @@ func (h *Hub) whisper(v route.Visitor, q *route.Request) {
 		}
 		st := marked(q.Stanza, from.id).Set("from", room+"/"+from.nick)
 		for _, v := range to.visits {
-			r.hand(v, route.Serialise(st.Set("to", v.to)))
+			h.give(r, v, st)
 		}
 		return nil
 	})

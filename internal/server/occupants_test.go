@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"bavard/drill/client"
 	"bavard/internal/stanza"
 	"bavard/internal/state"
 	"bavard/internal/xmlstream"
@@ -81,6 +82,15 @@ func (s *sight) configure(ctx context.Context, t *testing.T, room string, option
 	}
 }
 
+// says sends a soft message to a room, or to somebody in it.
+func (s *sight) says(ctx context.Context, t *testing.T, to, typ string) {
+	t.Helper()
+	st := xmlstream.New(stanza.NSClient, "message", "type", typ, "to", to).Add(xmlstream.New(stanza.NSChatStates, "composing"))
+	if err := s.SendStanza(ctx, st); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestOccupantsOnAllNodes: who is in a room on one node is seen on the others, and a
 // temporary room goes when nobody is in it on any, not before.
 func TestOccupantsOnAllNodes(t *testing.T) {
@@ -114,6 +124,8 @@ func TestOccupantsOnAllNodes(t *testing.T) {
 	carol.loses(ctx, t, room+"/bob", "303", "rob")
 	carol.sees(ctx, t, room+"/rob", "", "dnd")
 
+	occupantsReachEachOther(ctx, t, room, bob, carol)
+
 	// Two that do not hear of each other for a while.
 	cut(1, 2, true)
 	bob.loses(ctx, t, room+"/carol")
@@ -133,10 +145,39 @@ func TestOccupantsOnAllNodes(t *testing.T) {
 		t.Error("the room was made anew")
 	}
 	alice.sees(ctx, t, room+"/rob", "", "dnd")
+	kick := xmlstream.New(stanza.NSClient, "iq", "type", "set", "to", room).Add(xmlstream.New(stanza.NSMUCAdmin, "query").
+		Add(xmlstream.New(stanza.NSMUCAdmin, "item", "nick", "rob", "role", "none").Add(xmlstream.NewText(stanza.NSMUCAdmin, "reason", "out"))))
+	if _, err := alice.IQ(ctx, kick); err != nil {
+		t.Fatal(err)
+	}
+	bob.loses(ctx, t, room+"/rob", "110", "307", "out")
+	alice.loses(ctx, t, room+"/rob", "307", "out")
 	alice.presence(ctx, t, room+"/alice", "unavailable")
-	bob.presence(ctx, t, room+"/rob", "unavailable")
 	await(ctx, t, "the empty room is removed", func() bool {
 		_, err := nodes[0].server.cell.Room(room)
 		return errors.Is(err, state.ErrNotFound)
 	})
+}
+
+// occupantsReachEachOther: bob, who is called rob, and carol are on two nodes.
+func occupantsReachEachOther(ctx context.Context, t *testing.T, room string, bob, carol *sight) {
+	t.Helper()
+	bob.says(ctx, t, room, "groupchat")
+	if in := carol.hears(ctx, t, stanza.NSChatStates, "composing"); in.From != room+"/rob" || in.Type != "groupchat" {
+		t.Errorf("%s types, %s", in.From, in.Type)
+	}
+	bob.says(ctx, t, room+"/carol", "chat")
+	if in := carol.hears(ctx, t, stanza.NSChatStates, "composing"); in.From != room+"/rob" || in.Type != "chat" {
+		t.Errorf("%s types to carol, %s", in.From, in.Type)
+	}
+	whisper := client.NewMessage(room+"/rob", "between us")
+	if err := carol.Send(ctx, whisper); err != nil {
+		t.Fatal(err)
+	}
+	if in := bob.hears(ctx, t, stanza.NSClient, "body"); in.From != room+"/carol" || in.Body != "between us" {
+		t.Errorf("%s writes %q", in.From, in.Body)
+	}
+	if err := ping(ctx, bob, room+"/carol"); err != nil {
+		t.Errorf("bob asks carol: %v", err)
+	}
 }
