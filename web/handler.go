@@ -35,6 +35,8 @@ type Beside struct {
 	// Media are origins of uploads, such as "https://files.example.org": it puts files
 	// there, takes them from there, and shows images and media of theirs.
 	Media []string
+	// Nodes are the addresses of the app at each node of the cell: it may open WebSockets there.
+	Nodes []string
 	// Status are addresses of files that tell of outages (XEP-0455): it may ask their
 	// origins, and show nothing of theirs.
 	Status []string

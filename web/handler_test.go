@@ -130,6 +130,7 @@ func TestHandlerRevalidates(t *testing.T) {
 func TestSecurityHeaders(t *testing.T) {
 	h := HandlerFor(testApp(), Beside{
 		Media:  []string{"https://files.example.org"},
+		Nodes:  []string{"https://node1.example.org", "http://localhost:5281", "https://a b"},
 		Status: []string{"https://status.example.net/chat.json?x=1", "https://status.example.net/other.json", "http://10.0.0.1:8080/s.json"},
 	})
 	for _, p := range []string{"/", "/assets/app-a1b2.js", "/nothing"} {
@@ -137,7 +138,7 @@ func TestSecurityHeaders(t *testing.T) {
 		csp := header.Get("Content-Security-Policy")
 		for _, want := range []string{
 			"default-src 'none'", "script-src 'self';", "style-src 'self';", "frame-ancestors 'none'",
-			"connect-src 'self' ws://example.com wss://example.com https://files.example.org https://status.example.net http://10.0.0.1:8080;",
+			"connect-src 'self' ws://example.com wss://example.com wss://node1.example.org ws://localhost:5281 https://files.example.org https://status.example.net http://10.0.0.1:8080;",
 			"img-src 'self' data: blob: https://files.example.org; media-src 'self' blob: https://files.example.org",
 		} {
 			if !strings.Contains(csp, want) {

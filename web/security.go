@@ -41,6 +41,11 @@ func connectSources(host string, beside Beside) string {
 	if isHost(host) {
 		sources = append(sources, "ws://"+host, "wss://"+host)
 	}
+	for _, address := range beside.Nodes {
+		if origin := originOf(address); origin != "" {
+			sources = append(sources, "ws"+strings.TrimPrefix(origin, "http"))
+		}
+	}
 	sources = append(sources, beside.Media...)
 	for _, address := range beside.Status {
 		if origin := originOf(address); origin != "" && !slices.Contains(sources, origin) {

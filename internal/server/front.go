@@ -198,7 +198,7 @@ func (s *server) http(context.Context) http.Handler {
 	mux.Handle("/.well-known/host-meta.json", hostMeta)
 	mux.HandleFunc("GET /.well-known/bavard.json", s.about)
 	mux.Handle("GET "+cert.ChallengePath, s.certs.Challenge()) // passed on by a proxy
-	mux.Handle("/", web.Handler(web.Beside{Media: s.mediaOrigins(), Status: s.cfg.Contact.ExternalStatus}))
+	mux.Handle("/", web.Handler(web.Beside{Media: s.mediaOrigins(), Nodes: s.cfg.Cell.Addresses, Status: s.cfg.Contact.ExternalStatus}))
 	return s.withUploads(mux)
 }
 
