@@ -22,13 +22,16 @@ TOOLS := $(GOFUMPT) $(STATICCHECK) $(GOVULNCHECK) $(PEBBLE)
 # What the app is built from.
 APP_SOURCES := $(shell find web -type d \( -name node_modules -o -name dist -o -name e2e -o -name placeholder \) -prune -o -type f ! -name '*.go' -print)
 
-.PHONY: help need run build app server check test fuzz bench lint release clean
+.PHONY: help need run demo build app server check test fuzz bench lint release clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## build app and server, and start it here with two invite links; data in ./data
 	@exec bin/bavard serve --data $(DATA) --insecure-loopback --demo-invites
+
+demo: build ## three nodes on this machine, to take away in a browser
+	@exec bin/bavard demo
 
 build: app server ## build the app and bin/bavard
 

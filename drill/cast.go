@@ -16,6 +16,7 @@ type trait struct {
 	carbons   bool
 	sleepy    bool // mostly away
 	silent    bool // sends nothing
+	diligent  bool // writes on while nothing can be sent; not in a drill that drains
 	// partial devices are not owed everything that their account was sent: another
 	// device of the account moves the offline cursor.
 	partial bool

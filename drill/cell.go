@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -93,6 +94,8 @@ type celled struct {
 	nodes []*cellNode
 	// network is between the nodes when it is what is harmed; nil otherwise.
 	network *network.Network
+	// addresses of the app at each node, for who is cut off from one.
+	addresses []string
 }
 
 // cellNode is one of them.
@@ -119,7 +122,9 @@ func (d *celled) prepare(ctx context.Context) error {
 	if err := d.found(ctx); err != nil {
 		return err
 	}
-	d.devices = d.cast()
+	if d.devices == nil {
+		d.devices = d.cast()
+	}
 	for _, n := range d.nodes {
 		if err := n.start(); err != nil {
 			return err
@@ -176,8 +181,28 @@ func (d *celled) found(ctx context.Context) error {
 			return err
 		}
 	}
+	listens := binds
 	if d.cfg.Harm == HarmCut {
-		return d.interpose(binds)
+		if listens, err = d.interpose(binds); err != nil {
+			return err
+		}
+	}
+	return d.configure(listens)
+}
+
+// configure writes what the command lines do not say.
+func (d *celled) configure(binds []string) error {
+	for i, n := range d.nodes {
+		var quoted []string
+		for _, a := range d.addresses {
+			quoted = append(quoted, strconv.Quote(a))
+		}
+		config := filepath.Join(d.cfg.Dir, n.name+".toml")
+		text := fmt.Sprintf("[cell]\nbind = %q\naddresses = [%s]\n", binds[i], strings.Join(quoted, ", "))
+		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+			return err
+		}
+		n.options.Args = append(n.options.Args, "--config", config)
 	}
 	return nil
 }

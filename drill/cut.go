@@ -4,11 +4,8 @@ package drill
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -40,34 +37,28 @@ func slowWay() network.Way {
 }
 
 // interpose puts a network between the nodes. Where the others dial them, as all are told, is
-// the network; they listen elsewhere. dialled are the former.
-func (d *celled) interpose(dialled []string) error {
-	behind, err := node.FreePorts(len(dialled), d.random.IntN)
-	if err != nil {
-		return err
+// the network; what it gives is where they listen themselves.
+func (d *celled) interpose(dialled []string) (behind []string, err error) {
+	if behind, err = node.FreePorts(len(dialled), d.random.IntN); err != nil {
+		return nil, err
 	}
 	d.network, err = network.New(len(d.nodes), d.processes, rand.Int64N)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for i, n := range d.nodes {
+	for i := range d.nodes {
 		const ports = 3 // the journal's, the mesh's, and that where views and files are handed over
 		for port := range ports {
 			at, err := portsAfter(port, dialled[i], behind[i])
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if err := d.network.Serve(i, at[0], at[1]); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		config := filepath.Join(d.cfg.Dir, n.name+".toml")
-		if err := os.WriteFile(config, fmt.Appendf(nil, "[cell]\nbind = %q\n", behind[i]), 0o600); err != nil {
-			return err
-		}
-		n.options.Args = append(n.options.Args, "--config", config)
 	}
-	return nil
+	return behind, nil
 }
 
 func portsAfter(by int, addresses ...string) ([]string, error) {

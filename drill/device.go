@@ -66,6 +66,9 @@ func (v *device) live(ctx context.Context) {
 			failures++
 			v.where++
 			v.d.count(func(r *Report) { r.FailedLogins++ })
+			if v.diligent && len(v.outbox) < v.d.cfg.Window {
+				v.compose()
+			}
 			v.backOff(ctx, failures)
 			continue
 		}
@@ -268,12 +271,17 @@ func (v *device) send(ctx context.Context, s *client.Session, e *entry) error {
 // invoke makes a new message and sends it. It is not called once the drill
 // drains: a device that was found idle then stays so.
 func (v *device) invoke(ctx context.Context, s *client.Session) error {
+	return v.send(ctx, s, v.compose())
+}
+
+// compose puts a new message into the outbox.
+func (v *device) compose() *entry {
 	v.sent++
 	id := v.name + "-" + strconv.Itoa(v.sent)
 	body := fmt.Sprintf("message %d of %s %s", v.sent, v.name, strings.Repeat("x", v.random.IntN(200)))
 	v.d.log.Invoke(oracle.Message{ID: id, Sender: v.name, From: v.account, To: v.peer, Body: body})
 	v.outbox = append(v.outbox, entry{o: client.NewMessageID(id, v.peer, body)})
-	return v.send(ctx, s, &v.outbox[len(v.outbox)-1])
+	return &v.outbox[len(v.outbox)-1]
 }
 
 // prune drops what is settled from the outbox.

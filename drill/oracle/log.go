@@ -5,6 +5,7 @@ package oracle
 import (
 	"slices"
 	"sync"
+	"time"
 )
 
 // Log collects evidence from many goroutines. It grows with the drill: about
@@ -13,10 +14,13 @@ type Log struct {
 	mu sync.Mutex
 	h  History
 	by map[string]int
+
+	ticked int
+	last   time.Time // of a tick
 }
 
 // NewLog makes an empty log.
-func NewLog() *Log { return &Log{by: map[string]int{}} }
+func NewLog() *Log { return &Log{by: map[string]int{}, last: time.Now()} }
 
 // Invoke records that a client is about to send m for the first time. The
 // caller's order of calls per sender and conversation is the order of
@@ -33,8 +37,10 @@ func (l *Log) Invoke(m Message) {
 func (l *Log) Tick(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if i, ok := l.by[id]; ok {
+	l.last = time.Now()
+	if i, ok := l.by[id]; ok && l.h.Messages[i].Outcome != Ticked {
 		l.h.Messages[i].Outcome = Ticked
+		l.ticked++
 	}
 }
 
@@ -86,13 +92,15 @@ func (l *Log) Read(a Archive) {
 func (l *Log) Ticked() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := 0
-	for i := range l.h.Messages {
-		if l.h.Messages[i].Outcome == Ticked {
-			n++
-		}
-	}
-	return n
+	return l.ticked
+}
+
+// Progress counts the messages invoked and ticked so far, and gives the time of the last tick, or
+// of the log's beginning.
+func (l *Log) Progress() (invoked, ticked int, last time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.h.Messages), l.ticked, l.last
 }
 
 // History copies what was collected.

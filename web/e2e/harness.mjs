@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
 
 export const web = resolve(dirname(fileURLToPath(import.meta.url)), '..')
-const binary = resolve(process.env.BAVARD_BIN ?? process.env.BAVARD ?? join(web, '../bin/bavard'))
+export const binary = resolve(process.env.BAVARD_BIN ?? process.env.BAVARD ?? join(web, '../bin/bavard'))
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
 /** The same without windows of its own, where there is one: pages take half the time. It has no notifications. */
 const SHELL = process.env.CHROMIUM ?? ['/usr/bin/chromium-headless-shell', CHROMIUM].find(existsSync) ?? CHROMIUM

@@ -7,7 +7,7 @@
 import { World } from './harness.mjs'
 
 // Those that take longest come first.
-const together = ['access', 'media', 'groups', 'devices', 'history', 'network', 'chat', 'tabs', 'actions', 'notices', 'crash', 'restore', 'outage', 'own', 'full', 'profile', 'offline', 'clients', 'open']
+const together = ['access', 'media', 'groups', 'devices', 'history', 'network', 'chat', 'tabs', 'actions', 'notices', 'crash', 'restore', 'demo', 'outage', 'own', 'full', 'profile', 'offline', 'clients', 'open']
 const alone = ['budgets']
 
 const named = process.argv.slice(2)
