@@ -54,17 +54,26 @@ type CellConfig struct {
 	Progress func(harmed, ticked int)
 }
 
+func (c *CellConfig) defaults() {
+	c.KillConfig.defaults()
+	if c.DownMax == 0 {
+		c.DownMax = time.Second
+	}
+	if c.Seed == 0 {
+		c.Seed = randv2.Uint64()
+	}
+}
+
 // Cell runs the drill. An error means that it could not be carried out; what the
 // oracle found is in the report.
 func Cell(ctx context.Context, cfg CellConfig) (*Report, error) {
 	cfg.defaults()
-	if cfg.DownMax == 0 {
-		cfg.DownMax = time.Second
-	}
-	if cfg.Seed == 0 {
-		cfg.Seed = randv2.Uint64()
-	}
 	d := &celled{cfg: cfg, killing: newKilling(cfg.KillConfig)}
+	return d.rehearse(ctx, d.disturb, d.restartAll)
+}
+
+// rehearse starts the cell, has carryOut run and reports.
+func (d *celled) rehearse(ctx context.Context, disturb, atRest func(context.Context) error) (*Report, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer d.end()
@@ -73,7 +82,7 @@ func Cell(ctx context.Context, cfg CellConfig) (*Report, error) {
 		err = d.group.open(ctx)
 	}
 	if err == nil {
-		err = d.carryOut(ctx, d.disturb, d.restartAll, d.stopAll)
+		err = d.carryOut(ctx, disturb, atRest, d.stopAll)
 	}
 	var tails strings.Builder
 	for _, n := range d.nodes {
@@ -82,7 +91,7 @@ func Cell(ctx context.Context, cfg CellConfig) (*Report, error) {
 	}
 	d.report.Server = tails.String()
 	if err != nil {
-		return &d.report, fmt.Errorf("drill with seed %d: %w\n%s", cfg.Seed, err, d.report.Server)
+		return &d.report, fmt.Errorf("drill with seed %d: %w\n%s", d.cfg.Seed, err, d.report.Server)
 	}
 	return &d.report, nil
 }
@@ -163,8 +172,14 @@ func (d *celled) found(ctx context.Context) error {
 		if d.cfg.EarlyUploads {
 			n.options.Env = append(n.options.Env, earlyUploads)
 		}
+		if d.cfg.NoFsync {
+			n.options.Env = append(n.options.Env, noFsync)
+		}
 		d.nodes, d.places = append(d.nodes, n), append(d.places, place{c2s, http})
 		names, members, binds = append(names, n.name), append(members, n.name+"="+peer), append(binds, peer)
+	}
+	if d.cfg.Nodes == 1 {
+		return nil // a server alone
 	}
 	if err := d.command(ctx, "cell", "init", "--nodes", strings.Join(names, ","), "--out", d.cfg.Dir); err != nil {
 		return err
@@ -217,25 +232,30 @@ func (d *celled) command(ctx context.Context, args ...string) error {
 // disturb does its harm to a node after each while, and has it go on some time
 // later: at random, or, of those that are ended in order, to one after the other.
 func (d *celled) disturb(ctx context.Context) error {
+	return d.again(ctx, func(ctx context.Context, n int) error {
+		switch hit := d.nodes[d.random.IntN(len(d.nodes))]; d.cfg.Harm {
+		case HarmFreeze:
+			return d.freezeOne(ctx, hit)
+		case HarmWipe:
+			return d.wipeOne(ctx, hit, loss(n%int(losses)))
+		case HarmRoll:
+			return d.rollOne(ctx, d.nodes[n%len(d.nodes)], n%4 != 3)
+		case HarmCut:
+			return d.cutOne(ctx, d.random.IntN(len(d.nodes)), cut(n%int(cuts)))
+		default:
+			return d.killOne(ctx, hit)
+		}
+	})
+}
+
+// again does harm after each while, as often as the drill is to, or for as long.
+func (d *celled) again(ctx context.Context, harm func(ctx context.Context, n int) error) error {
 	begun := time.Now()
 	for n := 0; d.cfg.Duration > 0 && time.Since(begun) < d.cfg.Duration || d.cfg.Duration == 0 && n < d.cfg.Kills; n++ {
 		if err := pause(ctx, d.between(d.cfg.UpMin, d.cfg.UpMax)); err != nil {
 			return err
 		}
-		var err error
-		switch hit := d.nodes[d.random.IntN(len(d.nodes))]; d.cfg.Harm {
-		case HarmFreeze:
-			err = d.freezeOne(ctx, hit)
-		case HarmWipe:
-			err = d.wipeOne(ctx, hit, loss(n%int(losses)))
-		case HarmRoll:
-			err = d.rollOne(ctx, d.nodes[n%len(d.nodes)], n%4 != 3)
-		case HarmCut:
-			err = d.cutOne(ctx, d.random.IntN(len(d.nodes)), cut(n%int(cuts)))
-		default:
-			err = d.killOne(ctx, hit)
-		}
-		if err != nil {
+		if err := harm(ctx, n); err != nil {
 			return err
 		}
 		if d.cfg.Progress != nil {

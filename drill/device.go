@@ -231,6 +231,14 @@ func (v *device) page(ctx context.Context, s *client.Session) (complete bool, er
 	after := v.newest
 	v.mu.Unlock()
 	page, err := s.Archive(ctx, client.Query{After: after, Max: 200})
+	var refused *stanza.Error
+	if after != "" && errors.As(err, &refused) && refused.Condition == stanza.ItemNotFound {
+		// The server has lost it: a client begins anew.
+		v.mu.Lock()
+		v.newest = ""
+		v.mu.Unlock()
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}

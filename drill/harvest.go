@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"bavard/drill/await"
 	"bavard/drill/client"
@@ -35,7 +36,11 @@ func (d *killing) catchUp(ctx context.Context) error {
 			owed[m.To] = append(owed[m.To], m.ID)
 		}
 	}
-	waiting, cancel := context.WithTimeout(ctx, catchUpTimeout)
+	most := catchUpTimeout
+	if d.cfg.NoFsync { // what is lost does not come
+		most = time.Second
+	}
+	waiting, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	err := await.Until(waiting, func(context.Context) error {
 		for _, v := range d.devices {

@@ -51,7 +51,9 @@ type KillConfig struct {
 	// EarlyUploads does the same for files, which are told 201 before they are safe:
 	// some must be lost.
 	EarlyUploads bool
-	Logger       *slog.Logger // nil discards
+	// NoFsync does it for power cuts: messages that have their tick must be lost.
+	NoFsync bool
+	Logger  *slog.Logger // nil discards
 }
 
 func (c *KillConfig) defaults() {
@@ -187,6 +189,9 @@ const noDedupe = "BAVARD_UNSAFE_NO_DEDUPE=1"
 
 // earlyUploads is in that of servers that tell of files before they are safe.
 const earlyUploads = "BAVARD_UNSAFE_EARLY_UPLOADS=1"
+
+// noFsync is in that of servers whose etcd syncs nothing.
+const noFsync = "BAVARD_UNSAFE_NO_FSYNC=1"
 
 // users are all accounts of the drill.
 func (d *killing) users() []node.User {

@@ -21,8 +21,10 @@ type Report struct {
 	Wipes   int // of nodes of a cell that lost data of theirs
 	// NetworkCuts are of the network between nodes of a cell; Cuts are those of devices.
 	NetworkCuts int
-	Verdict     oracle.Verdict
-	Group       oracle.Group // of those who chat in a room
+	// PowerCuts are those of all nodes at once.
+	PowerCuts int
+	Verdict   oracle.Verdict
+	Group     oracle.Group // of those who chat in a room
 
 	Logins, FailedLogins    int
 	Resumed, ResumesRefused int
@@ -103,6 +105,6 @@ func (r *Report) Table() string {
 }
 
 func (r *Report) String() string {
-	return fmt.Sprintf("seed %d: %d kills, %d freezes, %d ended in order (%d drained), %d wiped, %d cut off or slowed, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s\n%s",
-		r.Seed, r.Kills, r.Freezes, r.Rolls, r.Drains, r.Wipes, r.NetworkCuts, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict, &r.Group)
+	return fmt.Sprintf("seed %d: %d kills, %d freezes, %d ended in order (%d drained), %d wiped, %d cut off or slowed, %d power cuts, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s\n%s",
+		r.Seed, r.Kills, r.Freezes, r.Rolls, r.Drains, r.Wipes, r.NetworkCuts, r.PowerCuts, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict, &r.Group)
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -29,6 +30,7 @@ func (p *Program) drill() *cobra.Command {
 		p.drillCell("kill", "Kill one node of a cell after the other while people chat on all", "kill one after the other with SIGKILL", drill.HarmKill),
 		p.drillCell("freeze", "Freeze one node of a cell after the other while people chat on all", "freeze one after the other for up to 10 s (SIGSTOP)", drill.HarmFreeze),
 		p.drillCell("roll", "Drain the nodes of a cell and start them again, in turn, while people chat on all", "drain one after the other (and end one in four by SIGTERM) and start it again, as for a new version", drill.HarmRoll),
+		p.drillPower(),
 		p.drillCell("wipe", "Take data away from one node of a cell after the other while people chat on all", "kill one after the other and take its journal away, the end of it, its view, or its disk, before it is started again", drill.HarmWipe),
 		p.drillCell("cut", "Cut the network between one node of a cell and the others while people chat on all", "cut one after the other off from the others for up to 10 s, or one way, or make the way to it slow,\nand heal it; on Linux alone", drill.HarmCut),
 	)
@@ -42,13 +44,40 @@ func (p *Program) drillCell(name, short, what string, harm drill.Harm) *cobra.Co
 on all nodes, and ` + what + `. At the end all
 are killed at once, and every archive is read through every node. The exit code is 1
 if anything happened that must never happen.`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return p.runDrill(cmd, harm) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.runDrill(cmd, drill.Cell, drill.CellConfig{Harm: harm}, 3, 5, 7)
+		},
 	}
+	drillFlags(cmd, "3, 5 or 7")
+	return cmd
+}
+
+func drillFlags(cmd *cobra.Command, nodes string) {
 	flags := cmd.Flags()
-	flags.Int("nodes", 3, "`NUMBER` of nodes: 3, 5 or 7")
+	flags.Int("nodes", 3, "`NUMBER` of nodes: "+nodes)
 	flags.Duration("duration", 30*time.Second, "`TIME` for which it is done")
 	flags.Uint64("seed", 0, "`SEED` of the drill's choices; 0 takes a random one")
 	flags.Bool("json", false, "print the figures as one JSON object")
+}
+
+func (p *Program) drillPower() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "power", Short: "Cut the power of all nodes at once while people chat on them", Args: cobra.NoArgs,
+		Long: `Start a server or a cell of its own on a disk in memory, have people chat on all nodes,
+and cut the power of all at once, a second to five after they have started, again and
+again: what was not synced is gone then, or a random part of it. At the end it is cut at
+rest, and every archive is read through every node. It needs Linux, root (CAP_SYS_ADMIN)
+and /dev/fuse. The exit code is 1 if anything happened that must never happen.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cycles, _ := cmd.Flags().GetInt("cycles")
+			if cycles < 0 || cycles > 1_000_000 {
+				return usage(cmd, errors.New("--cycles: use 1 to 1000000"))
+			}
+			return p.runDrill(cmd, drill.Power, drill.CellConfig{KillConfig: drill.KillConfig{Kills: cycles}}, 1, 3, 5, 7)
+		},
+	}
+	drillFlags(cmd, "1, 3, 5 or 7")
+	cmd.Flags().Int("cycles", 0, "`NUMBER` of cuts, in place of --duration")
 	return cmd
 }
 
@@ -61,6 +90,7 @@ type drillFigures struct {
 	Drains     int     `json:"drains"`
 	Wipes      int     `json:"wipes"`
 	Cuts       int     `json:"cuts"`
+	PowerCuts  int     `json:"power_cuts"`
 	Ticked     int     `json:"ticked"`
 	Lost       int     `json:"lost"`
 	Hidden     int     `json:"hidden"`
@@ -78,26 +108,29 @@ func figures(r *drill.Report) drillFigures {
 	v, g := &r.Verdict, &r.Group
 	ms := func(p float64) float64 { return float64(r.Gap(p).Microseconds()) / 1000 }
 	return drillFigures{
-		Seed: r.Seed, Kills: r.Kills, Freezes: r.Freezes, Rolls: r.Rolls, Drains: r.Drains, Wipes: r.Wipes, Cuts: r.NetworkCuts, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
+		Seed: r.Seed, Kills: r.Kills, Freezes: r.Freezes, Rolls: r.Rolls, Drains: r.Drains, Wipes: r.Wipes, Cuts: r.NetworkCuts, PowerCuts: r.PowerCuts, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
 		Duplicated: v.Duplicated + g.Duplicated, Reordered: v.Reordered + g.Reordered, Phantom: v.Phantom + g.Phantom,
 		FalseTicks: v.FalseTicks, Diverged: v.Diverged + g.Diverged, GapP50: ms(0.5), GapP99: ms(0.99), GapMax: ms(1),
 	}
 }
 
-func (p *Program) runDrill(cmd *cobra.Command, harm drill.Harm) (err error) {
+// runDrill runs a drill of a cell, of one of so many nodes.
+func (p *Program) runDrill(cmd *cobra.Command, run func(context.Context, drill.CellConfig) (*drill.Report, error), cfg drill.CellConfig, nodes ...int) (err error) {
 	flags := cmd.Flags()
-	cfg := drill.CellConfig{KillConfig: drill.KillConfig{Think: 10 * time.Millisecond, UpMin: time.Second, UpMax: 5 * time.Second}}
-	if cfg.Harm = harm; harm == drill.HarmFreeze || harm == drill.HarmCut {
+	cfg.Think, cfg.UpMin, cfg.UpMax = 10*time.Millisecond, time.Second, 5*time.Second
+	if cfg.Harm == drill.HarmFreeze || cfg.Harm == drill.HarmCut {
 		cfg.DownMax = 10 * time.Second
 	}
 	cfg.Nodes, _ = flags.GetInt("nodes")
-	cfg.Duration, _ = flags.GetDuration("duration")
+	if cfg.Kills == 0 {
+		cfg.Duration, _ = flags.GetDuration("duration")
+	}
 	cfg.Seed, _ = flags.GetUint64("seed")
 	asJSON, _ := flags.GetBool("json")
-	if cfg.Nodes != 3 && cfg.Nodes != 5 && cfg.Nodes != 7 {
-		return usage(cmd, fmt.Errorf("--nodes: %d is not 3, 5 or 7", cfg.Nodes))
+	if !slices.Contains(nodes, cfg.Nodes) {
+		return usage(cmd, fmt.Errorf("--nodes: %d is none of %v", cfg.Nodes, nodes))
 	}
-	if cfg.Duration < time.Second || cfg.Duration > 24*time.Hour {
+	if cfg.Kills == 0 && cfg.Duration < time.Second || cfg.Duration > 24*time.Hour {
 		return usage(cmd, errors.New("--duration: use 1s to 24h"))
 	}
 	if cfg.Binary, err = os.Executable(); err != nil {
@@ -112,7 +145,7 @@ func (p *Program) runDrill(cmd *cobra.Command, harm drill.Harm) (err error) {
 	if !asJSON {
 		cfg.Progress = func(harmed, ticked int) { fmt.Fprintf(p.Stdout, "%6d times %9d ticked\n", harmed, ticked) }
 	}
-	r, err := drill.Cell(ctx, cfg)
+	r, err := run(ctx, cfg)
 	if err != nil {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return errors.New("interrupted")
@@ -131,10 +164,10 @@ func (p *Program) printDrill(r *drill.Report, asJSON bool) error {
 	} else if _, err := fmt.Fprintf(p.Stdout, `
 seed %d: repeat its choices with --seed
 
-| kills | freezes | ended | of these drained | wiped | cut | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | sending stopped p50 / p99 / max |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
-| %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms |
-`, f.Seed, f.Kills, f.Freezes, f.Rolls, f.Drains, f.Wipes, f.Cuts, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.GapP50, f.GapP99, f.GapMax); err != nil {
+| kills | freezes | ended | of these drained | wiped | cut | power cuts | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | sending stopped p50 / p99 / max |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms |
+`, f.Seed, f.Kills, f.Freezes, f.Rolls, f.Drains, f.Wipes, f.Cuts, f.PowerCuts, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.GapP50, f.GapP99, f.GapMax); err != nil {
 		return err
 	}
 	if r.Verdict.Clean() && r.Group.Clean() {

@@ -22,10 +22,11 @@ import (
 const stopWithin = 5 * time.Second
 
 // Set to 1, these are for drills alone: they show that they would find duplicates, and
-// files that are lost, if there were any. They are no flags so that nobody tries them.
+// files and messages that are lost, if there were any. They are no flags so that nobody tries them.
 const (
 	noDedupeVariable     = "BAVARD_UNSAFE_NO_DEDUPE"
 	earlyUploadsVariable = "BAVARD_UNSAFE_EARLY_UPLOADS"
+	noFsyncVariable      = "BAVARD_UNSAFE_NO_FSYNC"
 )
 
 func (p *Program) serve() *cobra.Command {
@@ -71,8 +72,12 @@ func (p *Program) runServer(ctx context.Context, cfg config.Config, demo bool) e
 	if earlyUploads {
 		log.Error("files are told to be stored before they are: this server is for a drill's negative control")
 	}
+	noFsync := os.Getenv(noFsyncVariable) == "1"
+	if noFsync {
+		log.Error("the journal is not synced, and a power cut loses messages: this server is for a drill's negative control")
+	}
 	err = server.Run(ctx, server.Options{
-		Config: cfg, Logger: log, Version: p.Version, UnsafeNoDedupe: noDedupe, UnsafeEarlyUploads: earlyUploads,
+		Config: cfg, Logger: log, Version: p.Version, UnsafeNoDedupe: noDedupe, UnsafeEarlyUploads: earlyUploads, UnsafeNoFsync: noFsync,
 		Ready: func(r server.Running) {
 			if err := p.banner(ctx, cfg, r, demo); err != nil {
 				log.Warn("start message", "err", err)

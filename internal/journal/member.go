@@ -16,6 +16,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.etcd.io/raft/v3/raftpb"
+	"go.uber.org/zap"
 )
 
 // memberLog is what an etcd that does not run has in its log.
@@ -33,7 +34,9 @@ func readMemberLog(etcdDir string) (*memberLog, error) {
 	if !wal.Exist(dir) {
 		return nil, nil
 	}
-	snaps, err := wal.ValidSnapshotEntries(nil, dir)
+	// What else is there, as what etcd has kept of a log that it has repaired, is no concern of ours.
+	silent := zap.NewNop()
+	snaps, err := wal.ValidSnapshotEntries(silent, dir)
 	if err != nil {
 		return nil, fmt.Errorf("journal: reading etcd's log in %s: %w", dir, err)
 	}
@@ -41,7 +44,7 @@ func readMemberLog(etcdDir string) (*memberLog, error) {
 	if n := len(snaps); n > 0 {
 		snap = snaps[n-1]
 	}
-	w, err := wal.OpenForRead(nil, dir, snap)
+	w, err := wal.OpenForRead(silent, dir, snap)
 	if err != nil {
 		return nil, fmt.Errorf("journal: reading etcd's log in %s: %w", dir, err)
 	}

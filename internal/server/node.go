@@ -60,7 +60,14 @@ type node struct {
 	uploads  atomic.Pointer[upload.Service]
 	epoch    uint16     // of the positions that the journal gives
 	copying  sync.Mutex // guards the checkpoint
-	window   int64      // journal.Options.Window
+	o        nodeOptions
+}
+
+// nodeOptions are those of a node's journal: journal.Options.
+type nodeOptions struct {
+	again         func()
+	window        int64
+	unsafeNoFsync bool
 }
 
 // aloneName is what a node calls itself when there is no other.
@@ -74,20 +81,19 @@ func (n *node) name() string {
 	return aloneName
 }
 
-// again, which may be nil, is journal.Options.Again.
-func openNode(ctx context.Context, cfg config.Config, log *slog.Logger, again func(), window int64) (*node, error) {
+func openNode(ctx context.Context, cfg config.Config, log *slog.Logger, o nodeOptions) (*node, error) {
 	dir, err := datadir.Open(cfg.Data)
 	if err != nil {
 		return nil, err
 	}
-	n := &node{cfg: cfg, log: log, dir: dir, warnings: health.NewWarnings(time.Now), window: window}
-	if err := n.open(ctx, again); err != nil {
+	n := &node{cfg: cfg, log: log, dir: dir, warnings: health.NewWarnings(time.Now), o: o}
+	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
 	return n, nil
 }
 
-func (n *node) open(ctx context.Context, again func()) error {
+func (n *node) open(ctx context.Context) error {
 	var err error
 	if n.member, err = memberOf(&n.cfg, n.dir.Path()); err != nil {
 		return err
@@ -113,7 +119,7 @@ func (n *node) open(ctx context.Context, again func()) error {
 	}
 	options := journal.Options{
 		Name: n.name(), Dir: n.dir.Journal(), SpoolDir: n.dir.Spool(), Log: n.log, Remote: remote,
-		MinFree: uint64(n.cfg.Journal.MinFreeMiB) << 20, Again: again, Window: n.window,
+		MinFree: uint64(n.cfg.Journal.MinFreeMiB) << 20, Again: n.o.again, Window: n.o.window, UnsafeNoFsync: n.o.unsafeNoFsync,
 	}
 	if err := n.amongOthers(&options); err != nil {
 		return err
@@ -282,7 +288,7 @@ func Offline(ctx context.Context, cfg config.Config, version string, log *slog.L
 		}
 		return nil, nil, err
 	}
-	n, err := openNode(ctx, cfg, log, nil, 0)
+	n, err := openNode(ctx, cfg, log, nodeOptions{})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -62,6 +62,8 @@ type Options struct {
 	UnsafeNoDedupe bool
 	// UnsafeEarlyUploads is for the same: a file is told 201 before it is safe.
 	UnsafeEarlyUploads bool
+	// UnsafeNoFsync is for the same: what has its tick is lost by a power cut.
+	UnsafeNoFsync bool
 	// window is journal.Options.Window, for tests.
 	window int64
 	// started lets tests look at a server that is ready.
@@ -88,7 +90,7 @@ const stopWithin = 4 * time.Second
 func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	n, err := openNode(ctx, o.Config, o.Logger, func() { cancel(ErrStartAgain) }, o.window)
+	n, err := openNode(ctx, o.Config, o.Logger, nodeOptions{again: func() { cancel(ErrStartAgain) }, window: o.window, unsafeNoFsync: o.UnsafeNoFsync})
 	if err == nil {
 		s := &server{node: n, o: o, started: time.Now(), quit: cancel}
 		err = errors.Join(s.run(ctx), n.close())

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drill
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"bavard/drill/powerfs"
+)
+
+// powerDrill cuts the power about once a second.
+func powerDrill(t *testing.T, cfg CellConfig) *Report {
+	t.Helper()
+	cfg.KillConfig = ready(t, cfg.KillConfig)
+	cfg.Think, cfg.UpMin, cfg.UpMax = 10*time.Millisecond, 300*time.Millisecond, 1500*time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+	defer cancel()
+	r, err := Power(ctx, cfg)
+	if errors.Is(err, powerfs.ErrCannotMount) {
+		t.Skipf("LEFT OUT: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(r)
+	return r
+}
+
+// TestPower: a server whose power is cut has what was ticked.
+func TestPower(t *testing.T) { unharmedByPower(t, 1, 2) }
+
+// TestCellPower: so have the nodes of a cell whose power is cut at once.
+func TestCellPower(t *testing.T) { unharmedByPower(t, 3, 4) }
+
+func unharmedByPower(t *testing.T, nodes, cuts int) {
+	t.Helper()
+	if *killsFlag > 0 {
+		cuts = *killsFlag
+	}
+	r := powerDrill(t, CellConfig{Nodes: nodes, KillConfig: KillConfig{Kills: cuts}})
+	if !r.Verdict.Clean() || !r.Group.Clean() {
+		t.Error("the oracle found what must never happen")
+	}
+	if r.PowerCuts <= cuts || r.Verdict.Ticked < 50*cuts {
+		t.Error("too little happened")
+	}
+	for _, line := range r.Trouble {
+		t.Errorf("a node logged: %s", line)
+	}
+}
+
+// TestCellPowerWithoutFsync is the negative control: nodes whose etcd does not sync must lose
+// what they have ticked, or the drill proves nothing.
+func TestCellPowerWithoutFsync(t *testing.T) {
+	for range 4 {
+		r := powerDrill(t, CellConfig{Nodes: 3, KillConfig: KillConfig{Kills: 1, NoFsync: true, Group: -1}})
+		if r.Verdict.Lost > 0 {
+			return
+		}
+	}
+	t.Error("nothing was lost although nothing is synced")
+}
