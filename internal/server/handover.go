@@ -36,7 +36,7 @@ func (n *node) makeLink() error {
 	peers := n.cfg.Cell.Handovers()
 	delete(peers, n.member.Node)
 	n.link = handover.New(handover.Options{Node: n.member.Node, Peers: peers, Serving: n.identity.Serving(), Calling: n.identity.Calling, Log: n.log})
-	return settleView(n.dir.View())
+	return errors.Join(settleView(n.dir.View()), n.settleDamage())
 }
 
 // settleView clears what an exchange of views that was cut short has left.

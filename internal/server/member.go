@@ -36,6 +36,10 @@ func (n *node) amongOthers(o *journal.Options) error {
 	}
 	// Before its etcd runs: with a log that has forgotten what the view has it must not vote.
 	durable, err := view.DurableIn(n.dir.View(), view.Options{Logger: n.log})
+	if view.Rotten(err) {
+		n.log.Error("the view is damaged", "err", err)
+		err = n.setAside()
+	}
 	if err != nil {
 		return fmt.Errorf("how far the view is: %w", err)
 	}

@@ -61,6 +61,7 @@ type node struct {
 	epoch    uint16     // of the positions that the journal gives
 	copying  sync.Mutex // guards the checkpoint
 	o        nodeOptions
+	rotten   atomic.Bool // the view has failed a checksum, and another node's can take its place
 }
 
 // nodeOptions are those of a node's journal: journal.Options.
@@ -137,7 +138,7 @@ func (n *node) open(ctx context.Context) error {
 	}
 	n.cell, err = cell.Open(ctx, n.cellOptions(j, remote == nil && n.member == nil))
 	if err != nil {
-		return n.hint(fmt.Errorf("open the view: %w", err))
+		return n.replaceable(n.hint(fmt.Errorf("open the view: %w", err)))
 	}
 	// One of a backup that was not made to its end keeps what nobody needs.
 	if err := n.dropCheckpoint(); err != nil {
@@ -175,9 +176,7 @@ func (n *node) cellOptions(j journal.Journal, alone bool) cell.Options {
 }
 
 func (n *node) viewOptions() view.Options {
-	return view.Options{Domain: n.cfg.Domain, Epoch: n.epoch, Logger: n.log, OnDamage: func(err error) {
-		n.warnings.Raise(health.ViewDamaged, err.Error())
-	}}
+	return view.Options{Domain: n.cfg.Domain, Epoch: n.epoch, Logger: n.log, OnDamage: n.viewDamaged}
 }
 
 // fetcher is nil when there is nobody to fetch a view from.

@@ -93,12 +93,14 @@ func Run(ctx context.Context, o Options) error {
 	n, err := openNode(ctx, o.Config, o.Logger, nodeOptions{again: func() { cancel(ErrStartAgain) }, window: o.window, unsafeNoFsync: o.UnsafeNoFsync})
 	if err == nil {
 		s := &server{node: n, o: o, started: time.Now(), quit: cancel}
-		err = errors.Join(s.run(ctx), n.close())
+		err = errors.Join(s.run(ctx), n.condemn(), n.close())
 	}
 	// A node of several that was held up for so long that the journal has no more what
 	// comes next: its next start fetches a view.
 	behind := o.Config.Cell.Several() && errors.Is(err, journal.ErrCompacted)
-	if behind || errors.Is(context.Cause(ctx), ErrStartAgain) {
+	// One whose view is damaged does the same.
+	damaged := n != nil && n.rotten.Load() && ctx.Err() == nil
+	if behind || damaged || errors.Is(context.Cause(ctx), ErrStartAgain) {
 		return errors.Join(ErrStartAgain, err)
 	}
 	return err
@@ -106,7 +108,7 @@ func Run(ctx context.Context, o Options) error {
 
 // ErrStartAgain: there is room on the disk again, but what was in the middle of
 // writing when it was full cannot go on in this process; or the node has fallen so far
-// behind the others that it needs another one's view, which a start fetches.
+// behind the others, or its view is so damaged, that it needs another one's view, which a start fetches.
 var ErrStartAgain = errors.New("the server has to start anew")
 
 // server is a node with sessions and listeners.

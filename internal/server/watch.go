@@ -85,6 +85,7 @@ func (s *server) watch(ctx context.Context) {
 			s.warnOfDisk()
 			s.warnOfUploads()
 			s.keepDrained(ctx)
+			s.fence()
 		}
 	}
 }

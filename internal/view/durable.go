@@ -25,7 +25,10 @@ func DurableIn(dir string, o Options) (p command.Position, err error) {
 	opts.ReadOnly = true
 	opts.FS = o.FS
 	if v.db, err = pebble.Open(o.FS.PathJoin(dir, databaseDir), opts); err != nil {
-		return p, v.damaged(fmt.Errorf("open: %w", err))
+		if errors.Is(err, pebble.ErrDBDoesNotExist) {
+			return p, fmt.Errorf("%w: %w", ErrLost, err)
+		}
+		return p, v.opening(err)
 	}
 	defer func() { err = errors.Join(err, v.db.Close()) }()
 	if p, err = v.readDurable(); err != nil {

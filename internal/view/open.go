@@ -46,7 +46,7 @@ func Open(dir string, o Options) (*View, error) {
 			return nil, fmt.Errorf("%w: %s says that there was one; restore a backup, or rejoin the cell with an empty data directory: %w",
 				ErrLost, o.FS.PathJoin(dir, markerFile), err)
 		}
-		return nil, v.damaged(fmt.Errorf("open: %w", err))
+		return nil, v.opening(err)
 	}
 	if err := v.start(dir, initialised); err != nil {
 		return nil, errors.Join(err, v.Close())
@@ -248,7 +248,7 @@ func (v *View) listener() *pebble.EventListener {
 	l := &pebble.EventListener{
 		BackgroundError: v.inBackground,
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
-			v.report(fmt.Errorf("%w: %s: %w", ErrCorrupt, i.Path, i.Details))
+			v.report(fmt.Errorf("%w: %w: %s: %w", ErrCorrupt, errRotten, i.Path, i.Details))
 		},
 		// A failed flush is tried again and is reported as a background error.
 		FlushEnd: func(i pebble.FlushInfo) {

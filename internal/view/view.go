@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -26,6 +27,8 @@ var (
 	ErrUnknownCommand = errors.New("view: command unknown to this version")
 	// ErrCorrupt: stored data failed its checksum or does not decode.
 	ErrCorrupt = errors.New("view: corrupt")
+	// errRotten: with ErrCorrupt, that it is not a record that does not decode.
+	errRotten = errors.New("not what was written")
 	// ErrBadCommand: a command of a batch does not decode. The batch was
 	// damaged on its way; nothing of it was applied and none may follow it.
 	ErrBadCommand = errors.New("view: command does not decode")
@@ -176,6 +179,21 @@ func (v *View) ChainHash() (command.Position, uint64) {
 	return m.applied, m.chain
 }
 
+// Rotten reports whether err says that the files of a view are not those that were written: a
+// checksum has failed, one is gone or of another size. That is the disk's doing, and another node's
+// view is no worse for it, as it may be for a record that does not decode.
+func Rotten(err error) bool { return errors.Is(err, ErrLost) || errors.Is(err, errRotten) }
+
+// opening says what an error of opening the database means: the engine has no name for files that
+// are gone or of another size.
+func (v *View) opening(err error) error {
+	var system syscall.Errno
+	if !errors.As(err, &system) || system == syscall.ENOENT {
+		err = fmt.Errorf("%w: %w: %w", ErrCorrupt, errRotten, err)
+	}
+	return v.damaged(fmt.Errorf("open: %w", err))
+}
+
 // damaged turns an error of the engine or of a decoder into what callers get.
 // Damage is reported to the health hook; absence must be handled before.
 func (v *View) damaged(err error) error {
@@ -184,7 +202,7 @@ func (v *View) damaged(err error) error {
 		return nil
 	case errors.Is(err, ErrCorrupt):
 	case pebble.IsCorruptionError(err):
-		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		err = fmt.Errorf("%w: %w: %w", ErrCorrupt, errRotten, err)
 	default:
 		return fmt.Errorf("view: %w", err)
 	}
@@ -196,7 +214,7 @@ func (v *View) damaged(err error) error {
 func (v *View) inBackground(err error) {
 	err = fmt.Errorf("view: in the background: %w", err)
 	if pebble.IsCorruptionError(err) {
-		v.report(fmt.Errorf("%w: %w", ErrCorrupt, err))
+		v.report(fmt.Errorf("%w: %w: %w", ErrCorrupt, errRotten, err))
 		return
 	}
 	text := err.Error()

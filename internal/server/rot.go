@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"bavard/internal/datadir"
+	"bavard/internal/health"
+	"bavard/internal/view"
+)
+
+// Beside the view of a node of several.
+const (
+	// rottenMark is a file that says that the view is damaged: the next start sets it aside.
+	rottenMark = ".rotten"
+	// damagedView is the last view that was set aside, for who wants to look at it.
+	damagedView = ".damaged"
+)
+
+// viewDamaged is view.Options.OnDamage.
+func (n *node) viewDamaged(err error) {
+	n.warnings.Raise(health.ViewDamaged, err.Error())
+	if n.member != nil && view.Rotten(err) {
+		n.rotten.Store(true)
+	}
+}
+
+// fence ends a node whose view has failed its checksum, so that it answers nobody from it, once
+// there is another node to get a view from.
+func (s *server) fence() {
+	if !s.rotten.Load() || s.node.o.again == nil {
+		return
+	}
+	for _, o := range s.cell.JournalStats().Others {
+		if o.Reached && !o.Learner {
+			s.log.Error("this node's view is damaged: it ends, and gets another node's at its next start", "from", o.Name)
+			s.node.o.again()
+			return
+		}
+	}
+}
+
+// condemn has the next start set the view aside, if it has failed a checksum.
+func (n *node) condemn() error {
+	if !n.rotten.Load() {
+		return nil
+	}
+	dir := n.dir.View()
+	if err := errors.Join(os.WriteFile(dir+rottenMark, nil, 0o600), datadir.Sync(filepath.Dir(dir))); err != nil {
+		return fmt.Errorf("note that the view is damaged: %w", err)
+	}
+	return nil
+}
+
+// replaceable condemns the view for an error by which it is found damaged, and asks for a
+// start, in which another node's takes its place; alone there is none.
+func (n *node) replaceable(err error) error {
+	if n.member == nil || !view.Rotten(err) {
+		return err
+	}
+	n.rotten.Store(true)
+	return errors.Join(ErrStartAgain, err, n.condemn())
+}
+
+// setAside puts a damaged view out of the way. One is kept, where there is as much room again
+// beside what the journal needs.
+func (n *node) setAside() error {
+	dir := n.dir.View()
+	size, err := sizeOf(dir)
+	if err != nil {
+		return fmt.Errorf("set a damaged view aside: %w", err)
+	}
+	free, err := n.dir.Free()
+	if err != nil {
+		return err
+	}
+	err = os.RemoveAll(dir + damagedView)
+	if err == nil {
+		err = os.Rename(dir, dir+damagedView)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	err = errors.Join(err, datadir.Sync(filepath.Dir(dir)))
+	kept := free > size+2*uint64(n.cfg.Journal.MinFreeMiB)<<20
+	if err == nil && !kept {
+		err = os.RemoveAll(dir + damagedView)
+	}
+	if err != nil {
+		return fmt.Errorf("set a damaged view aside: %w", err)
+	}
+	n.log.Error("the view was damaged and is out of the way; it is made anew from the journal, or another node's", "kept", kept, "at", dir+damagedView)
+	return nil
+}
+
+// settleDamage sets aside a view that was condemned before this start.
+func (n *node) settleDamage() error {
+	mark := n.dir.View() + rottenMark
+	if _, err := os.Lstat(mark); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := n.setAside(); err != nil {
+		return err
+	}
+	if err := errors.Join(os.Remove(mark), datadir.Sync(filepath.Dir(mark))); err != nil {
+		return fmt.Errorf("set a damaged view aside: %w", err)
+	}
+	return nil
+}
+
+// sizeOf gives the bytes of the files under a directory, 0 if it is not there.
+func sizeOf(dir string) (bytes uint64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			bytes += uint64(info.Size())
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return bytes, err
+}
