@@ -17,12 +17,34 @@ import (
 const (
 	// leadWithin bounds how long handing over leadership may take: an election takes as long.
 	leadWithin = time.Second
+	// seenWithin is how long a node that has come back may take to be seen: who drains one node
+	// after the other does not wait for it.
+	seenWithin, seenEvery = 5 * time.Second, 250 * time.Millisecond
 	// drainReportEvery is how often who has a node drained is told how far it is.
 	drainReportEvery = 200 * time.Millisecond
 )
 
 // errDrained ends a node that has been drained.
 var errDrained = errors.New("the node was drained")
+
+// unseen is an error that may be over in a moment: a node is not reached, or not seen yet.
+type unseen struct{ why *admin.Error }
+
+func (u unseen) Error() string { return u.why.Error() }
+func (u unseen) Unwrap() error { return u.why }
+
+// patiently does f until it gives another error than unseen, or seenWithin has passed.
+func patiently(ctx context.Context, f func() error) error {
+	for begun := time.Now(); ; {
+		err := f()
+		if !errors.As(err, &unseen{}) || time.Since(begun) >= seenWithin {
+			return err
+		}
+		if err := wait(ctx, seenEvery); err != nil {
+			return err
+		}
+	}
+}
 
 // drains is whether the node is drained.
 type drains struct {
@@ -63,7 +85,11 @@ func (s *server) undrained() error {
 
 // drain is admin.Options.Drain. What it begins goes on when whoever asked is gone.
 func (s *server) drain(ctx context.Context, o admin.DrainOptions, report func(admin.DrainProgress)) error {
-	d, err := s.beginDrain(o)
+	var d *drain
+	err := patiently(ctx, func() (err error) {
+		d, err = s.beginDrain(o)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -92,7 +118,7 @@ func (s *server) beginDrain(o admin.DrainOptions) (*drain, error) {
 		d.change(func(d *drain) { d.stay = o.Stay })
 		select {
 		case <-d.over:
-			s.leave(d)
+			s.leave(s.life, d)
 		default:
 		}
 		return d, nil
@@ -135,17 +161,18 @@ func (s *server) carryOut(ctx context.Context, d *drain, within time.Duration) {
 		return
 	}
 	s.log.Warn("the node is drained: nobody is left")
-	s.leave(d)
+	s.leave(ctx, d)
 }
 
 // leave ends a node that is drained, unless it is to stay or is needed.
-func (s *server) leave(d *drain) {
+func (s *server) leave(ctx context.Context, d *drain) {
+	err := patiently(ctx, s.mayDrain) // another one may have begun at the same time
 	d.change(func(d *drain) {
-		d.state.Left = 0
-		if d.err = nil; d.stay {
+		d.state.Left, d.err = 0, nil
+		if d.stay {
 			return
 		}
-		if d.err = s.mayDrain(); d.err == nil { // another one may have begun at the same time
+		if d.err = err; err == nil {
 			s.quit(errDrained)
 		}
 	})
@@ -181,7 +208,7 @@ func (s *server) mayDrain() error {
 	}
 	others := s.cell.JournalStats().Others
 	if others == nil {
-		return &admin.Error{Code: admin.CodeFailed, Text: "it is not known yet which nodes are reached", Hint: "try again in a moment"}
+		return unseen{&admin.Error{Code: admin.CodeFailed, Text: "it is not known yet which nodes are reached", Hint: "try again in a moment"}}
 	}
 	nodes := map[string]mesh.Node{}
 	for _, n := range s.mesh.Nodes() {
@@ -189,12 +216,14 @@ func (s *server) mayDrain() error {
 	}
 	voters, staying, open := 1, 0, 0
 	var lacking []string
+	away := false
 	for _, o := range others {
 		if !o.Learner {
 			voters++
 		}
 		switch n := nodes[o.Name]; {
 		case !o.Reached:
+			away = true
 			lacking = append(lacking, o.Name+" is not reached")
 		case o.Learner:
 			lacking = append(lacking, o.Name+" has no vote yet")
@@ -208,13 +237,17 @@ func (s *server) mayDrain() error {
 			}
 		}
 	}
-	if staying <= voters/2 || open == 0 {
-		return &admin.Error{
-			Code: admin.CodeInvalid, Text: "without this node the others are not enough: " + strings.Join(lacking, ", "),
-			Hint: "bring them back first; `bavard status` there says more, and `bavard drain --undo` has a drained one take people again",
-		}
+	if staying > voters/2 && open > 0 {
+		return nil
 	}
-	return nil
+	why := &admin.Error{
+		Code: admin.CodeInvalid, Text: "without this node the others are not enough: " + strings.Join(lacking, ", "),
+		Hint: "bring them back first; `bavard status` there says more, and `bavard drain --undo` has a drained one take people again",
+	}
+	if away {
+		return unseen{why}
+	}
+	return why
 }
 
 // moveLeadership hands the journal's leadership over, if this node has it. It gives who
