@@ -59,9 +59,11 @@ type Status struct {
 	Reports  int `json:"reports"`  // of abuse, that nobody has dealt with
 	Sessions int `json:"sessions"` // bound, on this node
 	// Drain is how far it is, while the node is drained.
-	Drain   *DrainProgress `json:"drain,omitempty"`
-	Journal JournalStatus  `json:"journal"`
-	View    ViewStatus     `json:"view"`
+	Drain *DrainProgress `json:"drain,omitempty"`
+	// Level is the cell's feature level: what all its nodes know.
+	Level   uint32        `json:"level"`
+	Journal JournalStatus `json:"journal"`
+	View    ViewStatus    `json:"view"`
 }
 
 // JournalStatus is the journal's part of a Status.
@@ -90,6 +92,8 @@ type OtherNode struct {
 	Leads   bool   `json:"leads"`
 	Learner bool   `json:"learner,omitempty"` // it takes part anew and has no vote yet
 	Drained bool   `json:"drained,omitempty"` // it takes nobody
+	Version string `json:"version,omitempty"` // none while it is not heard
+	Level   uint32 `json:"level,omitempty"`   // the highest feature level that it knows
 }
 
 // ViewStatus is the view's part of a Status.

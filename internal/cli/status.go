@@ -95,6 +95,7 @@ func describeStatus(s admin.Status, now time.Time) string {
 	if s.Journal.Node != "" {
 		line("node", "%s", describeNodes(s.Journal))
 	}
+	line("level", "%d", s.Level)
 	line("view", "applied %s, %s on disk", s.View.Applied, size(s.View.DiskBytes))
 	for _, w := range s.Warnings {
 		out.WriteString(describeWarning(w, now))
@@ -113,6 +114,9 @@ func describeNodes(j admin.JournalStatus) string {
 		}
 		if o.Learner {
 			is += ", learner: it rejoins"
+		}
+		if o.Version != "" {
+			is += fmt.Sprintf(" (bavard %s, level %d)", o.Version, o.Level)
 		}
 		if o.Drained {
 			is += ", drained"

@@ -667,6 +667,7 @@ type Command struct {
 	//	*Command_BlockReport
 	//	*Command_ReportRemove
 	//	*Command_RoomWhisper
+	//	*Command_LevelRaise
 	Request       isCommand_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1250,6 +1251,15 @@ func (x *Command) GetRoomWhisper() *RoomWhisper {
 	return nil
 }
 
+func (x *Command) GetLevelRaise() *LevelRaise {
+	if x != nil {
+		if x, ok := x.Request.(*Command_LevelRaise); ok {
+			return x.LevelRaise
+		}
+	}
+	return nil
+}
+
 type isCommand_Request interface {
 	isCommand_Request()
 }
@@ -1483,6 +1493,10 @@ type Command_RoomWhisper struct {
 	RoomWhisper *RoomWhisper `protobuf:"bytes,160,opt,name=room_whisper,json=roomWhisper,proto3,oneof"`
 }
 
+type Command_LevelRaise struct {
+	LevelRaise *LevelRaise `protobuf:"bytes,170,opt,name=level_raise,json=levelRaise,proto3,oneof"`
+}
+
 func (*Command_Message) isCommand_Request() {}
 
 func (*Command_AccountCreate) isCommand_Request() {}
@@ -1597,6 +1611,8 @@ func (*Command_ReportRemove) isCommand_Request() {}
 
 func (*Command_RoomWhisper) isCommand_Request() {}
 
+func (*Command_LevelRaise) isCommand_Request() {}
+
 type Stream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 16 random bytes.
@@ -1697,6 +1713,54 @@ func (*Noop) Descriptor() ([]byte, []int) {
 	return file_internal_command_command_proto_rawDescGZIP(), []int{2}
 }
 
+// LevelRaise raises the feature level of the cell: from here on commands are applied as
+// versions of that level do. It is appended with the same level in Command.level, so that a
+// node which does not know that level stops, once all nodes have said that they do. A level that
+// the cell has, or is beyond, is a duplicate.
+type LevelRaise struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         uint32                 `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LevelRaise) Reset() {
+	*x = LevelRaise{}
+	mi := &file_internal_command_command_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LevelRaise) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LevelRaise) ProtoMessage() {}
+
+func (x *LevelRaise) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_command_command_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LevelRaise.ProtoReflect.Descriptor instead.
+func (*LevelRaise) Descriptor() ([]byte, []int) {
+	return file_internal_command_command_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *LevelRaise) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
 // CellInit is the first command of a cell. The first one applied wins; later
 // ones are duplicates.
 type CellInit struct {
@@ -1711,7 +1775,7 @@ type CellInit struct {
 
 func (x *CellInit) Reset() {
 	*x = CellInit{}
-	mi := &file_internal_command_command_proto_msgTypes[3]
+	mi := &file_internal_command_command_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1723,7 +1787,7 @@ func (x *CellInit) String() string {
 func (*CellInit) ProtoMessage() {}
 
 func (x *CellInit) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[3]
+	mi := &file_internal_command_command_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1736,7 +1800,7 @@ func (x *CellInit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CellInit.ProtoReflect.Descriptor instead.
 func (*CellInit) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{3}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CellInit) GetArchiveKey() []byte {
@@ -1765,7 +1829,7 @@ type CellJournal struct {
 
 func (x *CellJournal) Reset() {
 	*x = CellJournal{}
-	mi := &file_internal_command_command_proto_msgTypes[4]
+	mi := &file_internal_command_command_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +1841,7 @@ func (x *CellJournal) String() string {
 func (*CellJournal) ProtoMessage() {}
 
 func (x *CellJournal) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[4]
+	mi := &file_internal_command_command_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +1854,7 @@ func (x *CellJournal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CellJournal.ProtoReflect.Descriptor instead.
 func (*CellJournal) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{4}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CellJournal) GetId() []byte {
@@ -1810,7 +1874,7 @@ type ArchiveSweep struct {
 
 func (x *ArchiveSweep) Reset() {
 	*x = ArchiveSweep{}
-	mi := &file_internal_command_command_proto_msgTypes[5]
+	mi := &file_internal_command_command_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1822,7 +1886,7 @@ func (x *ArchiveSweep) String() string {
 func (*ArchiveSweep) ProtoMessage() {}
 
 func (x *ArchiveSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[5]
+	mi := &file_internal_command_command_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1835,7 +1899,7 @@ func (x *ArchiveSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveSweep.ProtoReflect.Descriptor instead.
 func (*ArchiveSweep) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{5}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{6}
 }
 
 // Message is a one-to-one message that is to be archived.
@@ -1877,7 +1941,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_internal_command_command_proto_msgTypes[6]
+	mi := &file_internal_command_command_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1889,7 +1953,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[6]
+	mi := &file_internal_command_command_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1902,7 +1966,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{6}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Message) GetFrom() string {
@@ -2007,7 +2071,7 @@ type MessageTombstone struct {
 
 func (x *MessageTombstone) Reset() {
 	*x = MessageTombstone{}
-	mi := &file_internal_command_command_proto_msgTypes[7]
+	mi := &file_internal_command_command_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2019,7 +2083,7 @@ func (x *MessageTombstone) String() string {
 func (*MessageTombstone) ProtoMessage() {}
 
 func (x *MessageTombstone) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[7]
+	mi := &file_internal_command_command_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2032,7 +2096,7 @@ func (x *MessageTombstone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageTombstone.ProtoReflect.Descriptor instead.
 func (*MessageTombstone) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{7}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MessageTombstone) GetTimeMs() int64 {
@@ -2060,7 +2124,7 @@ type ArchiveBlank struct {
 
 func (x *ArchiveBlank) Reset() {
 	*x = ArchiveBlank{}
-	mi := &file_internal_command_command_proto_msgTypes[8]
+	mi := &file_internal_command_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2136,7 @@ func (x *ArchiveBlank) String() string {
 func (*ArchiveBlank) ProtoMessage() {}
 
 func (x *ArchiveBlank) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[8]
+	mi := &file_internal_command_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2149,7 @@ func (x *ArchiveBlank) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveBlank.ProtoReflect.Descriptor instead.
 func (*ArchiveBlank) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{8}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{9}
 }
 
 // ScramKeys are the stored keys of one mechanism (RFC 5803), never a password.
@@ -2101,7 +2165,7 @@ type ScramKeys struct {
 
 func (x *ScramKeys) Reset() {
 	*x = ScramKeys{}
-	mi := &file_internal_command_command_proto_msgTypes[9]
+	mi := &file_internal_command_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2113,7 +2177,7 @@ func (x *ScramKeys) String() string {
 func (*ScramKeys) ProtoMessage() {}
 
 func (x *ScramKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[9]
+	mi := &file_internal_command_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2126,7 +2190,7 @@ func (x *ScramKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScramKeys.ProtoReflect.Descriptor instead.
 func (*ScramKeys) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{9}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ScramKeys) GetSalt() []byte {
@@ -2167,7 +2231,7 @@ type Credentials struct {
 
 func (x *Credentials) Reset() {
 	*x = Credentials{}
-	mi := &file_internal_command_command_proto_msgTypes[10]
+	mi := &file_internal_command_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2243,7 @@ func (x *Credentials) String() string {
 func (*Credentials) ProtoMessage() {}
 
 func (x *Credentials) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[10]
+	mi := &file_internal_command_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2256,7 @@ func (x *Credentials) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credentials.ProtoReflect.Descriptor instead.
 func (*Credentials) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{10}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Credentials) GetScramSha1() *ScramKeys {
@@ -2229,7 +2293,7 @@ type AccountCreate struct {
 
 func (x *AccountCreate) Reset() {
 	*x = AccountCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[11]
+	mi := &file_internal_command_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2241,7 +2305,7 @@ func (x *AccountCreate) String() string {
 func (*AccountCreate) ProtoMessage() {}
 
 func (x *AccountCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[11]
+	mi := &file_internal_command_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2254,7 +2318,7 @@ func (x *AccountCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountCreate.ProtoReflect.Descriptor instead.
 func (*AccountCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{11}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AccountCreate) GetJid() string {
@@ -2308,7 +2372,7 @@ type CredentialsSet struct {
 
 func (x *CredentialsSet) Reset() {
 	*x = CredentialsSet{}
-	mi := &file_internal_command_command_proto_msgTypes[12]
+	mi := &file_internal_command_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2320,7 +2384,7 @@ func (x *CredentialsSet) String() string {
 func (*CredentialsSet) ProtoMessage() {}
 
 func (x *CredentialsSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[12]
+	mi := &file_internal_command_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2333,7 +2397,7 @@ func (x *CredentialsSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialsSet.ProtoReflect.Descriptor instead.
 func (*CredentialsSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{12}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CredentialsSet) GetJid() string {
@@ -2388,7 +2452,7 @@ type InviteCreate struct {
 
 func (x *InviteCreate) Reset() {
 	*x = InviteCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[13]
+	mi := &file_internal_command_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2400,7 +2464,7 @@ func (x *InviteCreate) String() string {
 func (*InviteCreate) ProtoMessage() {}
 
 func (x *InviteCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[13]
+	mi := &file_internal_command_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2413,7 +2477,7 @@ func (x *InviteCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteCreate.ProtoReflect.Descriptor instead.
 func (*InviteCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{13}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *InviteCreate) GetTokenHash() []byte {
@@ -2472,7 +2536,7 @@ type InviteRevoke struct {
 
 func (x *InviteRevoke) Reset() {
 	*x = InviteRevoke{}
-	mi := &file_internal_command_command_proto_msgTypes[14]
+	mi := &file_internal_command_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2484,7 +2548,7 @@ func (x *InviteRevoke) String() string {
 func (*InviteRevoke) ProtoMessage() {}
 
 func (x *InviteRevoke) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[14]
+	mi := &file_internal_command_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2497,7 +2561,7 @@ func (x *InviteRevoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRevoke.ProtoReflect.Descriptor instead.
 func (*InviteRevoke) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{14}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *InviteRevoke) GetTokenHash() []byte {
@@ -2534,7 +2598,7 @@ type InviteRedeem struct {
 
 func (x *InviteRedeem) Reset() {
 	*x = InviteRedeem{}
-	mi := &file_internal_command_command_proto_msgTypes[15]
+	mi := &file_internal_command_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2546,7 +2610,7 @@ func (x *InviteRedeem) String() string {
 func (*InviteRedeem) ProtoMessage() {}
 
 func (x *InviteRedeem) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[15]
+	mi := &file_internal_command_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2559,7 +2623,7 @@ func (x *InviteRedeem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRedeem.ProtoReflect.Descriptor instead.
 func (*InviteRedeem) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{15}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *InviteRedeem) GetTokenHash() []byte {
@@ -2589,7 +2653,7 @@ type RosterSet struct {
 
 func (x *RosterSet) Reset() {
 	*x = RosterSet{}
-	mi := &file_internal_command_command_proto_msgTypes[16]
+	mi := &file_internal_command_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2601,7 +2665,7 @@ func (x *RosterSet) String() string {
 func (*RosterSet) ProtoMessage() {}
 
 func (x *RosterSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[16]
+	mi := &file_internal_command_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2614,7 +2678,7 @@ func (x *RosterSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterSet.ProtoReflect.Descriptor instead.
 func (*RosterSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{16}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RosterSet) GetAccount() string {
@@ -2655,7 +2719,7 @@ type RosterRemove struct {
 
 func (x *RosterRemove) Reset() {
 	*x = RosterRemove{}
-	mi := &file_internal_command_command_proto_msgTypes[17]
+	mi := &file_internal_command_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2667,7 +2731,7 @@ func (x *RosterRemove) String() string {
 func (*RosterRemove) ProtoMessage() {}
 
 func (x *RosterRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[17]
+	mi := &file_internal_command_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2680,7 +2744,7 @@ func (x *RosterRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterRemove.ProtoReflect.Descriptor instead.
 func (*RosterRemove) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{17}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RosterRemove) GetAccount() string {
@@ -2713,7 +2777,7 @@ type Subscription struct {
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_internal_command_command_proto_msgTypes[18]
+	mi := &file_internal_command_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2725,7 +2789,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[18]
+	mi := &file_internal_command_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2738,7 +2802,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{18}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Subscription) GetFrom() string {
@@ -2789,7 +2853,7 @@ type OfflineCursor struct {
 
 func (x *OfflineCursor) Reset() {
 	*x = OfflineCursor{}
-	mi := &file_internal_command_command_proto_msgTypes[19]
+	mi := &file_internal_command_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2801,7 +2865,7 @@ func (x *OfflineCursor) String() string {
 func (*OfflineCursor) ProtoMessage() {}
 
 func (x *OfflineCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[19]
+	mi := &file_internal_command_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2814,7 +2878,7 @@ func (x *OfflineCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfflineCursor.ProtoReflect.Descriptor instead.
 func (*OfflineCursor) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{19}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OfflineCursor) GetAccount() string {
@@ -2843,7 +2907,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_internal_command_command_proto_msgTypes[20]
+	mi := &file_internal_command_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2855,7 +2919,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[20]
+	mi := &file_internal_command_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2868,7 +2932,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{20}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Block) GetAccount() string {
@@ -2898,7 +2962,7 @@ type BlockReport struct {
 
 func (x *BlockReport) Reset() {
 	*x = BlockReport{}
-	mi := &file_internal_command_command_proto_msgTypes[21]
+	mi := &file_internal_command_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2910,7 +2974,7 @@ func (x *BlockReport) String() string {
 func (*BlockReport) ProtoMessage() {}
 
 func (x *BlockReport) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[21]
+	mi := &file_internal_command_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2923,7 +2987,7 @@ func (x *BlockReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockReport.ProtoReflect.Descriptor instead.
 func (*BlockReport) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{21}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *BlockReport) GetBlock() *Block {
@@ -2959,7 +3023,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_internal_command_command_proto_msgTypes[22]
+	mi := &file_internal_command_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2971,7 +3035,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[22]
+	mi := &file_internal_command_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2984,7 +3048,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{22}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Report) GetJid() string {
@@ -3040,7 +3104,7 @@ type ReportedMessage struct {
 
 func (x *ReportedMessage) Reset() {
 	*x = ReportedMessage{}
-	mi := &file_internal_command_command_proto_msgTypes[23]
+	mi := &file_internal_command_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3052,7 +3116,7 @@ func (x *ReportedMessage) String() string {
 func (*ReportedMessage) ProtoMessage() {}
 
 func (x *ReportedMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[23]
+	mi := &file_internal_command_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3065,7 +3129,7 @@ func (x *ReportedMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportedMessage.ProtoReflect.Descriptor instead.
 func (*ReportedMessage) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{23}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReportedMessage) GetBy() string {
@@ -3092,7 +3156,7 @@ type ReportRemove struct {
 
 func (x *ReportRemove) Reset() {
 	*x = ReportRemove{}
-	mi := &file_internal_command_command_proto_msgTypes[24]
+	mi := &file_internal_command_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3104,7 +3168,7 @@ func (x *ReportRemove) String() string {
 func (*ReportRemove) ProtoMessage() {}
 
 func (x *ReportRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[24]
+	mi := &file_internal_command_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3117,7 +3181,7 @@ func (x *ReportRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRemove.ProtoReflect.Descriptor instead.
 func (*ReportRemove) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{24}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReportRemove) GetNumber() uint64 {
@@ -3138,7 +3202,7 @@ type Unblock struct {
 
 func (x *Unblock) Reset() {
 	*x = Unblock{}
-	mi := &file_internal_command_command_proto_msgTypes[25]
+	mi := &file_internal_command_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3150,7 +3214,7 @@ func (x *Unblock) String() string {
 func (*Unblock) ProtoMessage() {}
 
 func (x *Unblock) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[25]
+	mi := &file_internal_command_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3163,7 +3227,7 @@ func (x *Unblock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unblock.ProtoReflect.Descriptor instead.
 func (*Unblock) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{25}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Unblock) GetAccount() string {
@@ -3207,7 +3271,7 @@ type PubsubConfig struct {
 
 func (x *PubsubConfig) Reset() {
 	*x = PubsubConfig{}
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3219,7 +3283,7 @@ func (x *PubsubConfig) String() string {
 func (*PubsubConfig) ProtoMessage() {}
 
 func (x *PubsubConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[26]
+	mi := &file_internal_command_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3232,7 +3296,7 @@ func (x *PubsubConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubConfig.ProtoReflect.Descriptor instead.
 func (*PubsubConfig) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{26}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PubsubConfig) GetAccessModel() AccessModel {
@@ -3342,7 +3406,7 @@ type PubsubGroups struct {
 
 func (x *PubsubGroups) Reset() {
 	*x = PubsubGroups{}
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3354,7 +3418,7 @@ func (x *PubsubGroups) String() string {
 func (*PubsubGroups) ProtoMessage() {}
 
 func (x *PubsubGroups) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[27]
+	mi := &file_internal_command_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3367,7 +3431,7 @@ func (x *PubsubGroups) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubGroups.ProtoReflect.Descriptor instead.
 func (*PubsubGroups) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{27}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PubsubGroups) GetGroups() []string {
@@ -3404,7 +3468,7 @@ type PubsubPublish struct {
 
 func (x *PubsubPublish) Reset() {
 	*x = PubsubPublish{}
-	mi := &file_internal_command_command_proto_msgTypes[28]
+	mi := &file_internal_command_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3416,7 +3480,7 @@ func (x *PubsubPublish) String() string {
 func (*PubsubPublish) ProtoMessage() {}
 
 func (x *PubsubPublish) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[28]
+	mi := &file_internal_command_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3429,7 +3493,7 @@ func (x *PubsubPublish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubPublish.ProtoReflect.Descriptor instead.
 func (*PubsubPublish) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{28}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PubsubPublish) GetAccount() string {
@@ -3500,7 +3564,7 @@ type PubsubRetract struct {
 
 func (x *PubsubRetract) Reset() {
 	*x = PubsubRetract{}
-	mi := &file_internal_command_command_proto_msgTypes[29]
+	mi := &file_internal_command_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3512,7 +3576,7 @@ func (x *PubsubRetract) String() string {
 func (*PubsubRetract) ProtoMessage() {}
 
 func (x *PubsubRetract) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[29]
+	mi := &file_internal_command_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3525,7 +3589,7 @@ func (x *PubsubRetract) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubRetract.ProtoReflect.Descriptor instead.
 func (*PubsubRetract) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{29}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PubsubRetract) GetAccount() string {
@@ -3567,7 +3631,7 @@ type PubsubCreate struct {
 
 func (x *PubsubCreate) Reset() {
 	*x = PubsubCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[30]
+	mi := &file_internal_command_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3579,7 +3643,7 @@ func (x *PubsubCreate) String() string {
 func (*PubsubCreate) ProtoMessage() {}
 
 func (x *PubsubCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[30]
+	mi := &file_internal_command_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3592,7 +3656,7 @@ func (x *PubsubCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubCreate.ProtoReflect.Descriptor instead.
 func (*PubsubCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{30}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PubsubCreate) GetAccount() string {
@@ -3627,7 +3691,7 @@ type PubsubConfigure struct {
 
 func (x *PubsubConfigure) Reset() {
 	*x = PubsubConfigure{}
-	mi := &file_internal_command_command_proto_msgTypes[31]
+	mi := &file_internal_command_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3639,7 +3703,7 @@ func (x *PubsubConfigure) String() string {
 func (*PubsubConfigure) ProtoMessage() {}
 
 func (x *PubsubConfigure) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[31]
+	mi := &file_internal_command_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3652,7 +3716,7 @@ func (x *PubsubConfigure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubConfigure.ProtoReflect.Descriptor instead.
 func (*PubsubConfigure) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{31}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PubsubConfigure) GetAccount() string {
@@ -3686,7 +3750,7 @@ type PubsubDelete struct {
 
 func (x *PubsubDelete) Reset() {
 	*x = PubsubDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[32]
+	mi := &file_internal_command_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3698,7 +3762,7 @@ func (x *PubsubDelete) String() string {
 func (*PubsubDelete) ProtoMessage() {}
 
 func (x *PubsubDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[32]
+	mi := &file_internal_command_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3711,7 +3775,7 @@ func (x *PubsubDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubDelete.ProtoReflect.Descriptor instead.
 func (*PubsubDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{32}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PubsubDelete) GetAccount() string {
@@ -3738,7 +3802,7 @@ type PubsubPurge struct {
 
 func (x *PubsubPurge) Reset() {
 	*x = PubsubPurge{}
-	mi := &file_internal_command_command_proto_msgTypes[33]
+	mi := &file_internal_command_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3750,7 +3814,7 @@ func (x *PubsubPurge) String() string {
 func (*PubsubPurge) ProtoMessage() {}
 
 func (x *PubsubPurge) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[33]
+	mi := &file_internal_command_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3763,7 +3827,7 @@ func (x *PubsubPurge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubPurge.ProtoReflect.Descriptor instead.
 func (*PubsubPurge) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{33}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PubsubPurge) GetAccount() string {
@@ -3795,7 +3859,7 @@ type PubsubRelate struct {
 
 func (x *PubsubRelate) Reset() {
 	*x = PubsubRelate{}
-	mi := &file_internal_command_command_proto_msgTypes[34]
+	mi := &file_internal_command_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3807,7 +3871,7 @@ func (x *PubsubRelate) String() string {
 func (*PubsubRelate) ProtoMessage() {}
 
 func (x *PubsubRelate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[34]
+	mi := &file_internal_command_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3820,7 +3884,7 @@ func (x *PubsubRelate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubRelate.ProtoReflect.Descriptor instead.
 func (*PubsubRelate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{34}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PubsubRelate) GetAccount() string {
@@ -3863,7 +3927,7 @@ type PubsubRelation struct {
 
 func (x *PubsubRelation) Reset() {
 	*x = PubsubRelation{}
-	mi := &file_internal_command_command_proto_msgTypes[35]
+	mi := &file_internal_command_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3875,7 +3939,7 @@ func (x *PubsubRelation) String() string {
 func (*PubsubRelation) ProtoMessage() {}
 
 func (x *PubsubRelation) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[35]
+	mi := &file_internal_command_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3888,7 +3952,7 @@ func (x *PubsubRelation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PubsubRelation.ProtoReflect.Descriptor instead.
 func (*PubsubRelation) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{35}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *PubsubRelation) GetJid() string {
@@ -3923,7 +3987,7 @@ type PrivateSet struct {
 
 func (x *PrivateSet) Reset() {
 	*x = PrivateSet{}
-	mi := &file_internal_command_command_proto_msgTypes[36]
+	mi := &file_internal_command_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3935,7 +3999,7 @@ func (x *PrivateSet) String() string {
 func (*PrivateSet) ProtoMessage() {}
 
 func (x *PrivateSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[36]
+	mi := &file_internal_command_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3948,7 +4012,7 @@ func (x *PrivateSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivateSet.ProtoReflect.Descriptor instead.
 func (*PrivateSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{36}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PrivateSet) GetAccount() string {
@@ -3979,7 +4043,7 @@ type PrivateXML struct {
 
 func (x *PrivateXML) Reset() {
 	*x = PrivateXML{}
-	mi := &file_internal_command_command_proto_msgTypes[37]
+	mi := &file_internal_command_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3991,7 +4055,7 @@ func (x *PrivateXML) String() string {
 func (*PrivateXML) ProtoMessage() {}
 
 func (x *PrivateXML) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[37]
+	mi := &file_internal_command_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4004,7 +4068,7 @@ func (x *PrivateXML) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivateXML.ProtoReflect.Descriptor instead.
 func (*PrivateXML) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{37}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PrivateXML) GetSpace() string {
@@ -4046,7 +4110,7 @@ type BookmarkSet struct {
 
 func (x *BookmarkSet) Reset() {
 	*x = BookmarkSet{}
-	mi := &file_internal_command_command_proto_msgTypes[38]
+	mi := &file_internal_command_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4058,7 +4122,7 @@ func (x *BookmarkSet) String() string {
 func (*BookmarkSet) ProtoMessage() {}
 
 func (x *BookmarkSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[38]
+	mi := &file_internal_command_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4071,7 +4135,7 @@ func (x *BookmarkSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BookmarkSet.ProtoReflect.Descriptor instead.
 func (*BookmarkSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{38}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *BookmarkSet) GetAccount() string {
@@ -4113,7 +4177,7 @@ type BookmarksKeep struct {
 
 func (x *BookmarksKeep) Reset() {
 	*x = BookmarksKeep{}
-	mi := &file_internal_command_command_proto_msgTypes[39]
+	mi := &file_internal_command_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4125,7 +4189,7 @@ func (x *BookmarksKeep) String() string {
 func (*BookmarksKeep) ProtoMessage() {}
 
 func (x *BookmarksKeep) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[39]
+	mi := &file_internal_command_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4138,7 +4202,7 @@ func (x *BookmarksKeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BookmarksKeep.ProtoReflect.Descriptor instead.
 func (*BookmarksKeep) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{39}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *BookmarksKeep) GetAccount() string {
@@ -4174,7 +4238,7 @@ type VCardSet struct {
 
 func (x *VCardSet) Reset() {
 	*x = VCardSet{}
-	mi := &file_internal_command_command_proto_msgTypes[40]
+	mi := &file_internal_command_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4186,7 +4250,7 @@ func (x *VCardSet) String() string {
 func (*VCardSet) ProtoMessage() {}
 
 func (x *VCardSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[40]
+	mi := &file_internal_command_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4199,7 +4263,7 @@ func (x *VCardSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VCardSet.ProtoReflect.Descriptor instead.
 func (*VCardSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{40}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *VCardSet) GetAccount() string {
@@ -4251,7 +4315,7 @@ type Picture struct {
 
 func (x *Picture) Reset() {
 	*x = Picture{}
-	mi := &file_internal_command_command_proto_msgTypes[41]
+	mi := &file_internal_command_command_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4263,7 +4327,7 @@ func (x *Picture) String() string {
 func (*Picture) ProtoMessage() {}
 
 func (x *Picture) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[41]
+	mi := &file_internal_command_command_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4276,7 +4340,7 @@ func (x *Picture) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Picture.ProtoReflect.Descriptor instead.
 func (*Picture) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{41}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Picture) GetId() string {
@@ -4331,7 +4395,7 @@ type Left struct {
 
 func (x *Left) Reset() {
 	*x = Left{}
-	mi := &file_internal_command_command_proto_msgTypes[42]
+	mi := &file_internal_command_command_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4343,7 +4407,7 @@ func (x *Left) String() string {
 func (*Left) ProtoMessage() {}
 
 func (x *Left) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[42]
+	mi := &file_internal_command_command_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4356,7 +4420,7 @@ func (x *Left) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Left.ProtoReflect.Descriptor instead.
 func (*Left) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{42}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Left) GetAccount() string {
@@ -4377,7 +4441,7 @@ type AccountDisable struct {
 
 func (x *AccountDisable) Reset() {
 	*x = AccountDisable{}
-	mi := &file_internal_command_command_proto_msgTypes[43]
+	mi := &file_internal_command_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4389,7 +4453,7 @@ func (x *AccountDisable) String() string {
 func (*AccountDisable) ProtoMessage() {}
 
 func (x *AccountDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[43]
+	mi := &file_internal_command_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4402,7 +4466,7 @@ func (x *AccountDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDisable.ProtoReflect.Descriptor instead.
 func (*AccountDisable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{43}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AccountDisable) GetJid() string {
@@ -4430,7 +4494,7 @@ type AccountDelete struct {
 
 func (x *AccountDelete) Reset() {
 	*x = AccountDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[44]
+	mi := &file_internal_command_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4442,7 +4506,7 @@ func (x *AccountDelete) String() string {
 func (*AccountDelete) ProtoMessage() {}
 
 func (x *AccountDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[44]
+	mi := &file_internal_command_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4455,7 +4519,7 @@ func (x *AccountDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDelete.ProtoReflect.Descriptor instead.
 func (*AccountDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{44}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AccountDelete) GetJid() string {
@@ -4510,7 +4574,7 @@ type RoomConfig struct {
 
 func (x *RoomConfig) Reset() {
 	*x = RoomConfig{}
-	mi := &file_internal_command_command_proto_msgTypes[45]
+	mi := &file_internal_command_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4522,7 +4586,7 @@ func (x *RoomConfig) String() string {
 func (*RoomConfig) ProtoMessage() {}
 
 func (x *RoomConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[45]
+	mi := &file_internal_command_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4535,7 +4599,7 @@ func (x *RoomConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomConfig.ProtoReflect.Descriptor instead.
 func (*RoomConfig) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{45}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RoomConfig) GetName() string {
@@ -4683,7 +4747,7 @@ type RoomCreate struct {
 
 func (x *RoomCreate) Reset() {
 	*x = RoomCreate{}
-	mi := &file_internal_command_command_proto_msgTypes[46]
+	mi := &file_internal_command_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4695,7 +4759,7 @@ func (x *RoomCreate) String() string {
 func (*RoomCreate) ProtoMessage() {}
 
 func (x *RoomCreate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[46]
+	mi := &file_internal_command_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4708,7 +4772,7 @@ func (x *RoomCreate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomCreate.ProtoReflect.Descriptor instead.
 func (*RoomCreate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{46}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RoomCreate) GetRoom() string {
@@ -4759,7 +4823,7 @@ type RoomConfigure struct {
 
 func (x *RoomConfigure) Reset() {
 	*x = RoomConfigure{}
-	mi := &file_internal_command_command_proto_msgTypes[47]
+	mi := &file_internal_command_command_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4771,7 +4835,7 @@ func (x *RoomConfigure) String() string {
 func (*RoomConfigure) ProtoMessage() {}
 
 func (x *RoomConfigure) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[47]
+	mi := &file_internal_command_command_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4784,7 +4848,7 @@ func (x *RoomConfigure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomConfigure.ProtoReflect.Descriptor instead.
 func (*RoomConfigure) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{47}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RoomConfigure) GetRoom() string {
@@ -4822,7 +4886,7 @@ type RoomDestroy struct {
 
 func (x *RoomDestroy) Reset() {
 	*x = RoomDestroy{}
-	mi := &file_internal_command_command_proto_msgTypes[48]
+	mi := &file_internal_command_command_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4834,7 +4898,7 @@ func (x *RoomDestroy) String() string {
 func (*RoomDestroy) ProtoMessage() {}
 
 func (x *RoomDestroy) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[48]
+	mi := &file_internal_command_command_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4847,7 +4911,7 @@ func (x *RoomDestroy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomDestroy.ProtoReflect.Descriptor instead.
 func (*RoomDestroy) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{48}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RoomDestroy) GetRoom() string {
@@ -4892,7 +4956,7 @@ type RoomAffiliation struct {
 
 func (x *RoomAffiliation) Reset() {
 	*x = RoomAffiliation{}
-	mi := &file_internal_command_command_proto_msgTypes[49]
+	mi := &file_internal_command_command_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4904,7 +4968,7 @@ func (x *RoomAffiliation) String() string {
 func (*RoomAffiliation) ProtoMessage() {}
 
 func (x *RoomAffiliation) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[49]
+	mi := &file_internal_command_command_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4917,7 +4981,7 @@ func (x *RoomAffiliation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAffiliation.ProtoReflect.Descriptor instead.
 func (*RoomAffiliation) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{49}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RoomAffiliation) GetJid() string {
@@ -4963,7 +5027,7 @@ type RoomAffiliate struct {
 
 func (x *RoomAffiliate) Reset() {
 	*x = RoomAffiliate{}
-	mi := &file_internal_command_command_proto_msgTypes[50]
+	mi := &file_internal_command_command_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4975,7 +5039,7 @@ func (x *RoomAffiliate) String() string {
 func (*RoomAffiliate) ProtoMessage() {}
 
 func (x *RoomAffiliate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[50]
+	mi := &file_internal_command_command_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4988,7 +5052,7 @@ func (x *RoomAffiliate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAffiliate.ProtoReflect.Descriptor instead.
 func (*RoomAffiliate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{50}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RoomAffiliate) GetRoom() string {
@@ -5035,7 +5099,7 @@ type RoomNick struct {
 
 func (x *RoomNick) Reset() {
 	*x = RoomNick{}
-	mi := &file_internal_command_command_proto_msgTypes[51]
+	mi := &file_internal_command_command_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5047,7 +5111,7 @@ func (x *RoomNick) String() string {
 func (*RoomNick) ProtoMessage() {}
 
 func (x *RoomNick) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[51]
+	mi := &file_internal_command_command_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5060,7 +5124,7 @@ func (x *RoomNick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomNick.ProtoReflect.Descriptor instead.
 func (*RoomNick) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{51}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RoomNick) GetRoom() string {
@@ -5107,7 +5171,7 @@ type RoomRegister struct {
 
 func (x *RoomRegister) Reset() {
 	*x = RoomRegister{}
-	mi := &file_internal_command_command_proto_msgTypes[52]
+	mi := &file_internal_command_command_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5119,7 +5183,7 @@ func (x *RoomRegister) String() string {
 func (*RoomRegister) ProtoMessage() {}
 
 func (x *RoomRegister) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[52]
+	mi := &file_internal_command_command_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5132,7 +5196,7 @@ func (x *RoomRegister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomRegister.ProtoReflect.Descriptor instead.
 func (*RoomRegister) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{52}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RoomRegister) GetRoom() string {
@@ -5195,7 +5259,7 @@ type RoomMessage struct {
 
 func (x *RoomMessage) Reset() {
 	*x = RoomMessage{}
-	mi := &file_internal_command_command_proto_msgTypes[53]
+	mi := &file_internal_command_command_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5207,7 +5271,7 @@ func (x *RoomMessage) String() string {
 func (*RoomMessage) ProtoMessage() {}
 
 func (x *RoomMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[53]
+	mi := &file_internal_command_command_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5220,7 +5284,7 @@ func (x *RoomMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomMessage.ProtoReflect.Descriptor instead.
 func (*RoomMessage) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{53}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *RoomMessage) GetRoom() string {
@@ -5340,7 +5404,7 @@ type RoomWhisper struct {
 
 func (x *RoomWhisper) Reset() {
 	*x = RoomWhisper{}
-	mi := &file_internal_command_command_proto_msgTypes[54]
+	mi := &file_internal_command_command_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5352,7 +5416,7 @@ func (x *RoomWhisper) String() string {
 func (*RoomWhisper) ProtoMessage() {}
 
 func (x *RoomWhisper) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[54]
+	mi := &file_internal_command_command_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5365,7 +5429,7 @@ func (x *RoomWhisper) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomWhisper.ProtoReflect.Descriptor instead.
 func (*RoomWhisper) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{54}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RoomWhisper) GetRoom() string {
@@ -5414,7 +5478,7 @@ type RoomTombstone struct {
 
 func (x *RoomTombstone) Reset() {
 	*x = RoomTombstone{}
-	mi := &file_internal_command_command_proto_msgTypes[55]
+	mi := &file_internal_command_command_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5426,7 +5490,7 @@ func (x *RoomTombstone) String() string {
 func (*RoomTombstone) ProtoMessage() {}
 
 func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[55]
+	mi := &file_internal_command_command_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5439,7 +5503,7 @@ func (x *RoomTombstone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomTombstone.ProtoReflect.Descriptor instead.
 func (*RoomTombstone) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{55}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RoomTombstone) GetTimeMs() int64 {
@@ -5503,7 +5567,7 @@ type RoomModerate struct {
 
 func (x *RoomModerate) Reset() {
 	*x = RoomModerate{}
-	mi := &file_internal_command_command_proto_msgTypes[56]
+	mi := &file_internal_command_command_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5515,7 +5579,7 @@ func (x *RoomModerate) String() string {
 func (*RoomModerate) ProtoMessage() {}
 
 func (x *RoomModerate) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[56]
+	mi := &file_internal_command_command_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5528,7 +5592,7 @@ func (x *RoomModerate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomModerate.ProtoReflect.Descriptor instead.
 func (*RoomModerate) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{56}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *RoomModerate) GetRoom() string {
@@ -5612,7 +5676,7 @@ type UploadStore struct {
 
 func (x *UploadStore) Reset() {
 	*x = UploadStore{}
-	mi := &file_internal_command_command_proto_msgTypes[57]
+	mi := &file_internal_command_command_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5624,7 +5688,7 @@ func (x *UploadStore) String() string {
 func (*UploadStore) ProtoMessage() {}
 
 func (x *UploadStore) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[57]
+	mi := &file_internal_command_command_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5637,7 +5701,7 @@ func (x *UploadStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadStore.ProtoReflect.Descriptor instead.
 func (*UploadStore) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{57}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *UploadStore) GetId() []byte {
@@ -5744,7 +5808,7 @@ type UploadSweep struct {
 
 func (x *UploadSweep) Reset() {
 	*x = UploadSweep{}
-	mi := &file_internal_command_command_proto_msgTypes[58]
+	mi := &file_internal_command_command_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5756,7 +5820,7 @@ func (x *UploadSweep) String() string {
 func (*UploadSweep) ProtoMessage() {}
 
 func (x *UploadSweep) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[58]
+	mi := &file_internal_command_command_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5769,7 +5833,7 @@ func (x *UploadSweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadSweep.ProtoReflect.Descriptor instead.
 func (*UploadSweep) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{58}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *UploadSweep) GetMessageBeforeMs() int64 {
@@ -5793,7 +5857,7 @@ type UploadRemove struct {
 
 func (x *UploadRemove) Reset() {
 	*x = UploadRemove{}
-	mi := &file_internal_command_command_proto_msgTypes[59]
+	mi := &file_internal_command_command_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5805,7 +5869,7 @@ func (x *UploadRemove) String() string {
 func (*UploadRemove) ProtoMessage() {}
 
 func (x *UploadRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[59]
+	mi := &file_internal_command_command_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5818,7 +5882,7 @@ func (x *UploadRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadRemove.ProtoReflect.Descriptor instead.
 func (*UploadRemove) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{59}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *UploadRemove) GetId() []byte {
@@ -5865,7 +5929,7 @@ type PushRegister struct {
 
 func (x *PushRegister) Reset() {
 	*x = PushRegister{}
-	mi := &file_internal_command_command_proto_msgTypes[60]
+	mi := &file_internal_command_command_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5877,7 +5941,7 @@ func (x *PushRegister) String() string {
 func (*PushRegister) ProtoMessage() {}
 
 func (x *PushRegister) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[60]
+	mi := &file_internal_command_command_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5890,7 +5954,7 @@ func (x *PushRegister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRegister.ProtoReflect.Descriptor instead.
 func (*PushRegister) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{60}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *PushRegister) GetAccount() string {
@@ -5968,7 +6032,7 @@ type PushEnable struct {
 
 func (x *PushEnable) Reset() {
 	*x = PushEnable{}
-	mi := &file_internal_command_command_proto_msgTypes[61]
+	mi := &file_internal_command_command_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5980,7 +6044,7 @@ func (x *PushEnable) String() string {
 func (*PushEnable) ProtoMessage() {}
 
 func (x *PushEnable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[61]
+	mi := &file_internal_command_command_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5993,7 +6057,7 @@ func (x *PushEnable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushEnable.ProtoReflect.Descriptor instead.
 func (*PushEnable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{61}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *PushEnable) GetAccount() string {
@@ -6058,7 +6122,7 @@ type PushDisable struct {
 
 func (x *PushDisable) Reset() {
 	*x = PushDisable{}
-	mi := &file_internal_command_command_proto_msgTypes[62]
+	mi := &file_internal_command_command_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6070,7 +6134,7 @@ func (x *PushDisable) String() string {
 func (*PushDisable) ProtoMessage() {}
 
 func (x *PushDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[62]
+	mi := &file_internal_command_command_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6083,7 +6147,7 @@ func (x *PushDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushDisable.ProtoReflect.Descriptor instead.
 func (*PushDisable) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{62}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *PushDisable) GetAccount() string {
@@ -6122,7 +6186,7 @@ type PushForget struct {
 
 func (x *PushForget) Reset() {
 	*x = PushForget{}
-	mi := &file_internal_command_command_proto_msgTypes[63]
+	mi := &file_internal_command_command_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6134,7 +6198,7 @@ func (x *PushForget) String() string {
 func (*PushForget) ProtoMessage() {}
 
 func (x *PushForget) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[63]
+	mi := &file_internal_command_command_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6147,7 +6211,7 @@ func (x *PushForget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushForget.ProtoReflect.Descriptor instead.
 func (*PushForget) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{63}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *PushForget) GetAccount() string {
@@ -6192,7 +6256,7 @@ type ChatsNote struct {
 
 func (x *ChatsNote) Reset() {
 	*x = ChatsNote{}
-	mi := &file_internal_command_command_proto_msgTypes[64]
+	mi := &file_internal_command_command_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6204,7 +6268,7 @@ func (x *ChatsNote) String() string {
 func (*ChatsNote) ProtoMessage() {}
 
 func (x *ChatsNote) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[64]
+	mi := &file_internal_command_command_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6217,7 +6281,7 @@ func (x *ChatsNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatsNote.ProtoReflect.Descriptor instead.
 func (*ChatsNote) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{64}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ChatsNote) GetAccount() string {
@@ -6254,7 +6318,7 @@ type ChatDelete struct {
 
 func (x *ChatDelete) Reset() {
 	*x = ChatDelete{}
-	mi := &file_internal_command_command_proto_msgTypes[65]
+	mi := &file_internal_command_command_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6266,7 +6330,7 @@ func (x *ChatDelete) String() string {
 func (*ChatDelete) ProtoMessage() {}
 
 func (x *ChatDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[65]
+	mi := &file_internal_command_command_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6279,7 +6343,7 @@ func (x *ChatDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatDelete.ProtoReflect.Descriptor instead.
 func (*ChatDelete) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{65}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ChatDelete) GetAccount() string {
@@ -6332,7 +6396,7 @@ type DirectorySet struct {
 
 func (x *DirectorySet) Reset() {
 	*x = DirectorySet{}
-	mi := &file_internal_command_command_proto_msgTypes[66]
+	mi := &file_internal_command_command_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6344,7 +6408,7 @@ func (x *DirectorySet) String() string {
 func (*DirectorySet) ProtoMessage() {}
 
 func (x *DirectorySet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[66]
+	mi := &file_internal_command_command_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6357,7 +6421,7 @@ func (x *DirectorySet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectorySet.ProtoReflect.Descriptor instead.
 func (*DirectorySet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{66}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *DirectorySet) GetAccount() string {
@@ -6395,7 +6459,7 @@ type ClientToken struct {
 
 func (x *ClientToken) Reset() {
 	*x = ClientToken{}
-	mi := &file_internal_command_command_proto_msgTypes[67]
+	mi := &file_internal_command_command_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6407,7 +6471,7 @@ func (x *ClientToken) String() string {
 func (*ClientToken) ProtoMessage() {}
 
 func (x *ClientToken) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[67]
+	mi := &file_internal_command_command_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6420,7 +6484,7 @@ func (x *ClientToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientToken.ProtoReflect.Descriptor instead.
 func (*ClientToken) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{67}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ClientToken) GetSeed() []byte {
@@ -6474,7 +6538,7 @@ type ClientLogin struct {
 
 func (x *ClientLogin) Reset() {
 	*x = ClientLogin{}
-	mi := &file_internal_command_command_proto_msgTypes[68]
+	mi := &file_internal_command_command_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6486,7 +6550,7 @@ func (x *ClientLogin) String() string {
 func (*ClientLogin) ProtoMessage() {}
 
 func (x *ClientLogin) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[68]
+	mi := &file_internal_command_command_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6499,7 +6563,7 @@ func (x *ClientLogin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientLogin.ProtoReflect.Descriptor instead.
 func (*ClientLogin) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{68}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ClientLogin) GetAccount() string {
@@ -6582,7 +6646,7 @@ type ClientsSeen struct {
 
 func (x *ClientsSeen) Reset() {
 	*x = ClientsSeen{}
-	mi := &file_internal_command_command_proto_msgTypes[69]
+	mi := &file_internal_command_command_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6594,7 +6658,7 @@ func (x *ClientsSeen) String() string {
 func (*ClientsSeen) ProtoMessage() {}
 
 func (x *ClientsSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[69]
+	mi := &file_internal_command_command_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6607,7 +6671,7 @@ func (x *ClientsSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientsSeen.ProtoReflect.Descriptor instead.
 func (*ClientsSeen) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{69}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ClientsSeen) GetClients() []*ClientSeen {
@@ -6628,7 +6692,7 @@ type ClientSeen struct {
 
 func (x *ClientSeen) Reset() {
 	*x = ClientSeen{}
-	mi := &file_internal_command_command_proto_msgTypes[70]
+	mi := &file_internal_command_command_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6640,7 +6704,7 @@ func (x *ClientSeen) String() string {
 func (*ClientSeen) ProtoMessage() {}
 
 func (x *ClientSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[70]
+	mi := &file_internal_command_command_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6653,7 +6717,7 @@ func (x *ClientSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientSeen.ProtoReflect.Descriptor instead.
 func (*ClientSeen) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{70}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ClientSeen) GetAccount() string {
@@ -6688,7 +6752,7 @@ type ClientRevoke struct {
 
 func (x *ClientRevoke) Reset() {
 	*x = ClientRevoke{}
-	mi := &file_internal_command_command_proto_msgTypes[71]
+	mi := &file_internal_command_command_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6700,7 +6764,7 @@ func (x *ClientRevoke) String() string {
 func (*ClientRevoke) ProtoMessage() {}
 
 func (x *ClientRevoke) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[71]
+	mi := &file_internal_command_command_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6713,7 +6777,7 @@ func (x *ClientRevoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientRevoke.ProtoReflect.Descriptor instead.
 func (*ClientRevoke) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{71}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ClientRevoke) GetAccount() string {
@@ -6743,7 +6807,7 @@ type LinkSet struct {
 
 func (x *LinkSet) Reset() {
 	*x = LinkSet{}
-	mi := &file_internal_command_command_proto_msgTypes[72]
+	mi := &file_internal_command_command_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6755,7 +6819,7 @@ func (x *LinkSet) String() string {
 func (*LinkSet) ProtoMessage() {}
 
 func (x *LinkSet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[72]
+	mi := &file_internal_command_command_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6768,7 +6832,7 @@ func (x *LinkSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkSet.ProtoReflect.Descriptor instead.
 func (*LinkSet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{72}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *LinkSet) GetAccount() string {
@@ -6804,7 +6868,7 @@ type RecoverySet struct {
 
 func (x *RecoverySet) Reset() {
 	*x = RecoverySet{}
-	mi := &file_internal_command_command_proto_msgTypes[73]
+	mi := &file_internal_command_command_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6816,7 +6880,7 @@ func (x *RecoverySet) String() string {
 func (*RecoverySet) ProtoMessage() {}
 
 func (x *RecoverySet) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_command_command_proto_msgTypes[73]
+	mi := &file_internal_command_command_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6829,7 +6893,7 @@ func (x *RecoverySet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverySet.ProtoReflect.Descriptor instead.
 func (*RecoverySet) Descriptor() ([]byte, []int) {
-	return file_internal_command_command_proto_rawDescGZIP(), []int{73}
+	return file_internal_command_command_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *RecoverySet) GetAccount() string {
@@ -6850,7 +6914,7 @@ var File_internal_command_command_proto protoreflect.FileDescriptor
 
 const file_internal_command_command_proto_rawDesc = "" +
 	"\n" +
-	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xff\x1f\n" +
+	"\x1einternal/command/command.proto\x12\x11bavard.command.v1\"\xc2 \n" +
 	"\aCommand\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x121\n" +
@@ -6920,13 +6984,18 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\rroom_register\x18\x8c\x01 \x01(\v2\x1f.bavard.command.v1.RoomRegisterH\x00R\froomRegister\x12D\n" +
 	"\fblock_report\x18\xa5\x01 \x01(\v2\x1e.bavard.command.v1.BlockReportH\x00R\vblockReport\x12G\n" +
 	"\rreport_remove\x18\xa6\x01 \x01(\v2\x1f.bavard.command.v1.ReportRemoveH\x00R\freportRemove\x12D\n" +
-	"\froom_whisper\x18\xa0\x01 \x01(\v2\x1e.bavard.command.v1.RoomWhisperH\x00R\vroomWhisperB\t\n" +
+	"\froom_whisper\x18\xa0\x01 \x01(\v2\x1e.bavard.command.v1.RoomWhisperH\x00R\vroomWhisper\x12A\n" +
+	"\vlevel_raise\x18\xaa\x01 \x01(\v2\x1d.bavard.command.v1.LevelRaiseH\x00R\n" +
+	"levelRaiseB\t\n" +
 	"\arequest\"@\n" +
 	"\x06Stream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\f\n" +
 	"\x01h\x18\x02 \x01(\rR\x01h\x12\x18\n" +
 	"\arefused\x18\x03 \x01(\bR\arefused\"\x06\n" +
-	"\x04Noop\"C\n" +
+	"\x04Noop\"\"\n" +
+	"\n" +
+	"LevelRaise\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\"C\n" +
 	"\bCellInit\x12\x1f\n" +
 	"\varchive_key\x18\x01 \x01(\fR\n" +
 	"archiveKey\x12\x16\n" +
@@ -7436,7 +7505,7 @@ func file_internal_command_command_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_command_command_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
+var file_internal_command_command_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
 var file_internal_command_command_proto_goTypes = []any{
 	(MessageType)(0),         // 0: bavard.command.v1.MessageType
 	(SubscriptionType)(0),    // 1: bavard.command.v1.SubscriptionType
@@ -7452,181 +7521,183 @@ var file_internal_command_command_proto_goTypes = []any{
 	(*Command)(nil),          // 11: bavard.command.v1.Command
 	(*Stream)(nil),           // 12: bavard.command.v1.Stream
 	(*Noop)(nil),             // 13: bavard.command.v1.Noop
-	(*CellInit)(nil),         // 14: bavard.command.v1.CellInit
-	(*CellJournal)(nil),      // 15: bavard.command.v1.CellJournal
-	(*ArchiveSweep)(nil),     // 16: bavard.command.v1.ArchiveSweep
-	(*Message)(nil),          // 17: bavard.command.v1.Message
-	(*MessageTombstone)(nil), // 18: bavard.command.v1.MessageTombstone
-	(*ArchiveBlank)(nil),     // 19: bavard.command.v1.ArchiveBlank
-	(*ScramKeys)(nil),        // 20: bavard.command.v1.ScramKeys
-	(*Credentials)(nil),      // 21: bavard.command.v1.Credentials
-	(*AccountCreate)(nil),    // 22: bavard.command.v1.AccountCreate
-	(*CredentialsSet)(nil),   // 23: bavard.command.v1.CredentialsSet
-	(*InviteCreate)(nil),     // 24: bavard.command.v1.InviteCreate
-	(*InviteRevoke)(nil),     // 25: bavard.command.v1.InviteRevoke
-	(*InviteRedeem)(nil),     // 26: bavard.command.v1.InviteRedeem
-	(*RosterSet)(nil),        // 27: bavard.command.v1.RosterSet
-	(*RosterRemove)(nil),     // 28: bavard.command.v1.RosterRemove
-	(*Subscription)(nil),     // 29: bavard.command.v1.Subscription
-	(*OfflineCursor)(nil),    // 30: bavard.command.v1.OfflineCursor
-	(*Block)(nil),            // 31: bavard.command.v1.Block
-	(*BlockReport)(nil),      // 32: bavard.command.v1.BlockReport
-	(*Report)(nil),           // 33: bavard.command.v1.Report
-	(*ReportedMessage)(nil),  // 34: bavard.command.v1.ReportedMessage
-	(*ReportRemove)(nil),     // 35: bavard.command.v1.ReportRemove
-	(*Unblock)(nil),          // 36: bavard.command.v1.Unblock
-	(*PubsubConfig)(nil),     // 37: bavard.command.v1.PubsubConfig
-	(*PubsubGroups)(nil),     // 38: bavard.command.v1.PubsubGroups
-	(*PubsubPublish)(nil),    // 39: bavard.command.v1.PubsubPublish
-	(*PubsubRetract)(nil),    // 40: bavard.command.v1.PubsubRetract
-	(*PubsubCreate)(nil),     // 41: bavard.command.v1.PubsubCreate
-	(*PubsubConfigure)(nil),  // 42: bavard.command.v1.PubsubConfigure
-	(*PubsubDelete)(nil),     // 43: bavard.command.v1.PubsubDelete
-	(*PubsubPurge)(nil),      // 44: bavard.command.v1.PubsubPurge
-	(*PubsubRelate)(nil),     // 45: bavard.command.v1.PubsubRelate
-	(*PubsubRelation)(nil),   // 46: bavard.command.v1.PubsubRelation
-	(*PrivateSet)(nil),       // 47: bavard.command.v1.PrivateSet
-	(*PrivateXML)(nil),       // 48: bavard.command.v1.PrivateXML
-	(*BookmarkSet)(nil),      // 49: bavard.command.v1.BookmarkSet
-	(*BookmarksKeep)(nil),    // 50: bavard.command.v1.BookmarksKeep
-	(*VCardSet)(nil),         // 51: bavard.command.v1.VCardSet
-	(*Picture)(nil),          // 52: bavard.command.v1.Picture
-	(*Left)(nil),             // 53: bavard.command.v1.Left
-	(*AccountDisable)(nil),   // 54: bavard.command.v1.AccountDisable
-	(*AccountDelete)(nil),    // 55: bavard.command.v1.AccountDelete
-	(*RoomConfig)(nil),       // 56: bavard.command.v1.RoomConfig
-	(*RoomCreate)(nil),       // 57: bavard.command.v1.RoomCreate
-	(*RoomConfigure)(nil),    // 58: bavard.command.v1.RoomConfigure
-	(*RoomDestroy)(nil),      // 59: bavard.command.v1.RoomDestroy
-	(*RoomAffiliation)(nil),  // 60: bavard.command.v1.RoomAffiliation
-	(*RoomAffiliate)(nil),    // 61: bavard.command.v1.RoomAffiliate
-	(*RoomNick)(nil),         // 62: bavard.command.v1.RoomNick
-	(*RoomRegister)(nil),     // 63: bavard.command.v1.RoomRegister
-	(*RoomMessage)(nil),      // 64: bavard.command.v1.RoomMessage
-	(*RoomWhisper)(nil),      // 65: bavard.command.v1.RoomWhisper
-	(*RoomTombstone)(nil),    // 66: bavard.command.v1.RoomTombstone
-	(*RoomModerate)(nil),     // 67: bavard.command.v1.RoomModerate
-	(*UploadStore)(nil),      // 68: bavard.command.v1.UploadStore
-	(*UploadSweep)(nil),      // 69: bavard.command.v1.UploadSweep
-	(*UploadRemove)(nil),     // 70: bavard.command.v1.UploadRemove
-	(*PushRegister)(nil),     // 71: bavard.command.v1.PushRegister
-	(*PushEnable)(nil),       // 72: bavard.command.v1.PushEnable
-	(*PushDisable)(nil),      // 73: bavard.command.v1.PushDisable
-	(*PushForget)(nil),       // 74: bavard.command.v1.PushForget
-	(*ChatsNote)(nil),        // 75: bavard.command.v1.ChatsNote
-	(*ChatDelete)(nil),       // 76: bavard.command.v1.ChatDelete
-	(*DirectorySet)(nil),     // 77: bavard.command.v1.DirectorySet
-	(*ClientToken)(nil),      // 78: bavard.command.v1.ClientToken
-	(*ClientLogin)(nil),      // 79: bavard.command.v1.ClientLogin
-	(*ClientsSeen)(nil),      // 80: bavard.command.v1.ClientsSeen
-	(*ClientSeen)(nil),       // 81: bavard.command.v1.ClientSeen
-	(*ClientRevoke)(nil),     // 82: bavard.command.v1.ClientRevoke
-	(*LinkSet)(nil),          // 83: bavard.command.v1.LinkSet
-	(*RecoverySet)(nil),      // 84: bavard.command.v1.RecoverySet
+	(*LevelRaise)(nil),       // 14: bavard.command.v1.LevelRaise
+	(*CellInit)(nil),         // 15: bavard.command.v1.CellInit
+	(*CellJournal)(nil),      // 16: bavard.command.v1.CellJournal
+	(*ArchiveSweep)(nil),     // 17: bavard.command.v1.ArchiveSweep
+	(*Message)(nil),          // 18: bavard.command.v1.Message
+	(*MessageTombstone)(nil), // 19: bavard.command.v1.MessageTombstone
+	(*ArchiveBlank)(nil),     // 20: bavard.command.v1.ArchiveBlank
+	(*ScramKeys)(nil),        // 21: bavard.command.v1.ScramKeys
+	(*Credentials)(nil),      // 22: bavard.command.v1.Credentials
+	(*AccountCreate)(nil),    // 23: bavard.command.v1.AccountCreate
+	(*CredentialsSet)(nil),   // 24: bavard.command.v1.CredentialsSet
+	(*InviteCreate)(nil),     // 25: bavard.command.v1.InviteCreate
+	(*InviteRevoke)(nil),     // 26: bavard.command.v1.InviteRevoke
+	(*InviteRedeem)(nil),     // 27: bavard.command.v1.InviteRedeem
+	(*RosterSet)(nil),        // 28: bavard.command.v1.RosterSet
+	(*RosterRemove)(nil),     // 29: bavard.command.v1.RosterRemove
+	(*Subscription)(nil),     // 30: bavard.command.v1.Subscription
+	(*OfflineCursor)(nil),    // 31: bavard.command.v1.OfflineCursor
+	(*Block)(nil),            // 32: bavard.command.v1.Block
+	(*BlockReport)(nil),      // 33: bavard.command.v1.BlockReport
+	(*Report)(nil),           // 34: bavard.command.v1.Report
+	(*ReportedMessage)(nil),  // 35: bavard.command.v1.ReportedMessage
+	(*ReportRemove)(nil),     // 36: bavard.command.v1.ReportRemove
+	(*Unblock)(nil),          // 37: bavard.command.v1.Unblock
+	(*PubsubConfig)(nil),     // 38: bavard.command.v1.PubsubConfig
+	(*PubsubGroups)(nil),     // 39: bavard.command.v1.PubsubGroups
+	(*PubsubPublish)(nil),    // 40: bavard.command.v1.PubsubPublish
+	(*PubsubRetract)(nil),    // 41: bavard.command.v1.PubsubRetract
+	(*PubsubCreate)(nil),     // 42: bavard.command.v1.PubsubCreate
+	(*PubsubConfigure)(nil),  // 43: bavard.command.v1.PubsubConfigure
+	(*PubsubDelete)(nil),     // 44: bavard.command.v1.PubsubDelete
+	(*PubsubPurge)(nil),      // 45: bavard.command.v1.PubsubPurge
+	(*PubsubRelate)(nil),     // 46: bavard.command.v1.PubsubRelate
+	(*PubsubRelation)(nil),   // 47: bavard.command.v1.PubsubRelation
+	(*PrivateSet)(nil),       // 48: bavard.command.v1.PrivateSet
+	(*PrivateXML)(nil),       // 49: bavard.command.v1.PrivateXML
+	(*BookmarkSet)(nil),      // 50: bavard.command.v1.BookmarkSet
+	(*BookmarksKeep)(nil),    // 51: bavard.command.v1.BookmarksKeep
+	(*VCardSet)(nil),         // 52: bavard.command.v1.VCardSet
+	(*Picture)(nil),          // 53: bavard.command.v1.Picture
+	(*Left)(nil),             // 54: bavard.command.v1.Left
+	(*AccountDisable)(nil),   // 55: bavard.command.v1.AccountDisable
+	(*AccountDelete)(nil),    // 56: bavard.command.v1.AccountDelete
+	(*RoomConfig)(nil),       // 57: bavard.command.v1.RoomConfig
+	(*RoomCreate)(nil),       // 58: bavard.command.v1.RoomCreate
+	(*RoomConfigure)(nil),    // 59: bavard.command.v1.RoomConfigure
+	(*RoomDestroy)(nil),      // 60: bavard.command.v1.RoomDestroy
+	(*RoomAffiliation)(nil),  // 61: bavard.command.v1.RoomAffiliation
+	(*RoomAffiliate)(nil),    // 62: bavard.command.v1.RoomAffiliate
+	(*RoomNick)(nil),         // 63: bavard.command.v1.RoomNick
+	(*RoomRegister)(nil),     // 64: bavard.command.v1.RoomRegister
+	(*RoomMessage)(nil),      // 65: bavard.command.v1.RoomMessage
+	(*RoomWhisper)(nil),      // 66: bavard.command.v1.RoomWhisper
+	(*RoomTombstone)(nil),    // 67: bavard.command.v1.RoomTombstone
+	(*RoomModerate)(nil),     // 68: bavard.command.v1.RoomModerate
+	(*UploadStore)(nil),      // 69: bavard.command.v1.UploadStore
+	(*UploadSweep)(nil),      // 70: bavard.command.v1.UploadSweep
+	(*UploadRemove)(nil),     // 71: bavard.command.v1.UploadRemove
+	(*PushRegister)(nil),     // 72: bavard.command.v1.PushRegister
+	(*PushEnable)(nil),       // 73: bavard.command.v1.PushEnable
+	(*PushDisable)(nil),      // 74: bavard.command.v1.PushDisable
+	(*PushForget)(nil),       // 75: bavard.command.v1.PushForget
+	(*ChatsNote)(nil),        // 76: bavard.command.v1.ChatsNote
+	(*ChatDelete)(nil),       // 77: bavard.command.v1.ChatDelete
+	(*DirectorySet)(nil),     // 78: bavard.command.v1.DirectorySet
+	(*ClientToken)(nil),      // 79: bavard.command.v1.ClientToken
+	(*ClientLogin)(nil),      // 80: bavard.command.v1.ClientLogin
+	(*ClientsSeen)(nil),      // 81: bavard.command.v1.ClientsSeen
+	(*ClientSeen)(nil),       // 82: bavard.command.v1.ClientSeen
+	(*ClientRevoke)(nil),     // 83: bavard.command.v1.ClientRevoke
+	(*LinkSet)(nil),          // 84: bavard.command.v1.LinkSet
+	(*RecoverySet)(nil),      // 85: bavard.command.v1.RecoverySet
 }
 var file_internal_command_command_proto_depIdxs = []int32{
 	12, // 0: bavard.command.v1.Command.stream:type_name -> bavard.command.v1.Stream
-	39, // 1: bavard.command.v1.Command.displayed:type_name -> bavard.command.v1.PubsubPublish
-	17, // 2: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
-	22, // 3: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
-	23, // 4: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
-	24, // 5: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
-	27, // 6: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
-	28, // 7: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
-	29, // 8: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
-	30, // 9: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
+	40, // 1: bavard.command.v1.Command.displayed:type_name -> bavard.command.v1.PubsubPublish
+	18, // 2: bavard.command.v1.Command.message:type_name -> bavard.command.v1.Message
+	23, // 3: bavard.command.v1.Command.account_create:type_name -> bavard.command.v1.AccountCreate
+	24, // 4: bavard.command.v1.Command.credentials_set:type_name -> bavard.command.v1.CredentialsSet
+	25, // 5: bavard.command.v1.Command.invite_create:type_name -> bavard.command.v1.InviteCreate
+	28, // 6: bavard.command.v1.Command.roster_set:type_name -> bavard.command.v1.RosterSet
+	29, // 7: bavard.command.v1.Command.roster_remove:type_name -> bavard.command.v1.RosterRemove
+	30, // 8: bavard.command.v1.Command.subscription:type_name -> bavard.command.v1.Subscription
+	31, // 9: bavard.command.v1.Command.offline_cursor:type_name -> bavard.command.v1.OfflineCursor
 	13, // 10: bavard.command.v1.Command.noop:type_name -> bavard.command.v1.Noop
-	14, // 11: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
-	31, // 12: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
-	36, // 13: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
-	51, // 14: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
-	53, // 15: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
-	54, // 16: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
-	55, // 17: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
-	39, // 18: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
-	40, // 19: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
-	41, // 20: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
-	42, // 21: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
-	43, // 22: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
-	44, // 23: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
-	47, // 24: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
-	49, // 25: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
-	50, // 26: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
-	15, // 27: bavard.command.v1.Command.cell_journal:type_name -> bavard.command.v1.CellJournal
-	16, // 28: bavard.command.v1.Command.archive_sweep:type_name -> bavard.command.v1.ArchiveSweep
-	45, // 29: bavard.command.v1.Command.pubsub_relate:type_name -> bavard.command.v1.PubsubRelate
-	57, // 30: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
-	58, // 31: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
-	59, // 32: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
-	61, // 33: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
-	62, // 34: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
-	64, // 35: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
-	67, // 36: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
-	25, // 37: bavard.command.v1.Command.invite_revoke:type_name -> bavard.command.v1.InviteRevoke
-	26, // 38: bavard.command.v1.Command.invite_redeem:type_name -> bavard.command.v1.InviteRedeem
-	68, // 39: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
-	69, // 40: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
-	70, // 41: bavard.command.v1.Command.upload_remove:type_name -> bavard.command.v1.UploadRemove
-	71, // 42: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
-	72, // 43: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
-	73, // 44: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
-	74, // 45: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
-	75, // 46: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
-	76, // 47: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
-	77, // 48: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
-	79, // 49: bavard.command.v1.Command.client_login:type_name -> bavard.command.v1.ClientLogin
-	80, // 50: bavard.command.v1.Command.clients_seen:type_name -> bavard.command.v1.ClientsSeen
-	82, // 51: bavard.command.v1.Command.client_revoke:type_name -> bavard.command.v1.ClientRevoke
-	83, // 52: bavard.command.v1.Command.link_set:type_name -> bavard.command.v1.LinkSet
-	84, // 53: bavard.command.v1.Command.recovery_set:type_name -> bavard.command.v1.RecoverySet
-	19, // 54: bavard.command.v1.Command.archive_blank:type_name -> bavard.command.v1.ArchiveBlank
-	63, // 55: bavard.command.v1.Command.room_register:type_name -> bavard.command.v1.RoomRegister
-	32, // 56: bavard.command.v1.Command.block_report:type_name -> bavard.command.v1.BlockReport
-	35, // 57: bavard.command.v1.Command.report_remove:type_name -> bavard.command.v1.ReportRemove
-	65, // 58: bavard.command.v1.Command.room_whisper:type_name -> bavard.command.v1.RoomWhisper
-	0,  // 59: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
-	18, // 60: bavard.command.v1.Message.tombstone:type_name -> bavard.command.v1.MessageTombstone
-	20, // 61: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
-	20, // 62: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
-	21, // 63: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
-	21, // 64: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
-	1,  // 65: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
-	31, // 66: bavard.command.v1.BlockReport.block:type_name -> bavard.command.v1.Block
-	33, // 67: bavard.command.v1.BlockReport.reports:type_name -> bavard.command.v1.Report
-	34, // 68: bavard.command.v1.Report.messages:type_name -> bavard.command.v1.ReportedMessage
-	2,  // 69: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
-	3,  // 70: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
-	38, // 71: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
-	37, // 72: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
-	37, // 73: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
-	37, // 74: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
-	37, // 75: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
-	46, // 76: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
-	4,  // 77: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
-	48, // 78: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
-	52, // 79: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
-	7,  // 80: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
-	56, // 81: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
-	56, // 82: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
-	5,  // 83: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
-	60, // 84: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
-	6,  // 85: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
-	66, // 86: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
-	67, // 87: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
-	17, // 88: bavard.command.v1.RoomWhisper.message:type_name -> bavard.command.v1.Message
-	6,  // 89: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
-	8,  // 90: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
-	10, // 91: bavard.command.v1.ClientToken.mechanism:type_name -> bavard.command.v1.TokenMechanism
-	9,  // 92: bavard.command.v1.ClientLogin.auth:type_name -> bavard.command.v1.ClientAuth
-	78, // 93: bavard.command.v1.ClientLogin.issue:type_name -> bavard.command.v1.ClientToken
-	81, // 94: bavard.command.v1.ClientsSeen.clients:type_name -> bavard.command.v1.ClientSeen
-	20, // 95: bavard.command.v1.LinkSet.keys:type_name -> bavard.command.v1.ScramKeys
-	20, // 96: bavard.command.v1.RecoverySet.keys:type_name -> bavard.command.v1.ScramKeys
-	97, // [97:97] is the sub-list for method output_type
-	97, // [97:97] is the sub-list for method input_type
-	97, // [97:97] is the sub-list for extension type_name
-	97, // [97:97] is the sub-list for extension extendee
-	0,  // [0:97] is the sub-list for field type_name
+	15, // 11: bavard.command.v1.Command.cell_init:type_name -> bavard.command.v1.CellInit
+	32, // 12: bavard.command.v1.Command.block:type_name -> bavard.command.v1.Block
+	37, // 13: bavard.command.v1.Command.unblock:type_name -> bavard.command.v1.Unblock
+	52, // 14: bavard.command.v1.Command.vcard_set:type_name -> bavard.command.v1.VCardSet
+	54, // 15: bavard.command.v1.Command.left:type_name -> bavard.command.v1.Left
+	55, // 16: bavard.command.v1.Command.account_disable:type_name -> bavard.command.v1.AccountDisable
+	56, // 17: bavard.command.v1.Command.account_delete:type_name -> bavard.command.v1.AccountDelete
+	40, // 18: bavard.command.v1.Command.pubsub_publish:type_name -> bavard.command.v1.PubsubPublish
+	41, // 19: bavard.command.v1.Command.pubsub_retract:type_name -> bavard.command.v1.PubsubRetract
+	42, // 20: bavard.command.v1.Command.pubsub_create:type_name -> bavard.command.v1.PubsubCreate
+	43, // 21: bavard.command.v1.Command.pubsub_configure:type_name -> bavard.command.v1.PubsubConfigure
+	44, // 22: bavard.command.v1.Command.pubsub_delete:type_name -> bavard.command.v1.PubsubDelete
+	45, // 23: bavard.command.v1.Command.pubsub_purge:type_name -> bavard.command.v1.PubsubPurge
+	48, // 24: bavard.command.v1.Command.private_set:type_name -> bavard.command.v1.PrivateSet
+	50, // 25: bavard.command.v1.Command.bookmark_set:type_name -> bavard.command.v1.BookmarkSet
+	51, // 26: bavard.command.v1.Command.bookmarks_keep:type_name -> bavard.command.v1.BookmarksKeep
+	16, // 27: bavard.command.v1.Command.cell_journal:type_name -> bavard.command.v1.CellJournal
+	17, // 28: bavard.command.v1.Command.archive_sweep:type_name -> bavard.command.v1.ArchiveSweep
+	46, // 29: bavard.command.v1.Command.pubsub_relate:type_name -> bavard.command.v1.PubsubRelate
+	58, // 30: bavard.command.v1.Command.room_create:type_name -> bavard.command.v1.RoomCreate
+	59, // 31: bavard.command.v1.Command.room_configure:type_name -> bavard.command.v1.RoomConfigure
+	60, // 32: bavard.command.v1.Command.room_destroy:type_name -> bavard.command.v1.RoomDestroy
+	62, // 33: bavard.command.v1.Command.room_affiliate:type_name -> bavard.command.v1.RoomAffiliate
+	63, // 34: bavard.command.v1.Command.room_nick:type_name -> bavard.command.v1.RoomNick
+	65, // 35: bavard.command.v1.Command.room_message:type_name -> bavard.command.v1.RoomMessage
+	68, // 36: bavard.command.v1.Command.room_moderate:type_name -> bavard.command.v1.RoomModerate
+	26, // 37: bavard.command.v1.Command.invite_revoke:type_name -> bavard.command.v1.InviteRevoke
+	27, // 38: bavard.command.v1.Command.invite_redeem:type_name -> bavard.command.v1.InviteRedeem
+	69, // 39: bavard.command.v1.Command.upload_store:type_name -> bavard.command.v1.UploadStore
+	70, // 40: bavard.command.v1.Command.upload_sweep:type_name -> bavard.command.v1.UploadSweep
+	71, // 41: bavard.command.v1.Command.upload_remove:type_name -> bavard.command.v1.UploadRemove
+	72, // 42: bavard.command.v1.Command.push_register:type_name -> bavard.command.v1.PushRegister
+	73, // 43: bavard.command.v1.Command.push_enable:type_name -> bavard.command.v1.PushEnable
+	74, // 44: bavard.command.v1.Command.push_disable:type_name -> bavard.command.v1.PushDisable
+	75, // 45: bavard.command.v1.Command.push_forget:type_name -> bavard.command.v1.PushForget
+	76, // 46: bavard.command.v1.Command.chats_note:type_name -> bavard.command.v1.ChatsNote
+	77, // 47: bavard.command.v1.Command.chat_delete:type_name -> bavard.command.v1.ChatDelete
+	78, // 48: bavard.command.v1.Command.directory_set:type_name -> bavard.command.v1.DirectorySet
+	80, // 49: bavard.command.v1.Command.client_login:type_name -> bavard.command.v1.ClientLogin
+	81, // 50: bavard.command.v1.Command.clients_seen:type_name -> bavard.command.v1.ClientsSeen
+	83, // 51: bavard.command.v1.Command.client_revoke:type_name -> bavard.command.v1.ClientRevoke
+	84, // 52: bavard.command.v1.Command.link_set:type_name -> bavard.command.v1.LinkSet
+	85, // 53: bavard.command.v1.Command.recovery_set:type_name -> bavard.command.v1.RecoverySet
+	20, // 54: bavard.command.v1.Command.archive_blank:type_name -> bavard.command.v1.ArchiveBlank
+	64, // 55: bavard.command.v1.Command.room_register:type_name -> bavard.command.v1.RoomRegister
+	33, // 56: bavard.command.v1.Command.block_report:type_name -> bavard.command.v1.BlockReport
+	36, // 57: bavard.command.v1.Command.report_remove:type_name -> bavard.command.v1.ReportRemove
+	66, // 58: bavard.command.v1.Command.room_whisper:type_name -> bavard.command.v1.RoomWhisper
+	14, // 59: bavard.command.v1.Command.level_raise:type_name -> bavard.command.v1.LevelRaise
+	0,  // 60: bavard.command.v1.Message.type:type_name -> bavard.command.v1.MessageType
+	19, // 61: bavard.command.v1.Message.tombstone:type_name -> bavard.command.v1.MessageTombstone
+	21, // 62: bavard.command.v1.Credentials.scram_sha1:type_name -> bavard.command.v1.ScramKeys
+	21, // 63: bavard.command.v1.Credentials.scram_sha256:type_name -> bavard.command.v1.ScramKeys
+	22, // 64: bavard.command.v1.AccountCreate.credentials:type_name -> bavard.command.v1.Credentials
+	22, // 65: bavard.command.v1.CredentialsSet.credentials:type_name -> bavard.command.v1.Credentials
+	1,  // 66: bavard.command.v1.Subscription.type:type_name -> bavard.command.v1.SubscriptionType
+	32, // 67: bavard.command.v1.BlockReport.block:type_name -> bavard.command.v1.Block
+	34, // 68: bavard.command.v1.BlockReport.reports:type_name -> bavard.command.v1.Report
+	35, // 69: bavard.command.v1.Report.messages:type_name -> bavard.command.v1.ReportedMessage
+	2,  // 70: bavard.command.v1.PubsubConfig.access_model:type_name -> bavard.command.v1.AccessModel
+	3,  // 71: bavard.command.v1.PubsubConfig.send_last:type_name -> bavard.command.v1.SendLast
+	39, // 72: bavard.command.v1.PubsubConfig.roster_groups:type_name -> bavard.command.v1.PubsubGroups
+	38, // 73: bavard.command.v1.PubsubPublish.options:type_name -> bavard.command.v1.PubsubConfig
+	38, // 74: bavard.command.v1.PubsubPublish.made:type_name -> bavard.command.v1.PubsubConfig
+	38, // 75: bavard.command.v1.PubsubCreate.config:type_name -> bavard.command.v1.PubsubConfig
+	38, // 76: bavard.command.v1.PubsubConfigure.config:type_name -> bavard.command.v1.PubsubConfig
+	47, // 77: bavard.command.v1.PubsubRelate.relations:type_name -> bavard.command.v1.PubsubRelation
+	4,  // 78: bavard.command.v1.PubsubRelation.affiliation:type_name -> bavard.command.v1.NodeAffiliation
+	49, // 79: bavard.command.v1.PrivateSet.entries:type_name -> bavard.command.v1.PrivateXML
+	53, // 80: bavard.command.v1.VCardSet.picture:type_name -> bavard.command.v1.Picture
+	7,  // 81: bavard.command.v1.RoomConfig.whispers:type_name -> bavard.command.v1.RoomWhispers
+	57, // 82: bavard.command.v1.RoomCreate.config:type_name -> bavard.command.v1.RoomConfig
+	57, // 83: bavard.command.v1.RoomConfigure.config:type_name -> bavard.command.v1.RoomConfig
+	5,  // 84: bavard.command.v1.RoomAffiliation.affiliation:type_name -> bavard.command.v1.Affiliation
+	61, // 85: bavard.command.v1.RoomAffiliate.changes:type_name -> bavard.command.v1.RoomAffiliation
+	6,  // 86: bavard.command.v1.RoomMessage.role:type_name -> bavard.command.v1.RoomRole
+	67, // 87: bavard.command.v1.RoomMessage.tombstone:type_name -> bavard.command.v1.RoomTombstone
+	68, // 88: bavard.command.v1.RoomMessage.moderates:type_name -> bavard.command.v1.RoomModerate
+	18, // 89: bavard.command.v1.RoomWhisper.message:type_name -> bavard.command.v1.Message
+	6,  // 90: bavard.command.v1.RoomModerate.role:type_name -> bavard.command.v1.RoomRole
+	8,  // 91: bavard.command.v1.UploadStore.purpose:type_name -> bavard.command.v1.UploadPurpose
+	10, // 92: bavard.command.v1.ClientToken.mechanism:type_name -> bavard.command.v1.TokenMechanism
+	9,  // 93: bavard.command.v1.ClientLogin.auth:type_name -> bavard.command.v1.ClientAuth
+	79, // 94: bavard.command.v1.ClientLogin.issue:type_name -> bavard.command.v1.ClientToken
+	82, // 95: bavard.command.v1.ClientsSeen.clients:type_name -> bavard.command.v1.ClientSeen
+	21, // 96: bavard.command.v1.LinkSet.keys:type_name -> bavard.command.v1.ScramKeys
+	21, // 97: bavard.command.v1.RecoverySet.keys:type_name -> bavard.command.v1.ScramKeys
+	98, // [98:98] is the sub-list for method output_type
+	98, // [98:98] is the sub-list for method input_type
+	98, // [98:98] is the sub-list for extension type_name
+	98, // [98:98] is the sub-list for extension extendee
+	0,  // [0:98] is the sub-list for field type_name
 }
 
 func init() { file_internal_command_command_proto_init() }
@@ -7692,17 +7763,18 @@ func file_internal_command_command_proto_init() {
 		(*Command_BlockReport)(nil),
 		(*Command_ReportRemove)(nil),
 		(*Command_RoomWhisper)(nil),
+		(*Command_LevelRaise)(nil),
 	}
-	file_internal_command_command_proto_msgTypes[26].OneofWrappers = []any{}
-	file_internal_command_command_proto_msgTypes[35].OneofWrappers = []any{}
-	file_internal_command_command_proto_msgTypes[45].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[27].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[36].OneofWrappers = []any{}
+	file_internal_command_command_proto_msgTypes[46].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_command_command_proto_rawDesc), len(file_internal_command_command_proto_rawDesc)),
 			NumEnums:      11,
-			NumMessages:   74,
+			NumMessages:   75,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -164,7 +164,8 @@ func (m *Mesh) open(p *peer, hello *Hello) *incoming {
 	if p.in != nil {
 		close(p.in.over)
 	}
-	p.in, p.heard, p.drained = in, false, hello.GetDrained()
+	p.in, p.heard = in, false
+	p.drained, p.version, p.level = hello.GetDrained(), hello.GetVersion(), hello.GetLevel()
 	return in
 }
 

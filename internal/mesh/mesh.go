@@ -45,6 +45,8 @@ const (
 	chunkBytes = 128 << 10
 	// sessionsMost bounds what is kept of one node.
 	sessionsMost = 2_000_000
+	// VersionMost bounds the name of a version, in bytes.
+	VersionMost = 64
 	// streamsMost bounds the streams of one connection: one is used.
 	streamsMost = 4
 )
@@ -85,6 +87,9 @@ type Options struct {
 	Calling func(node string) *tls.Config
 	// Reached reports whether the journal reaches a node; nil: it does.
 	Reached func(node string) bool
+	// Version and Level, the highest feature level that it knows, are told to the others.
+	Version string
+	Level   uint32
 	Log     *slog.Logger
 	// Grace, Silence and Beat (BeatEvery); 0 is the constant.
 	Grace, Silence, Beat time.Duration
@@ -135,7 +140,10 @@ type peer struct {
 	// incarnation of the process that said what is known.
 	incarnation []byte
 	given       bool // its grace has ended
-	drained     bool // it says so; while in is there
+	// drained, version and level are what it says; while in is there.
+	drained bool
+	version string
+	level   uint32
 
 	// applying orders what is done with what it says; before Mesh.mu.
 	applying sync.Mutex

@@ -183,6 +183,8 @@ type Hello struct {
 	Incarnation   []byte                 `protobuf:"bytes,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // of the process
 	Rooms         bool                   `protobuf:"varint,5,opt,name=rooms,proto3" json:"rooms,omitempty"`            // it says who is in rooms, and wants to know
 	Drained       bool                   `protobuf:"varint,6,opt,name=drained,proto3" json:"drained,omitempty"`        // as in a beat
+	Version       string                 `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
+	Level         uint32                 `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"` // the highest feature level that it knows
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -257,6 +259,20 @@ func (x *Hello) GetDrained() bool {
 		return x.Drained
 	}
 	return false
+}
+
+func (x *Hello) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Hello) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
 }
 
 // Snapshot is a part of all sessions of a node.
@@ -1128,14 +1144,16 @@ const file_internal_mesh_mesh_proto_rawDesc = "" +
 	"\x06stanza\x18\x04 \x01(\v2\x16.bavard.mesh.v1.StanzaH\x00R\x06stanza\x12*\n" +
 	"\x04beat\x18\x05 \x01(\v2\x14.bavard.mesh.v1.BeatH\x00R\x04beat\x120\n" +
 	"\x06passed\x18\x06 \x01(\v2\x16.bavard.mesh.v1.PassedH\x00R\x06passedB\t\n" +
-	"\acontent\"\x99\x01\n" +
+	"\acontent\"\xc9\x01\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x12\n" +
 	"\x04cell\x18\x02 \x01(\tR\x04cell\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x04 \x01(\fR\vincarnation\x12\x14\n" +
 	"\x05rooms\x18\x05 \x01(\bR\x05rooms\x12\x18\n" +
-	"\adrained\x18\x06 \x01(\bR\adrained\"\xba\x01\n" +
+	"\adrained\x18\x06 \x01(\bR\adrained\x12\x18\n" +
+	"\aversion\x18\a \x01(\tR\aversion\x12\x14\n" +
+	"\x05level\x18\b \x01(\rR\x05level\"\xba\x01\n" +
 	"\bSnapshot\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +

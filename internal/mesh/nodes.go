@@ -12,8 +12,11 @@ type Node struct {
 	Name string
 	// Reached: it and this node hear each other; it takes people.
 	Reached bool
-	// Drained: it says that it takes nobody. Not known, and false, while it is not heard.
+	// Drained: it says that it takes nobody; Version; Level, the highest feature level that
+	// it knows. Not known, and zero, while it is not heard.
 	Drained bool
+	Version string
+	Level   uint32
 }
 
 // Nodes gives the other nodes, by name.
@@ -22,7 +25,11 @@ func (m *Mesh) Nodes() []Node {
 	defer m.mu.Unlock()
 	all := make([]Node, 0, len(m.peers))
 	for _, p := range m.peers {
-		all = append(all, Node{Name: p.name, Reached: p.out != nil && p.in != nil, Drained: p.in != nil && p.drained})
+		n := Node{Name: p.name, Reached: p.out != nil && p.in != nil}
+		if p.in != nil {
+			n.Drained, n.Version, n.Level = p.drained, p.version, p.level
+		}
+		all = append(all, n)
 	}
 	slices.SortFunc(all, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
 	return all

@@ -144,7 +144,8 @@ func (m *Mesh) speak(p *peer) error {
 
 func (m *Mesh) hello() *Frame {
 	return &Frame{Content: &Frame_Hello{&Hello{
-		Format: format, Cell: m.o.Cell, Node: m.o.Node, Incarnation: m.incarnation, Rooms: true, Drained: m.drained.Load(),
+		Format: format, Cell: m.o.Cell, Node: m.o.Node, Incarnation: m.incarnation, Rooms: true,
+		Drained: m.drained.Load(), Version: m.o.Version, Level: m.o.Level,
 	}}}
 }
 
@@ -166,6 +167,8 @@ func (m *Mesh) acquainted(h *Hello, node string) error {
 	switch {
 	case h == nil:
 		return fmt.Errorf("%w: it does not say hello", errWire)
+	case len(h.GetVersion()) > VersionMost:
+		return fmt.Errorf("%w: a version of %d bytes", errWire, len(h.GetVersion()))
 	case h.GetFormat() != format:
 		return fmt.Errorf("%w: it speaks format %d, this node %d", errNode, h.GetFormat(), format)
 	case h.GetCell() != m.o.Cell:

@@ -265,7 +265,7 @@ func (s *server) moveLeadership(ctx context.Context) (string, error) {
 	return to, err
 }
 
-// reportNodes says of each node whether it is drained.
+// reportNodes says what the nodes say of themselves.
 func (s *server) reportNodes(st *admin.Status) {
 	if d := s.drains.now.Load(); d != nil {
 		state, _ := d.progress()
@@ -277,7 +277,7 @@ func (s *server) reportNodes(st *admin.Status) {
 	for _, n := range s.mesh.Nodes() {
 		for i := range st.Journal.Others {
 			if o := &st.Journal.Others[i]; o.Node == n.Name {
-				o.Drained = n.Drained
+				o.Drained, o.Version, o.Level = n.Drained, n.Version, n.Level
 			}
 		}
 	}

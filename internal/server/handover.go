@@ -68,6 +68,9 @@ func (n *node) fetchView(ctx context.Context, after uint64) error {
 		if err == nil && at.Revision >= after {
 			break
 		}
+		if errors.Is(err, view.ErrLevel) {
+			return err
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

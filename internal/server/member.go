@@ -35,7 +35,7 @@ func (n *node) amongOthers(o *journal.Options) error {
 		return nil
 	}
 	// Before its etcd runs: with a log that has forgotten what the view has it must not vote.
-	durable, err := view.DurableIn(n.dir.View(), view.Options{Logger: n.log})
+	durable, err := view.DurableIn(n.dir.View(), view.Options{Logger: n.log, Level: n.o.level})
 	if view.Rotten(err) {
 		n.log.Error("the view is damaged", "err", err)
 		err = n.setAside()

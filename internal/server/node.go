@@ -69,6 +69,7 @@ type nodeOptions struct {
 	again         func()
 	window        int64
 	unsafeNoFsync bool
+	level         uint32 // view.Options.Level
 }
 
 // aloneName is what a node calls itself when there is no other.
@@ -176,7 +177,7 @@ func (n *node) cellOptions(j journal.Journal, alone bool) cell.Options {
 }
 
 func (n *node) viewOptions() view.Options {
-	return view.Options{Domain: n.cfg.Domain, Epoch: n.epoch, Logger: n.log, OnDamage: n.viewDamaged}
+	return view.Options{Domain: n.cfg.Domain, Epoch: n.epoch, Level: n.o.level, Logger: n.log, OnDamage: n.viewDamaged}
 }
 
 // fetcher is nil when there is nobody to fetch a view from.
@@ -262,6 +263,7 @@ func (n *node) backend(version string, base func() string, s *server) admin.Back
 			for _, o := range j.Others {
 				st.Journal.Others = append(st.Journal.Others, admin.OtherNode{Node: o.Name, Address: o.Address, Reached: o.Reached, Leads: o.Leads, Learner: o.Learner})
 			}
+			st.Level = n.cell.CellLevel()
 			st.View = admin.ViewStatus{Applied: n.cell.Applied().String(), DiskBytes: int64(v.DiskBytes)}
 			if s != nil {
 				s.report(st)

@@ -66,6 +66,8 @@ type Options struct {
 	UnsafeNoFsync bool
 	// window is journal.Options.Window, for tests.
 	window int64
+	// level is view.Options.Level, for tests: that of an older version.
+	level uint32
 	// started lets tests look at a server that is ready.
 	started func(*server)
 	// meshed lets tests change the mesh.
@@ -90,7 +92,7 @@ const stopWithin = 4 * time.Second
 func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	n, err := openNode(ctx, o.Config, o.Logger, nodeOptions{again: func() { cancel(ErrStartAgain) }, window: o.window, unsafeNoFsync: o.UnsafeNoFsync})
+	n, err := openNode(ctx, o.Config, o.Logger, nodeOptions{level: o.level, again: func() { cancel(ErrStartAgain) }, window: o.window, unsafeNoFsync: o.UnsafeNoFsync})
 	if err == nil {
 		s := &server{node: n, o: o, started: time.Now(), quit: cancel}
 		err = errors.Join(s.run(ctx), n.condemn(), n.close())
@@ -161,6 +163,9 @@ func (s *server) run(ctx context.Context) error {
 	group.Go(func() error { s.watch(ctx); return nil })
 	group.Go(func() error { s.trim(ctx); return nil })
 	group.Go(func() error { s.noteSeen(ctx); return nil })
+	if s.member == nil {
+		s.raiseLevel(ctx)
+	}
 	if err := errors.Join(s.startMesh(ctx), s.startHandover(ctx), s.listen(ctx, group)); err != nil {
 		return errors.Join(err, s.stop())
 	}

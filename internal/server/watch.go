@@ -86,6 +86,9 @@ func (s *server) watch(ctx context.Context) {
 			s.warnOfUploads()
 			s.keepDrained(ctx)
 			s.fence()
+			if ready {
+				s.raiseLevel(ctx)
+			}
 		}
 	}
 }

@@ -116,7 +116,7 @@ func (v *View) Apply(b Batch) (Result, error) {
 }
 
 func (a *applier) batch(b Batch) (Result, error) {
-	reqs, err := decode(b)
+	reqs, err := decode(b, a.v.opts.Level)
 	if err != nil {
 		return Result{}, err
 	}
@@ -148,17 +148,18 @@ type request struct {
 	raw []byte // the encoded command.Message or RoomMessage, when it is one
 }
 
-// decode decodes all commands of a batch before any is applied.
-func decode(b Batch) ([]request, error) {
+// decode decodes all commands of a batch before any is applied; most is the highest feature
+// level that they may need.
+func decode(b Batch, most uint32) ([]request, error) {
 	reqs := make([]request, len(b.Commands))
 	for i, raw := range b.Commands {
 		c := &command.Command{}
 		if err := proto.Unmarshal(raw, c); err != nil {
 			return nil, fmt.Errorf("%w: revision %d, index %d: %w", ErrBadCommand, b.Revision, i, err)
 		}
-		if c.Level > Level {
+		if c.Level > most {
 			return nil, fmt.Errorf("%w: revision %d, index %d needs feature level %d, this version has %d: upgrade this node",
-				ErrUnknownCommand, b.Revision, i, c.Level, Level)
+				ErrUnknownCommand, b.Revision, i, c.Level, most)
 		}
 		if !known(c) {
 			return nil, fmt.Errorf("%w: revision %d, index %d: upgrade this node", ErrUnknownCommand, b.Revision, i)
@@ -294,6 +295,8 @@ func (t *txn) command(r *request) (command.Outcome, error) {
 		return t.cellInit(q.CellInit)
 	case *command.Command_CellJournal:
 		return t.cellJournal(q.CellJournal)
+	case *command.Command_LevelRaise:
+		return t.levelRaise(q.LevelRaise)
 	case *command.Command_ArchiveSweep:
 		return t.archiveSweep()
 	case *command.Command_PubsubPublish:

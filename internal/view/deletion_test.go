@@ -50,7 +50,7 @@ func remains() map[string]string {
 
 // silent are the tables that say nothing of an account, whatever it does.
 func silent() string {
-	return string([]byte{tableFormat, tableMeta, tableCell, tableJournal, tableDedupe, tableStream, tableTime, tableRoomSweep, tableRoomLink})
+	return string([]byte{tableFormat, tableMeta, tableCell, tableLevel, tableJournal, tableDedupe, tableStream, tableTime, tableRoomSweep, tableRoomLink})
 }
 
 // traces are the places, "table key" or "table value", that have the name of an

@@ -34,5 +34,5 @@ func DurableIn(dir string, o Options) (p command.Position, err error) {
 	if p, err = v.readDurable(); err != nil {
 		return p, v.damaged(err)
 	}
-	return p, nil
+	return p, v.loadLevel()
 }

@@ -214,7 +214,7 @@ func FuzzApply(f *testing.F) {
 func FuzzRawMessage(f *testing.F) {
 	f.Add(encode(f, on(message("ann/x", "bob", "m"), 1, 1))[0])
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		reqs, err := decode(Batch{Revision: 1, Commands: [][]byte{raw}})
+		reqs, err := decode(Batch{Revision: 1, Commands: [][]byte{raw}}, Level)
 		if err != nil || reqs[0].c.GetMessage() == nil {
 			return
 		}
@@ -230,7 +230,7 @@ func FuzzRawMessage(f *testing.F) {
 func FuzzBrief(f *testing.F) {
 	for _, cmd := range []*command.Command{message("ann/x", "bob", "m"), marker("ann/x", "bob", "m"), sayIn("ann", "s")} {
 		raw := encode(f, cmd)[0]
-		reqs, err := decode(Batch{Revision: 1, Commands: [][]byte{raw}})
+		reqs, err := decode(Batch{Revision: 1, Commands: [][]byte{raw}}, Level)
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -499,7 +499,7 @@ func TestRawMessage(t *testing.T) {
 		if rapid.Bool().Draw(r, "in parts") {
 			b = append(b, encode(t, message("bob/y", "ann", "other"))[0]...)
 		}
-		reqs, err := decode(Batch{Revision: 1, Commands: [][]byte{b}})
+		reqs, err := decode(Batch{Revision: 1, Commands: [][]byte{b}}, Level)
 		if err != nil {
 			r.Fatal(err)
 		}

@@ -67,6 +67,8 @@ const (
 
 	tableJournal = 'Y' // → the journal that the view is folded from
 
+	tableLevel = 'W' // → the cell's feature level
+
 	tableExpiry = 'X' // see expire.go
 	tableLook   = 'Z' // account id, position of a retraction → what it looks for
 )

@@ -67,7 +67,7 @@ func (v *View) start(dir string, initialised bool) error {
 	if err := v.loadMeta(); err != nil {
 		return err
 	}
-	if err := v.loadCell(); err != nil {
+	if err := errors.Join(v.loadCell(), v.loadLevel()); err != nil {
 		return err
 	}
 	v.apply.init(v)

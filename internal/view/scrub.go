@@ -213,6 +213,8 @@ func checkRecord(key, value []byte) error {
 		_, err = parseRosterOf(value)
 	case tableCell:
 		_, err = parseCell(value)
+	case tableLevel:
+		_, err = parseLevel(value)
 	case tableJournal:
 		_, err = parseJournal(value)
 	case tableTrace:

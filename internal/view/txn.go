@@ -28,6 +28,8 @@ type txn struct {
 	b    *pebble.Batch
 	meta meta
 	cell *cellRecord
+	// level of the cell, which decides how commands are applied.
+	level levelRecord
 
 	digest xxhash.Digest
 
@@ -66,7 +68,7 @@ func (t *txn) init(a *applier) {
 func (t *txn) begin(revision uint64, commands int) {
 	v := t.a.v
 	t.meta = *v.published.Load()
-	t.cell = v.cell.Load()
+	t.cell, t.level = v.cell.Load(), *v.level.Load()
 	t.b = v.db.NewBatch()
 	t.pos = command.Position{Epoch: v.opts.Epoch, Revision: revision}
 	t.commands = commands
@@ -211,6 +213,7 @@ func (t *txn) commit() error {
 	v.counters.batches.Add(1)
 	v.counters.commands.Add(uint64(t.commands))
 	v.cell.Store(t.cell)
+	t.publishLevel()
 	m := t.meta
 	v.published.Store(&m)
 	return nil

@@ -39,14 +39,21 @@ var (
 	ErrDomain = errors.New("view: cell serves another domain")
 	// ErrFormat: the view was written by a newer version.
 	ErrFormat = errors.New("view: written by a newer version")
+	// ErrLevel: the cell has a higher feature level than this version knows.
+	ErrLevel = errors.New("view: the cell has gone on to a newer version")
 	// ErrLost: the view had been initialised and its database is gone.
 	ErrLost = errors.New("view: database is gone")
 	// ErrClosed: the view is closed.
 	ErrClosed = errors.New("view: closed")
 )
 
-// Level is the highest feature level of commands that this version applies.
-const Level = 1
+// Level is the highest feature level that this version knows. A change of how a command is
+// applied raises it, and is made only where the cell's level (txn.level) has been raised as
+// far, so that nodes of the version before apply alike:
+//
+//	1  the first release
+//	2  the cell has a level (LevelRaise)
+const Level = 2
 
 // Options of a view. The zero value of each field means its default.
 type Options struct {
@@ -55,6 +62,9 @@ type Options struct {
 	Domain string
 	// Epoch of the journal that is applied; raised by each restore.
 	Epoch uint16
+	// Level is the highest feature level that the node claims to know; 0 means Level. A
+	// lower one is for tests.
+	Level uint32
 	// Logger; nil discards.
 	Logger *slog.Logger
 	// FS holds the files; nil is the disk. For tests.
@@ -88,6 +98,9 @@ func (o *Options) defaults() {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
+	if o.Level == 0 {
+		o.Level = Level
+	}
 	if o.CacheBytes <= 0 {
 		o.CacheBytes = 128 << 20
 	}
@@ -115,6 +128,7 @@ type View struct {
 
 	published atomic.Pointer[meta] // as of the last committed batch
 	cell      atomic.Pointer[cellRecord]
+	level     atomic.Pointer[levelRecord]
 	blockers  kept[uint64] // the ids of accounts that block anybody: for all others no message costs a read
 	avatars   kept[state.AvatarHash]
 	hidden    kept[bool]             // accounts that nobody is to see the presence of
