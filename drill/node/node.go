@@ -196,14 +196,15 @@ func Import(ctx context.Context, binary, data string, users []User, args ...stri
 // FreePorts finds n loopback addresses that nobody listens on. They lie below
 // the ephemeral ports, so that no client's own port takes them, or connects to
 // itself, while a server is down. The two ports after each are free, too: a node
-// of several takes them for what it tells the others.
+// of several takes them for what it tells the others. On Linux nobody else who looks for
+// ports in this way gets them as long as this process lives, used or not.
 func FreePorts(n int, random func(n int) int) ([]string, error) {
 	const first, last, apart = 12_000, 31_000, 4
 	var found []string
 	for range 1000 {
 		port := first + apart*random((last-first)/apart)
 		addr := loopback(port)
-		if slices.Contains(found, addr) || !free(port) || !free(port+1) || !free(port+2) {
+		if slices.Contains(found, addr) || !free(port) || !free(port+1) || !free(port+2) || !reserve(port+3) {
 			continue
 		}
 		if found = append(found, addr); len(found) == n {

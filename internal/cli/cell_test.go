@@ -97,10 +97,11 @@ func TestDrillKill(t *testing.T) {
 			}
 		}
 	}
-	if len(figures) != 18 {
+	if len(figures) != 19 {
 		t.Errorf("%d figures: %s", len(figures), r.out)
 	}
 	run(t, "", "drill", "kill", "--nodes", "4").want(t, 2, "3, 5 or 7")
 	run(t, "", "drill", "freeze", "--nodes", "1").want(t, 2, "3, 5 or 7")
+	run(t, "", "drill", "power", "--nodes", "2").want(t, 2, "1, 3, 5 or 7")
 	run(t, "", "drill", "kill", "--duration", "0s").want(t, 2, "1s to 24h")
 }

@@ -48,13 +48,23 @@ if anything happened that must never happen.`,
 			return p.runDrill(cmd, drill.Cell, drill.CellConfig{Harm: harm}, 3, 5, 7)
 		},
 	}
-	drillFlags(cmd, "3, 5 or 7")
+	drillFlags(cmd, 3, 5, 7)
 	return cmd
 }
 
-func drillFlags(cmd *cobra.Command, nodes string) {
+// anyOf gives some numbers, two at least, in words.
+func anyOf(all []int) string {
+	last := len(all) - 1
+	words := fmt.Sprint(all[0])
+	for _, n := range all[1:last] {
+		words += fmt.Sprintf(", %d", n)
+	}
+	return fmt.Sprintf("%s or %d", words, all[last])
+}
+
+func drillFlags(cmd *cobra.Command, nodes ...int) {
 	flags := cmd.Flags()
-	flags.Int("nodes", 3, "`NUMBER` of nodes: "+nodes)
+	flags.Int("nodes", 3, "`NUMBER` of nodes: "+anyOf(nodes))
 	flags.Duration("duration", 30*time.Second, "`TIME` for which it is done")
 	flags.Uint64("seed", 0, "`SEED` of the drill's choices; 0 takes a random one")
 	flags.Bool("json", false, "print the figures as one JSON object")
@@ -76,7 +86,7 @@ and /dev/fuse. The exit code is 1 if anything happened that must never happen.`,
 			return p.runDrill(cmd, drill.Power, drill.CellConfig{KillConfig: drill.KillConfig{Kills: cycles}}, 1, 3, 5, 7)
 		},
 	}
-	drillFlags(cmd, "1, 3, 5 or 7")
+	drillFlags(cmd, 1, 3, 5, 7)
 	cmd.Flags().Int("cycles", 0, "`NUMBER` of cuts, in place of --duration")
 	return cmd
 }
@@ -128,7 +138,7 @@ func (p *Program) runDrill(cmd *cobra.Command, run func(context.Context, drill.C
 	cfg.Seed, _ = flags.GetUint64("seed")
 	asJSON, _ := flags.GetBool("json")
 	if !slices.Contains(nodes, cfg.Nodes) {
-		return usage(cmd, fmt.Errorf("--nodes: %d is none of %v", cfg.Nodes, nodes))
+		return usage(cmd, fmt.Errorf("--nodes: %d is not %s", cfg.Nodes, anyOf(nodes)))
 	}
 	if cfg.Kills == 0 && cfg.Duration < time.Second || cfg.Duration > 24*time.Hour {
 		return usage(cmd, errors.New("--duration: use 1s to 24h"))

@@ -55,7 +55,7 @@ func (n *node) amongOthers(o *journal.Options) error {
 }
 
 // missing is what a cell of several nodes does not do yet.
-const missing = "who is in a room is known on the same node only: see docs/operations.md"
+const missing = "its nodes cannot be changed, and a backup is restored into one node: see docs/operations.md"
 
 // hint says what to do about a node of several that cannot start.
 func (n *node) hint(err error) error {
