@@ -67,8 +67,7 @@ func (c *CellConfig) defaults() {
 // Cell runs the drill. An error means that it could not be carried out; what the
 // oracle found is in the report.
 func Cell(ctx context.Context, cfg CellConfig) (*Report, error) {
-	cfg.defaults()
-	d := &celled{cfg: cfg, killing: newKilling(cfg.KillConfig)}
+	d := newCelled(cfg)
 	return d.rehearse(ctx, d.disturb, d.restartAll)
 }
 
@@ -77,19 +76,14 @@ func (d *celled) rehearse(ctx context.Context, disturb, atRest func(context.Cont
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer d.end()
-	err := d.prepare(ctx)
-	if err == nil {
-		err = d.group.open(ctx)
-	}
+	err := d.begin(ctx)
 	if err == nil {
 		err = d.carryOut(ctx, disturb, atRest, d.stopAll)
 	}
-	var tails strings.Builder
 	for _, n := range d.nodes {
 		d.report.Trouble = append(d.report.Trouble, n.tail.Trouble()...)
-		fmt.Fprintf(&tails, "node %s:\n%s\n", n.name, n.tail.String())
 	}
-	d.report.Server = tails.String()
+	d.report.Server = d.logs()
 	if err != nil {
 		return &d.report, fmt.Errorf("drill with seed %d: %w\n%s", d.cfg.Seed, err, d.report.Server)
 	}
@@ -124,6 +118,28 @@ func (n *cellNode) start() (err error) {
 	return err
 }
 
+func newCelled(cfg CellConfig) *celled {
+	cfg.defaults()
+	return &celled{cfg: cfg, killing: newKilling(cfg.KillConfig)}
+}
+
+// begin is prepare, and then makes the room.
+func (d *celled) begin(ctx context.Context) error {
+	if err := d.prepare(ctx); err != nil {
+		return err
+	}
+	return d.group.open(ctx)
+}
+
+// logs are the ends of what the nodes have written.
+func (d *celled) logs() string {
+	var all strings.Builder
+	for _, n := range d.nodes {
+		fmt.Fprintf(&all, "node %s:\n%s\n", n.name, n.tail.String())
+	}
+	return all.String()
+}
+
 // prepare makes the cell, starts its nodes and gives it accounts.
 func (d *celled) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*startTimeout)
@@ -134,10 +150,8 @@ func (d *celled) prepare(ctx context.Context) error {
 	if d.devices == nil {
 		d.devices = d.cast()
 	}
-	for _, n := range d.nodes {
-		if err := n.start(); err != nil {
-			return err
-		}
+	if err := d.startAll(); err != nil {
+		return err
 	}
 	for _, n := range d.nodes {
 		if _, err := n.node.Ready(ctx); err != nil {
@@ -150,7 +164,7 @@ func (d *celled) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.allAdmit(ctx)
+	return d.allAdmit(ctx, false)
 }
 
 // found makes the data directories and command lines of the nodes.
@@ -351,18 +365,25 @@ func (d *celled) restartAll(ctx context.Context) error {
 	for _, n := range d.nodes {
 		d.kill(n)
 	}
+	if err := d.startAll(); err != nil {
+		return err
+	}
+	return d.allAdmit(ctx, false)
+}
+
+func (d *celled) startAll() error {
 	for _, n := range d.nodes {
 		if err := n.start(); err != nil {
 			return err
 		}
 	}
-	return d.allAdmit(ctx)
+	return nil
 }
 
-func (d *celled) allAdmit(ctx context.Context) error {
+func (d *celled) allAdmit(ctx context.Context, measure bool) error {
 	started := time.Now()
 	for _, n := range d.nodes {
-		if err := d.admits(ctx, n, started, false); err != nil {
+		if err := d.admits(ctx, n, started, measure); err != nil {
 			return err
 		}
 	}

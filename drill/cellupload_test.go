@@ -139,14 +139,12 @@ func TestCellUploadFreeze(t *testing.T) {
 // cellOfFiles starts a cell of three, whose nodes tell of files too early or not; the seed is told.
 func cellOfFiles(ctx context.Context, t *testing.T, early bool) (*celled, *rand.Rand) {
 	t.Helper()
-	cfg := ready(t, KillConfig{EarlyUploads: early})
-	cfg.defaults()
-	d := &celled{cfg: CellConfig{KillConfig: cfg, Nodes: 3}, killing: newKilling(cfg)}
+	d := newCelled(CellConfig{KillConfig: ready(t, KillConfig{EarlyUploads: early}), Nodes: 3})
 	t.Cleanup(d.killAll)
 	if err := d.prepare(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return d, generator(cfg.Seed, 1)
+	return d, generator(d.cfg.Seed, 1)
 }
 
 // putAt puts a file to a node.

@@ -95,15 +95,13 @@ func (d *celled) cutOne(ctx context.Context, hit int, what cut) error {
 	for _, other := range others {
 		switch what {
 		case cutOff:
-			d.network.Set(hit, other, network.Way{Cut: true})
-			d.network.Set(other, hit, network.Way{Cut: true})
+			d.both(hit, other, network.Way{Cut: true})
 		case cutMute:
 			d.network.Set(hit, other, network.Way{Cut: true})
 		case cutDeaf, cutOneWay:
 			d.network.Set(other, hit, network.Way{Cut: true})
 		default:
-			d.network.Set(hit, other, slowWay())
-			d.network.Set(other, hit, slowWay())
+			d.both(hit, other, slowWay())
 		}
 	}
 	d.report.NetworkCuts++
@@ -118,6 +116,12 @@ func (d *celled) cutOne(ctx context.Context, hit int, what cut) error {
 		return err
 	}
 	return d.admits(ctx, d.nodes[hit], time.Now(), false)
+}
+
+// both sets the ways from one node to another and back.
+func (d *celled) both(one, other int, way network.Way) {
+	d.network.Set(one, other, way)
+	d.network.Set(other, one, way)
 }
 
 func (d *celled) others(hit int) []int {

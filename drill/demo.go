@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os/exec"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 
@@ -43,8 +42,7 @@ func Demo(ctx context.Context, cfg DemoConfig) error {
 	if runtime.GOOS == "linux" {
 		c.Harm = HarmCut
 	}
-	c.defaults()
-	d := &demo{celled: &celled{cfg: c, killing: newKilling(c.KillConfig)}, archives: map[demoArchive]*oracle.Archive{}}
+	d := &demo{celled: newCelled(c), archives: map[demoArchive]*oracle.Archive{}}
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		d.acting.Lock()
@@ -128,14 +126,6 @@ func (d *demo) invites(ctx context.Context, n int) ([]string, error) {
 	return tokens, nil
 }
 
-func (d *demo) logs() string {
-	var all strings.Builder
-	for _, n := range d.nodes {
-		fmt.Fprintf(&all, "node %s:\n%s\n", n.name, n.tail.String())
-	}
-	return all.String()
-}
-
 // What a button does.
 const (
 	actKill   = "kill"
@@ -180,8 +170,7 @@ func (d *demo) act(what string, name string) error {
 		d.becomes(hit, "frozen")
 	case what == actCut && d.network != nil:
 		for _, other := range d.others(hit) {
-			d.network.Set(hit, other, network.Way{Cut: true})
-			d.network.Set(other, hit, network.Way{Cut: true})
+			d.both(hit, other, network.Way{Cut: true})
 		}
 		d.becomes(hit, "cut off")
 	default:

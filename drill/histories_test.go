@@ -363,10 +363,9 @@ func TestHistories(t *testing.T) {
 	cell := func(harm bool) (*told, error) {
 		cfg := CellConfig{KillConfig: base, Nodes: 3, Harm: HarmCut, DownMax: time.Second}
 		cfg.Dir = t.TempDir()
-		cfg.defaults()
-		d := &celled{cfg: cfg, killing: newKilling(cfg.KillConfig)}
+		d := newCelled(cfg)
 		defer d.end()
-		if err := errors.Join(d.prepare(ctx), d.group.open(ctx)); err != nil {
+		if err := d.begin(ctx); err != nil {
 			return nil, err
 		}
 		if !harm {

@@ -253,10 +253,9 @@ func TestLinear(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cfg := CellConfig{KillConfig: ready(t, KillConfig{Kills: kills, Accounts: 2, Group: 3, Think: 20 * time.Millisecond}), Nodes: 3, DownMax: time.Second}
-	cfg.defaults()
-	d := &celled{cfg: cfg, killing: newKilling(cfg.KillConfig)}
+	d := newCelled(cfg)
 	defer d.end()
-	if err := errors.Join(d.prepare(ctx), d.group.open(ctx)); err != nil {
+	if err := d.begin(ctx); err != nil {
 		t.Fatal(err)
 	}
 	r := &record{begun: time.Now()}
@@ -271,7 +270,7 @@ func TestLinear(t *testing.T) {
 	defer stop()
 	var hands sync.WaitGroup
 	for i, deeds := range [][]deed{{store, load}, {store, load}, {store, load, promote}, {promote, admins}, {ban, banned}, {ban, banned}} {
-		h := &hand{d: d, r: r, who: d.group.members[i/4], device: strconv.Itoa(i), deeds: deeds, random: generator(cfg.Seed, uint64(i+1)), next: next}
+		h := &hand{d: d, r: r, who: d.group.members[i/4], device: strconv.Itoa(i), deeds: deeds, random: generator(d.cfg.Seed, uint64(i+1)), next: next}
 		hands.Go(func() { h.live(doing) })
 	}
 	err := d.disturb(ctx)

@@ -26,7 +26,7 @@ func Power(ctx context.Context, cfg CellConfig) (r *Report, err error) {
 	}
 	defer func() { err = errors.Join(err, disk.Unmount()) }()
 	cfg.Dir = disk.Path()
-	d := &powered{disk: disk, celled: &celled{cfg: cfg, killing: newKilling(cfg.KillConfig)}}
+	d := &powered{disk: disk, celled: newCelled(cfg)}
 	return d.rehearse(ctx, d.disturb, func(ctx context.Context) error { return d.cut(ctx, 0) })
 }
 
@@ -66,27 +66,18 @@ func (d *powered) writeBack() {
 // cut cuts the power of all nodes and starts them again; one time in four it is cut once more
 // while they start.
 func (d *powered) cut(ctx context.Context, survive float64) error {
-	if err := d.off(survive); err != nil {
-		return err
-	}
-	if err := d.on(); err != nil {
+	if err := d.blink(survive); err != nil {
 		return err
 	}
 	if d.random.IntN(4) == 0 && !d.cfg.NoFsync {
 		if err := pause(ctx, d.between(0, 2*time.Second)); err != nil {
 			return err
 		}
-		if err := errors.Join(d.off(survive), d.on()); err != nil {
+		if err := d.blink(survive); err != nil {
 			return err
 		}
 	}
-	started := time.Now()
-	for _, n := range d.nodes {
-		if err := d.admits(ctx, n, started, true); err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.allAdmit(ctx, true)
 }
 
 // off stops all nodes at one moment, so that none goes on without the others.
@@ -109,11 +100,10 @@ func (d *powered) off(survive float64) error {
 	return d.disk.Cut(survive, d.random)
 }
 
-func (d *powered) on() error {
-	for _, n := range d.nodes {
-		if err := n.start(); err != nil {
-			return err
-		}
+// blink takes the power away and gives it back.
+func (d *powered) blink(survive float64) error {
+	if err := d.off(survive); err != nil {
+		return err
 	}
-	return nil
+	return d.startAll()
 }

@@ -56,22 +56,15 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 
 // Import implements Backend.
 func (c *Client) Import(ctx context.Context, src io.Reader, format Format, report func(ImportEvent)) (Progress, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://bavard/v1/users/import", src)
-	if err != nil {
-		return Progress{}, fmt.Errorf("admin: %w", err)
-	}
-	req.Header.Set("Content-Type", "text/tab-separated-values")
+	contentType := "text/tab-separated-values"
 	if format == NDJSON {
-		req.Header.Set("Content-Type", ndjsonType)
+		contentType = ndjsonType
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.send(ctx, http.MethodPost, "/v1/users/import", contentType, src)
 	if err != nil {
-		return Progress{}, lost(err)
+		return Progress{}, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return Progress{}, readError(resp)
-	}
 	var progress Progress
 	in := json.NewDecoder(resp.Body)
 	for {
@@ -92,30 +85,47 @@ func (c *Client) Import(ctx context.Context, src io.Reader, format Format, repor
 }
 
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
-	var body io.Reader
-	if in != nil {
-		text, err := json.Marshal(in)
-		if err != nil {
-			return fmt.Errorf("admin: %w", err)
-		}
-		body = bytes.NewReader(text)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://bavard"+path, body)
+	resp, err := c.ask(ctx, method, path, in)
 	if err != nil {
-		return fmt.Errorf("admin: %w", err)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return lost(err)
+		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return readError(resp)
-	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
 		return lost(err)
 	}
 	return nil
+}
+
+// ask sends in as JSON, or nothing if that is nil; the caller closes the body.
+func (c *Client) ask(ctx context.Context, method, path string, in any) (*http.Response, error) {
+	if in == nil {
+		return c.send(ctx, method, path, "", nil)
+	}
+	text, err := json.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	return c.send(ctx, method, path, "", bytes.NewReader(text))
+}
+
+// send gives the answer to a request if that was taken; the caller closes its body.
+func (c *Client) send(ctx context.Context, method, path, contentType string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://bavard"+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, lost(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		return nil, readError(resp)
+	}
+	return resp, nil
 }
 
 func readError(resp *http.Response) error {

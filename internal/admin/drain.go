@@ -3,7 +3,6 @@
 package admin
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -95,22 +94,11 @@ func (h *handler) drain(w http.ResponseWriter, r *http.Request) {
 
 // Drain implements Backend.
 func (c *Client) Drain(ctx context.Context, o DrainOptions, report func(DrainProgress)) error {
-	text, err := json.Marshal(o)
+	resp, err := c.ask(ctx, http.MethodPost, "/v1/drain", o)
 	if err != nil {
-		return fmt.Errorf("admin: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://bavard/v1/drain", bytes.NewReader(text))
-	if err != nil {
-		return fmt.Errorf("admin: %w", err)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return lost(err)
+		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return readError(resp)
-	}
 	in := json.NewDecoder(resp.Body)
 	for {
 		var m drainMessage
