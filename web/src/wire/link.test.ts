@@ -274,7 +274,25 @@ describe('a link', () => {
     await vi.advanceTimersByTimeAsync(31_000) // silent: asks
     await vi.advanceTimersByTimeAsync(13_000) // no answer
     const second = await h.network.next()
-    expect(second.address).toBe('ws://a')
+    expect(second.address).toBe('ws://b')
+  })
+
+  it('leaves a node that has let it go for another at once, but not for a network of our own that is gone', async () => {
+    const { peer } = await h.live()
+    peer.cut()
+    const second = await h.network.next()
+    expect([peer.address, second.address, h.network.dialled]).toEqual(['ws://a', 'ws://b', 2])
+    await second.letIn('secret')
+    await second.expect('resume', NS.sm)
+    second.say(xml('failed', { xmlns: NS.sm }))
+    await second.bindAndEnable(account, { id: 'sm2', resume: 'true' })
+    await h.state('live')
+    h.online = false
+    second.cut()
+    await h.state('waiting')
+    h.online = true
+    h.link.nudge()
+    expect((await h.network.next()).address).toBe('ws://b')
   })
 
   it('goes where the server sends it, but not out of TLS', async () => {

@@ -182,7 +182,9 @@ export class Link {
       if (liveSince > 0 && Date.now() - liveSince >= GOOD_MS) this.failures = 0
       if (this.failures === 0) this.failingSince = Date.now()
       this.failures++
-      if (liveSince === 0) this.next++
+      // Where there are other ways in, the next one is tried at once: one that leads to a machine which is gone may take long to fail.
+      // While it is our own network that is gone, the session waits for us where it is.
+      if (liveSince === 0 || this.options.online()) this.next++
     }
   }
 
