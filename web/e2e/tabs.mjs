@@ -1,26 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { audit } from './access.mjs'
 import { check, inStore, PATIENCE, shown, until } from './harness.mjs'
 
 /**
- * Freezes a tab, as browsers do with those nobody looks at: never in the midst of a transaction. Gives how to wake it.
- * Nothing but cookies is told to a page that does not listen.
+ * Freezes a tab, as browsers do with those nobody looks at: never in the midst of a transaction, where only one that hangs
+ * stands still. Gives how to wake it. Nothing but cookies is told to a page that does not listen.
  */
-async function freeze(page) {
+async function freeze(page, midst = false) {
   const [context, morning] = [page.context(), `morning${Math.random()}`]
   const asleep = inStore(
     page,
-    async (db, result, [most, morning]) => {
+    async (db, result, [most, morning, midst]) => {
       const last = db.transaction([...db.objectStoreNames], 'readwrite')
-      await new Promise((done) => {
-        last.oncomplete = done
-        last.commit()
-      })
+      if (midst) await result(last.objectStore('meta').count())
+      else {
+        await new Promise((done) => {
+          last.oncomplete = done
+          last.commit()
+        })
+      }
       db.close()
       document.cookie = `${morning}=0; path=/`
       for (const end = Date.now() + most; Date.now() < end && !document.cookie.includes(`${morning}=1`); );
     },
-    [PATIENCE, morning],
+    [PATIENCE, morning, midst],
   )
   asleep.catch(() => undefined)
   await until('the tab to be asleep', async () => (await context.cookies()).some((c) => c.name === morning))
@@ -78,6 +82,48 @@ export default {
     await alice.write('awake again', second)
     await until('all', async () => (await shown(bob.page)).join('|') === '> are you there?|while the other sleeps|awake again')
     await until('no strip on the overtaken tab', async () => (await second.getByRole('status').allInnerTexts()).join('').trim() === '')
+  },
+
+  async 'a tab that hangs in the midst of a transaction holds the others up, which say so and go on when it is over'(world) {
+    const [alice, bob] = await world.friends('Alice', 'Bob')
+    await bob.open('Alice')
+    const second = await alice.tab('/')
+    await alice.open('Bob', second)
+    const wake = await freeze(alice.page, true)
+    await alice.write('is anybody there?', second)
+    const third = await alice.tab('/')
+    const strip = second.getByRole('status').filter({ hasText: 'cannot keep anything right now' })
+    await Promise.all([strip.waitFor(), third.getByText('Another tab of it does not respond').waitFor()])
+    await audit(second, 'store held')
+    check((await shown(second)).length === 0, 'it shows what is not kept')
+    await wake(second)
+    await bob.page.locator('.bubble', { hasText: 'is anybody there?' }).waitFor()
+    await strip.waitFor({ state: 'hidden' })
+    await third.locator('nav a', { hasText: 'is anybody there?' }).waitFor()
+    check((await shown(bob.page)).join() === 'is anybody there?', 'once')
+  },
+
+  async 'a tab gives the store to a newer version of the app, and begins anew with what was being written'(world) {
+    const [alice] = await world.friends('Alice', 'Bob')
+    await alice.open('Bob')
+    const newer = await alice.tab('/.well-known/bavard.json')
+    const began = alice.page.waitForEvent('load')
+    await alice.page.getByRole('textbox', { name: /^Message / }).fill('half a thought')
+    // Its upgrade is given up, so that the older version can go on.
+    const got = await newer.evaluate(
+      () =>
+        new Promise((done, failed) => {
+          const open = indexedDB.open('bavard', 1_000)
+          open.onupgradeneeded = () => {
+            open.transaction.abort()
+            done('the store')
+          }
+          open.onsuccess = failed
+        }),
+    )
+    check(got === 'the store', 'it got it')
+    await began
+    await until('the draft', async () => (await alice.page.getByRole('textbox', { name: /^Message / }).inputValue()) === 'half a thought')
   },
 
   async 'another program under the same name is told, and can be taken over from'(world) {

@@ -2,10 +2,11 @@
 
 import { SvelteMap } from 'svelte/reactivity'
 import type { Engine, Soft } from './engine'
+import { Held } from './held'
 import type { OnboardOptions } from './onboard'
 import { Conversation } from './store/conversation.svelte'
 import { getMeta, isArchived, isFull, isMuted, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared } from './store/schema'
-import { act, compose, composeAgain, discard, editChat, editMessage, markRead, type Act } from './store/write'
+import { act, begin, compose, composeAgain, discard, editChat, editMessage, markRead, type Act } from './store/write'
 import type { Own } from './own'
 import { Tabs } from './tabs'
 import { ownAddress } from './wire/discover'
@@ -25,6 +26,12 @@ const ENGINE_AGAIN_MS = 3_000
 
 /** So often the tab that is looked at makes sure that the one who leads is awake. */
 const AWAKE_MS = 10_000
+
+/** Before the store is given to a newer version, drafts have so long to be kept. */
+const YIELD_MS = 1_000
+
+/** A page that lost its store begins anew, at most once in so long. */
+const ANEW_MS = 3_000
 
 /** What is being written is kept again after so long, when there was no room for it. */
 const FULL_AGAIN_MS = 5_000
@@ -67,6 +74,9 @@ export class App {
   lastContact = $derived(this.soft.lastContact)
   cause = $derived(this.soft.told)
   private unkept = $state(false)
+  /** The store does not answer: another tab holds it. */
+  held = $state(false)
+  private readonly patience = new Held((held) => (this.held = held))
   /** Counts the changes of what is starred. */
   stars = $state(0)
   /** There is no room on this device for what comes in, or for what is written. */
@@ -92,7 +102,7 @@ export class App {
 
   /** Opens the store and shows what is in it; the network comes later. */
   static async boot(): Promise<App> {
-    const app = new App(await openStore())
+    const app: App = new App(await openStore({ yields: () => app.yields(), closed: () => app.anew() }))
     await app.load()
     if (app.account && !app.account.out) app.connect()
     return app
@@ -109,6 +119,18 @@ export class App {
     void this.db.getAll('pictures').then((all) => all.forEach((p) => this.look(p)))
     for (const d of drafts) this.drafts.set(d.peer, d.text)
     this.domain = account ? account.jid.slice(account.jid.indexOf('@') + 1) : ''
+  }
+
+  private yields(): Promise<unknown> {
+    return Promise.race([this.keepDrafts(), new Promise((resolve) => setTimeout(resolve, YIELD_MS))])
+  }
+
+  /** Without its store this page is worth nothing. */
+  private anew(): void {
+    this.lost()
+    this.tabs?.close()
+    this.tabs = undefined
+    setTimeout(() => location.reload(), Math.max(0, ANEW_MS - performance.now()))
   }
 
   private look({ jid, data }: Picture): void {
@@ -494,8 +516,8 @@ export class App {
   }
 
   /** Writes all drafts now: the page may go at any moment. */
-  keepDrafts(): void {
-    for (const peer of this.draftTimers.keys()) void this.keepDraft(peer)
+  keepDrafts(): Promise<unknown> {
+    return Promise.all(Array.from(this.draftTimers.keys(), (peer) => this.keepDraft(peer)))
   }
 
   private async keepDraft(peer: string): Promise<void> {
@@ -514,7 +536,7 @@ export class App {
   /** Writes what the person does; where there is no room for it, some is made. Says so when there is none. */
   private async write<T>(work: () => Promise<T>): Promise<T> {
     try {
-      const done = await work().catch(async (e: unknown) => (await import('./full')).again(this.db, (c) => this.changed(c), e, work))
+      const done = await this.patience.watch(work()).catch(async (e: unknown) => (await import('./full')).again(this.db, (c) => this.changed(c), e, work))
       this.unkept = false
       return done
     } catch (e) {
@@ -601,14 +623,22 @@ export class App {
     this.hello()
     const look = (): void => this.looked()
     for (const event of ['online', 'focus']) addEventListener(event, look)
-    setInterval(() => document.visibilityState === 'visible' && this.wake(), AWAKE_MS)
+    setInterval(() => document.visibilityState === 'visible' && this.looksOn(), AWAKE_MS)
     addEventListener('offline', () => void this.tabs?.call('doubt').catch(() => undefined))
     document.addEventListener('visibilitychange', look)
     addEventListener('pagehide', () => {
-      this.keepDrafts()
+      void this.keepDrafts()
       this.tabs?.tell('watching', { tab: this.self, watching: false })
     })
     look()
+  }
+
+  /** While somebody looks: whoever leads is awake, and the store can be written. */
+  private looksOn(): void {
+    this.wake()
+    if (this.held) return // it is known, and told until it is over
+    const asked = (): Promise<unknown> => begin(this.db, false, 'files').objectStore('meta').getKey('account')
+    this.patience.watch(Promise.resolve().then(asked)).catch(() => undefined)
   }
 
   /** Asks whoever leads how it is; when nobody does, the next one tells. */
@@ -638,7 +668,7 @@ export class App {
   private looked(): void {
     const watching = document.visibilityState === 'visible'
     this.tabs?.tell('watching', { tab: this.self, watching })
-    if (!watching) this.keepDrafts()
+    if (!watching) void this.keepDrafts()
     else {
       this.wake()
       void this.tabs?.call('nudge').catch(() => undefined)

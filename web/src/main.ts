@@ -2,7 +2,7 @@
 
 import '@fontsource-variable/atkinson-hyperlegible-next/wght.css'
 import './ui/base.css'
-import { mount } from 'svelte'
+import { mount, unmount } from 'svelte'
 import { App } from './app.svelte'
 import Shell from './ui/Shell.svelte'
 import { look, settings } from './ui/settings'
@@ -11,10 +11,14 @@ import { update } from './update.svelte'
 
 const target = document.getElementById('app')!
 
-/** Says why there is no app. */
-async function broken(why: string): Promise<void> {
+/** What is on the device is there in less; later another tab holds it. */
+const LATE_MS = 5_000
+
+/** Says why there is no app; gives how to take that back. */
+async function broken(why: string): Promise<() => void> {
   const { default: Broken } = await import('./ui/Broken.svelte')
-  mount(Broken, { target, props: { why } })
+  const page = mount(Broken, { target, props: { why } })
+  return () => void unmount(page)
 }
 
 async function start(): Promise<void> {
@@ -25,13 +29,23 @@ async function start(): Promise<void> {
   document.documentElement.dir = language === 'ar' ? 'rtl' : 'ltr'
   // Keys, locks and service workers exist on secure pages only.
   if (!isSecureContext) {
-    return broken(t.broken.insecure)
+    await broken(t.broken.insecure)
+    return
+  }
+  let told: Promise<() => void> | undefined
+  const late = setTimeout(() => (told = broken(t.broken.held)), LATE_MS)
+  const over = async (): Promise<void> => {
+    clearTimeout(late)
+    ;(await told)?.()
   }
   try {
-    mount(Shell, { target, props: { app: await App.boot() } })
+    const app = await App.boot()
+    await over()
+    mount(Shell, { target, props: { app } })
     requestAnimationFrame(() => performance.mark('shown'))
   } catch (e) {
     console.error(e)
+    await over()
     await broken(t.broken.store)
   }
 }

@@ -311,9 +311,20 @@ interface Schema extends DBSchema {
 export type Db = IDBPDatabase<Schema>
 export type WriteTx = IDBPTransaction<Schema, StoreNames<Schema>[], 'readwrite'>
 
-/** What the stores hold is documented by the types above; a change of them is a new version and a migration here. */
-export function openStore(name = 'bavard'): Promise<Db> {
-  return openDB<Schema>(name, 3, {
+/** What is done when the store is taken from this tab while it is open. */
+export interface Leaving {
+  /** A newer version of the app, in another tab, wants in: what is not kept yet is kept first. */
+  yields: () => Promise<unknown>
+  /** It is closed: for that one, or by the browser, as when a person deletes a site's data. */
+  closed: () => void
+}
+
+/**
+ * What the stores hold is documented by the types above; a change of them is a new version and a migration here. While a tab
+ * with an older version does not close the store, this waits.
+ */
+export function openStore(leaving?: Leaving): Promise<Db> {
+  return openDB<Schema>('bavard', 3, {
     upgrade(db, from, _to, tx) {
       if (from < 1) {
         db.createObjectStore('meta')
@@ -338,8 +349,13 @@ export function openStore(name = 'bavard'): Promise<Db> {
       }
     },
     blocking(_current, _blocked, event) {
-      ;(event.target as IDBDatabase).close() // a newer version of the app, in another tab, wants in
+      const db = event.target as IDBDatabase
+      void Promise.resolve(leaving?.yields()).finally(() => {
+        db.close()
+        leaving?.closed()
+      })
     },
+    terminated: () => leaving?.closed(),
   })
 }
 

@@ -236,6 +236,7 @@ const en = {
 
   broken: {
     title: 'bavard cannot start',
+    held: 'Another tab of it does not respond. Close that one: this one goes on by itself.',
     store: 'This browser does not let it keep anything. A private window may be the reason.',
     insecure: 'It needs a secure address: https, or localhost.',
   },

@@ -235,6 +235,7 @@ export const words: Strings = {
 
   broken: {
     title: 'bavard no puede empezar',
+    held: 'Otra de sus pestañas no responde. Ciérrala: esta seguirá por sí sola.',
     store: 'Este navegador no le deja guardar nada. Quizá sea una ventana privada.',
     insecure: 'Hace falta una dirección segura: https, o localhost.',
   },

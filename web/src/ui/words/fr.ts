@@ -235,6 +235,7 @@ export const words: Strings = {
 
   broken: {
     title: 'bavard ne peut pas démarrer',
+    held: 'Un autre de ses onglets ne répond pas. Fermez-le : celui-ci continuera de lui-même.',
     store: 'Ce navigateur ne le laisse rien garder. Une fenêtre privée en est peut-être la raison.',
     insecure: 'Il faut une adresse sûre : https, ou localhost.',
   },
