@@ -79,7 +79,7 @@ browser() {
 		leave_out 'the app in a browser: chromium is missing'
 		return 77
 	fi
-	npm --prefix web run --silent e2e
+	FAILURES="$PWD/bin/browser-failed" npm --prefix web run --silent e2e
 }
 
 # Counts go to bin/counts; a test that lacks something says LEFT OUT.
@@ -90,7 +90,7 @@ go_tests() {
 }
 
 mkdir -p bin
-rm -f bin/counts
+rm -f bin/counts bin/browser-failed
 step 'packages' install_packages
 step 'lighter browser' install_shell
 step 'build' make --no-print-directory build
@@ -110,6 +110,7 @@ step 'clients, 100 kills' go_tests -p 1 ./interop/... ./drill/...
 echo
 for what in "${left_out[@]}"; do echo "LEFT OUT: $what"; done
 for what in "${failed[@]}"; do echo "FAIL  $what"; done
+[ ! -s bin/browser-failed ] || cat bin/browser-failed
 grep -hE '^(ok|FAIL) ' bin/counts
 awk -v steps="$steps" -v failed="${#failed[@]}" '
 	/^[0-9]+ [0-9]+$/ { p += $1; f += $2 }

@@ -4,6 +4,8 @@
 // chat crash`. Each file has a server and a browser of its own, and two of them run
 // side by side: a person's browser mostly waits. What is timed has the machine to itself.
 
+import { appendFileSync } from 'node:fs'
+
 import { World } from './harness.mjs'
 
 // Those that take longest come first.
@@ -20,9 +22,22 @@ if (unknown.length > 0) {
 
 let failed = 0
 
+/** Says that a test failed, also in the file that FAILURES names: the output is long, and not all of it is kept everywhere. */
+function failure(text) {
+  failed++
+  console.log(text)
+  if (process.env.FAILURES) appendFileSync(process.env.FAILURES, `${text}\n`)
+}
+
 async function run(name) {
-  const { default: tests, whole } = await import(`./${name}.mjs`)
-  const world = await World.make({ whole })
+  let tests, world
+  try {
+    const file = await import(`./${name}.mjs`)
+    tests = file.default
+    world = await World.make({ whole: file.whole })
+  } catch (e) {
+    return failure(`FAIL  ${name}: it did not start\n      ${String(e.stack ?? e).replaceAll('\n', '\n      ')}`)
+  }
   for (const [what, test] of Object.entries(tests)) {
     const began = Date.now()
     try {
@@ -30,9 +45,8 @@ async function run(name) {
       world.noErrors()
       console.log(`ok    ${name}: ${what} (${Date.now() - began} ms)`)
     } catch (e) {
-      failed++
-      console.log(`FAIL  ${name}: ${what}\n      ${String(e.stack ?? e).replaceAll('\n', '\n      ')}`)
-      for (const error of world.people.flatMap((p) => p.errors)) console.log(`      ${error}`)
+      const lines = [...String(e.stack ?? e).split('\n'), ...world.people.flatMap((p) => p.errors)]
+      failure(`FAIL  ${name}: ${what}\n      ${lines.join('\n      ')}`)
       const out = process.env.BAVARD_E2E_FAILED
       if (out) for (const [i, p] of world.people.entries()) await p.page?.screenshot({ path: `${out}/${name}-${i}.png` }).catch(() => undefined)
     }
