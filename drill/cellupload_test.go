@@ -26,7 +26,7 @@ func TestCellUploadKill(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	d, random := cellOfFiles(ctx, t, false)
-	files := &uploading{killing: d.killing}
+	files := newUploading(d.killing)
 	for round := range 2 * fewKills() {
 		if lost := d.killAfterPut(ctx, t, files, round%2 == 1, random); lost > 0 {
 			t.Errorf("%d nodes do not have the file", lost)
@@ -64,7 +64,7 @@ func TestCellUploadKillWithEarlyAnswers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	d, random := cellOfFiles(ctx, t, true)
-	files := &uploading{killing: d.killing}
+	files := newUploading(d.killing)
 	for range 12 {
 		if d.killAfterPut(ctx, t, files, true, random) > 0 {
 			return
@@ -106,7 +106,7 @@ func TestCellUploadFreeze(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	d, random := cellOfFiles(ctx, t, false)
-	files := &uploading{killing: d.killing}
+	files := newUploading(d.killing)
 	frozen := d.nodes[random.IntN(len(d.nodes))]
 	if err := frozen.node.Freeze(); err != nil {
 		t.Fatal(err)

@@ -25,21 +25,23 @@ import (
 
 // Sizes of the full disk drill, in bytes.
 const (
-	diskBytes = 1 << 30
+	diskBytes = 1600 << 20 // above what is kept free of files, 1,024 MiB
 	// belowMark leaves room, but less than journal.min_free_mib.
 	belowMark = 300 << 20
 	// aboveMark is more than that, and less than what ends a refusal.
 	aboveMark = 540 << 20
 )
 
-// Full lets people chat while the disk of the data directory fills up: first below
-// the server's own mark, then to the last byte, and each time is made empty again.
+// Full lets people chat and put files while the disk of the data directory fills up: first
+// below the server's own mark, then to the last byte, and each time is made empty again.
 // cfg.Kills is not used. A server that ends by itself is started again, as a
 // supervisor does.
 func Full(ctx context.Context, cfg KillConfig, d *disk.Disk) (*Report, error) {
 	cfg.defaults()
 	cfg.Group = -1 // none
 	f := &filling{disk: d, killing: newKilling(cfg)}
+	f.uploads = newUploading(f.killing)
+	f.uploads.most, f.uploads.think = 64<<10, 50*time.Millisecond // they must not fill the disk themselves
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := f.prepare(ctx); err != nil {
@@ -49,6 +51,7 @@ func Full(ctx context.Context, cfg KillConfig, d *disk.Disk) (*Report, error) {
 	err := f.run(ctx)
 	f.report.Server = f.tail.String()
 	f.report.Trouble = f.tail.Trouble()
+	f.report.Files = &f.uploads.found
 	if err != nil {
 		return &f.report, fmt.Errorf("drill with seed %d: %w\n%s", cfg.Seed, err, f.tail.String())
 	}
@@ -58,17 +61,24 @@ func Full(ctx context.Context, cfg KillConfig, d *disk.Disk) (*Report, error) {
 // filling is a full disk drill under way.
 type filling struct {
 	*killing
+	uploads  *uploading
 	disk     *disk.Disk
 	restarts int // the server ended by itself
 }
 
 func (f *filling) run(ctx context.Context) error {
+	stop := f.uploads.begin(ctx)
+	defer stop()
 	return f.carryOut(ctx, f.disturb, func(ctx context.Context) error {
+		stop()
 		f.kill()
 		if err := f.start(ctx); err != nil {
 			return err
 		}
-		return f.admitted(ctx, time.Now(), false)
+		if err := f.admitted(ctx, time.Now(), false); err != nil {
+			return err
+		}
+		return f.uploads.lookAtFiles(ctx)
 	}, func(ctx context.Context) error { return f.node.Stop(ctx) })
 }
 
@@ -93,7 +103,7 @@ type way struct {
 
 // fill fills the disk, looks at what people and the operator see, and empties it.
 func (f *filling) fill(ctx context.Context, w way) error {
-	before := f.refused()
+	before, files := f.refused(), f.uploads.refused()
 	if err := f.disk.Fill(w.leave); err != nil {
 		return err
 	}
@@ -116,6 +126,12 @@ func (f *filling) fill(ctx context.Context, w way) error {
 	}{
 		{"a message is refused", func(context.Context) error {
 			if f.refused() == before {
+				return errors.New("none yet")
+			}
+			return nil
+		}},
+		{"a file is refused", func(context.Context) error {
+			if f.uploads.refused() == files {
 				return errors.New("none yet")
 			}
 			return nil
@@ -181,6 +197,16 @@ func (f *filling) start(context.Context) (err error) {
 func (f *filling) flows(ctx context.Context) error {
 	if err := f.eventually(ctx, f.ticks(500)); err != nil {
 		return fmt.Errorf("messages flow: %w", err)
+	}
+	stored := f.uploads.stored()
+	err := f.eventually(ctx, func(context.Context) error {
+		if f.uploads.stored() < stored+5 {
+			return errors.New("too few files are stored")
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("files flow: %w", err)
 	}
 	return nil
 }

@@ -14,8 +14,8 @@ import (
 )
 
 // TestFullDisk: a disk that fills up, slowly or at once and to the last byte,
-// loses nothing that was ticked; what is new is refused, what is there can be
-// read, the operator is warned, and it is over when there is room.
+// loses nothing that was ticked and no file that was taken; what is new is refused, what is
+// there can be read, the operator is warned, and it is over when there is room.
 func TestFullDisk(t *testing.T) {
 	bin, err := binary()
 	if err != nil {
@@ -40,6 +40,10 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log(r)
+	t.Log(r.Files)
+	if f := r.Files; f.Lost > 0 || f.Changed > 0 || f.Left > 0 {
+		t.Error("files that were taken are not there, or others are")
+	}
 	if !r.Verdict.Clean() {
 		t.Error("the oracle found what must never happen")
 	}

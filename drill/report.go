@@ -41,6 +41,9 @@ type Report struct {
 	Trouble []string
 	Server  string
 
+	// Files are those that people put while the disk was full; nil in other drills.
+	Files *UploadReport
+
 	restarts, ticks, outages, gaps []time.Duration
 }
 

@@ -30,6 +30,7 @@ type UploadReport struct {
 	Seed                     uint64
 	Kills                    int
 	Stored, Unknown, Refused int // files that were told 201, that may be there, that cannot be
+	Denied                   int // that nobody was allowed to put
 	Again                    int // that were put once more after a kill, and told 201
 	Found                    int // unknown ones that are there, whole
 	Bytes                    int64
@@ -40,8 +41,8 @@ type UploadReport struct {
 }
 
 func (r *UploadReport) String() string {
-	return fmt.Sprintf("seed %d: %d kills; %d files stored (%d MiB), %d of them put again after a kill; %d unknown (%d there), %d refused; lost %d, changed %d, left over %d",
-		r.Seed, r.Kills, r.Stored, r.Bytes>>20, r.Again, r.Unknown, r.Found, r.Refused, r.Lost, r.Changed, r.Left)
+	return fmt.Sprintf("seed %d: %d kills; %d files stored (%d MiB), %d of them put again after a kill; %d unknown (%d there), %d refused, %d not allowed; lost %d, changed %d, left over %d",
+		r.Seed, r.Kills, r.Stored, r.Bytes>>20, r.Again, r.Unknown, r.Found, r.Refused, r.Denied, r.Lost, r.Changed, r.Left)
 }
 
 // UploadKill kills the server again and again while people put files, and looks at what is
@@ -50,7 +51,7 @@ func (r *UploadReport) String() string {
 func UploadKill(ctx context.Context, cfg KillConfig) (*UploadReport, error) {
 	cfg.defaults()
 	cfg.Group = -1 // none
-	d := &uploading{killing: newKilling(cfg)}
+	d := newUploading(newKilling(cfg))
 	d.found.Seed = cfg.Seed
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -65,9 +66,16 @@ func UploadKill(ctx context.Context, cfg KillConfig) (*UploadReport, error) {
 	return &d.found, nil
 }
 
+func newUploading(d *killing) *uploading { return &uploading{killing: d, most: 1 << 21} }
+
 // uploading is such a drill under way.
 type uploading struct {
 	*killing
+	running sync.WaitGroup // those who put files
+	// most bounds the files, in bytes, and think is how long people wait before the next one.
+	most  int
+	think time.Duration
+
 	mu    sync.Mutex
 	files []put
 	found UploadReport
@@ -106,12 +114,7 @@ func (d *uploading) prepareUploads(ctx context.Context) error {
 }
 
 func (d *uploading) runUploads(ctx context.Context) error {
-	lives, stop := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	for i := range uploaders {
-		running.Go(func() { d.putFiles(lives, i) })
-	}
-	defer running.Wait()
+	stop := d.begin(ctx)
 	defer stop()
 	for range d.cfg.Kills - 1 {
 		if err := d.killOnce(ctx); err != nil {
@@ -119,11 +122,38 @@ func (d *uploading) runUploads(ctx context.Context) error {
 		}
 	}
 	close(d.draining)
-	running.Wait()
+	d.running.Wait()
 	if err := d.restart(ctx, 0); err != nil { // at rest
 		return err
 	}
 	return d.lookAtFiles(ctx)
+}
+
+// begin lets people put files until there is to be nothing new, or stop is called, which
+// waits until they have stopped.
+func (d *uploading) begin(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	for i := range uploaders {
+		d.running.Go(func() { d.putFiles(ctx, i) })
+	}
+	return func() {
+		cancel()
+		d.running.Wait()
+	}
+}
+
+// refused counts the files that cannot be there, and those that nobody was allowed to put.
+func (d *uploading) refused() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.found.Refused + d.found.Denied
+}
+
+// stored counts the files that were told 201.
+func (d *uploading) stored() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.found.Stored
 }
 
 // putFiles puts one file after another, until it is to drain.
@@ -155,7 +185,10 @@ func (d *uploading) putFiles(ctx context.Context, i int) {
 
 // putFile puts one, and once more as long as it does not know what became of it.
 func (d *uploading) putFile(ctx context.Context, s *client.Session, random *randv2.Rand) {
-	content := make([]byte, 1+random.IntN(1<<(8+random.IntN(14))))
+	if err := pause(ctx, time.Duration(random.Int64N(int64(2*d.think)+1))); err != nil {
+		return
+	}
+	content := make([]byte, 1+random.IntN(min(1<<(8+random.IntN(14)), d.most)))
 	for i := range content {
 		content[i] = byte(random.Uint32())
 	}
@@ -163,6 +196,11 @@ func (d *uploading) putFile(ctx context.Context, s *client.Session, random *rand
 	defer cancel()
 	answer, err := s.IQ(asking, xmlstream.New(stanza.NSClient, "iq", "type", "get", "to", "upload.localhost").Add(
 		xmlstream.New(stanza.NSUpload, "request", "filename", "a.bin", "size", strconv.Itoa(len(content)), "content-type", "image/jpeg")))
+	if refusal := (*stanza.Error)(nil); errors.As(err, &refusal) {
+		d.mu.Lock()
+		d.found.Denied++
+		d.mu.Unlock()
+	}
 	if err != nil {
 		return
 	}
