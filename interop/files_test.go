@@ -3,13 +3,17 @@
 package interop
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"bavard/drill/await"
 	"bavard/drill/client"
 )
 
@@ -51,11 +55,12 @@ func TestSlixmppUpload(t *testing.T) {
 	fetched(t, url, "text/plain", content)
 }
 
-// TestProfanityUpload: /sendfile puts a picture and sends its address, which the archive keeps.
+// TestProfanityUpload: /sendfile puts a picture and sends its address, which the archive keeps;
+// /url save fetches one whose address it was sent.
 func TestProfanityUpload(t *testing.T) {
 	need(t, "profanity", "tmux")
 	s := startServer(t)
-	_, got := s.login(t, "ann")
+	ann, got := s.login(t, "ann")
 	file := filepath.Join(t.TempDir(), "picture.png")
 	content := "\x89PNG\r\n\x1a\n" + strings.Repeat("pixel", 20_000)
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
@@ -75,4 +80,20 @@ func TestProfanityUpload(t *testing.T) {
 		t.Fatalf("received %+v", m)
 	}
 	fetched(t, m.Body, "image/png", content)
+
+	if err := ann.Send(testContext(t), client.NewMessage("bob@localhost", m.Body)); err != nil {
+		t.Fatal(err)
+	}
+	kept := filepath.Join(t.TempDir(), "kept.png")
+	bob.typeLine("/url save " + m.Body + " " + kept)
+	err := await.UntilEvery(testContext(t), 100*time.Millisecond, func(context.Context) error {
+		saved, err := os.ReadFile(kept)
+		if err == nil && string(saved) != content {
+			err = fmt.Errorf("it has %d bytes instead of %d", len(saved), len(content))
+		}
+		return err
+	})
+	if err != nil {
+		t.Errorf("%v; Profanity shows\n%s", err, bob.screen(t.Context()))
+	}
 }
