@@ -99,3 +99,80 @@ func TestUnackedIsBounded(t *testing.T) {
 		t.Fatal("20 MB are kept for a device that acknowledges nothing")
 	})
 }
+
+// TestRequestsThatCanWait: for what moves no offline cursor a device that was just heard is asked
+// once in a while, for all of it, within three seconds and 32 stanzas; one that was
+// silent is asked at once, as it may be gone.
+func TestRequestsThatCanWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, false)
+		n := w.up()
+		defer w.teardown(n)
+		var serving sync.WaitGroup
+		defer serving.Wait()
+		phone := arrive(t, n, 0, &serving, xmlstream.New(stanza.NSSM, "enable", "resume", "true"))
+		other := arrive(t, n, 1, &serving)
+		defer other.wire.hangUp()
+		got := 0
+		settle := func() {
+			<-time.After(100 * time.Millisecond) // fake, as all that follows
+			synctest.Wait()
+		}
+		// asked counts the requests; if there are any, all that came is acknowledged.
+		asked := func() (requests int) {
+			settle()
+			for _, el := range phone.wire.taken() {
+				switch {
+				case el.Is(stanza.NSSM, "r"):
+					requests++
+				case el.Name.Space == stanza.NSClient:
+					got++
+				}
+			}
+			if requests > 0 {
+				phone.wire.send(xmlstream.New(stanza.NSSM, "a", "h", strconv.Itoa(got)))
+			}
+			settle()
+			return requests
+		}
+		ping := func() {
+			phone.wire.send(xmlstream.New(stanza.NSClient, "iq", "type", "get", "id", "p", "to", "localhost").
+				Add(xmlstream.New(stanza.NSPing, "ping")))
+		}
+		<-time.After(4 * time.Second)
+		asked()
+		before := got
+		for range 5 {
+			ping()
+		}
+		if r := asked(); r != 0 || got != before+5 {
+			t.Errorf("asked %d times at once for %d answers", r, got-before)
+		}
+		<-time.After(3 * time.Second)
+		if r := asked(); r != 1 {
+			t.Errorf("asked %d times within three seconds", r)
+		}
+		<-time.After(5 * time.Second)
+		if r := asked(); r != 0 {
+			t.Errorf("asked %d times for nothing", r)
+		}
+		for range 40 {
+			ping()
+		}
+		if r := asked(); r != 1 {
+			t.Errorf("asked %d times at once for 40 answers", r)
+		}
+		<-time.After(5 * time.Second)
+		asked()
+		<-time.After(20 * time.Second)
+		other.types(0, "composing")
+		if r := asked(); r != 1 {
+			t.Errorf("asked %d times at once after 20 seconds of silence", r)
+		}
+		other.types(0, "paused")
+		if r := asked(); r != 0 {
+			t.Errorf("asked %d times although it has just answered", r)
+		}
+		phone.wire.hangUp()
+	})
+}

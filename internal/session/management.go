@@ -84,12 +84,18 @@ func (o *outbound) acknowledged(s *Session, h uint32) *stanza.StreamError {
 		o.mu.Unlock()
 		return nil
 	}
+	before := o.acked
 	bad, newest := o.trim(s, h)
 	if bad == nil {
 		o.requested, o.stalled = false, false
-		if len(o.unacked) > 0 && len(o.queue) == 0 && !newest.IsZero() && o.stream != nil {
-			// More was written meanwhile; ask on, as long as it answers.
-			o.requested, o.requestedAt = true, s.m.now()
+		switch {
+		case len(o.unacked) == 0:
+			o.askedEnough()
+		case len(o.queue) > 0 || o.stream == nil || h == before: // what is written next asks, or it does not answer
+		case newest.IsZero():
+			o.askLater(s)
+		default: // more was written meanwhile
+			o.asked(s)
 			o.queue = append(o.queue, item{raw: xmlstream.New(stanza.NSSM, "r")})
 			o.kick(s)
 		}
@@ -143,6 +149,7 @@ func (s *Session) detach(stream Stream, err *stanza.StreamError) bool {
 	}
 	s.out.stream = nil
 	s.out.requested, s.out.stalled = false, false
+	s.out.askedEnough()
 	missed := s.out.missed()
 	s.out.expiry = time.AfterFunc(s.m.o.ResumeTime, func() { s.end(nil) })
 	s.out.mu.Unlock()
@@ -202,6 +209,7 @@ func (r *Resumed) attach(stream Stream, answer func(...*xmlstream.Element) *xmls
 	o.stream = stream
 	s.running = make(chan struct{})
 	o.requested, o.ackDue = false, false
+	o.askedEnough()
 	o.kick(s)
 	o.mu.Unlock()
 	s.m.o.Hub.Noticed(s.res)

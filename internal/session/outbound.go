@@ -3,6 +3,7 @@
 package session
 
 import (
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"time"
@@ -37,6 +38,9 @@ type outbound struct {
 	unacked   []item
 	weight    int  // bytes of these
 	requested bool // an <r/> is unanswered
+	// A request that can wait: asking is its timer, askDue that it is to be written.
+	asking *time.Timer
+	askDue bool
 	// requestedAt is since when; stalled: for so long that nobody may be there.
 	requestedAt time.Time
 	stalled     bool
@@ -110,7 +114,7 @@ func (o *outbound) ack(s *Session) {
 }
 
 // due: there is something to write; mu is held.
-func (o *outbound) due() bool { return len(o.queue) > 0 || o.ackDue || o.pingDue() }
+func (o *outbound) due() bool { return len(o.queue) > 0 || o.ackDue || o.askDue || o.pingDue() }
 
 // kick starts the writer if there is a stream and none runs; mu is held.
 func (o *outbound) kick(s *Session) {
@@ -178,7 +182,7 @@ func (o *outbound) take(s *Session, p *page, webSocket bool, handled uint32) {
 			p.end()
 		}
 	}
-	counted := false
+	counted, moves := false, false
 	for n < len(o.queue) && n < writeMost && size < writeBytes {
 		i := &o.queue[n]
 		n++
@@ -193,7 +197,7 @@ func (o *outbound) take(s *Session, p *page, webSocket bool, handled uint32) {
 			o.sent++
 			o.unacked = append(o.unacked, *i)
 			o.weight += i.size()
-			counted = true
+			counted, moves = true, moves || i.refuses || !i.Position.IsZero()
 		case i.putOff:
 			s.putOff.Add(-1) // nothing will acknowledge it
 		case o.lastPosition.Before(i.Position):
@@ -207,8 +211,7 @@ func (o *outbound) take(s *Session, p *page, webSocket bool, handled uint32) {
 	if rest == 0 {
 		o.queue = nil // an idle session keeps none
 	}
-	if counted && !o.requested {
-		o.requested, o.requestedAt = true, s.m.now()
+	if o.asksNow(s, counted, moves) {
 		p.buf = append(p.buf, "<r xmlns='"+stanza.NSSM+"'/>"...)
 		flush()
 	}
@@ -224,6 +227,65 @@ func (o *outbound) take(s *Session, p *page, webSocket bool, handled uint32) {
 		flush()
 	}
 	p.end()
+}
+
+// How long the request of an ack waits that moves no offline cursor, for how many stanzas at
+// most, and how lately the device has to have been heard: what is said in a room goes to a thousand
+// devices at once, and their acks would all arrive at once, too, before what others have to say.
+// Those that are to be written at about the same time are at the same time, which costs less.
+const (
+	askLeast   = time.Second
+	askMost    = 3 * time.Second
+	askStep    = 100 * time.Millisecond
+	askAfter   = 32
+	heardSince = 15 * time.Second
+)
+
+// asksNow tells whether an <r/> is to be written after stanzas that count, of which some move the
+// offline cursor; if it can wait, it is put off. mu is held.
+func (o *outbound) asksNow(s *Session, counted, moves bool) bool {
+	if o.requested || !counted && !o.askDue {
+		return false
+	}
+	if !moves && !o.askDue && len(o.unacked) < askAfter && o.weight < unackedBytes/2 && s.m.now().Sub(time.Unix(0, s.seen.Load())) < heardSince {
+		o.askLater(s)
+		return false
+	}
+	o.asked(s)
+	return true
+}
+
+// asked: an <r/> is on its way; mu is held.
+func (o *outbound) asked(s *Session) {
+	o.requested, o.requestedAt = true, s.m.now()
+	o.askedEnough()
+}
+
+// askedEnough takes back what was put off; mu is held.
+func (o *outbound) askedEnough() {
+	if o.asking != nil {
+		o.asking.Stop()
+	}
+	o.asking, o.askDue = nil, false
+}
+
+// askLater has an <r/> written soon, each device's at a time of its own; mu is held.
+func (o *outbound) askLater(s *Session) {
+	if o.asking != nil {
+		return
+	}
+	var t *time.Timer
+	now := s.m.now()
+	at := now.Add(askLeast + rand.N(askMost-askLeast)).Truncate(askStep) //nolint:gosec // no secret
+	t = time.AfterFunc(at.Sub(now), func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.asking == t && o.stream != nil && !o.ended {
+			o.asking, o.askDue = nil, true
+			o.kick(s)
+		}
+	})
+	o.asking = t
 }
 
 // appendItem serialises for the framing: on TCP the stream header has declared
@@ -321,6 +383,7 @@ func (o *outbound) finish(s *Session, err *stanza.StreamError) {
 		o.last = s.in.handled.Load()
 	}
 	o.ended = true
+	o.askedEnough()
 	if o.expiry != nil {
 		o.expiry.Stop()
 	}
