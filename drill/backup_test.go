@@ -29,6 +29,7 @@ func backUp(t *testing.T, early bool) *BackupReport {
 // TestBackup: what was backed up while people chat is a whole server, with which
 // they go on as if nothing had happened.
 func TestBackup(t *testing.T) {
+	t.Parallel()
 	if r := backUp(t, false); !r.Verdict.Clean() || !r.Group.Clean() {
 		t.Errorf("the oracle found what must never happen: %v", &r.Group)
 	}
@@ -37,6 +38,7 @@ func TestBackup(t *testing.T) {
 // TestOldBackup is the negative control: a backup lacks what was said after it, which
 // the oracle must find, and nothing that was said before.
 func TestOldBackup(t *testing.T) {
+	t.Parallel()
 	r := backUp(t, true)
 	if r.Verdict.Lost == 0 {
 		t.Error("the oracle found nothing lost although a state was restored that lacks what was said since")

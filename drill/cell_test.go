@@ -59,6 +59,7 @@ func fewKills() int {
 // killed, and at last all at once. Nothing that must never happen has happened,
 // through whichever node one reads.
 func TestCell(t *testing.T) {
+	t.Parallel()
 	kills := fewKills()
 	r := unharmed(t, CellConfig{KillConfig: KillConfig{Kills: kills}})
 	if r.Kills != kills+3 || r.Verdict.Ticked < 50*kills || r.Group.Ticked < 5*kills || r.Repeated == 0 || r.Verified == 0 {
@@ -72,6 +73,7 @@ func TestCell(t *testing.T) {
 // TestCellFreeze: a node that is frozen, while the others go on, and then goes on as if
 // nothing had been, has ticked nothing falsely and shows nobody less than the others.
 func TestCellFreeze(t *testing.T) {
+	t.Parallel()
 	freezes := fewKills()
 	r := unharmed(t, CellConfig{Harm: HarmFreeze, DownMax: 3 * time.Second, KillConfig: KillConfig{Kills: freezes}})
 	if r.Freezes != freezes || r.Verdict.Ticked < 50*freezes {
@@ -82,6 +84,7 @@ func TestCellFreeze(t *testing.T) {
 // TestCellRoll: nodes are drained, or ended in order, and started again, one after the
 // other, as for a new version, and people notice next to nothing.
 func TestCellRoll(t *testing.T) {
+	t.Parallel()
 	const offlineMost = 10 * time.Second
 	r := unharmed(t, CellConfig{Harm: HarmRoll, DownMax: 500 * time.Millisecond, KillConfig: KillConfig{Kills: 4}})
 	if r.Rolls != 4 || r.Drains != 3 || r.Verdict.Ticked < 300 {
@@ -95,6 +98,7 @@ func TestCellRoll(t *testing.T) {
 // TestCellWipe: nodes that lose their journal, the end of it, their view or their disk come
 // back by themselves, and nothing that was ticked is lost by it.
 func TestCellWipe(t *testing.T) {
+	t.Parallel()
 	wipes := 4
 	if os.Getenv("BAVARD_LONG") != "" {
 		wipes = 12
@@ -108,6 +112,7 @@ func TestCellWipe(t *testing.T) {
 // TestCellCut: a node is cut off from the others, cannot be heard or cannot hear, hears one
 // no more, or is slow. It sends its clients to the others, and nothing that must never happen happens.
 func TestCellCut(t *testing.T) {
+	t.Parallel()
 	kinds := int(cuts)
 	r := unharmed(t, CellConfig{Harm: HarmCut, DownMax: 8 * time.Second, KillConfig: KillConfig{Kills: kinds, CutMean: 15 * time.Second, Think: 60 * time.Millisecond}})
 	if r.NetworkCuts != kinds || r.Verdict.Ticked < 50*kinds {
@@ -121,6 +126,7 @@ func TestCellCut(t *testing.T) {
 // TestCellWithoutDedupe is the negative control: without dedupe the same drill must
 // show duplicates, or it proves nothing.
 func TestCellWithoutDedupe(t *testing.T) {
+	t.Parallel()
 	const rounds = 8
 	for range rounds {
 		r := cellDrill(t, CellConfig{KillConfig: KillConfig{

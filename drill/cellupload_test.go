@@ -23,6 +23,7 @@ import (
 // files are lost: each other node has the file, byte for byte. At the end all have all, and
 // nothing else.
 func TestCellUploadKill(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	d, random := cellOfFiles(ctx, t, false)
@@ -61,6 +62,7 @@ func TestCellUploadKill(t *testing.T) {
 // TestCellUploadKillWithEarlyAnswers is the negative control: with nodes that answer before a
 // second one has the file, the same must show losses, or it proves nothing.
 func TestCellUploadKillWithEarlyAnswers(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	d, random := cellOfFiles(ctx, t, true)
@@ -103,6 +105,7 @@ func (d *celled) killAfterPut(ctx context.Context, t *testing.T, files *uploadin
 // TestCellUploadFreeze: while one node is frozen, files are taken by the two others, and got from them,
 // and the frozen one has them soon after it goes on.
 func TestCellUploadFreeze(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	d, random := cellOfFiles(ctx, t, false)

@@ -14,6 +14,7 @@ import (
 // with the server, costs nothing that was ticked; clients are told to go away
 // when it stays away, and come back with it.
 func TestJournalElsewhere(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 	defer cancel()
 	member, err := node.BuildMember(ctx, t.TempDir())

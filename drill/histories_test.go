@@ -355,6 +355,7 @@ func difference(a, b []string) string {
 // nodes lose each other meanwhile, ends alike: each step comes to the same, and archives, chat
 // lists, blocklists, what is stored and who is in the room are the same, through each node.
 func TestHistories(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	base := ready(t, KillConfig{Kills: 1 << 20, UpMin: 50 * time.Millisecond, UpMax: 300 * time.Millisecond, Accounts: 2, Group: 4})

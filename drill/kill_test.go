@@ -116,6 +116,7 @@ func killCount(t *testing.T) int {
 // TestKillWithoutDedupe is the negative control: without dedupe the same drill
 // must show duplicates, or it proves nothing.
 func TestKillWithoutDedupe(t *testing.T) {
+	t.Parallel()
 	// A kill meets the group between a message's disk and its tick now and then only.
 	const rounds = 12
 	var duplicated, inGroup bool

@@ -249,6 +249,7 @@ func (h *hand) value(in asked, answer *xmlstream.Element) int {
 // them is as if there were one server that does one thing after the other: what an account
 // stores, and who may do what in a room.
 func TestLinear(t *testing.T) {
+	t.Parallel()
 	kills := fewKills()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()

@@ -31,10 +31,16 @@ func powerDrill(t *testing.T, cfg CellConfig) (*Report, error) {
 }
 
 // TestPower: a server whose power is cut has what was ticked.
-func TestPower(t *testing.T) { unharmedByPower(t, 1, 2) }
+func TestPower(t *testing.T) {
+	t.Parallel()
+	unharmedByPower(t, 1, 2)
+}
 
 // TestCellPower: so have the nodes of a cell whose power is cut at once.
-func TestCellPower(t *testing.T) { unharmedByPower(t, 3, 4) }
+func TestCellPower(t *testing.T) {
+	t.Parallel()
+	unharmedByPower(t, 3, 4)
+}
 
 func unharmedByPower(t *testing.T, nodes, cuts int) {
 	t.Helper()
@@ -60,6 +66,7 @@ func unharmedByPower(t *testing.T, nodes, cuts int) {
 // what they have ticked, or the drill proves nothing. All of them may find that they have forgotten
 // more than their views, which are synced: then none takes people any more, as it should.
 func TestCellPowerWithoutFsync(t *testing.T) {
+	t.Parallel()
 	for range 4 {
 		r, err := powerDrill(t, CellConfig{Nodes: 3, KillConfig: KillConfig{Kills: 1, NoFsync: true, Group: -1}})
 		noticed := strings.Count(r.Server, "this node has forgotten what it had acknowledged")

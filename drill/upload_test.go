@@ -13,6 +13,7 @@ import (
 // TestUploadKill: whatever the moment at which the server is killed, each file that was told
 // 201 is there, whole, and no other takes up room.
 func TestUploadKill(t *testing.T) {
+	t.Parallel()
 	r := uploadKill(t, KillConfig{Kills: max(6, killCount(t)/5)})
 	if r.Lost+r.Changed+r.Left > 0 {
 		t.Error("what must never happen has happened")
@@ -31,6 +32,7 @@ func TestUploadKill(t *testing.T) {
 // TestUploadKillWithEarlyAnswers is the negative control: of a server that answers before
 // a file and its record are safe, the same drill must show losses, or it proves nothing.
 func TestUploadKillWithEarlyAnswers(t *testing.T) {
+	t.Parallel()
 	// A kill meets a file between its answer and its record now and then only.
 	const rounds = 12
 	for range rounds {
