@@ -97,6 +97,7 @@ func (b *batch) encode() []byte {
 var (
 	errMalformed = errors.New("malformed record")
 	errChecksum  = errors.New("checksum does not match")
+	errFormat    = errors.New("record format")
 )
 
 // decodeBatch checks and decodes a record. The commands share value's memory.
@@ -122,7 +123,7 @@ func decodeBatch(value []byte) (batch, error) {
 		return batch{}, errChecksum
 	}
 	if format != recordFormat {
-		return batch{}, fmt.Errorf("record format %d, this version reads %d", format, recordFormat)
+		return batch{}, fmt.Errorf("%w %d, this version reads %d", errFormat, format, recordFormat)
 	}
 	return decodePayload(payload)
 }

@@ -255,12 +255,29 @@ func (j *etcdJournal) find(ctx context.Context) (finished func() error, err erro
 	if j.opts.Peers != nil {
 		finished, err = j.enter(ctx)
 	} else {
-		finished, err = beginDir(j.opts.Dir, j.opts.etcdDir())
+		finished, err = j.beginAlone()
 	}
 	if err != nil {
 		return nil, err
 	}
 	return finished, j.start(ctx, j.opts.Quota)
+}
+
+// beginAlone is beginDir, and errs with ErrRotten where etcd would end the process or, worse,
+// go on with what is damaged.
+func (j *etcdJournal) beginAlone() (finished func() error, err error) {
+	finished, err = beginDir(j.opts.Dir, j.opts.etcdDir())
+	if err != nil {
+		return nil, err
+	}
+	l, err := readMemberLog(j.opts.etcdDir())
+	if err == nil && l != nil {
+		err = l.checkMember(j.opts.etcdDir(), 0)
+	}
+	if errors.Is(err, ErrRotten) {
+		return nil, err
+	}
+	return finished, nil
 }
 
 // start runs etcd until it is ready for use.

@@ -233,7 +233,12 @@ func (t *etcdTailer) follow() {
 			return
 		}
 		var damage *Damage
-		if errors.Is(err, ErrCompacted) || errors.As(err, &damage) {
+		damaged := errors.As(err, &damage)
+		if damaged {
+			err = fmt.Errorf("%w: %w", ErrRotten, err)
+			err = errors.Join(err, t.journal.condemn(err))
+		}
+		if damaged || errors.Is(err, ErrCompacted) {
 			t.fail(err)
 			if !t.waitForRewind() {
 				return

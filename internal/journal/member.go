@@ -3,58 +3,81 @@
 package journal
 
 import (
-	"encoding/binary"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 
-	bolt "go.etcd.io/bbolt"
-	"go.etcd.io/etcd/server/v3/storage/schema"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/snap"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/zap"
+	"google.golang.org/protobuf/proto"
 )
 
 // memberLog is what an etcd that does not run has in its log.
 type memberLog struct {
 	last uint64 // index of the newest entry
 	term uint64 // of the newest entry, or of a vote
+	// snapshot is the index of the snapshot from which etcd begins.
+	snapshot uint64
 	// bootstrap: it holds at most the entries that each member makes for itself when
 	// a cell begins, and it has never voted.
 	bootstrap bool
 }
 
-// readMemberLog reads the log in etcdDir; a nil *memberLog: there is none.
-func readMemberLog(etcdDir string) (*memberLog, error) {
+// readMemberLog reads and checks the log in etcdDir as etcd does when it starts; a nil *memberLog:
+// there is none.
+func readMemberLog(etcdDir string) (l *memberLog, err error) {
 	dir := filepath.Join(etcdDir, "member", "wal")
 	if !wal.Exist(dir) {
 		return nil, nil
 	}
+	err = guarded(func() error {
+		l, err = loadMemberLog(dir, filepath.Join(etcdDir, "member", "snap"))
+		return err
+	})
+	if err != nil {
+		return nil, rotten("etcd's log in "+dir, err)
+	}
+	return l, nil
+}
+
+func loadMemberLog(dir, snapDir string) (*memberLog, error) {
+	if err := checkLogFiles(dir); err != nil {
+		return nil, err
+	}
 	// What else is there, as what etcd has kept of a log that it has repaired, is no concern of ours.
 	silent := zap.NewNop()
-	snaps, err := wal.ValidSnapshotEntries(silent, dir)
+	known, err := wal.ValidSnapshotEntries(silent, dir)
 	if err != nil {
-		return nil, fmt.Errorf("journal: reading etcd's log in %s: %w", dir, err)
+		return nil, err
 	}
-	snap := &walpb.Snapshot{}
-	if n := len(snaps); n > 0 {
-		snap = snaps[n-1]
+	// A snapshot that is damaged is passed over, as long as the log goes back to the one before.
+	l := &memberLog{}
+	from := &walpb.Snapshot{}
+	newest, err := snap.New(silent, snapDir).LoadNewestAvailable(known)
+	switch {
+	case err == nil:
+		l.snapshot = newest.GetMetadata().GetIndex()
+		from.Index, from.Term = proto.Uint64(l.snapshot), proto.Uint64(newest.GetMetadata().GetTerm())
+	case !errors.Is(err, snap.ErrNoSnapshot) && !errors.Is(err, fs.ErrNotExist):
+		return nil, err
 	}
-	w, err := wal.OpenForRead(silent, dir, snap)
+	w, err := wal.OpenForRead(silent, dir, from)
 	if err != nil {
-		return nil, fmt.Errorf("journal: reading etcd's log in %s: %w", dir, err)
+		return nil, err
 	}
 	// It closes what it has read, and w cannot be closed when it was opened to be read.
 	_, state, entries, err := w.ReadAll()
 	if err != nil {
-		return nil, fmt.Errorf("journal: reading etcd's log in %s: %w", dir, err)
+		return nil, err
 	}
-	l := &memberLog{last: snap.GetIndex(), term: max(snap.GetTerm(), state.GetTerm())}
-	l.bootstrap = snap.GetIndex() == 0 && state.GetVote() == 0
+	l.last, l.term = from.GetIndex(), max(from.GetTerm(), state.GetTerm())
+	l.bootstrap = from.GetIndex() == 0 && state.GetVote() == 0
 	for _, e := range entries {
 		l.last, l.term = e.GetIndex(), max(l.term, e.GetTerm())
 		l.bootstrap = l.bootstrap && e.GetType() == raftpb.EntryConfChange
@@ -63,53 +86,12 @@ func readMemberLog(etcdDir string) (*memberLog, error) {
 	return l, nil
 }
 
-// memberDatabase is what an etcd that does not run has in its database.
-type memberDatabase struct {
-	applied  uint64 // index of the newest entry in it
-	revision uint64 // its newest revision
-}
-
-// readMemberDatabase reads etcd's database file; zero when there is none.
-func readMemberDatabase(etcdDir string) (d memberDatabase, err error) {
-	path := filepath.Join(etcdDir, "member", "snap", "db")
-	// bbolt trusts its pages: what is damaged makes it panic, or read behind the end of
-	// the file that it has mapped.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = damagef(0, "etcd's database %s: %v", path, r)
-		}
-	}()
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return memberDatabase{}, nil
-	}
-	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: dialTimeout})
-	if err != nil {
-		return memberDatabase{}, fmt.Errorf("journal: reading etcd's database %s: %w", path, err)
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	err = db.View(func(tx *bolt.Tx) error {
-		if b := tx.Bucket(schema.Meta.Name()); b != nil {
-			if v := b.Get(schema.MetaConsistentIndexKeyName); len(v) == 8 {
-				d.applied = binary.BigEndian.Uint64(v)
-			}
-		}
-		if b := tx.Bucket(schema.Key.Name()); b != nil {
-			if k, _ := b.Cursor().Last(); len(k) >= 8 {
-				d.revision = binary.BigEndian.Uint64(k)
-			}
-		}
-		return nil
-	})
-	return d, err
-}
-
 // checkMember errs with ErrBehind when the log of this node, before it is
 // started, lacks what the node is known to have had: what is in its database, or
 // up to the revision durable, which its view has. Were it to vote, a majority
 // could be found that has forgotten what was acknowledged.
 func (l *memberLog) checkMember(etcdDir string, durable uint64) error {
-	d, err := readMemberDatabase(etcdDir)
+	d, err := l.readDatabase(filepath.Join(etcdDir, "member", "snap"))
 	if err != nil {
 		return err
 	}
@@ -121,6 +103,20 @@ func (l *memberLog) checkMember(etcdDir string, durable uint64) error {
 		return fmt.Errorf("%w: it cannot reach beyond revision %d, the view has revision %d", ErrBehind, reach, durable)
 	}
 	return nil
+}
+
+// readDatabase reads the database that belongs to the log: etcd's own, or, when that is older
+// than the log's beginning, one that the leader has sent, which etcd then puts in its place.
+func (l *memberLog) readDatabase(snapDir string) (memberDatabase, error) {
+	d, err := readMemberDatabase(filepath.Join(snapDir, "db"))
+	if err != nil || d.applied >= l.snapshot && d.exists {
+		return d, err
+	}
+	sent, err := readMemberDatabase(filepath.Join(snapDir, fmt.Sprintf("%016x.snap.db", l.snapshot)))
+	if err == nil && !sent.exists {
+		err = fmt.Errorf("%w: etcd's database has entry %d at most, and its log begins at entry %d", ErrRotten, d.applied, l.snapshot)
+	}
+	return sent, err
 }
 
 // beginMember prepares the directory of one member of a cell for its start. A
@@ -138,7 +134,7 @@ func beginMember(dir, etcdDir string, begin bool, durable uint64) (finished func
 	case err != nil:
 		return nil, err
 	case !started && l != nil:
-		return func() error { return nil }, l.checkMember(etcdDir, durable)
+		return func() error { return nil }, cmp.Or(l.checkMember(etcdDir, durable), checkOwner(dir))
 	case !started && !begin:
 		return nil, fmt.Errorf("%w in %s: if it does not begin with the cell, it has to take part anew", ErrWiped, etcdDir)
 	case started && (l == nil || l.bootstrap):

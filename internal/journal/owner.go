@@ -7,8 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -47,12 +49,15 @@ func (j *etcdJournal) own(ctx context.Context) error {
 	return nil
 }
 
+// writeOwner writes the name and its CRC-32C, each in a line.
 func writeOwner(path, name string) error {
-	if err := replaceFile(path, []byte(name+"\n")); err != nil {
+	if err := replaceFile(path, fmt.Appendf(nil, "%s\n%08x\n", name, ownerSum(name))); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	return nil
 }
+
+func ownerSum(name string) uint32 { return crc32.Checksum([]byte(name), castagnoli()) }
 
 func (j *etcdJournal) prefix() string {
 	if j.opts.Remote == nil {
@@ -61,7 +66,7 @@ func (j *etcdJournal) prefix() string {
 	return j.opts.Remote.Prefix
 }
 
-// readOwner gives "" when there is none yet.
+// readOwner gives "" when there is none yet. One without a checksum was written by an earlier version.
 func readOwner(path string) (string, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -70,5 +75,18 @@ func readOwner(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("journal: %w", err)
 	}
-	return strings.TrimSpace(string(text)), nil
+	name, sum, summed := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	if checkWriter(name) != nil || summed && sum != fmt.Sprintf("%08x", ownerSum(name)) {
+		return "", fmt.Errorf("%w: %s does not match its checksum", ErrRotten, path)
+	}
+	return name, nil
+}
+
+// checkOwner errs when a directory that has a log has lost its name.
+func checkOwner(dir string) error {
+	name, err := readOwner(filepath.Join(dir, ownerFile))
+	if err == nil && name == "" {
+		err = fmt.Errorf("%w: %s is not in %s", ErrRotten, ownerFile, dir)
+	}
+	return err
 }

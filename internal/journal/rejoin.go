@@ -3,12 +3,14 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,6 +41,8 @@ type marker struct {
 	Behind bool `json:"behind"`
 	// Admitted: etcd's directory is that of the new member, not of the old one.
 	Admitted bool `json:"admitted"`
+	// Aside: what the old member had was put out of the way.
+	Aside bool `json:"aside"`
 }
 
 // readMarker gives nil when there is none.
@@ -52,7 +56,10 @@ func readMarker(dir string) (*marker, error) {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	var m marker
-	if err := json.Unmarshal(text, &m); err != nil || m.Format != rejoiningFormat {
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, rotten(path, err)
+	}
+	if m.Format != rejoiningFormat {
 		return nil, fmt.Errorf("journal: %s cannot be read by this version: with this node stopped, delete the directory %s: the node takes part anew at its next start", path, dir)
 	}
 	return &m, nil
@@ -75,22 +82,28 @@ func (m *marker) write(dir string) error {
 func (j *etcdJournal) enter(ctx context.Context) (finished func() error, err error) {
 	p, dir, etcdDir := j.opts.Peers, j.opts.Dir, j.opts.etcdDir()
 	m, err := readMarker(dir)
-	if err != nil {
-		return nil, err
-	}
 	switch {
+	case errors.Is(err, ErrRotten) && p.Rejoin != nil:
+		j.log.Error("journal: what this node had noted of taking part anew is damaged: it begins again", "cause", err)
+		m = &marker{Behind: true} // it may have been
+	case err != nil:
+		return nil, err
 	case m == nil:
 		finished, err = beginMember(dir, etcdDir, p.Begin, j.opts.Durable)
-		if err == nil || p.Rejoin == nil || !errors.Is(err, ErrWiped) && !errors.Is(err, ErrBehind) {
+		if err == nil || p.Rejoin == nil || !errors.Is(err, ErrWiped) && !errors.Is(err, ErrBehind) && !errors.Is(err, ErrRotten) {
 			return finished, err
 		}
-		j.log.Warn("journal: this node has forgotten what it had acknowledged: it takes part anew, as a learner at first", "cause", err)
+		level := slog.LevelWarn
+		if errors.Is(err, ErrRotten) {
+			level = slog.LevelError // the disk is to be looked at
+		}
+		j.log.Log(ctx, level, "journal: this node has lost or forgotten what it had acknowledged: it takes part anew, as a learner at first", "cause", err)
 		m = &marker{Behind: errors.Is(err, ErrBehind)}
 	case m.Admitted:
 		// The view may have more than the log as long as that catches up.
 		l, err := readMemberLog(etcdDir)
 		if err == nil && l != nil && l.last > 0 {
-			err = l.checkMember(etcdDir, 0)
+			err = cmp.Or(l.checkMember(etcdDir, 0), checkOwner(dir))
 			if err == nil {
 				return func() error { return j.vote(ctx) }, nil
 			}
@@ -128,10 +141,10 @@ func (j *etcdJournal) rejoin(ctx context.Context, m *marker) (finished func() er
 	if err := j.rejoinStep("answered"); err != nil {
 		return nil, err
 	}
-	if err := j.giveUp(m.Behind); err != nil {
+	if err := j.giveUp(m); err != nil {
 		return nil, err
 	}
-	m.Admitted = true
+	m.Admitted, m.Aside = true, true
 	if err := m.write(dir); err != nil {
 		return nil, err
 	}
@@ -141,10 +154,16 @@ func (j *etcdJournal) rejoin(ctx context.Context, m *marker) (finished func() er
 	return func() error { return j.vote(ctx) }, nil
 }
 
-// giveUp removes what the member had that this node was.
-func (j *etcdJournal) giveUp(behind bool) error {
+// giveUp removes what the member had that this node was. etcd's directory is kept beside the
+// journal's, the last one that was given up, for who wants to look at it.
+func (j *etcdJournal) giveUp(m *marker) error {
+	if !m.Aside {
+		if err := j.setAside(); err != nil {
+			return fmt.Errorf("journal: setting aside what this node had: %w", err)
+		}
+	}
 	gone := []string{j.opts.etcdDir(), filepath.Join(j.opts.Dir, startingFile)}
-	if behind {
+	if m.Behind {
 		gone = append(gone, j.opts.SpoolDir)
 	}
 	for _, path := range gone {
@@ -156,6 +175,63 @@ func (j *etcdJournal) giveUp(behind bool) error {
 		return fmt.Errorf("journal: %w", err)
 	}
 	return syncDir(j.opts.Dir)
+}
+
+// setAside moves etcd's directory out of the way, where there is room for another one beside what
+// is kept free. What was set aside before goes.
+func (j *etcdJournal) setAside() error {
+	dir := j.opts.etcdDir()
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	kept := j.opts.Dir + damagedExt
+	if err := os.RemoveAll(kept); err != nil {
+		return err
+	}
+	// What it takes the place of has given its room back. The new one grows as large, at most.
+	free, err := j.opts.free(j.opts.Dir)
+	if err != nil {
+		return err
+	}
+	size, err := diskSize(dir)
+	if err != nil || free < size+2*j.opts.MinFree {
+		j.log.Warn("journal: there is no room to keep what this node had", "bytes", size, "free", free, "error", err)
+		return nil
+	}
+	if err := os.Rename(dir, kept); err != nil {
+		return err
+	}
+	j.log.Warn("journal: what this node had is out of the way, to be looked at", "at", kept)
+	return errors.Join(syncDir(filepath.Dir(kept)), syncDir(j.opts.Dir))
+}
+
+// damagedExt is what the name of the journal's directory has behind it where etcd's files are kept
+// that were given up.
+const damagedExt = ".damaged"
+
+// diskSize gives the bytes of the files in a directory.
+func diskSize(dir string) (bytes uint64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			bytes += uint64(info.Size())
+		}
+		return err
+	})
+	return bytes, err
+}
+
+// condemn has the next start take part anew, because what this node has read of its journal is not
+// what was written. It may be called by a node that runs, once or more.
+func (j *etcdJournal) condemn(cause error) error {
+	if j.opts.Peers == nil || j.opts.Peers.Rejoin == nil {
+		return nil
+	}
+	j.log.Error("journal: what this node has of it is damaged: the next start takes part anew", "cause", cause)
+	return (&marker{}).write(j.opts.Dir)
 }
 
 // rejoinStep is where tests cut it short.
@@ -170,6 +246,9 @@ func (j *etcdJournal) rejoinStep(step string) error {
 func (j *etcdJournal) name() (string, error) {
 	path := filepath.Join(j.opts.Dir, ownerFile)
 	ours, err := readOwner(path)
+	if errors.Is(err, ErrRotten) && j.opts.Peers != nil { // it takes part anew, under another one
+		ours, err = "", nil
+	}
 	if err != nil || ours != "" {
 		return ours, err
 	}

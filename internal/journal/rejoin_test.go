@@ -3,11 +3,13 @@
 package journal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -303,5 +305,80 @@ func TestMarkerIsRead(t *testing.T) {
 		if m, err := readMarker(dir); err == nil {
 			t.Errorf("%q is read as %v", text, fmt.Sprint(m))
 		}
+	}
+}
+
+// TestRottenNodeRejoins: so does one whose database has a flipped bit. What it had is kept aside, and
+// nothing of it is touched before it is let in.
+func TestRottenNodeRejoins(t *testing.T) {
+	t.Parallel()
+	c := newTestCell(t)
+	opts := Options{UnsafeNoFsync: true}
+	nodes := c.open(t, opts, "a", "b", "c")
+	want := append(numbered(20), strings.Repeat("large", 10_000))
+	commit(t, nodes["c"], want...)
+	closeJournal(t, nodes["c"])
+	own := c.options(t, "c", opts)
+	db := newestOf(t, own.Dir, "snap/db")
+	change(t, db, func(b []byte) []byte {
+		b[bytes.Index(b, []byte("largelarge"))] ^= 1
+		return b
+	})
+	before, err := os.ReadFile(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := func(path string) {
+		t.Helper()
+		if text, err := os.ReadFile(path); err != nil || !bytes.Equal(text, before) {
+			t.Errorf("what it had is not in %s: %v", path, err)
+		}
+	}
+	back, err := c.rejoins(t, opts, func(ctx context.Context, r Rejoining) (map[string]string, error) {
+		has(db)
+		return askOf(nodes["a"])(ctx, r)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(filepath.Join(own.Dir+damagedExt, "member", "snap", "db"))
+	hasAll(t, nodes, back, want...)
+}
+
+// TestCondemnedNodeRejoins: a node that reads damage while it runs has the next start take part anew.
+func TestCondemnedNodeRejoins(t *testing.T) {
+	t.Parallel()
+	c := newTestCell(t)
+	opts := Options{UnsafeNoFsync: true}
+	nodes := c.open(t, opts, "a", "b")
+	own := c.options(t, "c", opts)
+	own.Peers.Rejoin = askOf(nodes["a"])
+	j, err := OpenEtcd(testContext(t), own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, _ := memberC(t, nodes["a"])
+	tl := tail(t, j, 0)
+	read(t, tl, len(commit(t, j, numbered(20)...)))
+	// In truth it would be in this node's database alone.
+	if _, err := nodes["a"].(*etcdJournal).client.Put(testContext(t), batchPrefix+"a", "damaged"); err != nil {
+		t.Fatal(err)
+	}
+	var damage *Damage
+	for err == nil {
+		_, err = tl.Next(testContext(t))
+	}
+	if !errors.As(err, &damage) || !errors.Is(err, ErrRotten) {
+		t.Errorf("it reads on: %v", err)
+	}
+	closeJournal(t, j)
+	if m, err := readMarker(own.Dir); m == nil || err != nil || m.Admitted {
+		t.Fatalf("the marker is %v, %v", m, err)
+	}
+	if _, err := c.rejoins(t, opts, askOf(nodes["a"])); err != nil {
+		t.Fatal(err)
+	}
+	if id, learner := memberC(t, nodes["a"]); id == old || id == 0 || learner {
+		t.Errorf("c is member %x, it was %x; learner: %t", id, old, learner)
 	}
 }

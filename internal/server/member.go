@@ -60,6 +60,10 @@ const missing = "its nodes cannot be changed, and a backup is restored into one 
 // hint says what to do about a node of several that cannot start.
 func (n *node) hint(err error) error {
 	if n.member == nil {
+		if errors.Is(err, journal.ErrRotten) {
+			return fmt.Errorf("%w\nThis is the only copy, so the server does not start on it, and nothing has been removed. Look at the disk, "+
+				"keep a copy of %s, and restore a backup into an empty directory: bavard restore", err, n.cfg.Data)
+		}
 		return err
 	}
 	var damage *journal.Damage

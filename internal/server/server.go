@@ -98,9 +98,9 @@ func Run(ctx context.Context, o Options) error {
 		err = errors.Join(s.run(ctx), n.condemn(), n.close())
 	}
 	// A node of several that was held up for so long that the journal has no more what
-	// comes next: its next start fetches a view.
-	behind := o.Config.Cell.Several() && errors.Is(err, journal.ErrCompacted)
-	// One whose view is damaged does the same.
+	// comes next: its next start fetches a view. One whose view is damaged does the same, and
+	// one that has read damage in its journal takes part anew.
+	behind := o.Config.Cell.Several() && (errors.Is(err, journal.ErrCompacted) || errors.Is(err, journal.ErrRotten))
 	damaged := n != nil && n.rotten.Load() && ctx.Err() == nil
 	if behind || damaged || errors.Is(context.Cause(ctx), ErrStartAgain) {
 		return errors.Join(ErrStartAgain, err)
@@ -110,7 +110,7 @@ func Run(ctx context.Context, o Options) error {
 
 // ErrStartAgain: there is room on the disk again, but what was in the middle of
 // writing when it was full cannot go on in this process; or the node has fallen so far
-// behind the others, or its view is so damaged, that it needs another one's view, which a start fetches.
+// behind the others, or its view or its journal is so damaged, that it needs another one's, which a start fetches.
 var ErrStartAgain = errors.New("the server has to start anew")
 
 // server is a node with sessions and listeners.

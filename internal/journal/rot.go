@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
+	"go.etcd.io/etcd/server/v3/storage/schema"
+	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// ErrRotten: what this node has of the journal is not what was written. A node of several that
+// can ask the others sets it aside and takes part anew.
+var ErrRotten = errors.New("journal: its data is damaged")
+
+// rotten makes an ErrRotten of an error with which data was read, unless it tells of this machine
+// rather than of the data.
+func rotten(what string, err error) error {
+	for _, passes := range []error{fs.ErrPermission, syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EROFS} {
+		if errors.Is(err, passes) {
+			return fmt.Errorf("journal: reading %s: %w", what, err)
+		}
+	}
+	return fmt.Errorf("%w: %s: %w", ErrRotten, what, err)
+}
+
+// guarded calls read, whose panics, and faults of memory that is mapped, it gives as errors:
+// etcd panics on records that it cannot decode.
+func guarded(read func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return read()
+}
+
+// maxLogRecord bounds a record in etcd's log, in bytes. Its length is written at once, even
+// when the power fails.
+const maxLogRecord = 64 << 20
+
+// checkLogFiles errs when a file of etcd's log does not end as etcd leaves it: the last one may
+// be torn, of which etcd repairs what it can tell from damage.
+func checkLogFiles(dir string) error {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	if err != nil {
+		return err
+	}
+	slices.Sort(paths)
+	for i, path := range paths {
+		if err := checkLogFile(path, i == len(paths)-1); err != nil {
+			return fmt.Errorf("%s: %w", filepath.Base(path), err)
+		}
+	}
+	return nil
+}
+
+func checkLogFile(path string, last bool) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	d := wal.NewDecoder(fileutil.NewFileReader(f))
+	for {
+		var rec walpb.Record
+		err := d.Decode(&rec)
+		switch {
+		case errors.Is(err, io.ErrUnexpectedEOF) && last:
+			return checkTorn(f, d.LastOffset())
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case rec.GetType() == wal.CrcType:
+			if crc := d.LastCRC(); crc != 0 && rec.Validate(crc) != nil {
+				return wal.ErrCRCMismatch
+			}
+			d.UpdateCRC(rec.GetCrc())
+		}
+	}
+}
+
+// checkTorn errs when what comes at the end of a log has a length that nobody has written. etcd
+// takes it for torn and would cut off all that follows, acknowledged or not.
+func checkTorn(f io.ReaderAt, at int64) error {
+	var b [8]byte
+	if n, err := f.ReadAt(b[:], at); n < len(b) {
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return err
+	}
+	// The top byte says how much of it fills up to eight bytes.
+	if n := binary.LittleEndian.Uint64(b[:]) &^ (0xff << 56); n > maxLogRecord {
+		return fmt.Errorf("a record of %d bytes at offset %d", n, at)
+	}
+	return nil
+}
+
+// memberDatabase is what an etcd that does not run has in its database.
+type memberDatabase struct {
+	exists   bool
+	applied  uint64 // index of the newest entry in it
+	revision uint64 // its newest revision
+}
+
+// readMemberDatabase reads and checks a database file of etcd; zero when there is none. All of it is
+// read: etcd reads all keys when it starts, and ends the process on what it cannot.
+func readMemberDatabase(path string) (d memberDatabase, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return memberDatabase{}, nil
+	}
+	if err != nil {
+		return memberDatabase{}, rotten("etcd's database", err)
+	}
+	defer f.Close()
+	d.exists = true
+	info, err := f.Stat()
+	if err == nil {
+		err = readPages(f, info.Size(), d.check)
+	}
+	if err != nil {
+		return memberDatabase{}, rotten("etcd's database "+path, err)
+	}
+	return d, nil
+}
+
+// check takes one key of etcd's database, and errs where etcd, or what reads our values,
+// could not go on.
+func (d *memberDatabase) check(bucket string, key, value []byte) error {
+	switch bucket {
+	case string(schema.Key.Name()):
+		return d.checkRevision(key, value)
+	case string(schema.Meta.Name()):
+		if string(key) == string(schema.MetaConsistentIndexKeyName) {
+			if len(value) != 8 {
+				return fmt.Errorf("%s has %d bytes", key, len(value))
+			}
+			d.applied = binary.BigEndian.Uint64(value)
+		}
+		if string(key) == string(schema.MetaConfStateName) && !json.Valid(value) {
+			return fmt.Errorf("%s cannot be read", key)
+		}
+	case string(schema.Members.Name()):
+		var m membership.Member
+		if err := json.Unmarshal(value, &m); err != nil || m.ID.String() != string(key) {
+			return fmt.Errorf("member %q cannot be read: %w", key, err)
+		}
+	}
+	return nil
+}
+
+const (
+	// A key of the bucket of values: its revision, '_', its place in it; and 't' if it deletes.
+	revisionBytes = 8 + 1 + 8
+	deletionBytes = revisionBytes + 1
+)
+
+// checkRevision checks a value with what it has of its own: its revision, twice, the name of its
+// key, and in ours a checksum.
+func (d *memberDatabase) checkRevision(key, value []byte) error {
+	deletion := len(key) == deletionBytes && key[revisionBytes] == 't'
+	if len(key) != revisionBytes && !deletion || key[8] != '_' || int64(binary.BigEndian.Uint64(key)) <= 0 {
+		return fmt.Errorf("%x is no revision", key)
+	}
+	revision := binary.BigEndian.Uint64(key)
+	d.revision = revision
+	var kv mvccpb.KeyValue
+	if err := proto.Unmarshal(value, &kv); err != nil {
+		return fmt.Errorf("revision %d: %w", revision, err)
+	}
+	switch {
+	case !strings.HasPrefix(string(kv.Key), ourPrefix):
+		return fmt.Errorf("revision %d is of the key %q", revision, kv.Key)
+	case deletion:
+		return nil
+	case uint64(kv.ModRevision) != revision || kv.CreateRevision <= 0 || kv.CreateRevision > kv.ModRevision || kv.Version <= 0:
+		return fmt.Errorf("revision %d says that it is %d", revision, kv.ModRevision)
+	}
+	return checkValue(string(kv.Key), kv.Value, revision)
+}
+
+// checkValue errs where one of our values is not what was written. One of a later format is
+// left to who reads it.
+func checkValue(key string, value []byte, revision uint64) error {
+	var err error
+	switch name, isBatch := strings.CutPrefix(key, batchPrefix); {
+	case isBatch:
+		var b batch
+		b, err = decodeBatch(value)
+		if err == nil && b.writer != name {
+			err = fmt.Errorf("it is a batch of %s", b.writer)
+		}
+		if errors.Is(err, errFormat) {
+			err = nil
+		}
+	case strings.HasPrefix(key, nodePrefix) && len(value) > 0 && value[0] == nodeFormat:
+		_, err = decodeNodeState(value)
+	case key == idKey && len(value) != len(journalID{}):
+		err = fmt.Errorf("it has %d bytes", len(value))
+	}
+	if err != nil {
+		return fmt.Errorf("revision %d of %q: %w", revision, key, err)
+	}
+	return nil
+}
