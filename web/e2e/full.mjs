@@ -2,6 +2,9 @@
 
 // A device whose storage is full: what the server has makes room, what is written is kept or said not to be.
 
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { audit } from './access.mjs'
 import { check, picture, shown, stored, until } from './harness.mjs'
 
@@ -23,13 +26,13 @@ const burst = (page, from, count, length) =>
 /** A browser looks so rarely how much room there is. */
 const LOOKED_MS = 31_000
 
-/** Lets a person's browser keep so many bytes more than it does; all it likes, for undefined. */
-async function limit(p, more) {
+/** Lets a person's browser keep so many bytes more than it does; all it likes, for undefined. At once, where it did not look yet. */
+async function limit(p, more, looked = true) {
   const cdp = await p.context.newCDPSession(p.page)
   const { usage } = await cdp.send('Storage.getUsageAndQuota', { origin: p.origin })
   await cdp.send('Storage.overrideQuotaForOrigin', { origin: p.origin, ...(more !== undefined && { quotaSize: usage + more }) })
   p.held = cdp // the limit lasts as long as who asked for it
-  if (more !== undefined) await new Promise((done) => setTimeout(done, LOOKED_MS))
+  if (more !== undefined && looked) await new Promise((done) => setTimeout(done, LOOKED_MS))
 }
 
 const numbers = (bodies) => bodies.flatMap((b) => /^line (\d+) /.exec(b)?.[1] ?? []).map(Number)
@@ -93,5 +96,55 @@ export default {
     await area.press('Enter')
     await bob.page.locator('nav a', { hasText: 'is this kept?' }).waitFor()
     check((await stored(bob.page)).length === 1, 'once')
+  },
+
+  async 'a profile on a disk that is full: the app opens and says so, and what waits to be sent is sent once'(world) {
+    const profile = mkdtempSync(join(tmpdir(), 'bavard-e2e-profile-'))
+    try {
+      const [forAlice, forBob] = world.server.invites(2)
+      const bob = await world.person('Bob')
+      await bob.join(forBob)
+      let alice = await world.resident('Alice', profile)
+      await alice.join(forAlice)
+      await alice.open('Bob')
+      await alice.write('before')
+      await bob.open('Alice')
+      await bob.page.locator('.bubble', { hasText: 'before' }).waitFor()
+      await alice.installed()
+      await world.server.kill()
+      for (let i = 0; i < 3; i++) await alice.write(`mine ${i}`)
+      const waiting = async () => (await stored(alice.page)).filter((m) => m.body.startsWith('mine') && m.tick === 0).length
+      await until('all to wait', async () => (await waiting()) === 3)
+      await alice.close()
+
+      alice = await world.resident('Alice', profile)
+      alice.page = await alice.tab('')
+      await limit(alice, 0, false)
+      await alice.page.goto(alice.origin + '/')
+      await alice.open('Bob')
+      check((await shown(alice.page)).join() === '> before,> mine 0,> mine 1,> mine 2', 'what is on the device is shown')
+      await alice.write('is this kept?')
+      await alice.page.getByText('This device could not keep the message').waitFor()
+      await alice.page.getByRole('status').filter({ hasText: 'storage is full' }).waitFor()
+      check((await alice.page.getByRole('textbox', { name: /^Message / }).inputValue()) === 'is this kept?', 'what was written stands there still')
+      check((await waiting()) === 3, 'what waits is there still')
+      await world.server.start()
+      const mine = async (p) => (await stored(p.page)).map((m) => m.body).filter((b) => b.startsWith('mine')).join()
+      await until('what waits to arrive', async () => (await mine(bob)) === 'mine 0,mine 1,mine 2')
+      await bob.write('good to hear')
+      await alice.close()
+
+      alice = await world.resident('Alice', profile)
+      alice.page = await alice.tab('/')
+      await alice.open('Bob')
+      await until('all of it, each once', async () => {
+        const all = await stored(alice.page)
+        return all.map((m) => m.body).join() === 'before,mine 0,mine 1,mine 2,good to hear' && all.every((m) => m.tick >= 1)
+      })
+      check((await mine(bob)) === 'mine 0,mine 1,mine 2', 'on the other side, too')
+    } finally {
+      await Promise.all(world.people.filter((p) => p.name === 'Alice').map((p) => p.close().catch(() => undefined)))
+      rmSync(profile, { recursive: true, force: true })
+    }
   },
 }

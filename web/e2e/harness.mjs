@@ -297,6 +297,16 @@ export class World {
     return person
   }
 
+  /** Somebody whose profile is on the disk: another browser can be started with it once this one is closed. */
+  async resident(name, profile) {
+    const options = { executablePath: SHELL, args: FLAGS, viewport: { width: 1180, height: 760 }, locale: 'en-GB' }
+    const context = await chromium.launchPersistentContext(profile, options)
+    context.setDefaultTimeout(Number(process.env.BAVARD_E2E_TIMEOUT ?? PATIENCE))
+    const person = new Person(this.origin ?? this.server.origin, name, context)
+    this.people.push(person)
+    return person
+  }
+
   /** People who are each other's contacts, each on the list of chats. */
   async friends(...names) {
     const invites = this.server.invites(names.length)

@@ -125,6 +125,31 @@ describe('the outbox', () => {
     outbox.close()
   })
 
+  it('sends again, and not at once, what was acknowledged while there was no room to note it', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      let [room, failed] = [false, 0]
+      const keep = <T>(work: () => Promise<T>): Promise<T> => (room ? work() : Promise.reject((failed++, new DOMException('', 'QuotaExceededError'))))
+      const [outbox, wire] = [new Outbox({ db, changed: () => undefined, keep, random: () => 0 }), new Wire()]
+      await write('a')
+      outbox.begin(wire.session, false)
+      await vi.waitFor(() => expect(wire.sent).toEqual(['a']))
+      for (const [i, after] of [1_000, 2_500, 7_500].entries()) {
+        outbox.acked(['a'])
+        await vi.advanceTimersByTimeAsync(after - 1)
+        expect([failed, wire.sent.length]).toEqual([i + 1, i + 1])
+        await vi.advanceTimersByTimeAsync(1)
+        await vi.waitFor(() => expect(wire.sent.length).toBe(i + 2))
+      }
+      room = true
+      outbox.acked(['a'])
+      await vi.waitFor(async () => expect(await ticks()).toEqual([['a', Tick.sent]]))
+      outbox.close()
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
   it('waits while there is no connection', async () => {
     const [outbox, wire] = [make(), new Wire()]
     await write('a')

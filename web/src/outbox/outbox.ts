@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { acknowledge, place, refuse, refuseAll } from '../store/receive'
-import type { Change, Db, Outgoing } from '../store/schema'
+import { isFull, type Change, type Db, type Outgoing } from '../store/schema'
 import type { StanzaError } from '../wire/errors'
 import type { Session } from '../wire/session'
 
 /** How many stanzas may be on their way without an answer. */
 const WINDOW = 64
-/** How long to wait before what the server put off is sent again. */
+/** How long to wait before what the server put off, or what was answered for and could not be noted, is sent again. */
 const PUT_OFF_MS = [2_000, 5_000, 15_000, 30_000] as const
 /** What is said after a file waits so long for it. */
 const PATIENCE_MS = 10_000
@@ -124,15 +124,16 @@ export class Outbox {
 
   /** What is accepted while the store is busy is written together, in its place among the other writes. */
   private accept(id: string): void {
-    this.putOffs = 0
     if (this.accepted) {
       this.accepted.push(id)
       return
     }
     const batch = (this.accepted = [id])
-    this.write(() => {
+    this.write(async () => {
       if (this.accepted === batch) this.accepted = undefined
-      return acknowledge(this.options.db, batch, this.placing, Date.now())
+      const change = await acknowledge(this.options.db, batch, this.placing, Date.now())
+      this.putOffs = 0
+      return change
     })
   }
 
@@ -239,7 +240,7 @@ export class Outbox {
     this.holding = false
   }
 
-  /** The server asked to wait. What is left goes again, in order, after a while. */
+  /** The server asked to wait, or the store has no room. What is left goes again, in order, after a while. */
   private putOff(): void {
     const most = PUT_OFF_MS[Math.min(this.putOffs, PUT_OFF_MS.length - 1)]!
     this.putOffs++
@@ -256,8 +257,13 @@ export class Outbox {
   private write(work: () => Promise<Change>): void {
     const { keep = (w) => w() } = this.options
     this.writes = this.writes.then(() => keep(work)).then(this.options.changed, (e: unknown) => {
-      console.error('outbox:', e)
-      this.restart() // the store still has them: they go again
+      if (isFull(e)) console.warn('outbox:', e)
+      else console.error('outbox:', e)
+      // The store still has them: they go again, but not as fast as they come back.
+      this.accepted = undefined
+      this.restart()
+      this.holding = true
+      this.putOff()
     })
   }
 }

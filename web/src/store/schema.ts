@@ -363,12 +363,12 @@ export async function getMeta<K extends keyof Meta>(db: Db, key: K): Promise<Met
   return (await db.get('meta', key)) as Meta[K] | undefined
 }
 
-/** Changes what is kept of the account, if there is one still. On the disk once this has settled. */
+/** Changes what is kept of the account, if there is one still; what stays the same needs no room. On the disk once this has settled. */
 export async function editAccount(db: Db, edit: (account: Account) => Account): Promise<Account | undefined> {
   const tx = db.transaction('meta', 'readwrite', { durability: 'strict' })
   const account = (await tx.store.get('account')) as Account | undefined
   const edited = account && edit(account)
-  if (edited) void tx.store.put(edited, 'account')
+  if (edited && edited !== account) void tx.store.put(edited, 'account')
   await tx.done
   return edited
 }
