@@ -59,6 +59,7 @@ type drain struct {
 
 	mu    sync.Mutex
 	stay  bool // the node goes on, without people
+	empty bool // nobody is left: whoever says now that it is to end has it end
 	state admin.DrainProgress
 	err   error
 }
@@ -115,11 +116,10 @@ func (s *server) beginDrain(o admin.DrainOptions) (*drain, error) {
 	s.drains.mu.Lock()
 	defer s.drains.mu.Unlock()
 	if d := s.drains.now.Load(); d != nil {
-		d.change(func(d *drain) { d.stay = o.Stay })
-		select {
-		case <-d.over:
+		var empty bool
+		d.change(func(d *drain) { d.stay, empty = o.Stay, d.empty })
+		if empty {
 			s.leave(s.life, d)
-		default:
 		}
 		return d, nil
 	}
@@ -166,10 +166,14 @@ func (s *server) carryOut(ctx context.Context, d *drain, within time.Duration) {
 
 // leave ends a node that is drained, unless it is to stay or is needed.
 func (s *server) leave(ctx context.Context, d *drain) {
+	var stay bool
+	d.change(func(d *drain) { d.state.Left, d.err, d.empty, stay = 0, nil, true, d.stay })
+	if stay {
+		return
+	}
 	err := patiently(ctx, s.mayDrain) // another one may have begun at the same time
 	d.change(func(d *drain) {
-		d.state.Left, d.err = 0, nil
-		if d.stay {
+		if d.stay { // it was told so meanwhile
 			return
 		}
 		if d.err = err; err == nil {

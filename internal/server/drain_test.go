@@ -66,7 +66,8 @@ func leaderOf(ctx context.Context, t *testing.T, at *testServer) (name string) {
 }
 
 // TestDrain: the node that leads is drained. It leads no more, sends its people away, whom
-// others see all the time, and takes nobody; then it takes people again; at last it ends.
+// others see all the time, and takes nobody; then it takes people again; at last it ends, although
+// it was to stay when that drain began.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	nodes := nodesOf(t)
@@ -118,8 +119,19 @@ func TestDrain(t *testing.T) {
 		st, err := to.running.Admin.Status(ctx)
 		return err == nil && !st.Journal.Others[0].Drained && !st.Journal.Others[1].Drained
 	})
+	stays := make(chan error, 1)
+	go func() {
+		stays <- from.running.Admin.Drain(ctx, admin.DrainOptions{Stay: true}, func(admin.DrainProgress) {})
+	}()
+	await(ctx, t, "it is drained", func() bool {
+		st, err := from.running.Admin.Status(ctx)
+		return err == nil && st.Drain != nil
+	})
 	if err := drain(from, false); err != nil {
 		t.Fatal(err)
+	}
+	if err := <-stays; err != nil {
+		t.Error(err)
 	}
 	<-tablet.Done()
 	if err := <-from.done; err != nil {
