@@ -83,7 +83,7 @@ type appender struct {
 	waiters []*waiter // submitters without room, oldest first
 	refuse  error     // answer to Submit for now: ErrFull
 	ended   error     // why nothing will be appended any more
-	stats   Stats     // Batches, Commands, Retries
+	stats   Stats     // Batches, Commands, Retries, Latest, Times
 	begun   time.Time // of the batch in flight; zero when there is none
 }
 
@@ -287,6 +287,7 @@ func (a *appender) append(taken []pending) error {
 	for i := range taken {
 		b.commands[i] = taken[i].cmd
 	}
+	begun := time.Now()
 	o, err := a.attempts(a.ctx, &b)
 	if err == nil && !o.replaced {
 		err = a.overtaken(o)
@@ -303,6 +304,7 @@ func (a *appender) append(taken []pending) error {
 	a.stats.Batches++
 	a.stats.Commands += uint64(len(taken))
 	a.stats.Latest = o.revision
+	a.stats.Times.add(time.Since(begun))
 	a.mu.Unlock()
 	for i := range taken {
 		taken[i].settled(o.revision, uint32(i), nil)
@@ -415,7 +417,7 @@ func (a *appender) fill(s *Stats) {
 	defer a.mu.Unlock()
 	s.Queued, s.QueuedBytes = len(a.queue)-a.head, a.bytes
 	s.Batches, s.Commands, s.Retries = a.stats.Batches, a.stats.Commands, a.stats.Retries
-	s.Latest = a.stats.Latest
+	s.Latest, s.Times = a.stats.Latest, a.stats.Times
 	if !a.begun.IsZero() {
 		s.Unsettled = time.Since(a.begun)
 	}

@@ -135,5 +135,6 @@ type Stats struct {
 	Others       []Other // nodes of the cell besides this one; none while nothing is known of them
 	// Unsettled is for how long the batch in flight has had no outcome; 0 without one.
 	Unsettled time.Duration
+	Times     Times  // of the batches that carried commands of this writer
 	Full      string // why Submit answers ErrFull; "" when it does not
 }

@@ -14,6 +14,7 @@ import (
 	"bavard/internal/account"
 	"bavard/internal/cell"
 	"bavard/internal/health"
+	"bavard/internal/journal"
 )
 
 // behindMost is how many revisions the view may be behind before the node says
@@ -159,9 +160,33 @@ func (s *server) collect(r prometheus.Registerer) {
 	counter("journal_commands_total", "Commands committed by this node.", func() float64 { return float64(s.cell.JournalStats().Commands) })
 	counter("journal_batches_total", "Batches committed by this node.", func() float64 { return float64(s.cell.JournalStats().Batches) })
 	counter("journal_retries_total", "Append attempts beyond the first.", func() float64 { return float64(s.cell.JournalStats().Retries) })
+	r.MustRegister(appendTimes{func() journal.Times { return s.cell.JournalStats().Times }})
 	gauge("journal_database_bytes", "Size of the journal's database.", func() float64 { return float64(s.cell.JournalStats().DatabaseSize) })
 	counter("commands_duplicate_total", "Commands found to repeat an earlier one.", func() float64 { return float64(s.cell.Stats().Duplicates) })
 	counter("commands_refused_total", "Commands refused when applied.", func() float64 { return float64(s.cell.Stats().Refused) })
+}
+
+// appendTimes shows how long batches took, as a prometheus.Collector.
+type appendTimes struct{ read func() journal.Times }
+
+func (appendTimes) desc() *prometheus.Desc {
+	return prometheus.NewDesc("bavard_journal_append_seconds", "From appending a batch until it was committed, on the disks of a majority.", nil, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (a appendTimes) Describe(ch chan<- *prometheus.Desc) { ch <- a.desc() }
+
+// Collect implements prometheus.Collector. Its buckets are an octave wide.
+func (a appendTimes) Collect(ch chan<- prometheus.Metric) {
+	times, below, buckets := a.read(), uint64(0), map[float64]uint64{}
+	last := len(times.Counts) - 1
+	for i, n := range times.Counts[:last] {
+		below += n
+		if i%2 == 0 {
+			buckets[times.Bound(i).Seconds()] = below
+		}
+	}
+	ch <- prometheus.MustNewConstHistogram(a.desc(), times.Total(), times.Sum.Seconds(), buckets)
 }
 
 // registrations counts what came of requests to make an account.
