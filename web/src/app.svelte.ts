@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { SvelteMap } from 'svelte/reactivity'
-import type { Engine, Soft } from './engine'
+import type { Soft } from './engine'
+import { Drafts } from './drafts'
 import { Held } from './held'
+import { Lead } from './lead'
 import type { OnboardOptions } from './onboard'
 import { Conversation } from './store/conversation.svelte'
 import { getMeta, isArchived, isFull, isMuted, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared } from './store/schema'
 import { act, begin, compose, composeAgain, discard, editChat, editMessage, markRead, type Act } from './store/write'
 import type { Own } from './own'
-import { Tabs } from './tabs'
 import { ownAddress } from './wire/discover'
 import { bare, occupant, resource } from './wire/jid'
 import { buildChat, buildDisplayed, buildReactions, buildRetract, type Say } from './wire/compose'
@@ -21,20 +22,11 @@ export type { GroupLink, LinkedDevice, Notifying } from './own'
 /** Longer bodies do not fit into a stanza (256 KiB) with certainty. */
 export const MAX_BODY_BYTES = 64 * 1024
 
-/** When its files could not be had, the engine is fetched again after so long. */
-const ENGINE_AGAIN_MS = 3_000
-
-/** So often the tab that is looked at makes sure that the one who leads is awake. */
-const AWAKE_MS = 10_000
-
 /** Before the store is given to a newer version, drafts have so long to be kept. */
 const YIELD_MS = 1_000
 
 /** A page that lost its store begins anew, at most once in so long. */
 const ANEW_MS = 3_000
-
-/** What is being written is kept again after so long, when there was no room for it. */
-const FULL_AGAIN_MS = 5_000
 
 /** So much of a message is quoted in an answer. */
 const QUOTED = 300
@@ -90,21 +82,32 @@ export class App {
   /** Of those that may call for attention. */
   unread = $derived([...this.chats.values()].reduce((n, c) => n + (isMuted(c) || isArchived(c) ? 0 : c.unread), 0))
 
-  private engine: Engine | undefined
-  private starting: Promise<Engine | undefined> | undefined
-  private tabs: Tabs | undefined
   private open = new Set<Conversation>()
-  private watchers = new Set<unknown>()
-  private draftTimers = new Map<string, ReturnType<typeof setTimeout>>()
   private composing: Promise<unknown> = Promise.resolve()
 
-  private constructor(private readonly db: Db) {}
+  private readonly lead: Lead
+  private readonly writing: Drafts
+
+  private constructor(private readonly db: Db) {
+    this.writing = new Drafts({ db, texts: this.drafts, write: (work) => this.write(work), composed: () => this.composing })
+    this.lead = new Lead({
+      db,
+      soft: (soft) => (this.soft = soft),
+      account: (account) => (this.account = account),
+      show: (change) => this.show(change),
+      looks: (picture) => this.look(picture),
+      uploading: (key, share) => this.uploads(key, share),
+      shutOut: () => void this.own().then((own) => own.shutOut()).catch((e: unknown) => console.warn('shut out:', e)),
+      unseen: () => void this.keepDrafts(),
+      seen: () => this.probe(),
+    })
+  }
 
   /** Opens the store and shows what is in it; the network comes later. */
   static async boot(): Promise<App> {
     const app: App = new App(await openStore({ yields: () => app.yields(), closed: () => app.anew() }))
     await app.load()
-    if (app.account && !app.account.out) app.connect()
+    if (app.account && !app.account.out) app.lead.connect(app.account)
     return app
   }
 
@@ -127,9 +130,7 @@ export class App {
 
   /** Without its store this page is worth nothing. */
   private anew(): void {
-    this.lost()
-    this.tabs?.close()
-    this.tabs = undefined
+    this.lead.close()
     setTimeout(() => location.reload(), Math.max(0, ANEW_MS - performance.now()))
   }
 
@@ -158,7 +159,7 @@ export class App {
     if (!account) return
     this.account = { ...account, name: clean(name) }
     await putMeta(this.db, 'account', this.account)
-    this.tabs?.tell('account', this.account)
+    this.lead.tell('account', this.account)
   }
 
   async block(jid: string, blocked: boolean, report?: { reason: 'spam' | 'abuse'; text: string }): Promise<void> {
@@ -211,10 +212,8 @@ export class App {
 
   /** All tabs begin anew, also when this one was logged out and has no part in them. */
   private reload(): void {
-    this.tabs ??= this.joinTabs(this.me)
-    this.tabs.tell('logout', undefined)
-    this.lost()
-    this.tabs.close()
+    this.lead.dismiss(this.me)
+    this.lead.close()
     location.assign('/')
   }
 
@@ -227,20 +226,20 @@ export class App {
   async logOut(remove = false): Promise<void> {
     const own = await this.own()
     if (remove) await own.removeAccount()
-    this.lost()
+    this.lead.lost()
     await own.leave(await this.onboarding(), remove)
     this.reload()
   }
 
   /** The domain of the accounts here. */
   async homeDomain(): Promise<string> {
-    if (this.domain === '') this.domain = (await fetchServer()).domain
+    if (this.domain === '') this.domain = (await (await import('./onboard')).fetchServer()).domain
     return this.domain
   }
 
   /** Whether anybody may make an account here, without an invite. */
   async isOpen(): Promise<boolean> {
-    return (await fetchServer()).open
+    return (await (await import('./onboard')).fetchServer()).open
   }
 
   private async onboarding(): Promise<OnboardOptions> {
@@ -252,7 +251,7 @@ export class App {
   private enter(account: Account): void {
     this.account = account
     this.domain = account.jid.slice(account.jid.indexOf('@') + 1)
-    this.connect()
+    this.lead.connect(account)
   }
 
   // --- conversations
@@ -275,7 +274,7 @@ export class App {
     const found = await conversation.older()
     if (found > 0) return found
     // It may have come meanwhile, asked for by another.
-    if (!this.chats.get(conversation.peer)?.complete) await this.tabs?.call('history', conversation.peer)
+    if (!this.chats.get(conversation.peer)?.complete) await this.ask('history', conversation.peer)
     conversation.refill()
     await conversation.older()
     return conversation.messages.length - before
@@ -434,7 +433,7 @@ export class App {
       const found = await this.known(peer, id)
       conversation.refill() // also where another has fetched it meanwhile
       if (found || tries === MOST_SOUGHT || this.chats.get(peer)?.complete) return found
-      await this.tabs?.call('history', peer)
+      await this.ask('history', peer)
     }
   }
 
@@ -501,36 +500,16 @@ export class App {
   }
 
   setTyping(peer: string, state: ChatState): void {
-    void this.tabs?.call('chatState', peer, state).catch(() => undefined)
+    void this.ask('chatState', peer, state).catch(() => undefined)
   }
 
   setDraft(peer: string, text: string): void {
-    if ((this.drafts.get(peer) ?? '') === text) return
-    if (text === '') this.drafts.delete(peer)
-    else this.drafts.set(peer, text)
-    clearTimeout(this.draftTimers.get(peer))
-    this.draftTimers.set(
-      peer,
-      setTimeout(() => void this.keepDraft(peer), 250),
-    )
+    this.writing.set(peer, text)
   }
 
   /** Writes all drafts now: the page may go at any moment. */
   keepDrafts(): Promise<unknown> {
-    return Promise.all(Array.from(this.draftTimers.keys(), (peer) => this.keepDraft(peer)))
-  }
-
-  private async keepDraft(peer: string): Promise<void> {
-    clearTimeout(this.draftTimers.get(peer))
-    this.draftTimers.delete(peer)
-    await this.composing // until a message is kept, its draft is
-    const text = this.drafts.get(peer)
-    if (text === undefined) await this.db.delete('drafts', peer)
-    else {
-      await this.write(() => this.db.put('drafts', { peer, text })).catch(() => {
-        if (!this.draftTimers.has(peer)) this.draftTimers.set(peer, setTimeout(() => void this.keepDraft(peer), FULL_AGAIN_MS))
-      })
-    }
+    return this.writing.keepAll()
   }
 
   /** Writes what the person does; where there is no room for it, some is made. Says so when there is none. */
@@ -556,12 +535,12 @@ export class App {
         if (c.time === 0) c.time = Date.now()
       })
       this.changed(change)
-      void this.tabs?.call('announce').catch(() => undefined) // else with the next session
+      void this.ask('announce').catch(() => undefined) // else with the next session
     }
   }
 
   async accept(peer: string): Promise<void> {
-    await this.tabs?.call('accept', peer)
+    await this.ask('accept', peer)
   }
 
   async ignoreRequest(peer: string): Promise<void> {
@@ -600,7 +579,7 @@ export class App {
   }
 
   private ask(method: string, ...args: unknown[]): Promise<unknown> {
-    return this.tabs ? this.tabs.call(method, ...args) : Promise.reject(new Error('not connected'))
+    return this.lead.ask(method, ...args)
   }
 
   /** Whether a conversation is on the list. */
@@ -613,169 +592,27 @@ export class App {
 
   /** Tries to connect now, or takes the connection back from elsewhere. */
   tryNow(): void {
-    void this.tabs?.call('retry').catch(() => undefined)
+    void this.ask('retry').catch(() => undefined)
   }
 
-  private connect(): void {
-    const account = this.account
-    if (!account || this.tabs) return
-    this.tabs = this.joinTabs(account.jid, () => void this.lead(account))
-    this.hello()
-    const look = (): void => this.looked()
-    for (const event of ['online', 'focus']) addEventListener(event, look)
-    setInterval(() => document.visibilityState === 'visible' && this.looksOn(), AWAKE_MS)
-    addEventListener('offline', () => void this.tabs?.call('doubt').catch(() => undefined))
-    document.addEventListener('visibilitychange', look)
-    addEventListener('pagehide', () => {
-      void this.keepDrafts()
-      this.tabs?.tell('watching', { tab: this.self, watching: false })
-    })
-    look()
-  }
-
-  /** While somebody looks: whoever leads is awake, and the store can be written. */
-  private looksOn(): void {
-    this.wake()
+  /** Sees whether the store can be written. */
+  private probe(): void {
     if (this.held) return // it is known, and told until it is over
     const asked = (): Promise<unknown> => begin(this.db, false, 'files').objectStore('meta').getKey('account')
     this.patience.watch(Promise.resolve().then(asked)).catch(() => undefined)
   }
 
-  /** Asks whoever leads how it is; when nobody does, the next one tells. */
-  private hello(): void {
-    this.tabs?.call('hello').then((soft) => (this.soft = soft as Soft), () => undefined)
-  }
-
-  private joinTabs(jid: string, lead: () => void = () => undefined): Tabs {
-    return new Tabs({
-      name: `bavard ${jid}`,
-      lead,
-      lost: () => {
-        this.lost()
-        this.hello()
-      },
-      told: (topic, data) => this.told(topic, data),
-      called: async (method, args, until, begun) => {
-        const engine = await this.starting
-        if (!engine) throw new Error('this tab does not lead')
-        return engine.called(method, args, until, begun)
-      },
-    })
-  }
-
-  private readonly self = token(8)
-
-  private looked(): void {
-    const watching = document.visibilityState === 'visible'
-    this.tabs?.tell('watching', { tab: this.self, watching })
-    if (!watching) void this.keepDrafts()
-    else {
-      this.wake()
-      void this.tabs?.call('nudge').catch(() => undefined)
-    }
-  }
-
-  private wake(): void {
-    void this.tabs?.wake()
-  }
-
-  private async lead(account: Account): Promise<void> {
-    const starting: Promise<Engine | undefined> = (this.starting = this.startEngine(account, () => this.starting === starting))
-    const engine = await starting
-    if (this.starting === starting) this.engine = engine
-    else engine?.stop() // led no longer before it had begun
-  }
-
-  private lost(): void {
-    this.engine?.stop()
-    this.engine = undefined
-    this.starting = undefined
-  }
-
-  /** The engine, once its files could be fetched; undefined when it is not wanted any more. */
-  private async startEngine(account: Account, wanted: () => boolean): Promise<Engine | undefined> {
-    for (;;) {
-      try {
-        return await this.makeEngine(account)
-      } catch (e) {
-        console.error('engine:', e)
-        await new Promise((resolve) => setTimeout(resolve, ENGINE_AGAIN_MS))
-        if (!wanted()) return undefined
-      }
-    }
-  }
-
-  /** It is fetched after the first paint: what the store has is shown without it. */
-  private async makeEngine(account: Account): Promise<Engine> {
-    const [{ Engine }, { dialWebSocket }, { thisDevice }] = await Promise.all([import('./engine'), import('./wire/transport'), import('./device')])
-    const engine = new Engine({
-      db: this.db,
-      account,
-      address: ownAddress(location.origin),
-      hostMeta: '/.well-known/host-meta.json',
-      device: thisDevice(),
-      dial: dialWebSocket,
-      online: () => navigator.onLine,
-      watched: () => document.visibilityState === 'visible' || this.watchers.size > 0,
-      changed: (change) => this.changed(change),
-      soft: (soft) => {
-        this.soft = soft
-        this.tabs?.tell('soft', soft)
-      },
-      kept: (account) => {
-        this.account = account
-        this.tabs?.tell('account', account)
-      },
-      origin: location.origin,
-      subscription: async () => (await import('./own')).subscription(),
-      uploading: (key, share) => {
-        this.uploads(key, share)
-        this.tabs?.tell('uploading', [key, share])
-      },
-      looks: (picture) => {
-        this.look(picture)
-        this.tabs?.tell('looks', picture)
-      },
-      shutOut: () => void this.own().then((own) => own.shutOut()).catch((e: unknown) => console.warn('shut out:', e)),
-    })
-    await engine.start()
-    return engine
-  }
-
   private poke(): void {
-    if (this.engine) return this.engine.poke()
-    this.tabs?.tell('poke', undefined)
-    this.wake() // what a person says must not wait for one who sleeps
+    this.lead.poke()
+  }
+
+  private changed(change: Change): void {
+    this.lead.changed(change)
   }
 
   private uploads(key: number, share: number | undefined): void {
     if (share === undefined) this.uploading.delete(key)
     else this.uploading.set(key, share)
-  }
-
-  private told(topic: string, data: unknown): void {
-    if (topic === 'change') this.show(data as Change)
-    else if (topic === 'soft') {
-      // One who leads knows it itself: whoever was overtaken may not have heard of that yet.
-      if (!this.starting) this.soft = data as Soft
-    }
-    else if (topic === 'uploading') this.uploads(...(data as [number, number | undefined]))
-    else if (topic === 'looks') this.look(data as Picture)
-    else if (topic === 'account') this.account = data as Account
-    else if (topic === 'poke') this.engine?.poke()
-    else if (topic === 'logout') location.assign('/')
-    else if (topic === 'watching') {
-      const { tab, watching } = data as { tab: string; watching: boolean }
-      if (watching) this.watchers.add(tab)
-      else this.watchers.delete(tab)
-    }
-  }
-
-  /** Shows what this tab wrote, here and in the others. */
-  private changed(change: Change): void {
-    if (change.messages.length + change.chats.length + change.removed.length === 0 && !change.stars) return
-    this.show(change)
-    this.tabs?.tell('change', change)
   }
 
   private show(change: Change): void {
@@ -784,16 +621,4 @@ export class App {
     for (const conversation of this.open) conversation.apply(change)
     if (change.stars || change.removed.length > 0 || change.messages.some((m) => m.starred || m.deleted)) this.stars++
   }
-}
-
-/** What the server that the page is from says of itself. */
-async function fetchServer(): Promise<{ domain: string; open: boolean }> {
-  try {
-    const answer = await fetch('/.well-known/bavard.json')
-    const { domain, registration } = (await answer.json()) as { domain?: unknown; registration?: unknown }
-    if (typeof domain === 'string' && domain !== '') return { domain, open: registration === true }
-  } catch {
-    // It cannot be reached, or is an older one: its name is that of the page.
-  }
-  return { domain: location.hostname, open: false }
 }

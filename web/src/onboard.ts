@@ -191,3 +191,15 @@ function digitsOf(n: number): string {
   const random = crypto.getRandomValues(new Uint32Array(n))
   return Array.from(random, (r, i) => (i === 0 ? 2 + (r % 8) : r % 10)).join('')
 }
+
+/** What the server that the page is from says of itself. */
+export async function fetchServer(): Promise<{ domain: string; open: boolean }> {
+  try {
+    const answer = await fetch('/.well-known/bavard.json')
+    const { domain, registration } = (await answer.json()) as { domain?: unknown; registration?: unknown }
+    if (typeof domain === 'string' && domain !== '') return { domain, open: registration === true }
+  } catch {
+    // It cannot be reached, or is an older one: its name is that of the page.
+  }
+  return { domain: location.hostname, open: false }
+}
