@@ -4,14 +4,17 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { audit } from './access.mjs'
-import { cry } from './crier.mjs'
+import { crowd, cry } from './crier.mjs'
 import { check, picture, stored, until, web } from './harness.mjs'
 import { chatOf, seed, village } from './seed.mjs'
 
 const dist = join(web, 'dist')
 const results = []
 
-/** What was measured, against its budget; BAVARD_BUDGETS=report only tells. What can be measured but once is told, and must not be out of all proportion. */
+/** Members of a group with a server behind it, which lets it have 1,024. */
+const CROWD = 1_000
+
+/** What was measured, against its budget; BAVARD_BUDGETS=report only tells. What is measured but once, or beside a load, is told, and must not be out of all proportion. */
 function budget(what, value, most, unit, once = false) {
   results.push({ what, value, most, unit, once })
   console.log(`      ${value <= most ? 'ok  ' : 'OVER'}  ${what}: ${value.toFixed(value < 100 && unit !== 'ms' ? 1 : 0)} ${unit} (≤ ${most})`)
@@ -200,6 +203,34 @@ export default {
     budget('all of them on the device, from the start on', there, 5_000, 'ms', true)
     budget('open the chat that they are in', await timed(page, 'nav a[href*="alice"]', '[role=log].placed .bubble'), 100, 'ms', true)
     await page.getByText('2000 unread messages').waitFor()
+  },
+
+  async 'a group of 1,000 in which people talk'(world) {
+    const [carla, dan] = await world.friends('Carla', 'Dan')
+    const account = await carla.newPassword()
+    world.server.usersNamed(Array.from({ length: CROWD }, (_, i) => `member${i}`))
+    await crowd(carla.page, account, { room: 'square@rooms.localhost', name: 'Square', members: CROWD, guest: 'dan@localhost' })
+    const { page } = dan
+    const entry = page.locator('nav a', { hasText: 'Square' })
+    await entry.click()
+    await page.getByRole('textbox', { name: 'Message Square' }).waitFor()
+    await carla.page.evaluate(() => globalThis.crier.talk(100))
+    await page.locator('.bubble', { hasText: 'said 20' }).waitFor()
+    await dan.installed()
+    const [open, info] = [[], []]
+    const said = async (where) => Number(/said (\d+)/.exec(await where.innerText())?.[1] ?? 0)
+    for (let i = 0; i < 3; i++) {
+      await page.goto(world.server.origin + '/')
+      const before = await said(entry)
+      await until('talk on the list', async () => (await said(entry)) > before)
+      open.push(await timed(page, 'nav a[href*="square@"]', '[role=log].placed .bubble'))
+      info.push(await timed(page, 'main header .open', '.info [role=listitem] .nick'))
+      const then = await said(entry)
+      await until('talk in the chat', async () => (await said(page.locator('.bubble').last())) > then + 5)
+    }
+    await page.getByText(`${CROWD + 2} members`).first().waitFor()
+    budget(`open a group of ${CROWD} in which 10 things are said a second`, median(open), 100, 'ms', true)
+    budget('open the list of its members meanwhile', median(info), 100, 'ms', true)
   },
 
   async 'live again after an outage'(world) {

@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * Says much at once, as another device of somebody's that has no app: from a page of theirs, over a WebSocket of its own.
- * Settles once the server has acknowledged all of it.
+ * Another device of somebody's, which has no app: it speaks XMPP over a WebSocket of its own, from a page of theirs, where it
+ * is `crier`. It sends what it is given, and waits for what matches.
  */
-export const cry = (page, { address, password }, to, bodies) =>
+export const crier = (page, { address, password }) =>
   page.evaluate(
-    async ([address, password, to, bodies]) => {
+    async ([address, password]) => {
       const [user, domain] = address.split('@')
       const socket = new WebSocket(location.origin.replace('http', 'ws') + '/xmpp-websocket', 'xmpp')
       const frames = []
       let woken = () => undefined
-      socket.onmessage = (e) => {
-        frames.push(e.data)
+      const hear = (frame) => {
+        frames.push(frame)
         woken()
       }
-      socket.onclose = () => {
-        frames.push('closed')
-        woken()
-      }
+      socket.onmessage = (e) => hear(e.data)
+      socket.onclose = () => hear('closed')
+      const send = (frame) => socket.send(frame)
       const next = async (pattern) => {
         for (;;) {
           for (let f; (f = frames.shift()); ) {
@@ -29,25 +28,69 @@ export const cry = (page, { address, password }, to, bodies) =>
         }
       }
       const open = async () => {
-        socket.send(`<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='${domain}' version='1.0'/>`)
+        send(`<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='${domain}' version='1.0'/>`)
         await next(/features/)
       }
       await new Promise((done) => (socket.onopen = done))
       await open()
-      socket.send(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>${btoa(`\0${user}\0${password}`)}</auth>`)
+      send(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>${btoa(`\0${user}\0${password}`)}</auth>`)
       await next(/<success/)
       await open()
-      socket.send("<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
-      await next(/type=['"]result/)
-      socket.send("<enable xmlns='urn:xmpp:sm:3'/>")
+      send("<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
+      await next(/id=['"]b['"]/)
+      send("<enable xmlns='urn:xmpp:sm:3'/>")
       await next(/<enabled/)
-      for (const [i, body] of bodies.entries()) {
-        socket.send(`<message xmlns='jabber:client' to='${to}' type='chat' id='cry${i}'><body>${body}</body><origin-id xmlns='urn:xmpp:sid:0' id='cry${i}'/></message>`)
-      }
-      socket.send("<r xmlns='urn:xmpp:sm:3'/>")
-      await next(new RegExp(`<a .*h=['"]${bodies.length}['"]`))
-      socket.onclose = null
-      socket.close()
+      globalThis.crier = { send, next, close: () => socket.close() }
     },
-    [address, password, to, bodies],
+    [address, password],
   )
+
+/** Says much to somebody at once. Settles once the server has acknowledged all of it. */
+export async function cry(page, account, to, bodies) {
+  await crier(page, account)
+  await page.evaluate(
+    async ([to, bodies]) => {
+      const { send, next, close } = globalThis.crier
+      for (const [i, body] of bodies.entries()) {
+        send(`<message xmlns='jabber:client' to='${to}' type='chat' id='cry${i}'><body>${body}</body><origin-id xmlns='urn:xmpp:sid:0' id='cry${i}'/></message>`)
+      }
+      send("<r xmlns='urn:xmpp:sm:3'/>")
+      await next(new RegExp(`<a .*h=['"]${bodies.length}['"]`))
+      close()
+    },
+    [to, bodies],
+  )
+}
+
+/** Makes a group with so many members, and invites somebody who is to hear what is said in it from then on. */
+export async function crowd(page, account, { room, name, members, guest }) {
+  await crier(page, account)
+  await page.evaluate(
+    async ([room, name, members, guest]) => {
+      const { send, next } = globalThis.crier
+      let n = 0
+      const ask = async (to, payload) => {
+        const id = `ask${n++}`
+        send(`<iq xmlns='jabber:client' type='set' to='${to}' id='${id}'>${payload}</iq>`)
+        const answer = await next(new RegExp(`id=['"]${id}['"]`))
+        if (!/type=['"]result['"]/.test(answer)) throw new Error(answer)
+      }
+      const field = (name, value) => `<field var='${name}'><value>${value}</value></field>`
+      send(`<presence xmlns='jabber:client' to='${room}/Crier'><x xmlns='http://jabber.org/protocol/muc'/></presence>`)
+      await next(/code=['"]201['"]/)
+      const config = 'http://jabber.org/protocol/muc#roomconfig'
+      const form = `<x xmlns='jabber:x:data' type='submit'>${field('FORM_TYPE', config)}${field('muc#roomconfig_roomname', name)}${field('muc#roomconfig_persistentroom', '1')}</x>`
+      await ask(room, `<query xmlns='http://jabber.org/protocol/muc#owner'>${form}</query>`)
+      for (let i = 0; i < members; i += 100) {
+        const items = Array.from({ length: 100 }, (_, j) => `<item affiliation='member' jid='member${i + j}@localhost' nick='Member ${i + j}'/>`)
+        await ask(room, `<query xmlns='http://jabber.org/protocol/muc#admin'>${items.join('')}</query>`)
+      }
+      send(`<message xmlns='jabber:client' to='${room}'><x xmlns='http://jabber.org/protocol/muc#user'><invite to='${guest}'/></x></message>`)
+      globalThis.crier.talk = (everyMs) => {
+        let i = 0
+        setInterval(() => send(`<message xmlns='jabber:client' to='${room}' type='groupchat' id='talk${i}'><body>said ${i++}</body></message>`), everyMs)
+      }
+    },
+    [room, name, members, guest],
+  )
+}
