@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -99,6 +100,8 @@ type celled struct {
 	network *network.Network
 	// addresses of the app at each node, for who is cut off from one.
 	addresses []string
+	// supervisor starts nodes that end by themselves; nil: none is to.
+	supervisor *supervisor
 }
 
 // cellNode is one of them.
@@ -107,8 +110,10 @@ type cellNode struct {
 	bundle  string // the copy that is kept
 	options node.Options
 	node    *node.Node
-	pid     atomic.Int64 // of the process that was started last
-	tail    node.Tail
+	// starting is held while node is replaced, where there is a supervisor.
+	starting sync.Mutex
+	pid      atomic.Int64 // of the process that was started last
+	tail     node.Tail
 }
 
 func (n *cellNode) start() (err error) {
@@ -399,6 +404,7 @@ func (d *celled) admits(ctx context.Context, n *cellNode, started time.Time, mea
 }
 
 func (d *celled) stopAll(ctx context.Context) error {
+	d.unsupervise()
 	var all error
 	for _, n := range d.nodes {
 		if err := n.node.Stop(ctx); err != nil {
@@ -410,9 +416,17 @@ func (d *celled) stopAll(ctx context.Context) error {
 
 // end kills what is left and takes the network away.
 func (d *celled) end() {
+	d.unsupervise()
 	d.killAll()
 	if d.network != nil {
 		d.network.Close()
+	}
+}
+
+// unsupervise leaves nodes that end as they are.
+func (d *celled) unsupervise() {
+	if d.supervisor != nil {
+		d.supervisor.stop()
 	}
 }
 

@@ -109,6 +109,26 @@ func TestCellWipe(t *testing.T) {
 	}
 }
 
+// TestCellRot: files of the journal and the view of nodes rot, and they come back by themselves; nothing
+// that was ticked is lost by it, or shown wrong.
+func TestCellRot(t *testing.T) {
+	rots := fewKills()
+	cfg := CellConfig{KillConfig: ready(t, KillConfig{Kills: rots, Think: 20 * time.Millisecond, UpMin: 500 * time.Millisecond, UpMax: 1500 * time.Millisecond}), Nodes: 3}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+	defer cancel()
+	r, err := Rot(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(r)
+	if !r.Verdict.Clean() || !r.Group.Clean() {
+		t.Errorf("the oracle found what must never happen: %v\n%v", r.Verdict, &r.Group)
+	}
+	if r.Rots != rots || r.Verdict.Ticked < 50*rots {
+		t.Error("too little happened")
+	}
+}
+
 // TestCellCut: a node is cut off from the others, cannot be heard or cannot hear, hears one
 // no more, or is slow. It sends its clients to the others, and nothing that must never happen happens.
 func TestCellCut(t *testing.T) {

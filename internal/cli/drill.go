@@ -33,6 +33,7 @@ func (p *Program) drill() *cobra.Command {
 		p.drillPower(),
 		p.drillCell("wipe", "Take data away from one node of a cell after the other while people chat on all", "kill one after the other and take its journal away, the end of it, its view, or its disk, before it is started again", drill.HarmWipe),
 		p.drillCell("cut", "Cut the network between one node of a cell and the others while people chat on all", "cut one after the other off from the others for up to 10 s, or one way, or make the way to it slow,\nand heal it; on Linux alone", drill.HarmCut),
+		p.drillRot(),
 	)
 	return cmd
 }
@@ -70,6 +71,23 @@ func drillFlags(cmd *cobra.Command, nodes ...int) {
 	flags.Bool("json", false, "print the figures as one JSON object")
 }
 
+func (p *Program) drillRot() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "rot", Short: "Damage files of one node of a cell after the other while people chat on all", Args: cobra.NoArgs,
+		Long: `Start a cell of its own in a directory that is removed afterwards, have people chat
+on all nodes, and damage a file of the journal or the view of one after the other, while it
+runs or is down: up to 64 bits are flipped, or its end or all of it is gone. It is killed and
+started again, and has to take people within a minute. At the end all are killed at once,
+and every archive is read through every node. The exit code is 1 if anything happened that
+must never happen.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.runDrill(cmd, drill.Rot, drill.CellConfig{}, 3, 5, 7)
+		},
+	}
+	drillFlags(cmd, 3, 5, 7)
+	return cmd
+}
+
 func (p *Program) drillPower() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "power", Short: "Cut the power of all nodes at once while people chat on them", Args: cobra.NoArgs,
@@ -101,6 +119,7 @@ type drillFigures struct {
 	Wipes      int     `json:"wipes"`
 	Cuts       int     `json:"cuts"`
 	PowerCuts  int     `json:"power_cuts"`
+	Rots       int     `json:"rots"`
 	Ticked     int     `json:"ticked"`
 	Lost       int     `json:"lost"`
 	Hidden     int     `json:"hidden"`
@@ -118,7 +137,7 @@ func figures(r *drill.Report) drillFigures {
 	v, g := &r.Verdict, &r.Group
 	ms := func(p float64) float64 { return float64(r.Gap(p).Microseconds()) / 1000 }
 	return drillFigures{
-		Seed: r.Seed, Kills: r.Kills, Freezes: r.Freezes, Rolls: r.Rolls, Drains: r.Drains, Wipes: r.Wipes, Cuts: r.NetworkCuts, PowerCuts: r.PowerCuts, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
+		Seed: r.Seed, Kills: r.Kills, Freezes: r.Freezes, Rolls: r.Rolls, Drains: r.Drains, Wipes: r.Wipes, Cuts: r.NetworkCuts, PowerCuts: r.PowerCuts, Rots: r.Rots, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
 		Duplicated: v.Duplicated + g.Duplicated, Reordered: v.Reordered + g.Reordered, Phantom: v.Phantom + g.Phantom,
 		FalseTicks: v.FalseTicks, Diverged: v.Diverged + g.Diverged, GapP50: ms(0.5), GapP99: ms(0.99), GapMax: ms(1),
 	}
@@ -174,10 +193,10 @@ func (p *Program) printDrill(r *drill.Report, asJSON bool) error {
 	} else if _, err := fmt.Fprintf(p.Stdout, `
 seed %d: repeat its choices with --seed
 
-| kills | freezes | ended | of these drained | wiped | cut | power cuts | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | sending stopped p50 / p99 / max |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
-| %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms |
-`, f.Seed, f.Kills, f.Freezes, f.Rolls, f.Drains, f.Wipes, f.Cuts, f.PowerCuts, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.GapP50, f.GapP99, f.GapMax); err != nil {
+| kills | freezes | ended | of these drained | wiped | cut | power cuts | rotten | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | sending stopped p50 / p99 / max |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms |
+`, f.Seed, f.Kills, f.Freezes, f.Rolls, f.Drains, f.Wipes, f.Cuts, f.PowerCuts, f.Rots, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.GapP50, f.GapP99, f.GapMax); err != nil {
 		return err
 	}
 	if r.Verdict.Clean() && r.Group.Clean() {

@@ -16,6 +16,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
+// ownerBytes is the length of a name that has no checksum.
+const ownerBytes = 26
+
 // ownerFile holds the name by which the journal knows this data directory.
 const ownerFile = "owner"
 
@@ -76,7 +79,7 @@ func readOwner(path string) (string, error) {
 		return "", fmt.Errorf("journal: %w", err)
 	}
 	name, sum, summed := strings.Cut(strings.TrimSpace(string(text)), "\n")
-	if checkWriter(name) != nil || summed && sum != fmt.Sprintf("%08x", ownerSum(name)) {
+	if checkWriter(name) != nil || summed && sum != fmt.Sprintf("%08x", ownerSum(name)) || !summed && len(name) != ownerBytes {
 		return "", fmt.Errorf("%w: %s does not match its checksum", ErrRotten, path)
 	}
 	return name, nil

@@ -117,6 +117,9 @@ func TestRottenMember(t *testing.T) {
 		{"its name", func(t *testing.T, dir string) {
 			change(t, filepath.Join(dir, ownerFile), func(b []byte) []byte { b[3] ^= 1; return b })
 		}, ErrRotten},
+		{"its name cut short", func(t *testing.T, dir string) {
+			change(t, filepath.Join(dir, ownerFile), func(b []byte) []byte { return b[:9] })
+		}, ErrRotten},
 		{"its name gone", func(t *testing.T, dir string) { remove(t, filepath.Join(dir, ownerFile)) }, ErrRotten},
 		{"its name as of before", func(t *testing.T, dir string) {
 			change(t, filepath.Join(dir, ownerFile), func(b []byte) []byte { return b[:bytes.IndexByte(b, '\n')+1] })

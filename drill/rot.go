@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drill
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"bavard/drill/node"
+)
+
+// rotWithin bounds how long a node may take until it takes people again after its disk has rotted.
+const rotWithin = time.Minute
+
+// Rot lets people chat on all nodes of a cell, and damages a file of the journal or the view of one of
+// them, again and again: bits are flipped, or its end or all of it is gone. One time in three the node
+// runs meanwhile. It is killed and started again, and has to take people within a minute. A
+// node that ends by itself is started again, as by a supervisor. cfg.Harm and cfg.DownMax are not used.
+func Rot(ctx context.Context, cfg CellConfig) (*Report, error) {
+	d := &rotting{celled: newCelled(cfg)}
+	return d.rehearse(ctx, d.disturb, d.restartRotten)
+}
+
+// rotting is a drill under way in which disks rot.
+type rotting struct{ *celled }
+
+// disturb begins the supervision of the nodes, and damages something after each while.
+func (d *rotting) disturb(ctx context.Context) error {
+	d.supervisor = supervise(ctx, d.nodes)
+	return d.again(ctx, func(ctx context.Context, _ int) error { return d.rotOne(ctx, d.nodes[d.random.IntN(len(d.nodes))]) })
+}
+
+// rotOne damages a file of a node that has been killed, or will be in a moment.
+func (d *rotting) rotOne(ctx context.Context, n *cellNode) error {
+	live := d.random.IntN(3) == 0
+	started, what, err := d.damageAndStart(ctx, n, live)
+	if err != nil {
+		return fmt.Errorf("damage node %s: %w", n.name, err)
+	}
+	d.report.Rots++
+	d.cfg.Logger.Info("damaged", "node", n.name, "running", live, "what", what)
+	if err := d.admitsRotten(ctx, n, started); err != nil {
+		return fmt.Errorf("%s; while it ran: %t: %w", what, live, err)
+	}
+	return nil
+}
+
+func (d *rotting) damageAndStart(ctx context.Context, n *cellNode, live bool) (started time.Time, what string, err error) {
+	n.starting.Lock() // so that nobody else starts it
+	defer n.starting.Unlock()
+	if live {
+		what, err = d.damage(n.options.Data)
+		err = errors.Join(err, pause(ctx, d.between(0, time.Second)))
+	}
+	d.kill(n)
+	if !live {
+		what, err = d.damage(n.options.Data)
+	}
+	if err != nil {
+		return started, what, err
+	}
+	return time.Now(), what, n.start()
+}
+
+// admitsRotten waits until a node takes people, however often it ends by itself before.
+func (d *rotting) admitsRotten(ctx context.Context, n *cellNode, started time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, rotWithin)
+	defer cancel()
+	for {
+		err := d.admits(ctx, &cellNode{name: n.name, options: n.options, node: n.running()}, started, true)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if err := pause(ctx, superviseEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// restartRotten is restartAll, of nodes whose disks may have rotted without anybody knowing.
+func (d *rotting) restartRotten(ctx context.Context) error {
+	for _, n := range d.nodes {
+		n.starting.Lock()
+		d.kill(n)
+	}
+	started := time.Now()
+	err := d.startAll()
+	for _, n := range d.nodes {
+		n.starting.Unlock()
+	}
+	for _, n := range d.nodes {
+		if err == nil {
+			err = d.admitsRotten(ctx, n, started)
+		}
+	}
+	return err
+}
+
+// rotGroups are the files of a node that rot, a group as often as another one; the view's are many.
+func rotGroups() []string {
+	return []string{"journal/etcd/member/wal/*.wal", "journal/etcd/member/snap/db", "journal/etcd/member/snap/*.snap", "journal/owner", "spool/*", "view/db/*"}
+}
+
+// damage does something to a random file of a data directory.
+func (d *rotting) damage(data string) (what string, err error) {
+	groups := rotGroups()
+	var paths []string
+	for len(paths) == 0 { // there is always a log
+		all, err := filepath.Glob(filepath.Join(data, groups[d.random.IntN(len(groups))]))
+		if err != nil {
+			return "", err
+		}
+		for _, path := range all {
+			if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.Size() > 0 {
+				paths = append(paths, path)
+			}
+		}
+	}
+	path := paths[d.random.IntN(len(paths))]
+	text, err := os.ReadFile(path)
+	if err == nil {
+		what, err = d.damageFile(path, text)
+	}
+	if errors.Is(err, fs.ErrNotExist) { // a node that runs has removed it
+		err = nil
+	}
+	return what, err
+}
+
+// damageFile does something to a file with this content.
+func (d *rotting) damageFile(path string, text []byte) (what string, err error) {
+	used := max(len(bytes.TrimRight(text, "\x00")), 1) // etcd makes its files larger than they need be
+	name := filepath.Base(path)
+	switch kind := d.random.IntN(4); kind {
+	case 0:
+		return name + " deleted", os.Remove(path)
+	case 1:
+		size := d.random.IntN(used)
+		return fmt.Sprintf("%s cut from %d to %d bytes", name, used, size), os.Truncate(path, int64(size))
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return "", err
+	}
+	bits := 1 + d.random.IntN(64)
+	for range bits {
+		at := d.random.IntN(used)
+		text[at] ^= 1 << d.random.IntN(8)
+		if _, err = f.WriteAt(text[at:at+1], int64(at)); err != nil {
+			break
+		}
+	}
+	return fmt.Sprintf("%s: %d bits flipped of %d bytes", name, bits, used), errors.Join(err, f.Close())
+}
+
+// superviseEvery is between the end of a process and its next start.
+const superviseEvery = 200 * time.Millisecond
+
+// supervisor starts processes again that end by themselves.
+type supervisor struct {
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+// supervise starts each node again that ends by itself, until stop.
+func supervise(ctx context.Context, nodes []*cellNode) *supervisor {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &supervisor{cancel: cancel}
+	for _, n := range nodes {
+		s.running.Go(func() {
+			for ctx.Err() == nil {
+				seen := n.running()
+				select {
+				case <-seen.Exited():
+				case <-ctx.Done():
+					return
+				}
+				if pause(ctx, superviseEvery) == nil {
+					n.startInPlaceOf(seen)
+				}
+			}
+		})
+	}
+	return s
+}
+
+func (s *supervisor) stop() {
+	s.cancel()
+	s.running.Wait()
+}
+
+// running is the process of a node, which a supervisor may have put in another one's place.
+func (n *cellNode) running() *node.Node {
+	n.starting.Lock()
+	defer n.starting.Unlock()
+	return n.node
+}
+
+// startInPlaceOf starts a node again, unless somebody has done so or it cannot be started; then it is tried again.
+func (n *cellNode) startInPlaceOf(ended *node.Node) {
+	n.starting.Lock()
+	defer n.starting.Unlock()
+	if n.node == ended {
+		if err := n.start(); err != nil {
+			n.node = ended
+		}
+	}
+}
