@@ -272,6 +272,7 @@ func (j *etcdJournal) beginAlone() (finished func() error, err error) {
 	}
 	l, err := readMemberLog(j.opts.etcdDir())
 	if err == nil && l != nil {
+		l.alone = true
 		err = l.checkMember(j.opts.etcdDir(), 0)
 	}
 	if errors.Is(err, ErrRotten) {

@@ -27,6 +27,7 @@ type memberLog struct {
 	// bootstrap: it holds at most the entries that each member makes for itself when
 	// a cell begins, and it has never voted.
 	bootstrap bool
+	alone     bool // there is no other copy of it
 }
 
 // readMemberLog reads and checks the log in etcdDir as etcd does when it starts; a nil *memberLog:
@@ -108,11 +109,11 @@ func (l *memberLog) checkMember(etcdDir string, durable uint64) error {
 // readDatabase reads the database that belongs to the log: etcd's own, or, when that is older
 // than the log's beginning, one that the leader has sent, which etcd then puts in its place.
 func (l *memberLog) readDatabase(snapDir string) (memberDatabase, error) {
-	d, err := readMemberDatabase(filepath.Join(snapDir, "db"))
+	d, err := readMemberDatabase(filepath.Join(snapDir, "db"), l.alone)
 	if err != nil || d.applied >= l.snapshot && d.exists {
 		return d, err
 	}
-	sent, err := readMemberDatabase(filepath.Join(snapDir, fmt.Sprintf("%016x.snap.db", l.snapshot)))
+	sent, err := readMemberDatabase(filepath.Join(snapDir, fmt.Sprintf("%016x.snap.db", l.snapshot)), l.alone)
 	if err == nil && !sent.exists {
 		err = fmt.Errorf("%w: etcd's database has entry %d at most, and its log begins at entry %d", ErrRotten, d.applied, l.snapshot)
 	}

@@ -137,15 +137,13 @@ func TestRottenMember(t *testing.T) {
 	}
 }
 
-// TestRottenAlone: a server that has the only copy does not start on it, and removes nothing.
+// TestRottenAlone: a server that has the only copy does not start on what etcd cannot read, and
+// removes nothing.
 func TestRottenAlone(t *testing.T) {
 	t.Parallel()
 	dir := journalDir(t)
 	db := newestOf(t, dir, "snap/db")
-	change(t, db, func(b []byte) []byte {
-		b[bytes.Index(b, []byte("largelarge"))] ^= 1
-		return b
-	})
+	change(t, db, func(b []byte) []byte { return b[:len(b)/2] })
 	before, err := os.ReadFile(db)
 	if err != nil {
 		t.Fatal(err)
