@@ -213,7 +213,8 @@ export class Rooms {
     this.places.delete(room)
     this.groups.delete(room)
     const chat = await this.options.db.get('chats', room)
-    if (chat?.group?.state === 'in') await this.edit(room, (group) => (group.state = state))
+    // Unless it is our own doing that came to its end meanwhile.
+    if (chat?.group?.state === 'in') await this.edit(room, (group) => (group.state = group.state === 'in' ? state : group.state))
     this.options.closed(room)
     if (this.session) void removeBookmark(this.session, room).catch(() => undefined)
   }
