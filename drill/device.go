@@ -179,14 +179,20 @@ func (v *device) use(ctx context.Context, s *client.Session) {
 	v.chat(ctx, s)
 }
 
+// noticeWithin is how long a session may take to know that its connection is broken, after a
+// write has failed by it.
+const noticeWithin = 5 * time.Second
+
 // stalled counts a request that a living server left unanswered.
 func (v *device) stalled(ctx context.Context, s *client.Session, what string, err error) {
+	notice := time.NewTimer(noticeWithin)
+	defer notice.Stop()
 	select {
 	case <-s.Done():
 		return
 	case <-ctx.Done():
 		return
-	default:
+	case <-notice.C:
 	}
 	v.d.count(func(r *Report) { r.Stalls++ })
 	v.d.cfg.Logger.Warn("the server leaves a request unanswered", "device", v.name, "what", what, "err", err)
