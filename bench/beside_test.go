@@ -35,8 +35,8 @@ func TestBesideIsSummedUp(t *testing.T) {
 	}
 	var r BesideReport
 	r.sum(w, periods)
-	if r.P50 != 1.5 || r.P99 != 1.5 || r.Noise != 1 {
-		t.Errorf("p50 × %v, p99 × %v, noise × %v", r.P50, r.P99, r.Noise)
+	if r.P50 != 1.5 || r.P99 != 1.5 || r.Noise != 1 || r.P99All != 500 { // a second in a third of those beside the room
+		t.Errorf("p50 × %v, p99 × %v, noise × %v, of all × %v", r.P50, r.P99, r.Noise, r.P99All)
 	}
 	if r.Alone.Delivery.P99 != 2 || r.Alone.Tick.P99 != 1 || r.Beside.Delivery.P50 != 3 || r.Beside.Delivery.Max != 1000 || r.Alone.Cores != 0.5 {
 		t.Errorf("%+v %+v", r.Alone, r.Beside)
