@@ -69,7 +69,7 @@ func TestCellPowerWithoutFsync(t *testing.T) {
 	t.Parallel()
 	for range 4 {
 		r, err := powerDrill(t, CellConfig{Nodes: 3, KillConfig: KillConfig{Kills: 1, NoFsync: true, Group: -1}})
-		noticed := strings.Count(r.Server, "this node has forgotten what it had acknowledged")
+		noticed := strings.Count(r.Server, "forgotten what it had acknowledged")
 		if r.Verdict.Lost > 0 || err != nil && noticed > 1 {
 			return
 		}
