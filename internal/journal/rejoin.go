@@ -193,7 +193,7 @@ func (j *etcdJournal) setAside() error {
 	if err != nil {
 		return err
 	}
-	size, err := diskSize(dir)
+	size, err := DirSize(dir)
 	if err != nil || free < size+2*j.opts.MinFree {
 		j.log.Warn("journal: there is no room to keep what this node had", "bytes", size, "free", free, "error", err)
 		return nil
@@ -208,21 +208,6 @@ func (j *etcdJournal) setAside() error {
 // damagedExt is what the name of the journal's directory has behind it where etcd's files are kept
 // that were given up.
 const damagedExt = ".damaged"
-
-// diskSize gives the bytes of the files in a directory.
-func diskSize(dir string) (bytes uint64, err error) {
-	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		info, err := e.Info()
-		if err == nil {
-			bytes += uint64(info.Size())
-		}
-		return err
-	})
-	return bytes, err
-}
 
 // condemn has the next start take part anew, because what this node has read of its journal is not
 // what was written. It may be called by a node that runs, once or more.

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -236,4 +238,22 @@ func (j *etcdJournal) widen(ctx context.Context, cause error) error {
 		return fmt.Errorf("journal: disarming: %w", err)
 	}
 	return nil
+}
+
+// DirSize gives the bytes of the files under a directory, 0 if it is not there.
+func DirSize(dir string) (bytes uint64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			bytes += uint64(info.Size())
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return bytes, err
 }

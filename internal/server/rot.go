@@ -11,6 +11,7 @@ import (
 
 	"bavard/internal/datadir"
 	"bavard/internal/health"
+	"bavard/internal/journal"
 	"bavard/internal/view"
 )
 
@@ -71,7 +72,7 @@ func (n *node) replaceable(err error) error {
 // beside what the journal needs.
 func (n *node) setAside() error {
 	dir := n.dir.View()
-	size, err := sizeOf(dir)
+	size, err := journal.DirSize(dir)
 	if err != nil {
 		return fmt.Errorf("set a damaged view aside: %w", err)
 	}
@@ -111,22 +112,4 @@ func (n *node) settleDamage() error {
 		return fmt.Errorf("set a damaged view aside: %w", err)
 	}
 	return nil
-}
-
-// sizeOf gives the bytes of the files under a directory, 0 if it is not there.
-func sizeOf(dir string) (bytes uint64, err error) {
-	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		info, err := e.Info()
-		if err == nil {
-			bytes += uint64(info.Size())
-		}
-		return err
-	})
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return bytes, err
 }

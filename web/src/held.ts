@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /** What the store is asked for takes less, also where there is much; later it is held by somebody. */
-const LATE_MS = 5_000
+export const LATE_MS = 5_000
 
 /**
  * Tells while the store does not answer. A tab that hangs in the midst of a transaction holds it for all others, until it

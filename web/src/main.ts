@@ -4,15 +4,13 @@ import '@fontsource-variable/atkinson-hyperlegible-next/wght.css'
 import './ui/base.css'
 import { mount, unmount } from 'svelte'
 import { App } from './app.svelte'
+import { LATE_MS } from './held'
 import Shell from './ui/Shell.svelte'
 import { look, settings } from './ui/settings'
 import { language, preferred, speak, t } from './ui/strings'
 import { update } from './update.svelte'
 
 const target = document.getElementById('app')!
-
-/** What is on the device is there in less; later another tab holds it. */
-const LATE_MS = 5_000
 
 /** Says why there is no app; gives how to take that back. */
 async function broken(why: string): Promise<() => void> {
