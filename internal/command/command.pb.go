@@ -4567,7 +4567,12 @@ type RoomConfig struct {
 	Registration *bool `protobuf:"varint,17,opt,name=registration,proto3,oneof" json:"registration,omitempty"`
 	// Roles whose presence only moderators and they themselves see: the sum of
 	// 1 << RoomRole.
-	Unseen        *uint32 `protobuf:"varint,18,opt,name=unseen,proto3,oneof" json:"unseen,omitempty"`
+	Unseen *uint32 `protobuf:"varint,18,opt,name=unseen,proto3,oneof" json:"unseen,omitempty"`
+	// Who is given the lists of owners, admins and members in the room, besides
+	// admins: the sum of 1 << RoomRole, and 1 << 3 for members, in the room or
+	// not. Not set: members. It opens the lists of a semi-anonymous room to
+	// moderators at most.
+	ListsFor      *uint32 `protobuf:"varint,19,opt,name=lists_for,json=listsFor,proto3,oneof" json:"lists_for,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4724,6 +4729,13 @@ func (x *RoomConfig) GetRegistration() bool {
 func (x *RoomConfig) GetUnseen() uint32 {
 	if x != nil && x.Unseen != nil {
 		return *x.Unseen
+	}
+	return 0
+}
+
+func (x *RoomConfig) GetListsFor() uint32 {
+	if x != nil && x.ListsFor != nil {
+		return *x.ListsFor
 	}
 	return 0
 }
@@ -7216,7 +7228,7 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\x03jid\x18\x01 \x01(\tR\x03jid\x12\x16\n" +
 	"\x06enable\x18\x02 \x01(\bR\x06enable\"!\n" +
 	"\rAccountDelete\x12\x10\n" +
-	"\x03jid\x18\x01 \x01(\tR\x03jid\"\xc2\a\n" +
+	"\x03jid\x18\x01 \x01(\tR\x03jid\"\xf2\a\n" +
 	"\n" +
 	"RoomConfig\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tH\x00R\x04name\x88\x01\x01\x12%\n" +
@@ -7242,7 +7254,8 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"unarchived\x88\x01\x01\x12\x19\n" +
 	"\x05vcard\x18\x10 \x01(\fH\x0fR\x05vcard\x88\x01\x01\x12'\n" +
 	"\fregistration\x18\x11 \x01(\bH\x10R\fregistration\x88\x01\x01\x12\x1b\n" +
-	"\x06unseen\x18\x12 \x01(\rH\x11R\x06unseen\x88\x01\x01B\a\n" +
+	"\x06unseen\x18\x12 \x01(\rH\x11R\x06unseen\x88\x01\x01\x12 \n" +
+	"\tlists_for\x18\x13 \x01(\rH\x12R\blistsFor\x88\x01\x01B\a\n" +
 	"\x05_nameB\x0e\n" +
 	"\f_descriptionB\a\n" +
 	"\x05_langB\x0f\n" +
@@ -7261,7 +7274,9 @@ const file_internal_command_command_proto_rawDesc = "" +
 	"\v_unarchivedB\b\n" +
 	"\x06_vcardB\x0f\n" +
 	"\r_registrationB\t\n" +
-	"\a_unseen\"\x97\x01\n" +
+	"\a_unseenB\f\n" +
+	"\n" +
+	"_lists_for\"\x97\x01\n" +
 	"\n" +
 	"RoomCreate\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x0e\n" +

@@ -50,4 +50,7 @@ const (
 	RoomNickSize = 255  // bytes
 	RoomVCard    = 64 << 10
 	RoomUnseen   = 1<<3 - 1 // all roles, as in RoomConfig.unseen
+	// RoomListsForMembers are members, as in RoomConfig.lists_for, RoomListsForAll they and all roles.
+	RoomListsForMembers = 1 << 3
+	RoomListsForAll     = RoomUnseen | RoomListsForMembers
 )

@@ -141,6 +141,7 @@ func (f *rooms) list(r *route.Request, item *xmlstream.Element) []route.Effect {
 	if !ok || a == command.Affiliation_AFFILIATION_NONE {
 		return r.Err(stanza.Modify, stanza.BadRequest, "lists are of owners, admins, members and outcasts")
 	}
+	is, inside := f.hub.Find(r.To, r.From)
 	return []route.Effect{r.Read(func(context.Context) []route.Effect {
 		st, err := f.o.View.Room(r.To.String())
 		if err != nil {
@@ -150,11 +151,8 @@ func (f *rooms) list(r *route.Request, item *xmlstream.Element) []route.Effect {
 		if err != nil {
 			return r.Err(stanza.Wait, stanza.InternalServerError, "the room could not be read; try again")
 		}
-		// XEP-0045 §getmemberlist @1.35.5: members of a private group see who else
-		// is in it, without which they could not encrypt for them.
-		open := st.Config.GetNonAnonymous() && me.Affiliation >= command.Affiliation_AFFILIATION_MEMBER && a >= command.Affiliation_AFFILIATION_MEMBER
-		if me.Affiliation < command.Affiliation_AFFILIATION_ADMIN && !open {
-			return r.Err(stanza.Auth, stanza.Forbidden, "only admins of the room can see that")
+		if me.Affiliation < command.Affiliation_AFFILIATION_ADMIN && (a == command.Affiliation_AFFILIATION_OUTCAST || !mayList(st.Config, me.Affiliation, is.Role, inside)) {
+			return r.Err(stanza.Auth, stanza.Forbidden, "the owners of the room have not opened that list to you")
 		}
 		members, err := f.o.View.RoomMembers(st.JID)
 		if err != nil {
@@ -169,6 +167,19 @@ func (f *rooms) list(r *route.Request, item *xmlstream.Element) []route.Effect {
 		}
 		return r.Result(q)
 	})}
+}
+
+// mayList reports whether somebody may have the lists of owners, admins and members (XEP-0045
+// §getmemberlist @1.35.5). Members of a private group see who else is in it unless its owners say
+// otherwise: without it they could not encrypt for them. Where only moderators see addresses, nobody
+// else gets them in this way.
+func mayList(c *command.RoomConfig, a command.Affiliation, role command.RoomRole, inside bool) bool {
+	allowed := listsFor(c)
+	byRole := inside && a != command.Affiliation_AFFILIATION_OUTCAST && allowed>>role&1 == 1
+	if !c.GetNonAnonymous() {
+		return byRole && role == command.RoomRole_ROOM_ROLE_MODERATOR
+	}
+	return byRole || a >= command.Affiliation_AFFILIATION_MEMBER && allowed&command.RoomListsForMembers != 0
 }
 
 func (f *rooms) listRole(r *route.Request, role string) []route.Effect {

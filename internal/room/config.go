@@ -170,6 +170,10 @@ func lists() []option {
 			name: "muc#roomconfig_presencebroadcast", typ: "list-multi", label: "Who is seen by all, and not by moderators alone", options: seenRoles[:],
 			get: seen, set: setSeen,
 		},
+		{
+			name: "muc#roomconfig_getmemberlist", typ: "list-multi", label: "Who may have the lists of members", options: listReaders[:],
+			get: readers, set: setReaders,
+		},
 		single(option{
 			name: "muc#roomconfig_maxusers", typ: "list-single", label: "How many may be in it",
 			options: []string{"10", "50", "100", "500", "1000", "5000"},
@@ -206,6 +210,41 @@ func setSeen(c *command.RoomConfig, values []string) bool {
 		unseen &^= 1 << i
 	}
 	c.Unseen = proto.Uint32(unseen)
+	return true
+}
+
+// listReaders are the roles and the affiliation that may have the lists of members, by their bit of
+// RoomConfig.lists_for.
+var listReaders = [...]string{"visitor", "participant", "moderator", "member"} // immutable
+
+// listsFor gives who may have the lists of members, as in RoomConfig.lists_for.
+func listsFor(c *command.RoomConfig) uint32 {
+	if c.ListsFor == nil {
+		return command.RoomListsForMembers
+	}
+	return c.GetListsFor()
+}
+
+func readers(c *command.RoomConfig) []string {
+	var out []string
+	for i, name := range listReaders {
+		if listsFor(c)>>i&1 == 1 {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func setReaders(c *command.RoomConfig, values []string) bool {
+	bits := uint32(0)
+	for _, v := range values {
+		i := slices.Index(listReaders[:], v)
+		if i < 0 {
+			return false
+		}
+		bits |= 1 << i
+	}
+	c.ListsFor = proto.Uint32(bits)
 	return true
 }
 

@@ -64,6 +64,12 @@ func (f *rooms) invite(ctx context.Context, r *route.Request, invite *xmlstream.
 		}
 	}
 	x := xmlstream.New(stanza.NSConference, "x", "jid", st.JID, "reason", text, "password", st.Config.GetPassword())
+	if c := invite.Child(stanza.NSMUCUser, "continue"); c != nil { // XEP-0045 §continue @1.35.5
+		x.Set("continue", "true")
+		if thread := c.Get("thread"); thread != "" {
+			x.Set("thread", thread)
+		}
+	}
 	return f.do(ctx, r, &command.Command{Request: &command.Command_Message{Message: &command.Message{
 		From: r.From.String(), To: who.Bare().String(), Id: r.Stanza.Get("id"), Flags: command.FlagNoCopy,
 		Payload: xmlstream.AppendElement(nil, x, stanza.NSClient),

@@ -158,6 +158,8 @@ func checkRoom(c *command.RoomConfig) *command.Outcome {
 		return no("a room has room for 1 to 5000 occupants")
 	case c.GetUnseen() > command.RoomUnseen:
 		return no("presence is broadcast of moderators, participants and visitors")
+	case c.GetListsFor() > command.RoomListsForAll:
+		return no("lists are for moderators, participants, visitors and members")
 	}
 	if _, ok := command.RoomWhispers_name[int32(c.GetWhispers())]; !ok {
 		return no("private messages are for anyone, participants, moderators or none")

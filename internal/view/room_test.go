@@ -299,6 +299,7 @@ func TestWhoMaySpeak(t *testing.T) {
 	c.refused(setRoom("r", "bob", open()), stanza.Forbidden)
 	c.refused(setRoom("r", "ann", &command.RoomConfig{MaxOccupants: proto.Uint32(0)}), stanza.NotAcceptable)
 	c.refused(setRoom("r", "ann", &command.RoomConfig{Unseen: proto.Uint32(command.RoomUnseen + 1)}), stanza.NotAcceptable)
+	c.refused(setRoom("r", "ann", &command.RoomConfig{ListsFor: proto.Uint32(command.RoomListsForAll + 1)}), stanza.NotAcceptable)
 	if r, err := c.v.Room(in("r")); err != nil || r.Subject.Nick != "bob" || r.Subject.Position.IsZero() {
 		t.Fatalf("%+v, %v", r, err)
 	}
