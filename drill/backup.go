@@ -47,7 +47,7 @@ func Backup(ctx context.Context, cfg KillConfig, early bool) (*BackupReport, err
 	d.killing.report.Server, d.killing.report.Trouble = d.tail.String(), d.tail.Trouble()
 	d.report.Report = d.killing.report
 	if err != nil {
-		return &d.report, fmt.Errorf("drill with seed %d: %w\n%s", cfg.Seed, err, d.tail.String())
+		return &d.report, failed(cfg.Seed, err, d.tail.String())
 	}
 	d.report.Missing = d.missing()
 	return &d.report, nil

@@ -86,7 +86,7 @@ func (d *celled) rehearse(ctx context.Context, disturb, atRest func(context.Cont
 	}
 	d.report.Server = d.logs()
 	if err != nil {
-		return &d.report, fmt.Errorf("drill with seed %d: %w\n%s", d.cfg.Seed, err, d.report.Server)
+		return &d.report, failed(d.cfg.Seed, err, d.report.Server)
 	}
 	return &d.report, nil
 }

@@ -34,7 +34,7 @@ func Elsewhere(ctx context.Context, cfg KillConfig, member string) (*Report, err
 	d.report.Server = d.tail.String()
 	d.report.Trouble = d.tail.Trouble()
 	if err != nil {
-		return &d.report, fmt.Errorf("drill with seed %d: %w\n%s\netcd: %s", cfg.Seed, err, d.tail.String(), d.etcdTail.String())
+		return &d.report, failed(cfg.Seed, err, d.tail.String(), "etcd:", d.etcdTail.String())
 	}
 	return &d.report, nil
 }

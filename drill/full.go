@@ -53,7 +53,7 @@ func Full(ctx context.Context, cfg KillConfig, d *disk.Disk) (*Report, error) {
 	f.report.Trouble = f.tail.Trouble()
 	f.report.Files = &f.uploads.found
 	if err != nil {
-		return &f.report, fmt.Errorf("drill with seed %d: %w\n%s", cfg.Seed, err, f.tail.String())
+		return &f.report, failed(cfg.Seed, err, f.tail.String())
 	}
 	return &f.report, nil
 }

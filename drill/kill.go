@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	randv2 "math/rand/v2"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,7 +107,7 @@ func Kill(ctx context.Context, cfg KillConfig) (*Report, error) {
 	d.report.Server = d.tail.String()
 	d.report.Trouble = d.tail.Trouble()
 	if err != nil {
-		return &d.report, fmt.Errorf("drill with seed %d: %w\n%s", cfg.Seed, err, d.tail.String())
+		return &d.report, failed(cfg.Seed, err, d.tail.String())
 	}
 	return &d.report, nil
 }
@@ -358,4 +359,10 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// failed tells why a drill did not get to its end, after what its servers wrote last: who sees only the
+// end of a long output sees why.
+func failed(seed uint64, err error, wrote ...string) error {
+	return fmt.Errorf("the servers wrote last:\n%s\ndrill with seed %d: %w", strings.Join(wrote, "\n"), seed, err)
 }

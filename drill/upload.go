@@ -60,7 +60,7 @@ func UploadKill(ctx context.Context, cfg KillConfig) (*UploadReport, error) {
 	}
 	defer func() { d.node.Kill() }()
 	if err := d.runUploads(ctx); err != nil {
-		return &d.found, fmt.Errorf("drill with seed %d: %w\n%s", cfg.Seed, err, d.tail.String())
+		return &d.found, failed(cfg.Seed, err, d.tail.String())
 	}
 	d.found.Kills, d.found.Trouble = d.report.Kills, d.tail.Trouble()
 	return &d.found, nil
