@@ -124,7 +124,9 @@ func (v *View) checkFormat(initialised bool) error {
 	case !errors.Is(err, pebble.ErrNotFound):
 		return v.damaged(err)
 	case initialised:
-		return v.damaged(corruptf("format record is missing"))
+		// A MANIFEST that has lost its end is an older database for the engine, and one that has lost
+		// all but its beginning an empty one.
+		return v.damaged(fmt.Errorf("%w: %w: the format record is missing", ErrCorrupt, errRotten))
 	}
 	if err := v.db.Set([]byte{tableFormat}, binary.AppendUvarint(nil, format), pebble.NoSync); err != nil {
 		return fmt.Errorf("view: %w", err)

@@ -205,6 +205,80 @@ func TestOpenWithoutManifestMarker(t *testing.T) {
 	}
 }
 
+// A MANIFEST that has lost its end makes an older view, to which what is missing is applied from
+// the journal, or one that is rotten; never an empty one, nor one with holes.
+func TestOpenWithShortManifest(t *testing.T) {
+	c := newCell(t, "ann", "bob")
+	for round := range 2 {
+		c.accept(message("ann/x", "bob", fmt.Sprint("m", round)))
+		if err := c.v.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := c.v.Applied()
+	if err := c.v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var path string
+	names, err := c.fs.List("/view/" + databaseDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		if strings.HasPrefix(n, "MANIFEST") {
+			path = "/view/" + databaseDir + "/" + n
+		}
+	}
+	whole := readFile(t, c.fs, path)
+	rotten := 0
+	for size := range whole {
+		fs := vfs.NewMem()
+		if _, err := vfs.Clone(c.fs, fs, "/view", "/view"); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, fs, path, whole[:size])
+		v, err := Open("/view", Options{FS: fs})
+		if err != nil {
+			if rotten++; !Rotten(err) {
+				t.Fatalf("%d of %d bytes: %v", size, len(whole), err)
+			}
+			continue
+		}
+		at := v.Applied() // older, where nothing was compacted since
+		if err := errors.Join(v.Scrub(t.Context(), nil), v.Close()); err != nil || last.Before(at) {
+			t.Fatalf("%d of %d bytes, at %v: %v", size, len(whole), at, err)
+		}
+	}
+	if rotten == 0 {
+		t.Fatal("each beginning of a MANIFEST will do")
+	}
+}
+
+func readFile(t *testing.T, fs vfs.FS, path string) []byte {
+	t.Helper()
+	f, err := fs.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func writeFile(t *testing.T, fs vfs.FS, path string, text []byte) {
+	t.Helper()
+	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A cell's first command for another domain stops a node that is configured
 // wrongly.
 func TestApplyRefusesAnotherDomain(t *testing.T) {
