@@ -251,7 +251,7 @@ func (d *celled) command(ctx context.Context, args ...string) error {
 // disturb does its harm to a node after each while, and has it go on some time
 // later: at random, or, of those that are ended in order, to one after the other.
 func (d *celled) disturb(ctx context.Context) error {
-	return d.again(ctx, func(ctx context.Context, n int) error {
+	err := d.again(ctx, func(ctx context.Context, n int) error {
 		switch hit := d.nodes[d.random.IntN(len(d.nodes))]; d.cfg.Harm {
 		case HarmFreeze:
 			return d.freezeOne(ctx, hit)
@@ -265,6 +265,30 @@ func (d *celled) disturb(ctx context.Context) error {
 			return d.killOne(ctx, hit)
 		}
 	})
+	if err == nil && d.cfg.Harm == HarmKill {
+		err = d.alike(ctx)
+	}
+	return err
+}
+
+// alike waits, while people chat, until each node has seen since its start that most have its view:
+// none would take people if it had seen another one.
+func (d *celled) alike(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	for _, n := range d.nodes {
+		err := await.UntilEvery(ctx, 100*time.Millisecond, func(ctx context.Context) error {
+			page, err := metricsIn(ctx, n.options.Data)
+			if err == nil && gauge(page, "bavard_view_compared_total") < 1 {
+				err = errors.New("it has not compared its view")
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("node %s: %w", n.name, err)
+		}
+	}
+	return nil
 }
 
 // again does harm after each while, as often as the drill is to, or for as long.

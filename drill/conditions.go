@@ -46,9 +46,12 @@ func (d *killing) ticks(n int) func(context.Context) error {
 }
 
 // metrics are those of the admin socket.
-func (d *killing) metrics(ctx context.Context) (string, error) {
+func (d *killing) metrics(ctx context.Context) (string, error) { return metricsIn(ctx, d.options.Data) }
+
+// metricsIn are those of the server that runs on a data directory.
+func metricsIn(ctx context.Context, data string) (string, error) {
 	socket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(d.options.Data, "admin.sock"))
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(data, "admin.sock"))
 	}}
 	defer socket.CloseIdleConnections()
 	return get(ctx, socket, "http://bavard/metrics")

@@ -92,14 +92,20 @@ type OtherNode struct {
 	Leads   bool   `json:"leads"`
 	Learner bool   `json:"learner,omitempty"` // it takes part anew and has no vote yet
 	Drained bool   `json:"drained,omitempty"` // it takes nobody
-	Version string `json:"version,omitempty"` // none while it is not heard
-	Level   uint32 `json:"level,omitempty"`   // the highest feature level that it knows
+	// Diverged: nor does it, because most nodes have another view than it.
+	Diverged bool   `json:"diverged,omitempty"`
+	Version  string `json:"version,omitempty"` // none while it is not heard
+	Level    uint32 `json:"level,omitempty"`   // the highest feature level that it knows
 }
 
 // ViewStatus is the view's part of a Status.
 type ViewStatus struct {
 	Applied   string `json:"applied"` // position: epoch/revision/index
 	DiskBytes int64  `json:"disk_bytes"`
+	// Of a cell of several nodes: the newest revision at which most were seen to have the same
+	// view, since the start, and why this node takes nobody, if others have another one.
+	Compared uint64 `json:"compared,omitempty"`
+	Diverged string `json:"diverged,omitempty"`
 }
 
 // Codes of errors.

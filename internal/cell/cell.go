@@ -81,6 +81,7 @@ type Cell struct {
 
 	applied atomic.Uint64 // revision
 	flushed chan struct{} // the view has made more durable
+	scrubs  chan struct{} // a scrub is to begin
 }
 
 type key struct {
@@ -104,7 +105,7 @@ func Open(ctx context.Context, o Options) (*Cell, error) {
 	c := &Cell{
 		o: o, slots: make(chan struct{}, MaxInFlight), ctx: run, cancel: cancel, done: make(chan struct{}),
 		waiting: map[key]Done{}, outcomes: map[key]command.Outcome{}, changed: make(chan struct{}),
-		flushed: make(chan struct{}, 1),
+		flushed: make(chan struct{}, 1), scrubs: make(chan struct{}, 1),
 	}
 	o.View.OnFlush = func() {
 		select {
@@ -195,37 +196,6 @@ func (c *Cell) sweep() {
 			pause.Reset(sweepPause)
 		} else {
 			pause.Reset(sweepEvery)
-		}
-	}
-}
-
-// Scrubbing reads the view after each start and then once a day, slowly.
-const (
-	scrubAfter = time.Minute
-	scrubEvery = 24 * time.Hour
-	scrubRate  = 8 << 20 // bytes a second
-)
-
-// scrub looks for damage that reading would meet only later. The view's hook
-// raises the warning. With one copy there is nothing to heal it from but a backup.
-func (c *Cell) scrub() {
-	t := time.NewTimer(scrubAfter)
-	defer t.Stop()
-	wait := func(d time.Duration) error {
-		t.Reset(d)
-		select {
-		case <-c.ctx.Done():
-			return c.ctx.Err()
-		case <-t.C:
-			return nil
-		}
-	}
-	for next := scrubAfter; wait(next) == nil; next = scrubEvery {
-		err := c.Scrub(c.ctx, func(bytes int) error {
-			return wait(time.Duration(float64(bytes) / scrubRate * float64(time.Second)))
-		})
-		if err != nil && c.ctx.Err() == nil {
-			c.o.Logger.Error("scrub of the view", "err", err)
 		}
 	}
 }

@@ -96,7 +96,11 @@ func describeStatus(s admin.Status, now time.Time) string {
 		line("node", "%s", describeNodes(s.Journal))
 	}
 	line("level", "%d", s.Level)
-	line("view", "applied %s, %s on disk", s.View.Applied, size(s.View.DiskBytes))
+	view := fmt.Sprintf("applied %s, %s on disk", s.View.Applied, size(s.View.DiskBytes))
+	if s.View.Compared > 0 {
+		view += fmt.Sprintf(", the same as other nodes' at revision %d", s.View.Compared)
+	}
+	line("view", "%s", view)
 	for _, w := range s.Warnings {
 		out.WriteString(describeWarning(w, now))
 	}
@@ -120,6 +124,9 @@ func describeNodes(j admin.JournalStatus) string {
 		}
 		if o.Drained {
 			is += ", drained"
+		}
+		if o.Diverged {
+			is += ", DIVERGED: it takes nobody"
 		}
 		if o.Leads {
 			is, leads = is+", leads", false

@@ -36,6 +36,8 @@ const (
 	DiskLow
 	ViewBehind
 	ViewDamaged
+	ViewDiverged
+	NodeDiverged
 	ViewUnwritable
 	Overloaded
 	CertificateExpiring
@@ -89,6 +91,14 @@ var kinds = [numKinds + 1]kindInfo{
 	ViewDamaged: {
 		"view-damaged", Error, "stored data failed its check",
 		"keep a copy of the data directory, look at the disk, and restart the server",
+	},
+	ViewDiverged: {
+		"view-diverged", Error, "this node's view is not what other nodes of the cell have: it takes nobody",
+		"if its files are damaged its view is made anew by itself; if it stays so, move the directory view out of the data directory while the server is stopped: the next start gets another node's",
+	},
+	NodeDiverged: {
+		"node-diverged", Warning, "another node of the cell has another view than most: one less that may fail",
+		"see `bavard status` on that node; it takes nobody, and this one is not concerned",
 	},
 	ViewUnwritable: {
 		"view-unwritable", Error, "the view cannot be written; the journal keeps what it lacks, and it is tried again",

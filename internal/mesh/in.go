@@ -166,6 +166,7 @@ func (m *Mesh) open(p *peer, hello *Hello) *incoming {
 	}
 	p.in, p.heard = in, false
 	p.drained, p.version, p.level = hello.GetDrained(), hello.GetVersion(), hello.GetLevel()
+	p.diverged, p.points = false, nil // of what it was before, which may have had another view
 	return in
 }
 
@@ -253,7 +254,8 @@ func (m *Mesh) frame(in *incoming, f *Frame) error {
 		defer m.mu.Unlock()
 		in.hears = c.Beat.GetHears()
 		if in.p.in == in {
-			in.p.drained = c.Beat.GetDrained()
+			in.p.drained, in.p.diverged = c.Beat.GetDrained(), c.Beat.GetDiverged()
+			in.p.note(c.Beat.GetPoints())
 		}
 		return nil
 	case *Frame_Stanza:

@@ -90,7 +90,10 @@ type Options struct {
 	// Version and Level, the highest feature level that it knows, are told to the others.
 	Version string
 	Level   uint32
-	Log     *slog.Logger
+	// Points are what is told of this node's view with each beat, the newest last; nil: nothing.
+	// It is called often and must be quick.
+	Points func() []Point
+	Log    *slog.Logger
 	// Grace, Silence and Beat (BeatEvery); 0 is the constant.
 	Grace, Silence, Beat time.Duration
 }
@@ -110,7 +113,7 @@ type Mesh struct {
 	readers     sync.WaitGroup // Add under mu, while not closed
 
 	shed, passed, arrived, snapshots atomic.Uint64
-	drained                          atomic.Bool
+	drained, diverged                atomic.Bool
 
 	mu       sync.Mutex // guards all below, and what is said to be under it
 	sessions map[jid.JID]*dispatch.Bound
@@ -140,10 +143,11 @@ type peer struct {
 	// incarnation of the process that said what is known.
 	incarnation []byte
 	given       bool // its grace has ended
-	// drained, version and level are what it says; while in is there.
-	drained bool
-	version string
-	level   uint32
+	// drained, diverged, version, level and points are what it says; while in is there.
+	drained, diverged bool
+	version           string
+	level             uint32
+	points            []Point
 
 	// applying orders what is done with what it says; before Mesh.mu.
 	applying sync.Mutex

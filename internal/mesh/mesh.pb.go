@@ -1082,8 +1082,10 @@ func (x *Giving) GetActor() string {
 // Beat says that the node works.
 type Beat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Hears         []string               `protobuf:"bytes,1,rep,name=hears,proto3" json:"hears,omitempty"`      // the nodes that it hears
-	Drained       bool                   `protobuf:"varint,2,opt,name=drained,proto3" json:"drained,omitempty"` // it takes nobody: its people are sent to other nodes
+	Hears         []string               `protobuf:"bytes,1,rep,name=hears,proto3" json:"hears,omitempty"`        // the nodes that it hears
+	Drained       bool                   `protobuf:"varint,2,opt,name=drained,proto3" json:"drained,omitempty"`   // it takes nobody: its people are sent to other nodes
+	Points        []*ViewPoint           `protobuf:"bytes,3,rep,name=points,proto3" json:"points,omitempty"`      // of its view, in order
+	Diverged      bool                   `protobuf:"varint,4,opt,name=diverged,proto3" json:"diverged,omitempty"` // most nodes have another view than it: it takes nobody
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1130,6 +1132,81 @@ func (x *Beat) GetDrained() bool {
 		return x.Drained
 	}
 	return false
+}
+
+func (x *Beat) GetPoints() []*ViewPoint {
+	if x != nil {
+		return x.Points
+	}
+	return nil
+}
+
+func (x *Beat) GetDiverged() bool {
+	if x != nil {
+		return x.Diverged
+	}
+	return false
+}
+
+// ViewPoint is a position of the view, and the chain hash there.
+type ViewPoint struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Hash          uint64                 `protobuf:"fixed64,3,opt,name=hash,proto3" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ViewPoint) Reset() {
+	*x = ViewPoint{}
+	mi := &file_internal_mesh_mesh_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ViewPoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ViewPoint) ProtoMessage() {}
+
+func (x *ViewPoint) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_mesh_mesh_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ViewPoint.ProtoReflect.Descriptor instead.
+func (*ViewPoint) Descriptor() ([]byte, []int) {
+	return file_internal_mesh_mesh_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ViewPoint) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *ViewPoint) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ViewPoint) GetHash() uint64 {
+	if x != nil {
+		return x.Hash
+	}
+	return 0
 }
 
 var File_internal_mesh_mesh_proto protoreflect.FileDescriptor
@@ -1223,10 +1300,16 @@ const file_internal_mesh_mesh_proto_rawDesc = "" +
 	"\x03jid\x18\x02 \x01(\tR\x03jid\x12\x12\n" +
 	"\x04role\x18\x03 \x01(\rR\x04role\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x14\n" +
-	"\x05actor\x18\x05 \x01(\tR\x05actor\"6\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\"\x85\x01\n" +
 	"\x04Beat\x12\x14\n" +
 	"\x05hears\x18\x01 \x03(\tR\x05hears\x12\x18\n" +
-	"\adrained\x18\x02 \x01(\bR\adrainedB\x16Z\x14bavard/internal/meshb\x06proto3"
+	"\adrained\x18\x02 \x01(\bR\adrained\x121\n" +
+	"\x06points\x18\x03 \x03(\v2\x19.bavard.mesh.v1.ViewPointR\x06points\x12\x1a\n" +
+	"\bdiverged\x18\x04 \x01(\bR\bdiverged\"Q\n" +
+	"\tViewPoint\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x12\n" +
+	"\x04hash\x18\x03 \x01(\x06R\x04hashB\x16Z\x14bavard/internal/meshb\x06proto3"
 
 var (
 	file_internal_mesh_mesh_proto_rawDescOnce sync.Once
@@ -1240,20 +1323,21 @@ func file_internal_mesh_mesh_proto_rawDescGZIP() []byte {
 	return file_internal_mesh_mesh_proto_rawDescData
 }
 
-var file_internal_mesh_mesh_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_internal_mesh_mesh_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_internal_mesh_mesh_proto_goTypes = []any{
-	(*Frame)(nil),    // 0: bavard.mesh.v1.Frame
-	(*Hello)(nil),    // 1: bavard.mesh.v1.Hello
-	(*Snapshot)(nil), // 2: bavard.mesh.v1.Snapshot
-	(*Change)(nil),   // 3: bavard.mesh.v1.Change
-	(*Session)(nil),  // 4: bavard.mesh.v1.Session
-	(*Stanza)(nil),   // 5: bavard.mesh.v1.Stanza
-	(*Visit)(nil),    // 6: bavard.mesh.v1.Visit
-	(*Left)(nil),     // 7: bavard.mesh.v1.Left
-	(*Cause)(nil),    // 8: bavard.mesh.v1.Cause
-	(*Passed)(nil),   // 9: bavard.mesh.v1.Passed
-	(*Giving)(nil),   // 10: bavard.mesh.v1.Giving
-	(*Beat)(nil),     // 11: bavard.mesh.v1.Beat
+	(*Frame)(nil),     // 0: bavard.mesh.v1.Frame
+	(*Hello)(nil),     // 1: bavard.mesh.v1.Hello
+	(*Snapshot)(nil),  // 2: bavard.mesh.v1.Snapshot
+	(*Change)(nil),    // 3: bavard.mesh.v1.Change
+	(*Session)(nil),   // 4: bavard.mesh.v1.Session
+	(*Stanza)(nil),    // 5: bavard.mesh.v1.Stanza
+	(*Visit)(nil),     // 6: bavard.mesh.v1.Visit
+	(*Left)(nil),      // 7: bavard.mesh.v1.Left
+	(*Cause)(nil),     // 8: bavard.mesh.v1.Cause
+	(*Passed)(nil),    // 9: bavard.mesh.v1.Passed
+	(*Giving)(nil),    // 10: bavard.mesh.v1.Giving
+	(*Beat)(nil),      // 11: bavard.mesh.v1.Beat
+	(*ViewPoint)(nil), // 12: bavard.mesh.v1.ViewPoint
 }
 var file_internal_mesh_mesh_proto_depIdxs = []int32{
 	1,  // 0: bavard.mesh.v1.Frame.hello:type_name -> bavard.mesh.v1.Hello
@@ -1269,11 +1353,12 @@ var file_internal_mesh_mesh_proto_depIdxs = []int32{
 	7,  // 10: bavard.mesh.v1.Change.left:type_name -> bavard.mesh.v1.Left
 	8,  // 11: bavard.mesh.v1.Change.cause:type_name -> bavard.mesh.v1.Cause
 	10, // 12: bavard.mesh.v1.Passed.giving:type_name -> bavard.mesh.v1.Giving
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	12, // 13: bavard.mesh.v1.Beat.points:type_name -> bavard.mesh.v1.ViewPoint
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_internal_mesh_mesh_proto_init() }
@@ -1302,7 +1387,7 @@ func file_internal_mesh_mesh_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_mesh_mesh_proto_rawDesc), len(file_internal_mesh_mesh_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

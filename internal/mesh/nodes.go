@@ -5,6 +5,7 @@ package mesh
 import (
 	"cmp"
 	"slices"
+	"sync/atomic"
 )
 
 // Node is another node of the cell, as the mesh knows it.
@@ -12,11 +13,13 @@ type Node struct {
 	Name string
 	// Reached: it and this node hear each other; it takes people.
 	Reached bool
-	// Drained: it says that it takes nobody; Version; Level, the highest feature level that
-	// it knows. Not known, and zero, while it is not heard.
-	Drained bool
-	Version string
-	Level   uint32
+	// Drained: it says that it takes nobody; Diverged: so it does, because most nodes have
+	// another view than it; Version; Level, the highest feature level that it knows; Points of
+	// its view, in order, at most PointsKept. Not known, and zero, while it is not heard.
+	Drained, Diverged bool
+	Version           string
+	Level             uint32
+	Points            []Point
 }
 
 // Nodes gives the other nodes, by name.
@@ -27,7 +30,8 @@ func (m *Mesh) Nodes() []Node {
 	for _, p := range m.peers {
 		n := Node{Name: p.name, Reached: p.out != nil && p.in != nil}
 		if p.in != nil {
-			n.Drained, n.Version, n.Level = p.drained, p.version, p.level
+			n.Drained, n.Diverged, n.Version, n.Level = p.drained, p.diverged, p.version, p.level
+			n.Points = slices.Clone(p.points)
 		}
 		all = append(all, n)
 	}
@@ -36,8 +40,13 @@ func (m *Mesh) Nodes() []Node {
 }
 
 // SetDrained has the other nodes know whether this one takes people, at once.
-func (m *Mesh) SetDrained(drained bool) {
-	m.drained.Store(drained)
+func (m *Mesh) SetDrained(drained bool) { m.sayAtOnce(&m.drained, drained) }
+
+// SetDiverged has the other nodes know whether most have another view than this one, at once.
+func (m *Mesh) SetDiverged(diverged bool) { m.sayAtOnce(&m.diverged, diverged) }
+
+func (m *Mesh) sayAtOnce(what *atomic.Bool, is bool) {
+	what.Store(is)
 	beat := m.beat()
 	m.mu.Lock()
 	defer m.mu.Unlock()

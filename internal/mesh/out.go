@@ -150,7 +150,7 @@ func (m *Mesh) hello() *Frame {
 }
 
 func (m *Mesh) beat() *Frame {
-	return &Frame{Content: &Frame_Beat{&Beat{Hears: m.hears(), Drained: m.drained.Load()}}}
+	return &Frame{Content: &Frame_Beat{&Beat{Hears: m.hears(), Drained: m.drained.Load(), Diverged: m.diverged.Load(), Points: m.said()}}}
 }
 
 // greeted reads the hello of a node.

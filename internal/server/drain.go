@@ -234,9 +234,12 @@ func (s *server) mayDrain() error {
 		case n.Drained:
 			lacking = append(lacking, o.Name+" is drained")
 		default:
-			if staying++; n.Reached {
+			switch staying++; {
+			case n.Diverged:
+				lacking = append(lacking, o.Name+" takes nobody, because its view differs")
+			case n.Reached:
 				open++
-			} else {
+			default:
 				lacking = append(lacking, o.Name+" takes nobody yet, or its mesh is cut off")
 			}
 		}
@@ -281,7 +284,7 @@ func (s *server) reportNodes(st *admin.Status) {
 	for _, n := range s.mesh.Nodes() {
 		for i := range st.Journal.Others {
 			if o := &st.Journal.Others[i]; o.Node == n.Name {
-				o.Drained, o.Version, o.Level = n.Drained, n.Version, n.Level
+				o.Drained, o.Diverged, o.Version, o.Level = n.Drained, n.Diverged, n.Version, n.Level
 			}
 		}
 	}

@@ -47,8 +47,8 @@ func (s *server) serve(st *listen.Stream) {
 		st.Close(stanza.StreamErr(stanza.StreamSystemShutdown, ""))
 		return
 	}
-	if s.member != nil && s.outvoted.Load() { // what it knows may be old: another node knows better
-		st.Close(stanza.StreamErr(stanza.StreamInternalServerError, "this node does not reach the others for the moment; please try another"))
+	if s.closed() { // what it knows may be old, or wrong: another node knows better
+		st.Close(stanza.StreamErr(stanza.StreamInternalServerError, "this node does not agree with the others, or does not reach them, for the moment; please try another"))
 		return
 	}
 	limits := xmlstream.AfterAuth
@@ -190,6 +190,7 @@ func (s *server) http(context.Context) http.Handler {
 		{Name: "drain", Test: s.undrained},
 		{Name: "journal", Test: s.journalReady},
 		{Name: "view", Test: s.viewReady},
+		{Name: "comparison", Test: s.undiverged},
 	}
 	mux.Handle("GET /readyz", health.Ready(s.warnings, s.checks...))
 	mux.Handle(webSocketPath, s.doors.guard(s.front.WebSocket()))

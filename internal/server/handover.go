@@ -145,6 +145,6 @@ func (s *server) startHandover(ctx context.Context) (err error) {
 	if s.member == nil {
 		return nil
 	}
-	s.handover, err = s.link.Serve(ctx, s.cfg.Cell.HandoverBinds(), s.dir.View()+outView, s.cell, s.uploads, s.admitter)
+	s.handover, err = s.link.Serve(ctx, s.cfg.Cell.HandoverBinds(), s.dir.View()+outView, source{s}, s.uploads, s.admitter)
 	return err
 }

@@ -27,7 +27,7 @@ func (s *server) makeMesh() error {
 	o := mesh.Options{
 		Domain: s.cfg.Domain, Rooms: s.roomsDomain(), Cell: s.member.Cell, Node: s.member.Node, Peers: peers, Listen: s.cfg.Cell.MeshBinds(),
 		Serving: s.identity.Serving(), Calling: s.identity.Calling, Reached: s.reached, Log: s.log,
-		Version: s.o.Version[:min(len(s.o.Version), mesh.VersionMost)], Level: s.level(),
+		Version: s.o.Version[:min(len(s.o.Version), mesh.VersionMost)], Level: s.level(), Points: s.points,
 	}
 	if s.o.meshed != nil {
 		s.o.meshed(&o)

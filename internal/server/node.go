@@ -62,6 +62,8 @@ type node struct {
 	copying  sync.Mutex // guards the checkpoint
 	o        nodeOptions
 	rotten   atomic.Bool // the view has failed a checksum, and another node's can take its place
+	// divergent: most nodes have the same view, which is not this one's.
+	divergent atomic.Bool
 }
 
 // nodeOptions are those of a node's journal: journal.Options.
@@ -267,6 +269,7 @@ func (n *node) backend(version string, base func() string, s *server) admin.Back
 			st.View = admin.ViewStatus{Applied: n.cell.Applied().String(), DiskBytes: int64(v.DiskBytes)}
 			if s != nil {
 				s.report(st)
+				s.reportComparison(&st.View)
 			}
 			return nil
 		},

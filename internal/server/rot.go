@@ -26,7 +26,8 @@ const (
 // viewDamaged is view.Options.OnDamage.
 func (n *node) viewDamaged(err error) {
 	n.warnings.Raise(health.ViewDamaged, err.Error())
-	if n.member != nil && view.Rotten(err) {
+	// What may be the same on every node is not when most have another view.
+	if n.member != nil && (view.Rotten(err) || n.divergent.Load() && errors.Is(err, view.ErrCorrupt)) {
 		n.rotten.Store(true)
 	}
 }

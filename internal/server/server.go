@@ -134,11 +134,12 @@ type server struct {
 	addrs    datadir.Addresses
 	leaving  departures
 	// outvoted: nothing could be stored for noMajority. One node of several takes nobody then.
-	outvoted atomic.Bool
-	doors    doors
-	drains   drains
-	life     context.Context // while it serves
-	quit     context.CancelCauseFunc
+	outvoted   atomic.Bool
+	comparison comparison
+	doors      doors
+	drains     drains
+	life       context.Context // while it serves
+	quit       context.CancelCauseFunc
 }
 
 func (s *server) run(ctx context.Context) error {
@@ -150,6 +151,9 @@ func (s *server) run(ctx context.Context) error {
 	defer s.rooms.Close()
 	defer s.pushes.close()
 	defer s.uploads.Close()
+	if err := s.settleComparison(); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	s.life = ctx
 	group.Go(func() error {

@@ -69,6 +69,7 @@ func (s *server) watch(ctx context.Context) {
 			}
 			outvoted := !ready && (now.Sub(led) >= noMajority || s.cell.JournalStats().Unsettled >= noMajority)
 			s.outvoted.Store(outvoted)
+			s.compare(ctx, now)
 			if outvoted {
 				s.sessions.Disconnect()
 			}
@@ -134,6 +135,7 @@ func (s *server) collect(r prometheus.Registerer) {
 	s.collectUploads(r)
 	s.collectRooms(r)
 	s.collectMesh(r)
+	s.collectComparison(r)
 	gauge := func(name, help string, read func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "bavard", Name: name, Help: help}, read))
 	}

@@ -215,6 +215,7 @@ func (t *txn) commit() error {
 	v.cell.Store(t.cell)
 	t.publishLevel()
 	m := t.meta
+	v.points.note(v.published.Load(), &m)
 	v.published.Store(&m)
 	return nil
 }

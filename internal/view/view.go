@@ -135,6 +135,7 @@ type View struct {
 	removed   atomic.Uint64          // batches that took records of the archive away
 	stuck     atomic.Pointer[string] // why the last write in the background failed; nil: it did not
 	counters  counters
+	points    points
 	logged    atomic.Int64 // Unix second of the last report
 
 	flushed struct {
