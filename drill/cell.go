@@ -69,17 +69,17 @@ func (c *CellConfig) defaults() {
 // oracle found is in the report.
 func Cell(ctx context.Context, cfg CellConfig) (*Report, error) {
 	d := newCelled(cfg)
-	return d.rehearse(ctx, d.disturb, d.restartAll)
+	return d.rehearse(ctx, d.disturb, d.restartAll, d.stopAll)
 }
 
 // rehearse starts the cell, has carryOut run and reports.
-func (d *celled) rehearse(ctx context.Context, disturb, atRest func(context.Context) error) (*Report, error) {
+func (d *celled) rehearse(ctx context.Context, disturb, atRest, end func(context.Context) error) (*Report, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer d.end()
 	err := d.begin(ctx)
 	if err == nil {
-		err = d.carryOut(ctx, disturb, atRest, d.stopAll)
+		err = d.carryOut(ctx, disturb, atRest, end)
 	}
 	for _, n := range d.nodes {
 		d.report.Trouble = append(d.report.Trouble, n.tail.Trouble()...)

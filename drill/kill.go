@@ -255,9 +255,7 @@ func (d *killing) carryOut(ctx context.Context, disturb, atRest, end func(contex
 		return err
 	}
 	d.report.Verdict = oracle.Judge(d.log.History())
-	stopping, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if err := end(stopping); err != nil {
+	if err := end(ctx); err != nil {
 		return fmt.Errorf("stop the server: %w", err)
 	}
 	return nil

@@ -27,7 +27,7 @@ func Power(ctx context.Context, cfg CellConfig) (r *Report, err error) {
 	defer func() { err = errors.Join(err, disk.Unmount()) }()
 	cfg.Dir = disk.Path()
 	d := &powered{disk: disk, celled: newCelled(cfg)}
-	return d.rehearse(ctx, d.disturb, func(ctx context.Context) error { return d.cut(ctx, 0) })
+	return d.rehearse(ctx, d.disturb, func(ctx context.Context) error { return d.cut(ctx, 0) }, d.stopAll)
 }
 
 // powered is a drill under way in which all nodes have one power supply.

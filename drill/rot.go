@@ -25,7 +25,7 @@ const rotWithin = time.Minute
 // node that ends by itself is started again, as by a supervisor. cfg.Harm and cfg.DownMax are not used.
 func Rot(ctx context.Context, cfg CellConfig) (*Report, error) {
 	d := &rotting{celled: newCelled(cfg)}
-	return d.rehearse(ctx, d.disturb, d.restartRotten)
+	return d.rehearse(ctx, d.disturb, d.restartRotten, d.stopRotten)
 }
 
 // rotting is a drill under way in which disks rot.
@@ -101,6 +101,21 @@ func (d *rotting) restartRotten(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// stopRotten is stopAll, of nodes one of which may have met the rot only now, with nobody to start it
+// again: then all are started once more, and have to end in good order.
+func (d *rotting) stopRotten(ctx context.Context) error {
+	err := d.stopAll(ctx)
+	if err == nil {
+		return nil
+	}
+	d.cfg.Logger.Info("not ended in good order", "error", err)
+	d.supervisor = supervise(ctx, d.nodes)
+	if err := d.restartRotten(ctx); err != nil {
+		return err
+	}
+	return d.stopAll(ctx)
 }
 
 // rotGroups are the files of a node that rot, a group as often as another one; the view's are many.

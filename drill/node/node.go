@@ -94,8 +94,13 @@ func Start(o Options) (*Node, error) {
 	return n, nil
 }
 
-// Stop asks the process to end, with SIGTERM, and kills it when ctx ends first.
+// stopTimeout bounds how long a server may take to end in good order.
+const stopTimeout = 30 * time.Second
+
+// Stop asks the process to end, with SIGTERM, and kills it when ctx ends or half a minute is over first.
 func (n *Node) Stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
 	select {
 	case <-n.exited:
 		return fmt.Errorf("it had ended before: %w", n.err)
