@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"time"
 )
 
 // Identity is what a node shows to the others, and knows them by.
@@ -41,4 +42,13 @@ func (i *Identity) Serving() *tls.Config {
 // Calling is for connections to that node of the cell, and no other.
 func (i *Identity) Calling(node string) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{i.own}, RootCAs: i.authority, ServerName: node + "." + ServerName}
+}
+
+// Until is when the node's certificate ends.
+func (i *Identity) Until() (time.Time, error) {
+	leaf, err := x509.ParseCertificate(i.own.Certificate[0])
+	if err != nil {
+		return time.Time{}, fmt.Errorf("the node's certificate: %w", err)
+	}
+	return leaf.NotAfter, nil
 }

@@ -88,16 +88,7 @@ type Options struct {
 // Examine looks at everything and gives the findings in the order in which
 // they should be read. It ends by itself within a minute.
 func Examine(ctx context.Context, o Options) []Finding {
-	if o.Resolver == nil {
-		o.Resolver = net.DefaultResolver
-	}
-	if o.Dial == nil {
-		o.Dial = new(net.Dialer).DialContext
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	e := &examination{Options: o}
+	e := begin(o)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	e.configuration()
@@ -107,10 +98,25 @@ func Examine(ctx context.Context, o Options) []Finding {
 	e.machine()
 	e.listeners(ctx)
 	e.certificate()
+	e.nodes(ctx)
 	e.names(ctx)
 	e.web(ctx)
 	e.server()
 	return e.findings
+}
+
+// begin makes an examination in which nothing was looked at yet.
+func begin(o Options) *examination {
+	if o.Resolver == nil {
+		o.Resolver = net.DefaultResolver
+	}
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &examination{Options: o}
 }
 
 // examination is one under way.

@@ -193,7 +193,11 @@ func (x *installation) start() {
 // but OK have to say what to do.
 func (x *installation) want(level Level, about, text string) {
 	x.t.Helper()
-	found := Examine(x.t.Context(), x.Options)
+	x.wantAmong(Examine(x.t.Context(), x.Options), level, about, text)
+}
+
+func (x *installation) wantAmong(found []Finding, level Level, about, text string) {
+	x.t.Helper()
 	var all strings.Builder
 	ok := false
 	for _, f := range found {
