@@ -62,11 +62,11 @@ export async function cry(page, account, to, bodies) {
   )
 }
 
-/** Makes a group with so many members, and invites somebody who is to hear what is said in it from then on. */
-export async function crowd(page, account, { room, name, members, guest }) {
+/** Makes a group with so many members, or a room that is open to all and shows no addresses, and invites somebody who is to hear what is said in it from then on. */
+export async function crowd(page, account, { room, name, members = 0, guest, open = false }) {
   await crier(page, account)
   await page.evaluate(
-    async ([room, name, members, guest]) => {
+    async ([room, name, members, guest, open]) => {
       const { send, next } = globalThis.crier
       let n = 0
       const ask = async (to, payload) => {
@@ -79,18 +79,20 @@ export async function crowd(page, account, { room, name, members, guest }) {
       send(`<presence xmlns='jabber:client' to='${room}/Crier'><x xmlns='http://jabber.org/protocol/muc'/></presence>`)
       await next(/code=['"]201['"]/)
       const config = 'http://jabber.org/protocol/muc#roomconfig'
-      const form = `<x xmlns='jabber:x:data' type='submit'>${field('FORM_TYPE', config)}${field('muc#roomconfig_roomname', name)}${field('muc#roomconfig_persistentroom', '1')}</x>`
-      await ask(room, `<query xmlns='http://jabber.org/protocol/muc#owner'>${form}</query>`)
+      const form = (name) => `<x xmlns='jabber:x:data' type='submit'>${field('FORM_TYPE', config)}${field('muc#roomconfig_roomname', name)}${field('muc#roomconfig_persistentroom', '1')}${open ? field('muc#roomconfig_membersonly', '0') + field('muc#roomconfig_whois', 'moderators') : ''}</x>`
+      globalThis.crier.configure = (name) => ask(room, `<query xmlns='http://jabber.org/protocol/muc#owner'>${form(name)}</query>`)
+      await globalThis.crier.configure(name)
       for (let i = 0; i < members; i += 100) {
         const items = Array.from({ length: 100 }, (_, j) => `<item affiliation='member' jid='member${i + j}@localhost' nick='Member ${i + j}'/>`)
         await ask(room, `<query xmlns='http://jabber.org/protocol/muc#admin'>${items.join('')}</query>`)
       }
-      send(`<message xmlns='jabber:client' to='${room}'><x xmlns='http://jabber.org/protocol/muc#user'><invite to='${guest}'/></x></message>`)
+      globalThis.crier.invite = (guest) => send(`<message xmlns='jabber:client' to='${room}'><x xmlns='http://jabber.org/protocol/muc#user'><invite to='${guest}'/></x></message>`)
+      globalThis.crier.invite(guest)
       globalThis.crier.talk = (everyMs) => {
         let i = 0
         setInterval(() => send(`<message xmlns='jabber:client' to='${room}' type='groupchat' id='talk${i}'><body>said ${i++}</body></message>`), everyMs)
       }
     },
-    [room, name, members, guest],
+    [room, name, members, guest, open],
   )
 }

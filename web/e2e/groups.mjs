@@ -3,6 +3,7 @@
 // Groups: three browsers, a server that is killed, and what members may do.
 
 import { audit } from './access.mjs'
+import { crowd } from './crier.mjs'
 import { check, picture, shown, stored, until } from './harness.mjs'
 
 const bubble = (p, text) => p.page.locator('[role=log] .bubble', { hasText: text }).last()
@@ -146,6 +147,34 @@ export default {
     await bob.page.getByRole('dialog').getByRole('button', { name: 'Leave group' }).click()
     await bob.page.getByText('You left this group.').waitFor()
     await until('one member to be left', async () => /1 member/.test(await anna.page.getByRole('complementary', { name: 'Group info' }).innerText()))
+  },
+
+  async 'in a room open to all one sees who is there, also without the list of its members'(world) {
+    const [carla, dan, eve] = await world.friends('Carla', 'Dan', 'Eve')
+    const account = await carla.newPassword()
+    await crowd(carla.page, account, { room: 'plaza@rooms.localhost', name: 'Plaza', guest: 'dan@localhost', open: true })
+    await dan.open('Plaza')
+    await info(dan)
+    const panel = dan.page.getByRole('complementary', { name: 'Group info' })
+    await panel.getByText('2 people here').first().waitFor()
+    await carla.page.evaluate(() => globalThis.crier.invite('eve@localhost'))
+    await panel.getByText('3 people here').first().waitFor()
+    await until('who is there', async () => (await panel.locator('.nick').allInnerTexts()).join() === 'Crier,You,Eve')
+    await audit(dan.page, 'info of a room open to all')
+    await picture(dan.page, 'x-open-room')
+    await carla.page.evaluate(() => globalThis.crier.configure('Piazza'))
+    await dan.page.getByRole('textbox', { name: 'Message Piazza' }).waitFor()
+    await dan.page.locator('main header', { hasText: '3 people here' }).waitFor()
+
+    await eve.open('Piazza')
+    await info(eve)
+    await eve.page.getByRole('button', { name: 'Leave group' }).click()
+    await eve.page.getByRole('dialog').getByRole('button', { name: 'Leave group' }).click()
+    await panel.getByText('2 people here').first().waitFor()
+    await until('who has left to be gone', async () => (await panel.locator('.nick').allInnerTexts()).join() === 'Crier,You')
+    await panel.getByRole('button', { name: 'Crier' }).click()
+    await panel.getByRole('button', { name: 'Message Crier' }).click()
+    await dan.page.getByRole('textbox', { name: /Crier/ }).waitFor()
   },
 
   async 'pictures for the eye'(world) {

@@ -7,7 +7,7 @@ import { Held } from './held'
 import { Lead } from './lead'
 import type { OnboardOptions } from './onboard'
 import { Conversation } from './store/conversation.svelte'
-import { getMeta, isArchived, isFull, isMuted, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared } from './store/schema'
+import { getMeta, isArchived, isFull, isMuted, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Occupants, type Picture, type Shared } from './store/schema'
 import { act, begin, compose, composeAgain, discard, editChat, editMessage, markRead, type Act } from './store/write'
 import type { Own } from './own'
 import { ownAddress } from './wire/discover'
@@ -563,6 +563,11 @@ export class App {
 
   async setMember(room: string, jid: string, role: 'owner' | 'admin' | 'member' | 'none'): Promise<void> {
     await this.ask('group', 'affiliate', room, jid, role)
+  }
+
+  /** Who is in a group now, as far as it shows us. */
+  peopleIn(room: string): Promise<Occupants> {
+    return this.ask('group', 'here', room) as Promise<Occupants>
   }
 
   async leaveGroup(room: string): Promise<void> {

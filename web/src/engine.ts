@@ -373,6 +373,8 @@ export class Engine {
         return this.rooms.leave(room)
       case 'accept':
         return this.rooms.accept(room)
+      case 'here':
+        return Promise.resolve(this.rooms.here(room))
       case 'makeLink':
         return makeRoomLink(this.need(), room, rest[0]!, rest[1]!)
       case 'links':

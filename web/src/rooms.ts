@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { CatchUp } from './catchup'
-import type { Account, Change, Chat, Db, Group } from './store/schema'
+import type { Account, Change, Chat, Db, Group, Occupants } from './store/schema'
 import { note, queue } from './store/receive'
 import { editChat } from './store/write'
 import { queryArchive, type ArchivePage, type ArchiveQuery } from './wire/archive'
@@ -30,12 +30,18 @@ export interface RoomsOptions {
   picture: (room: string, hash: string) => void
 }
 
+interface Occupant {
+  jid: string | undefined
+  occupant: string | undefined
+  role: Group['role']
+}
+
 interface Place {
   nick: string
   inside: boolean
   catchUp: CatchUp
-  /** Addresses by what people are called there. */
-  people: Map<string, { jid: string | undefined; occupant: string | undefined }>
+  /** Who is there, as far as we are shown it, by what they are called. */
+  people: Map<string, Occupant>
   entered: { resolve: (codes: number[]) => void; reject: (e: Error) => void } | undefined
   tries: number
 }
@@ -44,6 +50,10 @@ const MOST_TRIES = 5
 const AGAIN_MS = 4_000
 /** Changes of membership that come together are looked at together. */
 const SETTLE_MS = 400
+/** Those who come and go in so long are counted together. */
+const COUNT_MS = 2_000
+/** So many are known in one place: twice what the server lets in. */
+const MOST_PEOPLE = 10_000
 /** Whom an admin adds at once, at most: the server takes no more (RoomChanges). */
 const MOST_ADDED = 100
 
@@ -151,24 +161,32 @@ export class Rooms {
     if (p.error !== undefined) await this.refused(p.room, place, p.error)
     else if (p.self && p.present) await this.inside(p, place)
     else if (p.self) await this.outside(p, place)
-    else if (p.present) {
-      const before = place.people.get(p.nick)
-      place.people.set(p.nick, { jid: p.jid, occupant: p.occupant })
-      const member = this.groups.get(p.room)?.members.find((m) => m.jid === p.jid)
-      const changed = member && p.affiliation !== 'outcast' && p.affiliation !== 'none' ? member.role !== p.affiliation : p.jid !== undefined
-      if (changed && (before || place.inside)) this.soon(p.room)
-    } else if (p.affiliation === 'none' || p.affiliation === 'outcast') this.soon(p.room)
+    else this.others(p, place)
+  }
+
+  /** Somebody else comes, goes, or is something else. */
+  private others(p: wire.RoomPresence, place: Place): void {
+    const group = this.groups.get(p.room)
+    const role = roleOf(p)
+    const was = p.jid === undefined ? undefined : (group?.members.find((m) => m.jid === p.jid)?.role ?? 'none')
+    const before = place.people.get(p.nick)
+    if (!p.present) place.people.delete(p.nick)
+    else if (before || place.people.size < MOST_PEOPLE) place.people.set(p.nick, { jid: p.jid, occupant: p.occupant, role })
+    // Guests of an open room come and go without the list of members being different for it.
+    const changed = p.present ? was !== undefined && was !== role && (before !== undefined || place.inside) : role === 'none' && (was === undefined ? !group?.here : was !== 'none')
+    if (changed) this.soon(p.room)
+    if (place.inside && group?.here) this.stirred(p.room)
   }
 
   private async inside(p: wire.RoomPresence, place: Place): Promise<void> {
     const session = this.session
     if (!session) return
     place.nick = p.nick
-    place.people.set(p.nick, { jid: this.options.account.jid, occupant: p.occupant })
+    place.people.set(p.nick, { jid: this.options.account.jid, occupant: p.occupant, role: roleOf(p) })
     await this.edit(p.room, (group) => {
       group.nick = p.nick
       group.occupant = p.occupant ?? group.occupant
-      group.role = p.affiliation === 'outcast' ? 'none' : p.affiliation
+      group.role = roleOf(p)
       group.state = 'in'
     })
     if (place.inside) {
@@ -189,6 +207,7 @@ export class Rooms {
 
   private async outside(p: wire.RoomPresence, place: Place): Promise<void> {
     place.inside = false
+    place.people.delete(p.nick)
     const state = p.destroyed ? 'gone' : p.codes.includes(301) || p.codes.includes(321) || p.codes.includes(322) ? 'removed' : undefined
     if (state) await this.end(p.room, state)
   }
@@ -334,10 +353,10 @@ export class Rooms {
     const [info, members] = await Promise.all([wire.fetchRoomInfo(session, room), wire.fetchMembers(session, room)])
     const known = this.groups.get(room)
     const before = new Map(known?.members.map((m) => [m.jid, m]))
-    const after = new Map(members.map((m) => [m.jid, m]))
+    const after = new Map(members?.map((m) => [m.jid, m]))
     const me = this.options.account.jid
     const events: Parameters<typeof note>[2] = []
-    if (before.size > 0 && known) {
+    if (before.size > 0 && members) {
       for (const m of members) {
         const former = before.get(m.jid)
         if (!former) events.push({ kind: 'joined', who: m.jid, name: m.nick })
@@ -348,11 +367,40 @@ export class Rooms {
     }
     await this.edit(room, (group, chat) => {
       if (info.name !== '') chat.name = info.name.slice(0, 100)
-      Object.assign(group, { description: info.description, announcements: info.announcements, invites: info.invites, members })
+      Object.assign(group, { description: info.description, announcements: info.announcements, invites: info.invites, members: members ?? [] })
+      this.count(room, group, info.open || !members ? info.occupants : undefined)
       group.role = after.get(me)?.role ?? group.role
     })
     if (events.length > 0 && events.length <= 20) this.options.changed(await note(this.options.db, room, events, Date.now()))
     this.options.picture(room, info.picture)
+  }
+
+  /** Somebody came or went where that is shown: they are counted again when all have come that come now. */
+  private stirred(room: string): void {
+    const key = `${room} here`
+    if (this.timers.has(key)) return
+    const again = async (): Promise<void> => {
+      this.timers.delete(key)
+      const session = this.session
+      if (!session || !this.isIn(room)) return
+      const { occupants } = await wire.fetchRoomInfo(session, room)
+      await this.edit(room, (group) => this.count(room, group, group.here && occupants))
+    }
+    this.timers.set(
+      key,
+      setTimeout(() => void again().catch(() => undefined), COUNT_MS),
+    )
+  }
+
+  private count(room: string, group: Group, occupants: number | undefined): void {
+    const seen = this.places.get(room)?.people.size ?? 0
+    group.here = occupants === undefined ? undefined : { count: Math.max(occupants, seen), turn: (group.here?.turn ?? 0) + 1 }
+  }
+
+  /** Who is there, as far as the room shows us: by their own address, or that which they have in it. */
+  here(room: string): Occupants {
+    const people = this.places.get(room)?.people ?? new Map<string, Occupant>()
+    return Array.from(people, ([nick, { jid, role }]) => ({ jid: jid ?? `${room}/${nick}`, nick, role }))
   }
 
   // --- what can be done
@@ -412,7 +460,8 @@ export class Rooms {
     const place = this.places.get(room)
     const group = this.groups.get(room) ?? (await this.options.db.get('chats', room))?.group
     const me = this.options.account.jid
-    if (group && group.members.every((m) => m.jid === me) && group.role === 'owner') await wire.destroyRoom(session, room).catch(() => undefined)
+    const alone = group?.members.every((m) => m.jid === me) && (group.here?.count ?? 1) <= 1
+    if (alone && group?.role === 'owner') await wire.destroyRoom(session, room).catch(() => undefined)
     else await wire.setAffiliations(session, room, [{ jid: me, affiliation: 'none' }]).catch(() => undefined)
     if (place) wire.leaveRoom(session, room, place.nick)
     this.places.delete(room)
@@ -438,6 +487,10 @@ export class Rooms {
     if (!this.session) throw new Error('not connected')
     return this.session
   }
+}
+
+function roleOf({ affiliation }: wire.RoomPresence): Group['role'] {
+  return affiliation === 'outcast' ? 'none' : affiliation
 }
 
 function newGroup(nick: string, by: string): Group {

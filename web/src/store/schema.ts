@@ -149,7 +149,10 @@ export interface Group {
   /** Our name in it (XEP-0421), once we have been there. */
   occupant: string
   role: 'owner' | 'admin' | 'member' | 'none'
+  /** All of them; none where the list is not for us to have. */
   members: Member[]
+  /** Where members are not all who may be there, or are not told us: how many are there, and how often that was counted. */
+  here?: { count: number; turn: number } | undefined
   /** Only admins write. */
   announcements: boolean
   /** Members may invite. */
@@ -171,6 +174,9 @@ export interface Member {
   nick: string
   role: 'owner' | 'admin' | 'member'
 }
+
+/** People who are in a group now: by their own address, or that which they have in it. */
+export type Occupants = (Pick<Member, 'jid' | 'nick'> & { role: Group['role'] })[]
 
 /** One stanza that must arrive, kept as the octets that are sent each time. */
 export interface Outgoing {

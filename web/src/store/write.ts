@@ -162,7 +162,7 @@ export async function markRead(db: Db, me: string, peer: string, quiet: boolean,
   const chat = await tx.objectStore('chats').get(peer)
   const last = chat?.lastIn
   // In a large group nobody asks who of all has read.
-  const tells = chat?.group ? chat.group.state === 'in' && chat.group.members.length <= MOST_MARKING : !quiet
+  const tells = chat?.group ? chat.group.state === 'in' && Math.max(chat.group.members.length, chat.group.here?.count ?? 0) <= MOST_MARKING : !quiet
   const marker = tells && last?.markable ? last.id : undefined
   const archive = last?.archiveId === undefined ? undefined : { id: last.archiveId, by: chat?.group ? peer : me }
   const id = marker ?? (chat?.group ? undefined : archive?.id)

@@ -178,6 +178,7 @@ const en = {
     privacy: 'Only members see a group, and who is in it.',
     info: 'Group info',
     members: (n: number) => (n === 1 ? '1 member' : `${n} members`),
+    here: (n: number) => (n === 1 ? '1 person here' : `${n} people here`),
     onlyAdmins: 'Only admins write',
     anyoneInvites: 'Members may add others',
     onlyAdminsHint: 'Only admins can write here.',

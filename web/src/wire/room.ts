@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { StanzaError } from './errors'
 import { bare, resource } from './jid'
 import { delayed, readContent, readStamp, type Incoming } from './message'
 import { NS } from './ns'
@@ -132,15 +133,21 @@ export interface RoomMember {
   role: 'owner' | 'admin' | 'member'
 }
 
-/** Who belongs to a room, there or not (XEP-0045 §getmemberlist @1.35.5). */
-export async function fetchMembers(session: Session, room: string): Promise<RoomMember[]> {
+/** Who belongs to a room, there or not (XEP-0045 §getmemberlist @1.35.5); undefined where that is not for us to know. */
+export async function fetchMembers(session: Session, room: string): Promise<RoomMember[] | undefined> {
   const roles = ['owner', 'admin', 'member'] as const
   const lists = roles.map(async (role) => {
     const answer = await session.ask('get', xml('query', { xmlns: NS.mucAdmin }, xml('item', { affiliation: role })), room)
     const items = answer.child('query', NS.mucAdmin)?.all('item') ?? []
     return items.flatMap((i) => (i.attr('jid') ? { jid: bare(i.attr('jid')!), nick: i.attr('nick') ?? '', role } : []))
   })
-  return (await Promise.all(lists)).flat()
+  return Promise.all(lists).then(
+    (all) => all.flat(),
+    (e: unknown) => {
+      if (e instanceof StanzaError && e.condition === 'forbidden') return undefined
+      throw e
+    },
+  )
 }
 
 /** Changes what people may in a room; "none" takes them out (XEP-0045 §affil-change @1.35.5). */
@@ -185,6 +192,10 @@ export interface RoomInfo {
   invites: boolean
   /** SHA-1 of its picture, or "". */
   picture: string
+  /** Anybody may enter. */
+  open: boolean
+  /** How many are there. */
+  occupants: number
 }
 
 /** What a room says of itself (XEP-0045 §disco-roominfo @1.35.5). */
@@ -200,6 +211,8 @@ export async function fetchRoomInfo(session: Session, room: string): Promise<Roo
     announcements: has('muc_moderated'),
     invites: value('muc#roomconfig_allowinvites') === '1',
     picture: value('muc#roominfo_avatarhash'),
+    open: has('muc_open'),
+    occupants: Number(value('muc#roominfo_occupants')) || 0,
   }
 }
 

@@ -177,6 +177,7 @@ export const words: Strings = {
     privacy: 'Solo los miembros ven un grupo y quién está en él.',
     info: 'Información del grupo',
     members: (n) => many(n, 'miembro', 'miembros'),
+    here: (n) => many(n, 'persona aquí', 'personas aquí'),
     onlyAdmins: 'Solo escriben los administradores',
     anyoneInvites: 'Los miembros pueden añadir a otros',
     onlyAdminsHint: 'Aquí solo pueden escribir los administradores.',

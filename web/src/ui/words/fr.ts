@@ -177,6 +177,7 @@ export const words: Strings = {
     privacy: 'Seuls les membres voient un groupe, et qui en fait partie.',
     info: 'Infos du groupe',
     members: (n) => many(n, 'membre', 'membres'),
+    here: (n) => many(n, 'personne ici', 'personnes ici'),
     onlyAdmins: 'Seuls les admins écrivent',
     anyoneInvites: 'Les membres peuvent en ajouter d’autres',
     onlyAdminsHint: 'Seuls les admins peuvent écrire ici.',
