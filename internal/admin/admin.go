@@ -33,6 +33,7 @@ type Backend interface {
 	Reports
 	Checkpoints
 	Drains
+	Pages
 	// Status says how the server is.
 	Status(ctx context.Context) (Status, error)
 }
@@ -160,8 +161,10 @@ type Options struct {
 	Checkpoint     func(ctx context.Context) (Checkpoint, error)
 	DropCheckpoint func() error
 	// Drain and Undrain: see Drains; nil while no server runs.
-	Drain    func(ctx context.Context, o DrainOptions, report func(DrainProgress)) error
-	Undrain  func() error
+	Drain   func(ctx context.Context, o DrainOptions, report func(DrainProgress)) error
+	Undrain func() error
+	// PageLink: see Pages; nil while no server runs.
+	PageLink func() (PageLink, error)
 	Warnings *health.Warnings
 	Checks   []health.Check
 }

@@ -50,6 +50,7 @@ type addedUser struct {
 //	DELETE /v1/reports/NUMBER → {}
 //	POST /v1/checkpoint    Checkpoint; DELETE → {}
 //	POST /v1/drain         DrainOptions → one JSON object per line, as it goes; DELETE → {}
+//	POST /v1/page          PageLink
 //	GET  /v1/status        Status
 //	GET  /metrics
 //
@@ -64,6 +65,7 @@ func Handler(b Backend, r *prometheus.Registry, log *slog.Logger) http.Handler {
 	h.reports(mux)
 	h.checkpoints(mux)
 	h.drains(mux)
+	h.pages(mux)
 	mux.HandleFunc("GET /v1/status", h.status)
 	mux.Handle("GET /metrics", health.MetricsHandler(r))
 	return mux

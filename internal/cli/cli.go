@@ -94,7 +94,7 @@ func (p *Program) root() *cobra.Command {
 	flags.String("config", "", "configuration `FILE`; without it, the defaults that `bavard config` prints")
 	flags.String("data", "", "the `DIR` in which everything is kept")
 	flags.String("domain", "", "`DOMAIN` of the addresses, like chat.example.org")
-	root.AddCommand(p.serve(), p.user(), p.invite(), p.status(), p.doctor(), p.quickstart(), p.config(), p.backup(), p.restore(), p.cell(), p.drain(), p.bench(), p.drill(), p.demo(), p.version())
+	root.AddCommand(p.serve(), p.user(), p.invite(), p.status(), p.admin(), p.doctor(), p.quickstart(), p.config(), p.backup(), p.restore(), p.cell(), p.drain(), p.bench(), p.drill(), p.demo(), p.version())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, nearFlag(cmd, err)) })
 	strict(root)
 	return root

@@ -207,6 +207,7 @@ func TestServersLife(t *testing.T) {
 	}
 
 	run(t, "", "status", "--data", data).want(t, 0, "ready", "accounts   0")
+	run(t, "", "admin", "--data", data).want(t, 1, "the admin page is off", "[admin]")
 	run(t, "correct horse\n", "--data", data, "user", "add", "alice", "--password-stdin").want(t, 0, "alice@localhost\n")
 	run(t, "correct horse\n", "--data", data, "user", "add", "alice", "--password-stdin").want(t, 1, "there is such an account")
 	made := run(t, "", "--data", data, "user", "add", "Bob@localhost").want(t, 0, "bob@localhost\t")

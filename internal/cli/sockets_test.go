@@ -24,9 +24,14 @@ import (
 // A server listens on what it says and on nothing else: not on etcd's ports,
 // for one.
 func TestServerListensOnNothingElse(t *testing.T) {
-	s := serve(t, filepath.Join(t.TempDir(), "data"))
+	file := filepath.Join(t.TempDir(), "bavard.toml")
+	if err := os.WriteFile(file, []byte("[admin]\nlisten = \"127.0.0.1:0\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, filepath.Join(t.TempDir(), "data"), "--config", file)
+	run(t, "", "admin", "--data", s.data).want(t, 0, "http://"+s.addresses.Admin+"/#")
 	want := []string{
-		"tcp " + s.addresses.C2S, "tcp " + s.addresses.C2STLS, "tcp " + s.addresses.HTTP,
+		"tcp " + s.addresses.C2S, "tcp " + s.addresses.C2STLS, "tcp " + s.addresses.HTTP, "tcp " + s.addresses.Admin,
 		"unix " + datadir.AdminSocket(s.data),
 	}
 	got := listening(t, s.cmd.Process.Pid)

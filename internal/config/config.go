@@ -29,6 +29,7 @@ type Config struct {
 
 	Cell         Cell         `toml:"cell"`
 	Listen       Listen       `toml:"listen"`
+	Admin        Admin        `toml:"admin"`
 	TLS          TLS          `toml:"tls"`
 	Limits       Limits       `toml:"limits"`
 	Registration Registration `toml:"registration"`
@@ -57,6 +58,11 @@ type Listen struct {
 	// Origins are the sites, besides the app's own, whose pages may use the
 	// WebSocket; at most 100.
 	Origins []string `toml:"origins"`
+}
+
+// Admin is the page that shows operators how the server is.
+type Admin struct {
+	Listen string `toml:"listen"` // host:port, plaintext on loopback and else TLS; "" is off
 }
 
 // TLS says where the certificate comes from: PEM files, or ACME when its

@@ -151,6 +151,7 @@ func (v *validator) listen(c *Config) {
 	}
 	v.address("listen.redirect", l.Redirect)
 	v.address("listen.metrics", l.Metrics)
+	v.address("admin.listen", c.Admin.Listen)
 	if _, err := l.proxyPrefixes(); err != nil {
 		v.add("listen.proxies", err.Error(), "write addresses like 192.0.2.1, or ranges like 10.0.0.0/8")
 	}
@@ -194,6 +195,21 @@ func (v *validator) tls(c *Config) {
 	case a.Challenge == "http-01" && l.Redirect == "" && (l.HTTP == "" || !l.BehindProxy):
 		v.add("tls.acme.challenge", "http-01 needs a listener that the authority reaches at port 80", `set listen.redirect = ":80"`)
 	}
+}
+
+// AdminBase gives the start of links to the admin page, without a slash at its end, from the
+// address that was got for it.
+func (c *Config) AdminBase(got string) string {
+	if Loopback(got) {
+		return "http://" + got
+	}
+	// The certificate names the domain, no address of the machine.
+	_, port, _ := net.SplitHostPort(got)
+	host, _, _ := net.SplitHostPort(c.Admin.Listen)
+	if host == "" || net.ParseIP(host) != nil {
+		host = c.Domain
+	}
+	return "https://" + net.JoinHostPort(host, port)
 }
 
 // CertificateNames are those that a certificate has to have besides the domain:

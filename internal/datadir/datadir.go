@@ -38,6 +38,7 @@ type Addresses struct {
 	HTTPS    string `json:"https,omitempty"`
 	Redirect string `json:"redirect,omitempty"`
 	Metrics  string `json:"metrics,omitempty"`
+	Admin    string `json:"admin,omitempty"` // the admin page
 }
 
 // InUseError says that another process holds the directory.

@@ -34,6 +34,7 @@ func (e *examination) configured() []listener {
 		{"listen.https", l.HTTPS, a.HTTPS, true},
 		{"listen.redirect", l.Redirect, a.Redirect, false},
 		{"listen.metrics", l.Metrics, a.Metrics, false},
+		{"admin.listen", e.Config.Admin.Listen, a.Admin, !config.Loopback(e.Config.Admin.Listen)},
 	}
 }
 
@@ -44,7 +45,7 @@ func (e *examination) listeners(ctx context.Context) {
 		if l.address == "" {
 			continue
 		}
-		outside = outside || l.key != "listen.metrics" && !config.Loopback(l.address)
+		outside = outside || l.key != "listen.metrics" && l.key != "admin.listen" && !config.Loopback(l.address)
 		if e.running {
 			e.held(ctx, l)
 		} else {

@@ -38,6 +38,7 @@ var mayImport = []struct{ packages, imports, why string }{
 	{"internal/charter", "internal/datadir", "it makes certificates and puts them into the data directory"},
 	{"internal/backup", "internal/datadir", "it keeps files, whatever is in them"},
 	{"internal/admin", words + " internal/account internal/datadir internal/health", "the operator's surface works on interfaces"},
+	{"internal/dashboard", "internal/health", "it shows figures, and knows nothing of messages"},
 	{"internal/doctor", "internal/admin internal/charter internal/config internal/datadir", "it looks from outside"},
 	{"internal/quickstart", "internal/config", "it writes texts, with the defaults in them"},
 	{"internal/cli", "internal/server internal/admin internal/backup internal/charter internal/config internal/datadir internal/doctor internal/health internal/quickstart bench drill", "commands go through the server's surface, or are the load generator's and the drills'"},

@@ -23,6 +23,7 @@ import (
 	"bavard/internal/cell"
 	"bavard/internal/charter"
 	"bavard/internal/config"
+	"bavard/internal/dashboard"
 	"bavard/internal/datadir"
 	"bavard/internal/dispatch"
 	"bavard/internal/handover"
@@ -58,8 +59,9 @@ type node struct {
 	rooms    atomic.Pointer[room.Hub]
 	pusher   atomic.Pointer[push.Pusher]
 	uploads  atomic.Pointer[upload.Service]
-	epoch    uint16     // of the positions that the journal gives
-	copying  sync.Mutex // guards the checkpoint
+	recorder atomic.Pointer[dashboard.Recorder] // nil: nobody asks for this node's figures
+	epoch    uint16                             // of the positions that the journal gives
+	copying  sync.Mutex                         // guards the checkpoint
 	o        nodeOptions
 	rotten   atomic.Bool // the view has failed a checksum, and another node's can take its place
 	// divergent: most nodes have the same view, which is not this one's.
@@ -275,7 +277,7 @@ func (n *node) backend(version string, base func() string, s *server) admin.Back
 		},
 	}
 	if s != nil {
-		o.Checks, o.Drain, o.Undrain = s.checks, s.drain, s.undrain
+		o.Checks, o.Drain, o.Undrain, o.PageLink = s.checks, s.drain, s.undrain, s.pageLink
 	}
 	return admin.New(o)
 }

@@ -24,6 +24,7 @@ import (
 	"bavard/internal/cert"
 	"bavard/internal/chat"
 	"bavard/internal/config"
+	"bavard/internal/dashboard"
 	"bavard/internal/datadir"
 	"bavard/internal/dispatch"
 	"bavard/internal/handover"
@@ -138,7 +139,8 @@ type server struct {
 	comparison comparison
 	doors      doors
 	drains     drains
-	life       context.Context // while it serves
+	access     *dashboard.Access // to the admin page; nil: there is none
+	life       context.Context   // while it serves
 	quit       context.CancelCauseFunc
 }
 
@@ -170,7 +172,7 @@ func (s *server) run(ctx context.Context) error {
 	if s.member == nil {
 		s.raiseLevel(ctx)
 	}
-	if err := errors.Join(s.startMesh(ctx), s.startHandover(ctx), s.listen(ctx, group)); err != nil {
+	if err := errors.Join(s.startMesh(ctx), s.startHandover(ctx), s.listen(ctx, group), s.startDashboard(ctx, group)); err != nil {
 		return errors.Join(err, s.stop())
 	}
 	// Only now: an authority comes to the listeners.
