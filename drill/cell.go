@@ -102,6 +102,8 @@ type celled struct {
 	addresses []string
 	// supervisor starts nodes that end by themselves; nil: none is to.
 	supervisor *supervisor
+	// data gives the data directory of a node; nil: under cfg.Dir.
+	data func(node string) string
 }
 
 // cellNode is one of them.
@@ -184,6 +186,9 @@ func (d *celled) found(ctx context.Context) error {
 		c2s, http, peer := addrs[3*i], addrs[3*i+1], addrs[3*i+2]
 		n.options = node.Options{
 			Binary: d.cfg.Binary, Data: filepath.Join(d.cfg.Dir, n.name), C2S: c2s, HTTP: http, Plain: true, Log: &n.tail,
+		}
+		if d.data != nil {
+			n.options.Data = d.data(n.name)
 		}
 		if d.cfg.NoDedupe {
 			n.options.Env = []string{noDedupe}

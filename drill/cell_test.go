@@ -4,9 +4,12 @@ package drill
 
 import (
 	"context"
+	"errors"
 	"os"
 	"testing"
 	"time"
+
+	"bavard/drill/powerfs"
 )
 
 func cellDrill(t *testing.T, cfg CellConfig) *Report {
@@ -125,6 +128,30 @@ func TestCellRot(t *testing.T) {
 		t.Errorf("the oracle found what must never happen: %v\n%v", r.Verdict, &r.Group)
 	}
 	if r.Rots != rots || r.Verdict.Ticked < 50*rots {
+		t.Error("too little happened")
+	}
+}
+
+// TestCellDisk: the disk of a node is slow, answers with errors, hangs or is full; the others go on, it
+// comes back by itself, and nothing that was ticked is lost by it.
+func TestCellDisk(t *testing.T) {
+	t.Parallel()
+	faults := int(diskFaults)
+	cfg := CellConfig{DownMax: 4 * time.Second, KillConfig: ready(t, KillConfig{Kills: faults, Think: 20 * time.Millisecond, UpMin: 500 * time.Millisecond, UpMax: 1500 * time.Millisecond}), Nodes: 3}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+	defer cancel()
+	r, err := Disk(ctx, cfg)
+	if errors.Is(err, powerfs.ErrCannotMount) {
+		t.Skipf("LEFT OUT: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(r)
+	if !r.Verdict.Clean() || !r.Group.Clean() {
+		t.Errorf("the oracle found what must never happen: %v\n%v", r.Verdict, &r.Group)
+	}
+	if r.DiskFaults != faults || r.Verdict.Ticked < 50*faults {
 		t.Error("too little happened")
 	}
 }

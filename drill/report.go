@@ -24,9 +24,11 @@ type Report struct {
 	// PowerCuts are those of all nodes at once.
 	PowerCuts int
 	// Rots are files of a node that were damaged.
-	Rots    int
-	Verdict oracle.Verdict
-	Group   oracle.Group // of those who chat in a room
+	Rots int
+	// DiskFaults are times in which something was the matter with the disk of a node.
+	DiskFaults int
+	Verdict    oracle.Verdict
+	Group      oracle.Group // of those who chat in a room
 
 	Logins, FailedLogins    int
 	Resumed, ResumesRefused int
@@ -110,6 +112,6 @@ func (r *Report) Table() string {
 }
 
 func (r *Report) String() string {
-	return fmt.Sprintf("seed %d: %d kills, %d freezes, %d ended in order (%d drained), %d wiped, %d cut off or slowed, %d power cuts, %d files damaged, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s\n%s",
-		r.Seed, r.Kills, r.Freezes, r.Rolls, r.Drains, r.Wipes, r.NetworkCuts, r.PowerCuts, r.Rots, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict, &r.Group)
+	return fmt.Sprintf("seed %d: %d kills, %d freezes, %d ended in order (%d drained), %d wiped, %d cut off or slowed, %d power cuts, %d files damaged, %d disk faults, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s\n%s",
+		r.Seed, r.Kills, r.Freezes, r.Rolls, r.Drains, r.Wipes, r.NetworkCuts, r.PowerCuts, r.Rots, r.DiskFaults, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict, &r.Group)
 }

@@ -10,26 +10,20 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
-
-	"bavard/drill/node"
 )
-
-// rotWithin bounds how long a node may take until it takes people again after its disk has rotted.
-const rotWithin = time.Minute
 
 // Rot lets people chat on all nodes of a cell, and damages a file of the journal or the view of one of
 // them, again and again: bits are flipped, or its end or all of it is gone. One time in three the node
 // runs meanwhile. It is killed and started again, and has to take people within a minute. A
 // node that ends by itself is started again, as by a supervisor. cfg.Harm and cfg.DownMax are not used.
 func Rot(ctx context.Context, cfg CellConfig) (*Report, error) {
-	d := &rotting{celled: newCelled(cfg)}
-	return d.rehearse(ctx, d.disturb, d.restartRotten, d.stopRotten)
+	d := &rotting{&supervised{newCelled(cfg)}}
+	return d.rehearse(ctx, d.disturb, d.restartSupervised, d.stopSupervised)
 }
 
 // rotting is a drill under way in which disks rot.
-type rotting struct{ *celled }
+type rotting struct{ *supervised }
 
 // disturb begins the supervision of the nodes, and damages something after each while.
 func (d *rotting) disturb(ctx context.Context) error {
@@ -46,7 +40,7 @@ func (d *rotting) rotOne(ctx context.Context, n *cellNode) error {
 	}
 	d.report.Rots++
 	d.cfg.Logger.Info("damaged", "node", n.name, "running", live, "what", what)
-	if err := d.admitsRotten(ctx, n, started); err != nil {
+	if err := d.admitsAtLast(ctx, n, started); err != nil {
 		return fmt.Errorf("%s; while it ran: %t: %w", what, live, err)
 	}
 	return nil
@@ -67,55 +61,6 @@ func (d *rotting) damageAndStart(ctx context.Context, n *cellNode, live bool) (s
 		return started, what, err
 	}
 	return time.Now(), what, n.start()
-}
-
-// admitsRotten waits until a node takes people, however often it ends by itself before.
-func (d *rotting) admitsRotten(ctx context.Context, n *cellNode, started time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, rotWithin)
-	defer cancel()
-	for {
-		err := d.admits(ctx, &cellNode{name: n.name, options: n.options, node: n.running()}, started, true)
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		if err := pause(ctx, superviseEvery); err != nil {
-			return err
-		}
-	}
-}
-
-// restartRotten is restartAll, of nodes whose disks may have rotted without anybody knowing.
-func (d *rotting) restartRotten(ctx context.Context) error {
-	for _, n := range d.nodes {
-		n.starting.Lock()
-		d.kill(n)
-	}
-	started := time.Now()
-	err := d.startAll()
-	for _, n := range d.nodes {
-		n.starting.Unlock()
-	}
-	for _, n := range d.nodes {
-		if err == nil {
-			err = d.admitsRotten(ctx, n, started)
-		}
-	}
-	return err
-}
-
-// stopRotten is stopAll, of nodes one of which may have met the rot only now, with nobody to start it
-// again: then all are started once more, and have to end in good order.
-func (d *rotting) stopRotten(ctx context.Context) error {
-	err := d.stopAll(ctx)
-	if err == nil {
-		return nil
-	}
-	d.cfg.Logger.Info("not ended in good order", "error", err)
-	d.supervisor = supervise(ctx, d.nodes)
-	if err := d.restartRotten(ctx); err != nil {
-		return err
-	}
-	return d.stopAll(ctx)
 }
 
 // rotGroups are the files of a node that rot, a group as often as another one; the view's are many.
@@ -173,58 +118,4 @@ func (d *rotting) damageFile(path string, text []byte) (what string, err error) 
 		}
 	}
 	return fmt.Sprintf("%s: %d bits flipped of %d bytes", name, bits, used), errors.Join(err, f.Close())
-}
-
-// superviseEvery is between the end of a process and its next start.
-const superviseEvery = 200 * time.Millisecond
-
-// supervisor starts processes again that end by themselves.
-type supervisor struct {
-	cancel  context.CancelFunc
-	running sync.WaitGroup
-}
-
-// supervise starts each node again that ends by itself, until stop.
-func supervise(ctx context.Context, nodes []*cellNode) *supervisor {
-	ctx, cancel := context.WithCancel(ctx)
-	s := &supervisor{cancel: cancel}
-	for _, n := range nodes {
-		s.running.Go(func() {
-			for ctx.Err() == nil {
-				seen := n.running()
-				select {
-				case <-seen.Exited():
-				case <-ctx.Done():
-					return
-				}
-				if pause(ctx, superviseEvery) == nil {
-					n.startInPlaceOf(seen)
-				}
-			}
-		})
-	}
-	return s
-}
-
-func (s *supervisor) stop() {
-	s.cancel()
-	s.running.Wait()
-}
-
-// running is the process of a node, which a supervisor may have put in another one's place.
-func (n *cellNode) running() *node.Node {
-	n.starting.Lock()
-	defer n.starting.Unlock()
-	return n.node
-}
-
-// startInPlaceOf starts a node again, unless somebody has done so or it cannot be started; then it is tried again.
-func (n *cellNode) startInPlaceOf(ended *node.Node) {
-	n.starting.Lock()
-	defer n.starting.Unlock()
-	if n.node == ended {
-		if err := n.start(); err != nil {
-			n.node = ended
-		}
-	}
 }

@@ -154,6 +154,12 @@ func (d *Disk) WriteBack() {
 	d.store.writeBack()
 }
 
+// Fail has something be the matter with the disk, in the place of what was, until Heal.
+func (d *Disk) Fail(f Fault) { d.store.setFault(&f) }
+
+// Heal ends what is the matter with the disk; what waits for it goes on.
+func (d *Disk) Heal() { d.store.setFault(nil) }
+
 // Unmount ends the disk. Nobody may use it.
 func (d *Disk) Unmount() error {
 	err := d.unmount()

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -262,5 +263,55 @@ func TestTruncatedAndNotSynced(t *testing.T) {
 		if !bytes.Equal(got, old) && bytes.ContainsRune(got, 'o') {
 			t.Errorf("seed %d: old and new in one: %d bytes", seed, len(got))
 		}
+	}
+}
+
+// TestFaults: a disk fails as it is told to, and is well afterwards.
+func TestFaults(t *testing.T) {
+	d := mounted(t)
+	put(t, d, "f", []byte("x"), true, true)
+	for _, c := range []struct {
+		fault         Fault
+		write, unlink error
+	}{
+		{Fault{Broken: true}, unix.EIO, unix.EIO},
+		{Fault{Full: true}, unix.ENOSPC, nil},
+	} {
+		d.Fail(c.fault)
+		if err := os.WriteFile(d.at("g"), []byte("y"), 0o600); !errors.Is(err, c.write) {
+			t.Errorf("%+v: write: %v", c.fault, err)
+		}
+		if err := os.Remove(d.at("f")); !errors.Is(err, c.unlink) {
+			t.Errorf("%+v: remove: %v", c.fault, err)
+		}
+		var room unix.Statfs_t
+		if err := unix.Statfs(d.Path(), &room); err != nil || c.fault.Full && room.Bavail > 0 {
+			t.Errorf("%+v: %d blocks, %v", c.fault, room.Bavail, err)
+		}
+		d.Heal()
+		put(t, d, "f", []byte("x"), true, true)
+	}
+	const delay = 20 * time.Millisecond
+	d.Fail(Fault{Delay: delay})
+	begun := time.Now()
+	put(t, d, "f", []byte("slow"), true, true)
+	if took := time.Since(begun); took < 3*delay { // a write, the file's sync, its directory's
+		t.Errorf("it took %v", took)
+	}
+	// What hangs goes on when it is healed.
+	d.Fail(Fault{Delay: time.Hour})
+	written := make(chan error, 1)
+	go func() { written <- os.WriteFile(d.at("f"), []byte("later"), 0o600) }()
+	if err := await.Until(t.Context(), func(context.Context) error {
+		if d.store.fault.Load().waiting.Load() == 0 {
+			return errors.New("nothing hangs")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	d.Heal()
+	if err := <-written; err != nil || string(content(t, d, "f")) != "later" {
+		t.Errorf("after it hung: %v", err)
 	}
 }

@@ -21,5 +21,11 @@ func (d *Disk) Cut(float64, *rand.Rand) error { return ErrCannotMount }
 // WriteBack does nothing.
 func (d *Disk) WriteBack() {}
 
+// Fail does nothing.
+func (d *Disk) Fail(Fault) {}
+
+// Heal does nothing.
+func (d *Disk) Heal() {}
+
 // Unmount errs.
 func (d *Disk) Unmount() error { return ErrCannotMount }

@@ -79,6 +79,9 @@ func (k *kernel) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOu
 }
 
 func (k *kernel) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	if err := k.fails(removes); err != 0 {
+		return fuse.Status(err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	n := k.at(&in.InHeader)
@@ -123,18 +126,27 @@ func (k *kernel) make(h *fuse.InHeader, name string, mode uint32, out *fuse.Entr
 }
 
 func (k *kernel) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+	if err := k.fails(writes); err != 0 {
+		return fuse.Status(err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.make(&in.InHeader, name, in.Mode, out)
 }
 
 func (k *kernel) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+	if err := k.fails(writes); err != 0 {
+		return fuse.Status(err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.make(&in.InHeader, name, unix.S_IFDIR|in.Mode, out)
 }
 
 func (k *kernel) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	if err := k.fails(writes); err != 0 {
+		return fuse.Status(err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
@@ -142,10 +154,16 @@ func (k *kernel) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *
 }
 
 func (k *kernel) Unlink(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
+	if err := k.fails(removes); err != 0 {
+		return fuse.Status(err)
+	}
 	return k.removed(h, name, false)
 }
 
 func (k *kernel) Rmdir(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
+	if err := k.fails(removes); err != 0 {
+		return fuse.Status(err)
+	}
 	return k.removed(h, name, true)
 }
 
@@ -160,6 +178,9 @@ func (k *kernel) removed(h *fuse.InHeader, name string, dir bool) fuse.Status {
 }
 
 func (k *kernel) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName string) fuse.Status {
+	if err := k.fails(writes); err != 0 {
+		return fuse.Status(err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	from, to := k.at(&in.InHeader), k.nodes[in.Newdir]
@@ -173,6 +194,9 @@ func (k *kernel) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName stri
 }
 
 func (k *kernel) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	if err := k.fails(writes); err != 0 {
+		return fuse.Status(err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	d, n := k.at(&in.InHeader), k.nodes[in.Oldnodeid]
@@ -190,6 +214,9 @@ func (k *kernel) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse
 func (k *kernel) Access(<-chan struct{}, *fuse.AccessIn) fuse.Status { return fuse.OK }
 
 func (k *kernel) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	if err := k.fails(reads); err != 0 {
+		return fuse.Status(err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	n := k.at(&in.InHeader)
@@ -204,6 +231,9 @@ func (k *kernel) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fus
 }
 
 func (k *kernel) Read(_ <-chan struct{}, in *fuse.ReadIn, to []byte) (fuse.ReadResult, fuse.Status) {
+	if err := k.fails(reads); err != 0 {
+		return nil, fuse.Status(err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	n := k.at(&in.InHeader)
@@ -214,6 +244,9 @@ func (k *kernel) Read(_ <-chan struct{}, in *fuse.ReadIn, to []byte) (fuse.ReadR
 }
 
 func (k *kernel) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	if err := k.fails(writes); err != 0 {
+		return 0, fuse.Status(err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	n := k.at(&in.InHeader)
@@ -231,6 +264,9 @@ func (k *kernel) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32
 }
 
 func (k *kernel) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	if err := k.fails(syncs); err != 0 {
+		return fuse.Status(err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	n := k.at(&in.InHeader)
@@ -242,6 +278,9 @@ func (k *kernel) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 }
 
 func (k *kernel) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
+	if err := k.fails(writes); err != 0 {
+		return fuse.Status(err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	n := k.at(&in.InHeader)
@@ -262,6 +301,9 @@ func (k *kernel) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status 
 }
 
 func (k *kernel) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	if err := k.fails(reads); err != 0 {
+		return fuse.Status(err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	d := k.at(&in.InHeader)
@@ -299,6 +341,9 @@ func (k *kernel) ReleaseDir(in *fuse.ReleaseIn) {
 }
 
 func (k *kernel) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	if err := k.fails(syncs); err != 0 {
+		return fuse.Status(err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	d := k.at(&in.InHeader)
@@ -314,6 +359,9 @@ func (k *kernel) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut
 	defer k.mu.Unlock()
 	const names = 1 << 20
 	free := uint64(max(0, k.most-k.pages))
+	if k.full() {
+		free = 0
+	}
 	*out = fuse.StatfsOut{
 		Blocks: uint64(k.most), Bfree: free, Bavail: free, Bsize: pageBytes, Frsize: pageBytes,
 		Files: names, Ffree: names, NameLen: 255,

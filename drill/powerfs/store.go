@@ -14,6 +14,7 @@ import (
 	"errors"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +38,7 @@ type store struct {
 	nodes  map[uint64]*inode  // that the kernel knows
 	lists  map[uint64][]entry // directories that are being read, by handle
 	opened uint64             // handles so far
+	fault  atomic.Pointer[fault]
 }
 
 // inode is a file, a directory, or a socket's name.

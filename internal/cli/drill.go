@@ -34,6 +34,7 @@ func (p *Program) drill() *cobra.Command {
 		p.drillCell("wipe", "Take data away from one node of a cell after the other while people chat on all", "kill one after the other and take its journal away, the end of it, its view, or its disk, before it is started again", drill.HarmWipe),
 		p.drillCell("cut", "Cut the network between one node of a cell and the others while people chat on all", "cut one after the other off from the others for up to 10 s, or one way, or make the way to it slow,\nand heal it; on Linux alone", drill.HarmCut),
 		p.drillRot(),
+		p.drillDisk(),
 	)
 	return cmd
 }
@@ -88,6 +89,23 @@ must never happen.`,
 	return cmd
 }
 
+func (p *Program) drillDisk() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "disk", Short: "Have the disk of one node of a cell after the other fail while people chat on all", Args: cobra.NoArgs,
+		Long: `Start a cell of its own, each node with a disk in memory, have people chat on all nodes,
+and have something be the matter with the disk of one after the other, for up to 10 s: it
+is slow, it answers with errors, it hangs, it is full. A node that ends by itself is started
+again, and has to take people within a minute after it. At the end all are killed at once,
+and every archive is read through every node. It needs Linux, root (CAP_SYS_ADMIN) and
+/dev/fuse. The exit code is 1 if anything happened that must never happen.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.runDrill(cmd, drill.Disk, drill.CellConfig{DownMax: 10 * time.Second}, 3, 5, 7)
+		},
+	}
+	drillFlags(cmd, 3, 5, 7)
+	return cmd
+}
+
 func (p *Program) drillPower() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "power", Short: "Cut the power of all nodes at once while people chat on them", Args: cobra.NoArgs,
@@ -120,6 +138,7 @@ type drillFigures struct {
 	Cuts       int     `json:"cuts"`
 	PowerCuts  int     `json:"power_cuts"`
 	Rots       int     `json:"rots"`
+	DiskFaults int     `json:"disk_faults"`
 	Ticked     int     `json:"ticked"`
 	Lost       int     `json:"lost"`
 	Hidden     int     `json:"hidden"`
@@ -137,7 +156,7 @@ func figures(r *drill.Report) drillFigures {
 	v, g := &r.Verdict, &r.Group
 	ms := func(p float64) float64 { return float64(r.Gap(p).Microseconds()) / 1000 }
 	return drillFigures{
-		Seed: r.Seed, Kills: r.Kills, Freezes: r.Freezes, Rolls: r.Rolls, Drains: r.Drains, Wipes: r.Wipes, Cuts: r.NetworkCuts, PowerCuts: r.PowerCuts, Rots: r.Rots, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
+		Seed: r.Seed, Kills: r.Kills, Freezes: r.Freezes, Rolls: r.Rolls, Drains: r.Drains, Wipes: r.Wipes, Cuts: r.NetworkCuts, PowerCuts: r.PowerCuts, Rots: r.Rots, DiskFaults: r.DiskFaults, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
 		Duplicated: v.Duplicated + g.Duplicated, Reordered: v.Reordered + g.Reordered, Phantom: v.Phantom + g.Phantom,
 		FalseTicks: v.FalseTicks, Diverged: v.Diverged + g.Diverged, GapP50: ms(0.5), GapP99: ms(0.99), GapMax: ms(1),
 	}
@@ -193,10 +212,10 @@ func (p *Program) printDrill(r *drill.Report, asJSON bool) error {
 	} else if _, err := fmt.Fprintf(p.Stdout, `
 seed %d: repeat its choices with --seed
 
-| kills | freezes | ended | of these drained | wiped | cut | power cuts | rotten | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | sending stopped p50 / p99 / max |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
-| %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms |
-`, f.Seed, f.Kills, f.Freezes, f.Rolls, f.Drains, f.Wipes, f.Cuts, f.PowerCuts, f.Rots, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.GapP50, f.GapP99, f.GapMax); err != nil {
+| kills | freezes | ended | of these drained | wiped | cut | power cuts | rotten | disk faults | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | sending stopped p50 / p99 / max |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms |
+`, f.Seed, f.Kills, f.Freezes, f.Rolls, f.Drains, f.Wipes, f.Cuts, f.PowerCuts, f.Rots, f.DiskFaults, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.GapP50, f.GapP99, f.GapMax); err != nil {
 		return err
 	}
 	if r.Verdict.Clean() && r.Group.Clean() {
