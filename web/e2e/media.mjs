@@ -351,9 +351,11 @@ export default {
     const mic = alice.page.getByRole('button', { name: 'Record a voice message' })
     await mic.click()
     await recorded(alice, 1)
-    await bob.page.getByText('typing…').first().waitFor()
+    await bob.page.locator('main header', { hasText: 'recording…' }).waitFor()
+    await picture(bob.page, 'x-media-recorded-for')
     await alice.page.getByRole('button', { name: 'Discard recording' }).click()
     await mic.waitFor()
+    await bob.page.getByText('recording…').first().waitFor({ state: 'detached' })
     check((await stored(alice.page)).length === 0, 'what was discarded is not sent')
 
     await mic.click()

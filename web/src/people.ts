@@ -26,6 +26,8 @@ const MOST_TYPING = 50
 interface Writer {
   /** In a group. */
   by: Incoming['sender']
+  /** They record a voice message. */
+  voice: boolean
   timer: ReturnType<typeof setTimeout>
 }
 
@@ -34,6 +36,8 @@ export interface Typing {
   peer: string
   by: Incoming['sender']
   more: number
+  /** They do not type, they record a voice message. */
+  voice: boolean
 }
 
 /** Contacts, who of them is online, and who types. */
@@ -46,7 +50,10 @@ export class People {
 
   readonly online = (): string[] => [...this.present.keys()]
   readonly typing = (): Typing[] =>
-    [...this.writing].map(([peer, all]) => ({ peer, by: [...all.values()].at(-1)?.by, more: all.size - 1 }))
+    [...this.writing].map(([peer, all]) => {
+      const last = [...all.values()].at(-1)
+      return { peer, by: last?.by, more: all.size - 1, voice: last?.voice ?? false }
+    })
 
   isOnline(peer: string): boolean {
     return this.present.has(peer)
@@ -74,8 +81,9 @@ export class People {
 
   /** A message tells whether its sender still types. */
   heard(m: Incoming): void {
-    if (m.mine || (m.stamp !== undefined && m.chatState === 'composing')) return
-    const typing = m.chatState === 'composing'
+    const voice = m.chatState === 'recording'
+    const typing = voice || m.chatState === 'composing'
+    if (m.mine || (m.stamp !== undefined && typing)) return
     const who = m.sender?.who ?? ''
     const all = this.writing.get(m.peer)
     if (typing ? all && !all.has(who) && all.size >= MOST_TYPING : !all?.has(who)) return
@@ -86,7 +94,7 @@ export class People {
         this.options.soft()
       }
       const writers = this.writing.get(m.peer) ?? new Map<string, Writer>()
-      this.writing.set(m.peer, writers.set(who, { by: m.sender, timer: setTimeout(stop, TYPING_MS) }))
+      this.writing.set(m.peer, writers.set(who, { by: m.sender, voice, timer: setTimeout(stop, TYPING_MS) }))
     }
     this.options.soft()
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { occupant } from './jid'
-import type { ChatState, Mention } from './message'
+import type { Mention } from './message'
 import { NS } from './ns'
 import { xml, type XmlElement } from './xml'
 
@@ -97,13 +97,7 @@ function envelope(to: string, id: string, group: boolean | undefined, ...payload
   return xml('message', { xmlns: NS.client, type, to, id }, ...payload, privately(to), xml('origin-id', { xmlns: NS.sid, id })).toString()
 }
 
-/** Says that the person types, or no longer does; never stored. */
-export function buildChatState(to: string, state: ChatState, group = false): string {
-  const type = group ? 'groupchat' : 'chat'
-  return xml('message', { xmlns: NS.client, type, to }, xml(state, { xmlns: NS.chatStates }), privately(to), xml('no-store', { xmlns: NS.hints })).toString()
-}
-
 /** Says that it is for one person in a group (XEP-0045 §privatemessage @1.35.5), also to our other devices. */
-function privately(to: string): XmlElement | false {
+export function privately(to: string): XmlElement | false {
   return occupant(to) && xml('x', { xmlns: NS.mucUser })
 }

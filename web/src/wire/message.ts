@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { readChatState, type ChatState } from './chatstate'
 import { bare, domain } from './jid'
 import { NS } from './ns'
 import { readShared, type Shared } from './share'
 import type { XmlElement } from './xml'
 
-export type ChatState = 'active' | 'composing' | 'paused' | 'inactive' | 'gone'
 
 /** What a message answers (XEP-0461 §usecases @0.2.1). */
 export interface Reply {
@@ -141,7 +141,7 @@ export function readContent(el: XmlElement): Omit<Incoming, 'peer' | 'mine' | 'f
     markable: el.child('markable', NS.markers) !== undefined,
     received: el.child('received', NS.receipts)?.attr('id'),
     displayed: el.child('displayed', NS.markers)?.attr('id'),
-    chatState: el.elements().find((e) => e.ns === NS.chatStates)?.name as ChatState | undefined,
+    chatState: readChatState(el),
     ...(reply && { reply }),
     ...(mentions.length > 0 && { mentions }),
     ...(file && { file }),

@@ -81,4 +81,5 @@ export const NS = {
   sharing: 'urn:xmpp:sfs:0', // XEP-0447
   reply: 'urn:xmpp:reply:0', // XEP-0461
   waveform: 'urn:bavard:waveform:0', // docs/media.md
+  recording: 'urn:bavard:recording:0', // docs/chats.md
 } as const

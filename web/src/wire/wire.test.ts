@@ -6,8 +6,10 @@ import { encode64 } from './base64'
 import { Counters } from './counters'
 import { readHostMeta } from './discover'
 import { conversation, person, readAddress } from './jid'
+import { buildChatState, readChatState } from './chatstate'
 import { buildChat, buildReactions, buildReceipt, buildRetract } from './compose'
 import { readMessage, readResult } from './message'
+import { NS } from './ns'
 import { readBookmark } from './pep'
 import { readPictureHash } from './profile'
 import { readRoomMessage, readRoomPresence, readRoomResult } from './room'
@@ -286,5 +288,15 @@ describe('pictures', () => {
     expect(item(`<info id='abc' type='image/png' bytes='1'/>`)).toEqual({ hash: 'abc', type: 'image/png' })
     expect(item('')?.hash).toBe('')
     expect(item(`<info id='abc' url='https://spy.example/x'/>`)?.hash).toBe('')
+  })
+})
+
+describe('chat states', () => {
+  it('who records a voice message is composing to clients that know only that', () => {
+    const el = parseXml(buildChatState('bob@localhost', 'recording'))
+    expect(el.child('composing', NS.chatStates)).toBeDefined()
+    expect(readChatState(el)).toBe('recording')
+    expect(readChatState(parseXml(buildChatState('bob@localhost', 'composing')))).toBe('composing')
+    expect(readChatState(parseXml(buildChatState('bob@localhost', 'paused')))).toBe('paused')
   })
 })
