@@ -29,8 +29,10 @@ type Node struct {
 	Leads   bool   `json:"leads,omitempty"`
 	Learner bool   `json:"learner,omitempty"`
 	Drained bool   `json:"drained,omitempty"`
-	Version string `json:"version,omitempty"` // "" while it is not heard
-	Level   uint32 `json:"level,omitempty"`   // the highest feature level that it knows
+	// Diverged: its view differs from those of most nodes.
+	Diverged bool   `json:"diverged,omitempty"`
+	Version  string `json:"version,omitempty"` // "" while it is not heard
+	Level    uint32 `json:"level,omitempty"`   // the highest feature level that it knows
 }
 
 // State is whether a node gives its figures.

@@ -55,11 +55,14 @@ func (l *Link) newWays(node string) ways {
 	return ways{put: one(), get: one()}
 }
 
-// Close ends the connections that are kept open for the next file.
+// Close ends the connections that are kept open for the next file, or question.
 func (l *Link) Close() {
 	for _, w := range l.files {
 		w.put.CloseIdleConnections()
 		w.get.CloseIdleConnections()
+	}
+	for _, t := range l.tellers {
+		t.CloseIdleConnections()
 	}
 }
 

@@ -3,7 +3,7 @@
 // Package handover has the nodes of a cell give each other what is too large for the
 // journal: a whole view, to a node that cannot get from the journal any more what it
 // missed, and the files that people upload; and, to one that has lost its journal, a new
-// place among the members. It goes over HTTPS with certificates of the cell on both
+// place among the members; and their figures, for the admin page. It goes over HTTPS with certificates of the cell on both
 // sides, at a port of its own, so that nothing else waits for it.
 // docs/formats/cell.md describes what is sent.
 package handover
@@ -36,7 +36,7 @@ const (
 	// preparing bounds how long a node may take until it begins to send.
 	preparing = time.Minute
 	// connectionsMost bounds those that are open at once: those of six other nodes.
-	connectionsMost = 6 * (2*fileStreams + 2)
+	connectionsMost = 6 * (2*fileStreams + 3)
 	headerMost      = 16 << 10
 )
 
@@ -51,6 +51,9 @@ type Options struct {
 	Log     *slog.Logger
 	// Rate in bytes a second; 0 is DefaultRate.
 	Rate int64
+	// Figures of this node, for the admin pages of others: what it returns is sent as JSON, nil
+	// means that there are none yet. It must not take long.
+	Figures func(run string, next uint64) any
 }
 
 // Source is the view that is handed over.
@@ -64,6 +67,8 @@ type Source interface {
 type Link struct {
 	o     Options
 	files map[string]ways
+	// tellers are the ways to ask nodes for their figures.
+	tellers map[string]*http.Client
 
 	mu     sync.Mutex
 	first  int                  // of the others, that is asked first
@@ -75,9 +80,9 @@ func New(o Options) *Link {
 	if o.Rate == 0 {
 		o.Rate = DefaultRate
 	}
-	l := &Link{o: o, files: map[string]ways{}, failed: map[string]time.Time{}}
+	l := &Link{o: o, files: map[string]ways{}, tellers: map[string]*http.Client{}, failed: map[string]time.Time{}}
 	for name := range o.Peers {
-		l.files[name] = l.newWays(name)
+		l.files[name], l.tellers[name] = l.newWays(name), l.newTeller(name)
 	}
 	return l
 }
@@ -110,6 +115,7 @@ func (l *Link) Serve(ctx context.Context, listen, scratch string, source Source,
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+viewPath, s.view)
 	mux.HandleFunc("POST "+rejoinPath, s.rejoin)
+	mux.HandleFunc("GET "+figuresPath, s.figures)
 	mux.HandleFunc("GET "+filesPath+"{id}", s.file)
 	mux.HandleFunc("PUT "+filesPath+"{id}", s.file)
 	s.http = &http.Server{

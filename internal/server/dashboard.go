@@ -17,8 +17,10 @@ import (
 	"bavard/internal/admin"
 	"bavard/internal/config"
 	"bavard/internal/dashboard"
+	"bavard/internal/handover"
 	"bavard/internal/health"
 	"bavard/internal/journal"
+	"bavard/internal/mesh"
 )
 
 const (
@@ -71,24 +73,65 @@ func (s *server) aboutNode() dashboard.About {
 // allNodes are those of the cell, as this one knows them.
 func (s *server) allNodes() []dashboard.Node {
 	own := dashboard.Node{Name: s.name(), Self: true, Reached: true, Version: s.o.Version, Level: s.level(), Drained: s.drains.now.Load() != nil}
-	return []dashboard.Node{own}
+	if s.member == nil {
+		return []dashboard.Node{own}
+	}
+	j, meshed, all := s.cell.JournalStats(), map[string]mesh.Node{}, map[string]dashboard.Node{}
+	own.Address, own.Leads = s.cfg.Cell.Members()[own.Name], j.HasLeader
+	for _, n := range s.mesh.Nodes() {
+		meshed[n.Name] = n
+	}
+	for _, o := range j.Others {
+		n := meshed[o.Name]
+		own.Leads = own.Leads && !o.Leads
+		all[o.Name] = dashboard.Node{
+			Name: o.Name, Address: o.Address, Reached: o.Reached, Leads: o.Leads, Learner: o.Learner, Drained: n.Drained, Diverged: n.Diverged, Version: n.Version, Level: n.Level,
+		}
+	}
+	own.Leads = own.Leads && len(j.Others) > 0 // else nothing is known yet
+	all[own.Name] = own
+	var sorted []dashboard.Node
+	for _, name := range s.cfg.Cell.Names() {
+		n := all[name]
+		n.Name = name
+		sorted = append(sorted, n)
+	}
+	return sorted
+}
+
+// figures is handover.Options.Figures.
+func (n *node) figures(run string, next uint64) any {
+	if r := n.recorder.Load(); r != nil {
+		return r.Report(run, next)
+	}
+	return nil
 }
 
 // askNode has a node's figures.
-func (s *server) askNode(ctx context.Context, node, run string, next uint64) (dashboard.Report, error) {
-	return s.recorder.Load().Report(run, next), nil
+func (s *server) askNode(ctx context.Context, node, run string, next uint64) (r dashboard.Report, err error) {
+	if node == s.name() {
+		return s.recorder.Load().Report(run, next), nil
+	}
+	err = s.link.Figures(ctx, node, run, next, &r)
+	if errors.Is(err, handover.ErrOlder) {
+		err = dashboard.ErrOlder
+	}
+	return r, err
 }
 
 // startDashboard records this node's figures where somebody may ask for them, and serves
 // the admin page if there is to be one.
 func (s *server) startDashboard(ctx context.Context, group *errgroup.Group) error {
 	address := s.cfg.Admin.Listen
-	if address == "" {
+	if address == "" && s.member == nil {
 		return nil
 	}
 	recorder := dashboard.NewRecorder((&gauge{s: s}).sample, s.aboutNode)
 	s.recorder.Store(recorder)
 	group.Go(func() error { recorder.Run(ctx); return nil })
+	if address == "" {
+		return nil
+	}
 	l, err := listenAt(ctx, address)
 	if err != nil {
 		return fmt.Errorf("listen for the admin page: %w", err)

@@ -189,3 +189,50 @@ func (v *visitor) refusals(s *testServer) {
 	v.sees() // and nobody is kept out by them
 	visit(t, s)
 }
+
+// TestAdminPageOfACell: one node's page shows all three; of one that dies it tells since when,
+// and keeps what it said before; and it comes back by itself.
+func TestAdminPageOfACell(t *testing.T) {
+	t.Parallel()
+	nodes := nodesOf(t)
+	nodes[0].cfg.Admin.Listen = "127.0.0.1:0"
+	startAll(t, nodes...)
+	stopAll(t, nodes...)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	v := visit(t, nodes[0])
+	all := func(what string, test func(n dashboard.Shown) bool) {
+		t.Helper()
+		await(ctx, t, what, func() bool {
+			seen := v.sees()
+			for _, n := range seen.Nodes {
+				if !test(n) {
+					return false
+				}
+			}
+			return len(seen.Nodes) == 3
+		})
+	}
+	well := func(n dashboard.Shown) bool {
+		return n.State == dashboard.Answers && n.Reached && n.About.Version == "test" && n.About.Applied > 0 && n.About.Leader && len(n.Samples) > 1 && n.Samples[0].DiskFree > 0
+	}
+	all("three nodes are well", well)
+	await(ctx, t, "one leads", func() bool {
+		leads := 0
+		for _, n := range v.sees().Nodes {
+			if n.Leads {
+				leads++
+			}
+		}
+		return leads == 1
+	})
+	nodes[2].stop()
+	all("c is dead, and the others are well", func(n dashboard.Shown) bool {
+		if n.Name != "c" {
+			return well(n)
+		}
+		return n.State == dashboard.Silent && n.Heard > 0 && n.About != nil && len(n.Samples) > 1
+	})
+	startAll(t, nodes[2])
+	all("c is back", well)
+}

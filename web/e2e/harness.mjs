@@ -55,10 +55,14 @@ export class Server {
   #flags = []
   #running = false
 
+  /** It is not started yet. */
+  constructor(...flags) {
+    this.#flags = flags
+  }
+
   static async start(...flags) {
     check(existsSync(binary), `no server at ${binary}: build it, or name it in BAVARD_BIN`)
-    const server = new Server()
-    server.#flags = flags
+    const server = new Server(...flags)
     await server.start()
     return server
   }

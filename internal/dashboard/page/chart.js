@@ -9,7 +9,7 @@ const WIDTH = 640
 const HEIGHT = 180
 const LEFT = 58
 const BOTTOM = 22
-const TOP = 10
+const TOP = 18
 const NS = 'http://www.w3.org/2000/svg'
 
 /** An element with attributes and children; texts are texts, never markup. */

@@ -106,6 +106,7 @@ function state(n, now) {
     return { mark: '✕', kind: 'bad', text: 'does not answer', more: (n.heard ? since(n.heard, now) : `not since this page is kept, ${clock(seen.started)}`) + '.' + reached }
   }
   if (n.state === 'older') return { mark: '?', kind: 'soft', text: 'does not say', more: `Bavard ${n.version || 'there'} does not tell its figures: they come with the new version.` }
+  if (n.diverged) return { mark: '▲', kind: 'bad', text: 'differs', more: 'Its view differs from those of the other nodes: it takes nobody.' }
   if (n.drained) return { mark: '◐', kind: 'warn', text: 'drained', more: 'It takes nobody: its people are on the other nodes.' }
   if (n.learner) return { mark: '◐', kind: 'warn', text: 'learner', more: 'It takes part anew, and has no vote yet.' }
   if (n.about.failing.length > 0) return { mark: '▲', kind: 'bad', text: 'not ready', more: n.about.failing.join('; ') }
@@ -124,8 +125,8 @@ function card(n, now) {
       line('Applied', `${number(n.about.applied)} of ${number(n.about.latest)}`),
       line('Room on the disk', bytes(last.disk_free)),
       line('Takes', `${bytes(n.about.journal)} journal, ${bytes(n.about.view)} view`),
-      line('Running for', lasting(now - n.about.started)),
     )
+    if (n.state === 'answers') facts.push(line('Running for', lasting(now - n.about.started)))
   }
   const version = n.about?.version ?? n.version
   const badges = [n.leads && 'leads', n.self && 'serves this page'].filter(Boolean)
