@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { audit } from './access.mjs'
-import { crowd, cry } from './crier.mjs'
+import { among, crowd, cry } from './crier.mjs'
 import { check, picture, stored, until, web } from './harness.mjs'
 import { chatOf, seed, village } from './seed.mjs'
 
@@ -13,6 +13,8 @@ const results = []
 
 /** Members of a group with a server behind it, which lets it have 1,024. */
 const CROWD = 1_000
+/** As many as a room open to all lets in. */
+const MOST_PRESENT = 5_000
 
 /** What was measured, against its budget; BAVARD_BUDGETS=report only tells. What is measured but once, or beside a load, is told, and must not be out of all proportion. */
 function budget(what, value, most, unit, once = false) {
@@ -231,6 +233,40 @@ export default {
     await page.getByText(`${CROWD + 2} members`).first().waitFor()
     budget(`open a group of ${CROWD} in which 10 things are said a second`, median(open), 100, 'ms', true)
     budget('open the list of its members meanwhile', median(info), 100, 'ms', true)
+  },
+
+  async 'a room open to all with 5,000 people in it'(world) {
+    const [carla, dan] = await world.friends('Carla', 'Dan')
+    const account = await carla.newPassword()
+    const room = 'agora@rooms.localhost'
+    await crowd(carla.page, account, { room, name: 'Agora', guest: 'dan@localhost', open: true })
+    await dan.open('Agora')
+    await dan.installed()
+    // So many accounts that are connected would take a minute to be made.
+    await among(dan.context, room, MOST_PRESENT)
+    const { page } = dan
+    await page.goto(world.server.origin + '/')
+    const began = Date.now()
+    await page.evaluate(() => {
+      globalThis.tasks = []
+      new PerformanceObserver((list) => tasks.push(...list.getEntries().map((e) => e.duration))).observe({ type: 'longtask' })
+    })
+    await page.locator('nav a', { hasText: 'Agora' }).click()
+    await page.locator('main header', { hasText: `${MOST_PRESENT + 2} people here` }).waitFor()
+    budget(`enter a room with ${MOST_PRESENT} people in it, until they are counted`, Date.now() - began, 2_000, 'ms', true)
+    budget('longest task meanwhile', Math.max(0, ...(await page.evaluate(() => tasks))), 100, 'ms', true)
+    await page.evaluate((most) => {
+      let n = 0
+      setInterval(() => {
+        crowded.goes(n)
+        crowded.comes(most + n++)
+      }, 50)
+    }, MOST_PRESENT)
+    budget('open the list of who is there, while 20 a second come and go', await timed(page, 'main header .open', '.info [role=listitem] .nick'), 100, 'ms', true)
+    check((await page.locator('.info [role=listitem]').count()) < 60, 'not all are drawn at once')
+    const came = `Guest ${MOST_PRESENT + 3}`
+    await page.locator('.info input[type=search]').fill(came)
+    await page.locator('.info .nick', { hasText: came }).waitFor()
   },
 
   async 'live again after an outage'(world) {

@@ -96,3 +96,55 @@ export async function crowd(page, account, { room, name, members = 0, guest, ope
     [room, name, members, guest, open],
   )
 }
+
+/**
+ * From now on, pages of that browser find so many more people in a room than the server has there: their presence is put before one's own, each in
+ * a frame and a task of its own, as a server sends it. The rest is the server's; `crowded` in the page has them come and go.
+ */
+export const among = (context, room, count) =>
+  context.addInitScript(
+    ([room, count]) => {
+      const presence = (n, type = '') =>
+        `<presence xmlns='jabber:client' from='${room}/Guest ${n}'${type}><x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='none' role='participant'/></x></presence>`
+      class Crowded extends WebSocket {
+        added = 0
+        queue = []
+        turns = new MessageChannel()
+
+        constructor(...args) {
+          super(...args)
+          globalThis.crowded = { comes: (n) => this.add(presence(n)), goes: (n) => this.add(presence(n, " type='unavailable'")) }
+          this.turns.port1.onmessage = () => this.turn()
+          this.addEventListener('message', (e) => {
+            if (!e.isTrusted) return
+            e.stopImmediatePropagation()
+            const own = e.data.startsWith('<presence') && e.data.includes(`${room}/`) && /code=['"]110['"]/.test(e.data)
+            if (own) for (let n = 0; n < count; n++) this.add(presence(n))
+            this.put(e.data, false)
+          })
+        }
+
+        add(frame) {
+          this.put(frame, true)
+        }
+
+        put(frame, ours) {
+          if (this.queue.push({ frame, ours }) === 1) this.turns.port2.postMessage('')
+        }
+
+        turn() {
+          const { frame, ours } = this.queue.shift()
+          if (this.queue.length > 0) this.turns.port2.postMessage('')
+          if (ours) this.added++
+          this.dispatchEvent(new MessageEvent('message', { data: frame }))
+        }
+
+        /** The server counts only what it has sent (XEP-0198). */
+        send(frame) {
+          super.send(frame.replace(/^(<a [^>]*\bh=['"])(\d+)/, (_, a, h) => a + (h - this.added)))
+        }
+      }
+      globalThis.WebSocket = Crowded
+    },
+    [room, count],
+  )
