@@ -11,38 +11,34 @@ import { Gate } from './gate'
 import { History } from './history'
 import { Outages, type Told } from './outage'
 import { Keys } from './keys'
+import { Intake, receipt } from './intake'
 import { People, type Typing } from './people'
 import { Pictures } from './pictures'
 import { Notify } from './notify'
+import { Profile } from './profile'
 import { Rooms } from './rooms'
+import { Settings } from './settings'
 import { Slots } from './slots'
 import { Stars } from './stars'
 import { AT_ONCE } from './tabs'
-import { editAccount, getMeta, isFull, putMeta, type Account, type Change, type Chat, type Db, type Message, type Picture } from './store/schema'
-import { applyContact, take, type Taken, takeList, takeRead, takeSettings } from './store/receive'
-import { editChat } from './store/write'
+import { editAccount, getMeta, putMeta, type Account, type Change, type Db, type Message, type Picture } from './store/schema'
+import { takeList } from './store/receive'
 import * as access from './wire/access'
 import { queryArchive } from './wire/archive'
-import { enableCarbons, readItems, readPresence, saveContact } from './wire/contacts'
+import { enableCarbons, saveContact } from './wire/contacts'
 import { readHostMeta } from './wire/discover'
 import * as inbox from './wire/inbox'
 import { Link, type LinkState } from './wire/link'
 import { buildChatState, type ChatState } from './wire/chatstate'
-import { buildChat, buildReceipt } from './wire/compose'
-import { readMessage, type Incoming } from './wire/message'
-import { bare } from './wire/jid'
-import { NS } from './wire/ns'
-import { readPublished, type Published } from './wire/pep'
+import { buildChat } from './wire/compose'
 import { fetchPushKey, type Subscription } from './wire/push'
-import { changePrivacy, fetchLast, fetchPrivacy, readPrivacy, type Privacy } from './wire/privacy'
-import { fetchAbout, fetchName, publishName, readBlocking, readName, saveAbout, setBlocked, type About, type Image, type Report } from './wire/profile'
-import { token } from './wire/random'
+import { fetchLast, type Privacy } from './wire/privacy'
+import { fetchAbout, type About, type Image, type Report } from './wire/profile'
 import { fetchRoomLinks, makeRoomLink, revokeRoomLink } from './wire/roomlink'
 import { removeAccount, setPassword } from './wire/register'
 import type { Session } from './wire/session'
 import { sharing } from './wire/share'
 import type { Dial } from './wire/transport'
-import type { XmlElement } from './wire/xml'
 
 /** What is true only now, and is kept nowhere. */
 export interface Soft {
@@ -89,12 +85,6 @@ export interface EngineOptions {
 /** Whoever does not say for so long that it is there counts as away. */
 const PROBE_MS = 4_000
 
-/** So many messages are taken together also where there is little room for them. */
-const FEW = 20
-
-/** So many messages of who is reported are named. */
-const MOST_REPORTED = 10
-
 /** The server fails us, not our network. */
 function fails(state: LinkState): boolean {
   return (state.kind === 'waiting' || state.kind === 'connecting') && state.problem !== undefined && state.problem !== 'offline'
@@ -102,11 +92,6 @@ function fails(state: LinkState): boolean {
 
 /** What can be done once the archive has been caught up with. */
 const SETTLED = new Set(['group', 'deleteChat', 'stars'])
-
-const receipt = (peer: string, messageId: string): { id: string; frame: string } => {
-  const id = token()
-  return { id, frame: buildReceipt(peer, id, messageId) }
-}
 
 /** The one connection of all tabs: brings wire, store and outbox together. Runs in the leading tab. */
 export class Engine {
@@ -125,6 +110,9 @@ export class Engine {
   private readonly stars: Stars
   private readonly histories: History
   private readonly deletions: Deletions
+  private readonly settings: Settings
+  private readonly profile: Profile
+  private readonly intake: Intake
   private over = false
   /** Groups that we are in and whose archive we have. */
   private open = new Set<string>()
@@ -154,14 +142,14 @@ export class Engine {
       lastId: async () => (await getMeta(db, 'sync'))?.lastId,
       bornHere: account.bornHere,
       query: queryArchive,
-      take: (batch, lastId) => this.take(batch, lastId),
+      take: (batch, lastId) => this.intake.take(batch, lastId),
       fill: (session) => this.fill(session),
     })
     this.rooms = new Rooms({
       db,
       account,
       changed: options.changed,
-      take: (room, batch, lastId) => this.take(batch, lastId, room),
+      take: (room, batch, lastId) => this.intake.take(batch, lastId, room),
       open: (room) => {
         this.open.add(room)
         this.outbox.open()
@@ -183,6 +171,11 @@ export class Engine {
     this.histories = new History({ db, changed: options.changed, keep: (work, whole) => this.space.keep(work, whole), ofRoom: (session, room, before, max) => this.rooms.history(session, room, before, max) })
     this.deletions = new Deletions({ db, changed: options.changed, history: this.histories, unstar: (session, peer) => this.stars.deleted(session, peer), caughtUp: (room) => this.open.has(room) })
     this.outages = new Outages({ db, changed: () => this.tellSoft(), watched: options.watched })
+    this.settings = new Settings({ db, changed: options.changed })
+    this.profile = new Profile({ db, account, kept: options.kept })
+    const { space, outbox, catchUp, people, rooms, pictures, stars, deletions, settings, profile } = this
+    const session = (): Session | undefined => this.link.live
+    this.intake = new Intake({ db, account, changed: options.changed, session, space, outbox, catchUp, people, rooms, pictures, stars, deletions, settings, profile })
     const keys = new Keys(db, options.device)
     this.link = new Link({
       account: account.jid,
@@ -200,7 +193,7 @@ export class Engine {
         void keys.accepted()
         this.begin(session, resumed)
       },
-      stanzas: (batch) => this.stanzas(batch),
+      stanzas: (batch) => this.intake.stanzas(batch),
       refused: (id, error) => void this.outbox.refused(id, error),
       acked: (ids) => this.outbox.acked(ids),
     })
@@ -304,17 +297,17 @@ export class Engine {
       case 'about':
         return this.about(peer)
       case 'setAbout':
-        return this.setAbout(args[0] as { name: string; about: string })
+        return this.profile.setAbout(this.need(), args[0] as { name: string; about: string })
       case 'block':
-        return this.block(peer, args[1] as boolean, args[2] as Omit<Report, 'messages'> | undefined)
+        return this.people.block(this.need(), peer, args[1] as boolean, args[2] as Omit<Report, 'messages'> | undefined)
       case 'lastSeen':
         return fetchLast(this.need(), peer, Date.now())
       case 'setPrivacy':
-        return this.setPrivacy(peer as keyof Privacy, args[1] as boolean)
+        return this.profile.setPrivacy(this.need(), peer as keyof Privacy, args[1] as boolean)
       case 'deleteChat':
         return this.deletions.remove(this.need(), peer)
       case 'setChat':
-        return this.setChat(peer, args[1] as inbox.SettingName, args[2])
+        return this.settings.set(this.need(), peer, args[1] as inbox.SettingName, args[2])
       case 'star':
         return this.stars.toggled(this.need(), args[0] as number)
       case 'stars':
@@ -399,64 +392,9 @@ export class Engine {
     return fetchAbout(this.need(), jid === this.options.account.jid ? undefined : jid)
   }
 
-  /** Says something else of ourselves. */
-  async setAbout(about: About): Promise<void> {
-    await saveAbout(this.need(), about)
-    this.options.account.name = about.name
-  }
-
   /** Gives the account another password; all other devices have to log in again. */
   async setPassword(password: string): Promise<void> {
     await setPassword(this.need(), this.options.account.jid, password)
-  }
-
-  /** Takes nothing from somebody any more, or again; with a report of them, and of what they said last. */
-  async block(jid: string, blocked: boolean, report: Omit<Report, 'messages'> | undefined): Promise<void> {
-    const messages = report ? await this.lastSaid(jid) : []
-    await setBlocked(this.need(), jid, blocked, report && { ...report, messages })
-    await this.people.blocked([jid], blocked)
-  }
-
-  /** What others are not to see. */
-  async setPrivacy(what: keyof Privacy, on: boolean): Promise<void> {
-    await this.keepPrivacy(await changePrivacy(this.need(), what, on))
-  }
-
-  private async lastSaid(jid: string): Promise<Report['messages']> {
-    const { db, account } = this.options
-    const by = (await db.get('chats', jid))?.group ? jid : account.jid
-    const said: Report['messages'] = []
-    const range = IDBKeyRange.bound([jid, -Infinity], [jid, Infinity])
-    for (let c = await db.transaction('messages').store.index('pos').openCursor(range, 'prev'); c && said.length < MOST_REPORTED; c = await c.continue()) {
-      const { out, archiveId } = c.value
-      if (!out && archiveId !== undefined) said.push({ by, id: archiveId })
-    }
-    return said
-  }
-
-  /** What we are called is the same on all devices: the one that the account was made on tells the others. */
-  private async learnName(session: Session): Promise<void> {
-    const { account } = this.options
-    const name = await fetchName(session)
-    if (name !== '') await this.keepName(name)
-    else if (account.bornHere && account.name !== '') await publishName(session, account.name)
-  }
-
-  private async keepName(name: string): Promise<void> {
-    const { db, account } = this.options
-    if (name === '' || name === account.name) return
-    account.name = name
-    const kept = await editAccount(db, (a) => ({ ...a, name }))
-    if (kept) this.options.kept(kept)
-  }
-
-  private async keepPrivacy(privacy: Privacy): Promise<void> {
-    let same = false
-    const kept = await editAccount(this.options.db, (a) => {
-      same = JSON.stringify(a.privacy) === JSON.stringify(privacy)
-      return { ...a, privacy }
-    })
-    if (kept && !same) this.options.kept(kept)
   }
 
   /** Calls somebody something else, for us. */
@@ -507,12 +445,12 @@ export class Engine {
     void this.list(session, false).catch(() => undefined)
     void this.deletions.all(session).catch(() => undefined)
     void this.people.fetchBlocked(session).catch(() => undefined)
-    void fetchPrivacy(session).then((privacy) => this.keepPrivacy(privacy)).catch(() => undefined)
+    void this.profile.learnPrivacy(session).catch(() => undefined)
     void this.pictures.own(session).catch(() => undefined)
     void this.learnAddresses()
     void this.slots.learn()
     void this.outages.learn(session).catch(() => undefined)
-    void this.learnName(session).catch(() => undefined)
+    void this.profile.learnName(session).catch(() => undefined)
     void this.stars.begin(session).catch(() => undefined)
     void this.notify.begin(session).catch(() => undefined)
   }
@@ -535,26 +473,6 @@ export class Engine {
     return true
   }
 
-  /** What a person sets for a conversation, on all devices. */
-  async setChat(peer: string, name: inbox.SettingName, value: unknown): Promise<void> {
-    const { db } = this.options
-    const session = this.need()
-    const chat = await db.get('chats', peer)
-    if (name === 'pinned') await inbox.changeSetting(session, peer, name, inbox.pinned(value as number | undefined))
-    else if (name === 'archived' || name === 'unread') {
-      const newest = value ? await this.histories.newest(peer) : undefined
-      await inbox.changeSetting(session, peer, name, inbox.upTo(name, newest))
-    } else if (chat?.group) await inbox.muteGroup(session, peer, value as { until: number | undefined } | undefined)
-    else await inbox.changeSetting(session, peer, name, inbox.muted(value as { until: number | undefined } | undefined))
-    const edit = (c: Chat): void => {
-      if (name === 'pinned') c.pinned = value as number | undefined
-      else if (name === 'archived') c.archivedAt = value ? c.tail : undefined
-      else if (name === 'unread') c.markedUnread = value ? true : undefined
-      else c.muted = value as { until: number | undefined } | undefined
-    }
-    this.options.changed(await editChat(db, peer, edit))
-  }
-
   private linkChanged(): void {
     const { state } = this.link
     const { kind } = state
@@ -574,116 +492,6 @@ export class Engine {
 
   private tellSoft(): void {
     this.options.soft(this.softState())
-  }
-
-  private async stanzas(batch: XmlElement[]): Promise<void> {
-    const { account } = this.options
-    let messages: Incoming[] = []
-    const flush = async (): Promise<void> => {
-      if (messages.length > 0) await this.messages(messages)
-      messages = []
-    }
-    for (const el of batch) {
-      if (el.name === 'message') {
-        const m = await this.read(el)
-        if (m) messages.push(m)
-        continue
-      }
-      await flush()
-      if (el.name === 'presence' && this.rooms.has(bare(el.attr('from') ?? ''))) await this.rooms.presence(el)
-      else if (el.name === 'presence') {
-        const presence = readPresence(el)
-        if (presence) await this.people.presence(presence, this.link.live)
-      } else {
-        const blocking = readBlocking(el)
-        if (blocking) await this.people.blocked(blocking.jids, blocking.blocked)
-        for (const item of readItems(el)) {
-          const edit = editChat(this.options.db, item.jid, (c) => applyContact(c, item.contact), account.bornHere)
-          this.options.changed(await edit)
-        }
-      }
-    }
-    await flush()
-  }
-
-  private async messages(batch: Incoming[]): Promise<void> {
-    for (const m of batch) this.people.heard(m)
-    for (const [room, said] of Map.groupBy(batch, (m) => (m.sender ? m.peer : ''))) {
-      if (room === '' ? this.catchUp.hold(said) : this.rooms.hold(room, said)) continue
-      await this.take(said, said.findLast((m) => m.archiveId !== undefined)?.archiveId, room || undefined)
-    }
-  }
-
-  /** Reads a message; what is none for the person is dealt with here. */
-  private async read(el: XmlElement): Promise<Incoming | undefined> {
-    const { account } = this.options
-    const type = el.attr('type')
-    if (type === 'error') return undefined
-    if (type === 'groupchat') return this.rooms.read(el)
-    const published = readPublished(el, account.jid)
-    const session = this.link.live
-    if (!published) return readMessage(el, account.jid)
-    // Threat: forged bookmarks. XEP-0402 §security @1.2.0: only our own.
-    if (published.node === NS.avatarMetadata) {
-      if (session) await this.pictures.published(session, published)
-    } else if (published.from !== account.jid) return undefined
-    else if (published.node === NS.nick) await this.keepName(readName(published.items.at(-1)))
-    else if (published.node === NS.bookmarks) await this.bookmarked(session, published)
-    else if (published.node === NS.chats) await this.settingsChanged(session, published)
-    else if (published.node === NS.privacy) await this.keepPrivacy(readPrivacy(published.items.at(-1)))
-    else if (published.node === NS.stars) await this.stars.published(published)
-    else if (published.node === NS.mds) {
-      for (const item of published.items) {
-        const id = item.child('displayed', NS.mds)?.child('stanza-id', NS.sid)?.attr('id')
-        if (id) this.options.changed(await takeRead(this.options.db, bare(item.attr('id') ?? ''), id))
-      }
-    }
-    return undefined
-  }
-
-  private async bookmarked(session: Session | undefined, published: Published): Promise<void> {
-    for (const item of published.items) {
-      const peer = bare(item.attr('id') ?? '')
-      if (!(await this.options.db.get('chats', peer))) continue
-      const muted = inbox.readMuted(item.child('conference', NS.bookmarks)?.child('extensions')?.child('notify', NS.notify))
-      this.options.changed(await editChat(this.options.db, peer, (c) => (c.muted = muted)))
-    }
-    if (session) await this.rooms.published(session, published)
-  }
-
-  private async settingsChanged(session: Session | undefined, published: Published): Promise<void> {
-    const { db } = this.options
-    for (const item of published.items) {
-      const peer = bare(item.attr('id') ?? '')
-      const deleted = inbox.readDeleted(item)
-      if (deleted !== undefined) {
-        // Else it is asked for once the archive has been caught up with.
-        if (session && this.rooms.ready) void this.deletions.published(session, peer, deleted).catch(() => undefined)
-        continue
-      }
-      if (await db.get('chats', peer)) this.options.changed(await takeSettings(db, peer, inbox.readSettings(item)))
-    }
-    for (const id of published.gone) if (await db.get('chats', id)) this.options.changed(await takeSettings(db, id, {}))
-  }
-
-  private async take(batch: Incoming[], lastId: string | undefined, group?: string): Promise<void> {
-    const { db, account } = this.options
-    const options = { lastId, complete: account.bornHere, receipt, now: Date.now(), group }
-    const work = (): Promise<Taken> => take(db, batch, options)
-    let taken: Taken
-    try {
-      taken = await (batch.length > FEW ? work() : this.space.keep(work))
-    } catch (e) {
-      if (!isFull(e) || batch.length <= FEW) throw e
-      // Less at a time needs less room: then no more goes for it than must.
-      const first = batch.slice(0, batch.length >> 1)
-      await this.take(first, first.findLast((m) => m.archiveId !== undefined)?.archiveId, group)
-      return this.take(batch.slice(first.length), lastId, group)
-    }
-    for (const m of batch) if (m.invitation) await this.rooms.invited(m)
-    this.outbox.settle(taken.settled)
-    this.options.changed(taken)
-    if (taken.queued) this.outbox.pump()
   }
 
   /** Whether the server that the page is from answers, for little. */

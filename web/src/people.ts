@@ -7,7 +7,7 @@ import { buildCaps, capsHash } from './wire/caps'
 import { buildPresence, fetchContacts, saveContact, type Presence } from './wire/contacts'
 import { local, resource } from './wire/jid'
 import type { Incoming } from './wire/message'
-import { fetchBlocked } from './wire/profile'
+import { fetchBlocked, setBlocked, type Report } from './wire/profile'
 import type { Session } from './wire/session'
 
 export interface PeopleOptions {
@@ -20,6 +20,8 @@ export interface PeopleOptions {
 
 /** Who says that they type and then nothing more has stopped after this. */
 const TYPING_MS = 30_000
+/** So many messages of who is reported are named. */
+const MOST_REPORTED = 10
 /** So many are remembered in one conversation. */
 const MOST_TYPING = 50
 
@@ -121,6 +123,25 @@ export class People {
   async blocked(jids: string[], blocked: boolean): Promise<void> {
     const all = jids.length > 0 ? jids : (await this.options.db.getAll('chats')).filter((c) => c.blocked).map((c) => c.peer)
     for (const jid of all) this.options.changed(await editChat(this.options.db, jid, (c) => (c.blocked = blocked)))
+  }
+
+  /** Takes nothing from somebody any more, or again; with a report of them, and of what they said last. */
+  async block(session: Session, jid: string, blocked: boolean, report: Omit<Report, 'messages'> | undefined): Promise<void> {
+    const messages = report ? await this.lastSaid(jid) : []
+    await setBlocked(session, jid, blocked, report && { ...report, messages })
+    await this.blocked([jid], blocked)
+  }
+
+  private async lastSaid(jid: string): Promise<Report['messages']> {
+    const { db, account } = this.options
+    const by = (await db.get('chats', jid))?.group ? jid : account.jid
+    const said: Report['messages'] = []
+    const range = IDBKeyRange.bound([jid, -Infinity], [jid, Infinity])
+    for (let c = await db.transaction('messages').store.index('pos').openCursor(range, 'prev'); c && said.length < MOST_REPORTED; c = await c.continue()) {
+      const { out, archiveId } = c.value
+      if (!out && archiveId !== undefined) said.push({ by, id: archiveId })
+    }
+    return said
   }
 
   async accept(session: Session, peer: string): Promise<void> {
