@@ -8,6 +8,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"bavard/internal/health"
 )
 
 const (
@@ -149,6 +151,12 @@ func (c *Cell) ask(ctx context.Context, name string) {
 // take keeps a report; mu is held.
 func (c *Cell) take(h *heard, r Report, now time.Time) {
 	c.turn++
+	if r.About.Failing == nil { // a list for the page, not null, whatever version says it
+		r.About.Failing = []string{}
+	}
+	if r.About.Warnings == nil {
+		r.About.Warnings = []health.Active{}
+	}
 	h.at, h.run, h.next, h.about = now, r.Run, r.Next, r.About
 	// Clocks differ: what a node says is its time is now.
 	shift := now.UnixMilli() - r.Now

@@ -108,8 +108,8 @@ func TestCellShowsWhoAnswers(t *testing.T) {
 				t.Errorf("node %s: %d samples, the last one is %v old", n.Name, len(n.Samples), age)
 			}
 		}
-		if v := seen.Nodes[1].About.Version; v != "2" {
-			t.Errorf("b says that it is %q", v)
+		if b := seen.Nodes[1].About; b.Version != "2" || b.Failing == nil || b.Warnings == nil {
+			t.Errorf("b says %+v", b)
 		}
 
 		// b dies: it is told, with when it was last heard, and what it said stays.

@@ -59,15 +59,11 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 // aboutNode is how this node is now.
 func (s *server) aboutNode() dashboard.About {
 	j := s.cell.JournalStats()
-	a := dashboard.About{
+	return dashboard.About{
 		Version: s.o.Version, Level: s.cell.CellLevel(), Started: s.started.UnixMilli(), Leader: j.HasLeader,
 		Failing: health.Failing(s.checks), Warnings: s.warnings.Active(), Latest: j.Latest, Applied: s.cell.Applied().Revision,
 		Least: uint64(s.cfg.Journal.MinFreeMiB) << 20, Journal: j.DatabaseSize, View: int64(s.cell.Stats().DiskBytes),
 	}
-	if a.Failing == nil {
-		a.Failing = []string{} // an empty list, not null, for the page
-	}
-	return a
 }
 
 // allNodes are those of the cell, as this one knows them.

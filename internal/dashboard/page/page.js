@@ -124,7 +124,8 @@ function card(n, now) {
       line('Stored', `${count(last.stored)} a second`),
       line('Applied', `${number(n.about.applied)} of ${number(n.about.latest)}`),
       line('Room on the disk', bytes(last.disk_free)),
-      line('Takes', `${bytes(n.about.journal)} journal, ${bytes(n.about.view)} view`),
+      line('Journal', bytes(n.about.journal)),
+      line('View', bytes(n.about.view)),
     )
     if (n.state === 'answers') facts.push(line('Running for', lasting(now - n.about.started)))
   }
