@@ -38,6 +38,8 @@ const (
 	HarmWipe
 	// HarmCut: cut off from the others, or one way, or made slow; and healed.
 	HarmCut
+	// HarmClock: killed, and started again with a clock that is an hour wrong.
+	HarmClock
 )
 
 // CellConfig describes a drill in which people chat on all nodes of a cell, to one of
@@ -116,6 +118,8 @@ type cellNode struct {
 	starting sync.Mutex
 	pid      atomic.Int64 // of the process that was started last
 	tail     node.Tail
+	// wrongClock: it was started with one.
+	wrongClock bool
 }
 
 func (n *cellNode) start() (err error) {
@@ -266,6 +270,8 @@ func (d *celled) disturb(ctx context.Context) error {
 			return d.rollOne(ctx, d.nodes[n%len(d.nodes)], n%4 != 3)
 		case HarmCut:
 			return d.cutOne(ctx, d.random.IntN(len(d.nodes)), cut(n%int(cuts)))
+		case HarmClock:
+			return d.clockOne(ctx, hit, n)
 		default:
 			return d.killOne(ctx, hit)
 		}

@@ -35,7 +35,7 @@ func unharmed(t *testing.T, cfg CellConfig) *Report {
 	}
 	cfg.UpMin, cfg.UpMax = 500*time.Millisecond, 1500*time.Millisecond
 	r := cellDrill(t, cfg)
-	if !r.Verdict.Clean() {
+	if !r.Verdict.Clean() || r.Misdated > 0 {
 		t.Error("the oracle found what must never happen")
 	}
 	if !r.Group.Clean() {
@@ -152,6 +152,16 @@ func TestCellDisk(t *testing.T) {
 		t.Errorf("the oracle found what must never happen: %v\n%v", r.Verdict, &r.Group)
 	}
 	if r.DiskFaults != faults || r.Verdict.Ticked < 50*faults {
+		t.Error("too little happened")
+	}
+}
+
+// TestCellClock: the clock of one node is wrong, and no message has its time.
+func TestCellClock(t *testing.T) {
+	t.Parallel()
+	const clocks = 3
+	r := unharmed(t, CellConfig{Harm: HarmClock, KillConfig: KillConfig{Kills: clocks}})
+	if r.ClockFaults != clocks || r.Verdict.Ticked < 50*clocks {
 		t.Error("too little happened")
 	}
 }

@@ -110,6 +110,7 @@ func (d *killing) readArchive(ctx context.Context, v *device, where int) error {
 	if err != nil {
 		return fmt.Errorf("forwards: %w", err)
 	}
+	d.dated(forwards)
 	ways := []reading{{"forwards", forwards}}
 	if where == 0 {
 		backwards, err := s.ArchiveBackwards(ctx, client.Query{Max: 100})

@@ -115,7 +115,7 @@ func Kill(ctx context.Context, cfg KillConfig) (*Report, error) {
 func newKilling(cfg KillConfig) *killing {
 	d := &killing{
 		cfg: cfg, log: oracle.NewLog(), random: generator(cfg.Seed, 0),
-		draining: make(chan struct{}), password: rand.Text(),
+		began: time.Now(), draining: make(chan struct{}), password: rand.Text(),
 	}
 	d.report.Seed = cfg.Seed
 	d.group = newGroup(d, max(cfg.Group, 0))
@@ -135,6 +135,7 @@ type killing struct {
 	node     *node.Node
 	devices  []*device
 	group    *group
+	began    time.Time
 	draining chan struct{} // closed when nobody is to send anything new
 
 	mu       sync.Mutex

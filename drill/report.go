@@ -27,8 +27,11 @@ type Report struct {
 	Rots int
 	// DiskFaults are times in which something was the matter with the disk of a node.
 	DiskFaults int
-	Verdict    oracle.Verdict
-	Group      oracle.Group // of those who chat in a room
+	// ClockFaults are starts of a node with a clock that is wrong; Misdated are messages in archives whose
+	// time is not that of the drill.
+	ClockFaults, Misdated int
+	Verdict               oracle.Verdict
+	Group                 oracle.Group // of those who chat in a room
 
 	Logins, FailedLogins    int
 	Resumed, ResumesRefused int
@@ -112,6 +115,6 @@ func (r *Report) Table() string {
 }
 
 func (r *Report) String() string {
-	return fmt.Sprintf("seed %d: %d kills, %d freezes, %d ended in order (%d drained), %d wiped, %d cut off or slowed, %d power cuts, %d files damaged, %d disk faults, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls\n%s\n%s",
-		r.Seed, r.Kills, r.Freezes, r.Rolls, r.Drains, r.Wipes, r.NetworkCuts, r.PowerCuts, r.Rots, r.DiskFaults, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Verdict, &r.Group)
+	return fmt.Sprintf("seed %d: %d kills, %d freezes, %d ended in order (%d drained), %d wiped, %d cut off or slowed, %d power cuts, %d files damaged, %d disk faults, %d wrong clocks, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls, %d messages of a wrong time\n%s\n%s",
+		r.Seed, r.Kills, r.Freezes, r.Rolls, r.Drains, r.Wipes, r.NetworkCuts, r.PowerCuts, r.Rots, r.DiskFaults, r.ClockFaults, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Misdated, r.Verdict, &r.Group)
 }

@@ -97,7 +97,7 @@ func TestDrillKill(t *testing.T) {
 			}
 		}
 	}
-	if len(figures) != 21 {
+	if len(figures) != 23 {
 		t.Errorf("%d figures: %s", len(figures), r.out)
 	}
 	run(t, "", "drill", "kill", "--nodes", "4").want(t, 2, "3, 5 or 7")

@@ -33,6 +33,7 @@ func (p *Program) drill() *cobra.Command {
 		p.drillPower(),
 		p.drillCell("wipe", "Take data away from one node of a cell after the other while people chat on all", "kill one after the other and take its journal away, the end of it, its view, or its disk, before it is started again", drill.HarmWipe),
 		p.drillCell("cut", "Cut the network between one node of a cell and the others while people chat on all", "cut one after the other off from the others for up to 10 s, or one way, or make the way to it slow,\nand heal it; on Linux alone", drill.HarmCut),
+		p.drillCell("clock", "Start one node of a cell after the other with a wrong clock while people chat on all", "kill one after the other and start it with a clock that is an hour ahead, or behind", drill.HarmClock),
 		p.drillRot(),
 		p.drillDisk(),
 	)
@@ -139,6 +140,7 @@ type drillFigures struct {
 	PowerCuts  int     `json:"power_cuts"`
 	Rots       int     `json:"rots"`
 	DiskFaults int     `json:"disk_faults"`
+	Clocks     int     `json:"clock_faults"`
 	Ticked     int     `json:"ticked"`
 	Lost       int     `json:"lost"`
 	Hidden     int     `json:"hidden"`
@@ -147,6 +149,7 @@ type drillFigures struct {
 	Phantom    int     `json:"phantom"`
 	FalseTicks int     `json:"false_ticks"`
 	Diverged   int     `json:"diverged"`
+	Misdated   int     `json:"misdated"`
 	GapP50     float64 `json:"gap_p50_ms"`
 	GapP99     float64 `json:"gap_p99_ms"`
 	GapMax     float64 `json:"gap_max_ms"`
@@ -156,7 +159,7 @@ func figures(r *drill.Report) drillFigures {
 	v, g := &r.Verdict, &r.Group
 	ms := func(p float64) float64 { return float64(r.Gap(p).Microseconds()) / 1000 }
 	return drillFigures{
-		Seed: r.Seed, Kills: r.Kills, Freezes: r.Freezes, Rolls: r.Rolls, Drains: r.Drains, Wipes: r.Wipes, Cuts: r.NetworkCuts, PowerCuts: r.PowerCuts, Rots: r.Rots, DiskFaults: r.DiskFaults, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
+		Seed: r.Seed, Kills: r.Kills, Freezes: r.Freezes, Rolls: r.Rolls, Drains: r.Drains, Wipes: r.Wipes, Cuts: r.NetworkCuts, PowerCuts: r.PowerCuts, Rots: r.Rots, DiskFaults: r.DiskFaults, Clocks: r.ClockFaults, Misdated: r.Misdated, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
 		Duplicated: v.Duplicated + g.Duplicated, Reordered: v.Reordered + g.Reordered, Phantom: v.Phantom + g.Phantom,
 		FalseTicks: v.FalseTicks, Diverged: v.Diverged + g.Diverged, GapP50: ms(0.5), GapP99: ms(0.99), GapMax: ms(1),
 	}
@@ -212,14 +215,14 @@ func (p *Program) printDrill(r *drill.Report, asJSON bool) error {
 	} else if _, err := fmt.Fprintf(p.Stdout, `
 seed %d: repeat its choices with --seed
 
-| kills | freezes | ended | of these drained | wiped | cut | power cuts | rotten | disk faults | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | sending stopped p50 / p99 / max |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
-| %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms |
-`, f.Seed, f.Kills, f.Freezes, f.Rolls, f.Drains, f.Wipes, f.Cuts, f.PowerCuts, f.Rots, f.DiskFaults, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.GapP50, f.GapP99, f.GapMax); err != nil {
+| kills | freezes | ended | of these drained | wiped | cut | power cuts | rotten | disk faults | wrong clocks | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | of a wrong time | sending stopped p50 / p99 / max |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms |
+`, f.Seed, f.Kills, f.Freezes, f.Rolls, f.Drains, f.Wipes, f.Cuts, f.PowerCuts, f.Rots, f.DiskFaults, f.Clocks, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.Misdated, f.GapP50, f.GapP99, f.GapMax); err != nil {
 		return err
 	}
-	if r.Verdict.Clean() && r.Group.Clean() {
+	if r.Verdict.Clean() && r.Group.Clean() && r.Misdated == 0 {
 		return nil
 	}
-	return fmt.Errorf("this must never happen:\n%v\n%v", r.Verdict, &r.Group)
+	return fmt.Errorf("this must never happen:\n%v\n%v\n%d messages of a wrong time", r.Verdict, &r.Group, r.Misdated)
 }

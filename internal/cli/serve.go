@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ const (
 	noDedupeVariable     = "BAVARD_UNSAFE_NO_DEDUPE"
 	earlyUploadsVariable = "BAVARD_UNSAFE_EARLY_UPLOADS"
 	noFsyncVariable      = "BAVARD_UNSAFE_NO_FSYNC"
+	clockVariable        = "BAVARD_UNSAFE_CLOCK"
 )
 
 func (p *Program) serve() *cobra.Command {
@@ -76,8 +78,15 @@ func (p *Program) runServer(ctx context.Context, cfg config.Config, demo bool) e
 	if noFsync {
 		log.Error("the journal is not synced, and a power cut loses messages: this server is for a drill's negative control")
 	}
+	clock, err := time.ParseDuration(cmp.Or(os.Getenv(clockVariable), "0"))
+	if err != nil {
+		return fmt.Errorf("%s: %w", clockVariable, err)
+	}
+	if clock != 0 {
+		log.Warn("the clock is made to be wrong: this server is for a drill", "by", clock)
+	}
 	err = server.Run(ctx, server.Options{
-		Config: cfg, Logger: log, Version: p.Version, UnsafeNoDedupe: noDedupe, UnsafeEarlyUploads: earlyUploads, UnsafeNoFsync: noFsync,
+		Config: cfg, Logger: log, Version: p.Version, UnsafeNoDedupe: noDedupe, UnsafeEarlyUploads: earlyUploads, UnsafeNoFsync: noFsync, UnsafeClock: clock,
 		Ready: func(r server.Running) {
 			if err := p.banner(ctx, cfg, r, demo); err != nil {
 				log.Warn("start message", "err", err)

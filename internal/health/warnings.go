@@ -33,6 +33,7 @@ const (
 	JournalTrouble
 	NodeAway
 	MeshCut
+	ClockWrong
 	DiskLow
 	ViewBehind
 	ViewDamaged
@@ -79,6 +80,10 @@ var kinds = [numKinds + 1]kindInfo{
 	MeshCut: {
 		"mesh-cut", Warning, "another node of the cell works, but who is online is not exchanged with it; messages are not affected",
 		"let the nodes reach each other at the port of the mesh (cell.mesh_port, else the one after the journal's), in both directions; the log says more",
+	},
+	ClockWrong: {
+		"clock-wrong", Warning, "this machine's clock is not that of most nodes of the cell: messages are stamped by theirs",
+		"have NTP keep it right (chrony, or `timedatectl set-ntp true`); tokens, invites and certificates still go by it",
 	},
 	DiskLow: {
 		"disk-low", Warning, "the disk of the data directory is nearly full",

@@ -167,6 +167,8 @@ func (m *Mesh) open(p *peer, hello *Hello) *incoming {
 	p.in, p.heard = in, false
 	p.drained, p.version, p.level = hello.GetDrained(), hello.GetVersion(), hello.GetLevel()
 	p.diverged, p.points = false, nil // of what it was before, which may have had another view
+	p.clocks = nil
+	m.noteClock(p, hello.GetClockMs())
 	return in
 }
 
@@ -176,6 +178,7 @@ func (m *Mesh) left(in *incoming) {
 	defer m.mu.Unlock()
 	if in.p.in == in {
 		in.p.in = nil
+		m.judgeClocks()
 		m.awaitReturn(in.p)
 	}
 }
@@ -256,6 +259,7 @@ func (m *Mesh) frame(in *incoming, f *Frame) error {
 		if in.p.in == in {
 			in.p.drained, in.p.diverged = c.Beat.GetDrained(), c.Beat.GetDiverged()
 			in.p.note(c.Beat.GetPoints())
+			m.noteClock(in.p, c.Beat.GetClockMs())
 		}
 		return nil
 	case *Frame_Stanza:

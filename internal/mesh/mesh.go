@@ -93,7 +93,9 @@ type Options struct {
 	// Points are what is told of this node's view with each beat, the newest last; nil: nothing.
 	// It is called often and must be quick.
 	Points func() []Point
-	Log    *slog.Logger
+	// Clock is this node's own, by which the others judge theirs; nil is time.Now.
+	Clock func() time.Time
+	Log   *slog.Logger
 	// Grace, Silence and Beat (BeatEvery); 0 is the constant.
 	Grace, Silence, Beat time.Duration
 }
@@ -114,6 +116,9 @@ type Mesh struct {
 
 	shed, passed, arrived, snapshots atomic.Uint64
 	drained, diverged                atomic.Bool
+	apart                            atomic.Int64  // nanoseconds, as in Apart
+	clocked                          chan struct{} // closed once another node has said its time
+	clockOnce                        sync.Once
 
 	mu       sync.Mutex // guards all below, and what is said to be under it
 	sessions map[jid.JID]*dispatch.Bound
@@ -148,6 +153,7 @@ type peer struct {
 	version           string
 	level             uint32
 	points            []Point
+	clocks            []time.Duration // by how much its clock was before this node's, by what it said last
 
 	// applying orders what is done with what it says; before Mesh.mu.
 	applying sync.Mutex
@@ -156,8 +162,11 @@ type peer struct {
 // New makes a mesh that takes what it is told, and knows nobody else, until Start.
 func New(o Options) (*Mesh, error) {
 	o.Grace, o.Silence, o.Beat = or(o.Grace, Grace), or(o.Silence, Silence), or(o.Beat, BeatEvery)
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
 	m := &Mesh{
-		o: o, incarnation: make([]byte, 16), began: time.Now(),
+		clocked: make(chan struct{}), o: o, incarnation: make([]byte, 16), began: time.Now(),
 		sessions: map[jid.JID]*dispatch.Bound{}, peers: map[string]*peer{}, accounts: map[string][]dispatch.Remote{},
 		visits: map[room.Place]*room.Visit{}, crowds: map[string]map[seat]*room.Visit{},
 	}

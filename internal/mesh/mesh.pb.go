@@ -184,7 +184,8 @@ type Hello struct {
 	Rooms         bool                   `protobuf:"varint,5,opt,name=rooms,proto3" json:"rooms,omitempty"`            // it says who is in rooms, and wants to know
 	Drained       bool                   `protobuf:"varint,6,opt,name=drained,proto3" json:"drained,omitempty"`        // as in a beat
 	Version       string                 `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
-	Level         uint32                 `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"` // the highest feature level that it knows
+	Level         uint32                 `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"`                    // the highest feature level that it knows
+	ClockMs       int64                  `protobuf:"varint,9,opt,name=clock_ms,json=clockMs,proto3" json:"clock_ms,omitempty"` // as in a beat
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -271,6 +272,13 @@ func (x *Hello) GetVersion() string {
 func (x *Hello) GetLevel() uint32 {
 	if x != nil {
 		return x.Level
+	}
+	return 0
+}
+
+func (x *Hello) GetClockMs() int64 {
+	if x != nil {
+		return x.ClockMs
 	}
 	return 0
 }
@@ -1082,10 +1090,11 @@ func (x *Giving) GetActor() string {
 // Beat says that the node works.
 type Beat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Hears         []string               `protobuf:"bytes,1,rep,name=hears,proto3" json:"hears,omitempty"`        // the nodes that it hears
-	Drained       bool                   `protobuf:"varint,2,opt,name=drained,proto3" json:"drained,omitempty"`   // it takes nobody: its people are sent to other nodes
-	Points        []*ViewPoint           `protobuf:"bytes,3,rep,name=points,proto3" json:"points,omitempty"`      // of its view, in order
-	Diverged      bool                   `protobuf:"varint,4,opt,name=diverged,proto3" json:"diverged,omitempty"` // most nodes have another view than it: it takes nobody
+	Hears         []string               `protobuf:"bytes,1,rep,name=hears,proto3" json:"hears,omitempty"`                     // the nodes that it hears
+	Drained       bool                   `protobuf:"varint,2,opt,name=drained,proto3" json:"drained,omitempty"`                // it takes nobody: its people are sent to other nodes
+	Points        []*ViewPoint           `protobuf:"bytes,3,rep,name=points,proto3" json:"points,omitempty"`                   // of its view, in order
+	Diverged      bool                   `protobuf:"varint,4,opt,name=diverged,proto3" json:"diverged,omitempty"`              // most nodes have another view than it: it takes nobody
+	ClockMs       int64                  `protobuf:"varint,5,opt,name=clock_ms,json=clockMs,proto3" json:"clock_ms,omitempty"` // its own clock, Unix time in milliseconds
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1146,6 +1155,13 @@ func (x *Beat) GetDiverged() bool {
 		return x.Diverged
 	}
 	return false
+}
+
+func (x *Beat) GetClockMs() int64 {
+	if x != nil {
+		return x.ClockMs
+	}
+	return 0
 }
 
 // ViewPoint is a position of the view, and the chain hash there.
@@ -1221,7 +1237,7 @@ const file_internal_mesh_mesh_proto_rawDesc = "" +
 	"\x06stanza\x18\x04 \x01(\v2\x16.bavard.mesh.v1.StanzaH\x00R\x06stanza\x12*\n" +
 	"\x04beat\x18\x05 \x01(\v2\x14.bavard.mesh.v1.BeatH\x00R\x04beat\x120\n" +
 	"\x06passed\x18\x06 \x01(\v2\x16.bavard.mesh.v1.PassedH\x00R\x06passedB\t\n" +
-	"\acontent\"\xc9\x01\n" +
+	"\acontent\"\xe4\x01\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x12\n" +
 	"\x04cell\x18\x02 \x01(\tR\x04cell\x12\x12\n" +
@@ -1230,7 +1246,8 @@ const file_internal_mesh_mesh_proto_rawDesc = "" +
 	"\x05rooms\x18\x05 \x01(\bR\x05rooms\x12\x18\n" +
 	"\adrained\x18\x06 \x01(\bR\adrained\x12\x18\n" +
 	"\aversion\x18\a \x01(\tR\aversion\x12\x14\n" +
-	"\x05level\x18\b \x01(\rR\x05level\"\xba\x01\n" +
+	"\x05level\x18\b \x01(\rR\x05level\x12\x19\n" +
+	"\bclock_ms\x18\t \x01(\x03R\aclockMs\"\xba\x01\n" +
 	"\bSnapshot\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -1300,12 +1317,13 @@ const file_internal_mesh_mesh_proto_rawDesc = "" +
 	"\x03jid\x18\x02 \x01(\tR\x03jid\x12\x12\n" +
 	"\x04role\x18\x03 \x01(\rR\x04role\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x14\n" +
-	"\x05actor\x18\x05 \x01(\tR\x05actor\"\x85\x01\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\"\xa0\x01\n" +
 	"\x04Beat\x12\x14\n" +
 	"\x05hears\x18\x01 \x03(\tR\x05hears\x12\x18\n" +
 	"\adrained\x18\x02 \x01(\bR\adrained\x121\n" +
 	"\x06points\x18\x03 \x03(\v2\x19.bavard.mesh.v1.ViewPointR\x06points\x12\x1a\n" +
-	"\bdiverged\x18\x04 \x01(\bR\bdiverged\"Q\n" +
+	"\bdiverged\x18\x04 \x01(\bR\bdiverged\x12\x19\n" +
+	"\bclock_ms\x18\x05 \x01(\x03R\aclockMs\"Q\n" +
 	"\tViewPoint\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x12\n" +

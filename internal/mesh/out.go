@@ -136,6 +136,7 @@ func (m *Mesh) speak(p *peer) error {
 		}
 	}()
 	o := m.attach(p, hello.GetRooms())
+	m.greetedAt(p, hello.GetClockMs())
 	err = m.write(ctx, stream, o)
 	m.detach(p, o)
 	cancel()
@@ -145,12 +146,12 @@ func (m *Mesh) speak(p *peer) error {
 func (m *Mesh) hello() *Frame {
 	return &Frame{Content: &Frame_Hello{&Hello{
 		Format: format, Cell: m.o.Cell, Node: m.o.Node, Incarnation: m.incarnation, Rooms: true,
-		Drained: m.drained.Load(), Version: m.o.Version, Level: m.o.Level,
+		Drained: m.drained.Load(), Version: m.o.Version, Level: m.o.Level, ClockMs: m.o.Clock().UnixMilli(),
 	}}}
 }
 
 func (m *Mesh) beat() *Frame {
-	return &Frame{Content: &Frame_Beat{&Beat{Hears: m.hears(), Drained: m.drained.Load(), Diverged: m.diverged.Load(), Points: m.said()}}}
+	return &Frame{Content: &Frame_Beat{&Beat{Hears: m.hears(), Drained: m.drained.Load(), Diverged: m.diverged.Load(), Points: m.said(), ClockMs: m.o.Clock().UnixMilli()}}}
 }
 
 // greeted reads the hello of a node.
@@ -199,6 +200,7 @@ func (m *Mesh) detach(p *peer, o *outgoing) {
 		}
 	}
 	p.out = nil
+	m.judgeClocks()
 }
 
 // write sends what is queued, and a beat when nothing is.

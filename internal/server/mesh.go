@@ -27,13 +27,15 @@ func (s *server) makeMesh() error {
 	o := mesh.Options{
 		Domain: s.cfg.Domain, Rooms: s.roomsDomain(), Cell: s.member.Cell, Node: s.member.Node, Peers: peers, Listen: s.cfg.Cell.MeshBinds(),
 		Serving: s.identity.Serving(), Calling: s.identity.Calling, Reached: s.reached, Log: s.log,
-		Version: s.o.Version[:min(len(s.o.Version), mesh.VersionMost)], Level: s.level(), Points: s.points,
+		Version: s.o.Version[:min(len(s.o.Version), mesh.VersionMost)], Level: s.level(), Points: s.points, Clock: s.ownClock,
 	}
 	if s.o.meshed != nil {
 		s.o.meshed(&o)
 	}
 	var err error
-	s.mesh, err = mesh.New(o)
+	if s.mesh, err = mesh.New(o); err == nil {
+		s.clock.Store(s.mesh)
+	}
 	return err
 }
 

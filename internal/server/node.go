@@ -29,6 +29,7 @@ import (
 	"bavard/internal/handover"
 	"bavard/internal/health"
 	"bavard/internal/journal"
+	"bavard/internal/mesh"
 	"bavard/internal/pubsub"
 	"bavard/internal/push"
 	"bavard/internal/room"
@@ -63,7 +64,8 @@ type node struct {
 	epoch    uint16                             // of the positions that the journal gives
 	copying  sync.Mutex                         // guards the checkpoint
 	o        nodeOptions
-	rotten   atomic.Bool // the view has failed a checksum, and another node's can take its place
+	rotten   atomic.Bool               // the view has failed a checksum, and another node's can take its place
+	clock    atomic.Pointer[mesh.Mesh] // what the others' clocks are known by; nil: there is none
 	// divergent: most nodes have the same view, which is not this one's.
 	divergent atomic.Bool
 }
@@ -74,6 +76,7 @@ type nodeOptions struct {
 	window        int64
 	unsafeNoFsync bool
 	level         uint32 // view.Options.Level
+	unsafeClock   time.Duration
 }
 
 // aloneName is what a node calls itself when there is no other.
@@ -155,7 +158,7 @@ func (n *node) open(ctx context.Context) error {
 
 func (n *node) cellOptions(j journal.Journal, alone bool) cell.Options {
 	return cell.Options{
-		Journal: j, Alone: alone, ViewDir: n.dir.View(), Logger: n.log, View: n.viewOptions(), Fetch: n.fetcher(),
+		Journal: j, Alone: alone, ViewDir: n.dir.View(), Logger: n.log, View: n.viewOptions(), Fetch: n.fetcher(), Now: n.now,
 		Events: func(events []state.Event) {
 			// Rooms first: whoever is removed from one with their account is seen as
 			// removed, not as somebody whose session has ended.

@@ -65,6 +65,8 @@ type Options struct {
 	UnsafeEarlyUploads bool
 	// UnsafeNoFsync is for the same: what has its tick is lost by a power cut.
 	UnsafeNoFsync bool
+	// UnsafeClock is added to the machine's clock where commands are stamped, for a drill.
+	UnsafeClock time.Duration
 	// window is journal.Options.Window, for tests.
 	window int64
 	// level is view.Options.Level, for tests: that of an older version.
@@ -93,7 +95,7 @@ const stopWithin = 4 * time.Second
 func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	n, err := openNode(ctx, o.Config, o.Logger, nodeOptions{level: o.level, again: func() { cancel(ErrStartAgain) }, window: o.window, unsafeNoFsync: o.UnsafeNoFsync})
+	n, err := openNode(ctx, o.Config, o.Logger, nodeOptions{level: o.level, again: func() { cancel(ErrStartAgain) }, window: o.window, unsafeNoFsync: o.UnsafeNoFsync, unsafeClock: o.UnsafeClock})
 	if err == nil {
 		s := &server{node: n, o: o, started: time.Now(), quit: cancel}
 		err = errors.Join(s.run(ctx), n.condemn(), n.close())
@@ -172,7 +174,7 @@ func (s *server) run(ctx context.Context) error {
 	if s.member == nil {
 		s.raiseLevel(ctx)
 	}
-	if err := errors.Join(s.startMesh(ctx), s.startHandover(ctx), s.listen(ctx, group), s.startDashboard(ctx, group)); err != nil {
+	if err := errors.Join(s.startMesh(ctx), s.startHandover(ctx), s.openDoors(ctx, group)); err != nil {
 		return errors.Join(err, s.stop())
 	}
 	// Only now: an authority comes to the listeners.
@@ -198,6 +200,12 @@ func (s *server) run(ctx context.Context) error {
 	<-ctx.Done()
 	err := s.stop()
 	return errors.Join(group.Wait(), err)
+}
+
+// openDoors lets people and operators in.
+func (s *server) openDoors(ctx context.Context, group *errgroup.Group) error {
+	s.awaitClock(ctx)
+	return errors.Join(s.listen(ctx, group), s.startDashboard(ctx, group))
 }
 
 // build makes everything that needs no listener.

@@ -85,6 +85,7 @@ func (s *server) watch(ctx context.Context) {
 			trouble = s.pushes.trouble()
 			s.warn(health.PushUnreachable, trouble != "", trouble)
 			s.warnOfDisk()
+			s.warnOfClock()
 			s.warnOfUploads()
 			s.keepDrained(ctx)
 			s.fence()
