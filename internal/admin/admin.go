@@ -65,6 +65,7 @@ type Status struct {
 	Level   uint32        `json:"level"`
 	Journal JournalStatus `json:"journal"`
 	View    ViewStatus    `json:"view"`
+	Scrub   ScrubStatus   `json:"scrub"`
 }
 
 // JournalStatus is the journal's part of a Status.
@@ -107,6 +108,14 @@ type ViewStatus struct {
 	// view, since the start, and why this node takes nobody, if others have another one.
 	Compared uint64 `json:"compared,omitempty"`
 	Diverged string `json:"diverged,omitempty"`
+}
+
+// ScrubStatus says what came of reading view and journal through, since the start.
+type ScrubStatus struct {
+	Passes uint64    `json:"passes"`
+	Found  uint64    `json:"found"` // of these, that found damage
+	Bytes  uint64    `json:"bytes"` // read
+	Last   time.Time `json:"last,omitzero"`
 }
 
 // Codes of errors.

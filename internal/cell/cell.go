@@ -50,6 +50,9 @@ type Options struct {
 	// there, which is closed. It is asked when the journal has no more what the view
 	// lacks; nil: that is an error (journal.ErrCompacted).
 	Fetch func(ctx context.Context, after uint64) error
+	// OnJournalDamage is told when a scrub has found that what the journal has on the disk is
+	// not what was written (journal.ErrRotten). It must not block. nil ignores.
+	OnJournalDamage func(error)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -81,7 +84,7 @@ type Cell struct {
 
 	applied atomic.Uint64 // revision
 	flushed chan struct{} // the view has made more durable
-	scrubs  chan struct{} // a scrub is to begin
+	scrubs  scrubbing
 }
 
 type key struct {
@@ -105,7 +108,7 @@ func Open(ctx context.Context, o Options) (*Cell, error) {
 	c := &Cell{
 		o: o, slots: make(chan struct{}, MaxInFlight), ctx: run, cancel: cancel, done: make(chan struct{}),
 		waiting: map[key]Done{}, outcomes: map[key]command.Outcome{}, changed: make(chan struct{}),
-		flushed: make(chan struct{}, 1), scrubs: make(chan struct{}, 1),
+		flushed: make(chan struct{}, 1), scrubs: scrubbing{now: make(chan struct{}, 1)},
 	}
 	o.View.OnFlush = func() {
 		select {

@@ -101,10 +101,19 @@ func describeStatus(s admin.Status, now time.Time) string {
 		view += fmt.Sprintf(", the same as other nodes' at revision %d", s.View.Compared)
 	}
 	line("view", "%s", view)
+	line("scrub", "%s", describeScrub(s.Scrub, now))
 	for _, w := range s.Warnings {
 		out.WriteString(describeWarning(w, now))
 	}
 	return out.String()
+}
+
+func describeScrub(s admin.ScrubStatus, now time.Time) string {
+	text := "not yet since the start"
+	if !s.Last.IsZero() {
+		text = fmt.Sprintf("%d times since the start, last %s ago, damage found %d times", s.Passes, now.Sub(s.Last).Round(time.Second), s.Found)
+	}
+	return fmt.Sprintf("%s; %s read", text, size(int64(s.Bytes)))
 }
 
 // describeNodes says which node this is, who leads and who is not reached.

@@ -31,6 +31,7 @@ const (
 	JournalNoLeader Kind = iota + 1
 	JournalFull
 	JournalTrouble
+	JournalDamaged
 	NodeAway
 	MeshCut
 	ClockWrong
@@ -72,6 +73,10 @@ var kinds = [numKinds + 1]kindInfo{
 	JournalTrouble: {
 		"journal-trouble", Warning, "the etcd cluster works, but something is wrong with it",
 		"the detail says what: a member that does not answer is one less that may fail; keys of others belong in another cluster",
+	},
+	JournalDamaged: {
+		"journal-damaged", Error, "a scrub found that the journal on the disk is not what was written",
+		"one of several nodes starts again and takes part anew by itself; of a single one make a backup now (bavard backup), and look at the disk",
 	},
 	NodeAway: {
 		"node-away", Warning, "another node of the cell is not reached: one less that may fail",

@@ -97,19 +97,20 @@ type Options struct {
 
 // etcdJournal is a Journal on etcd.
 type etcdJournal struct {
-	opts     Options
-	log      *slog.Logger
-	lock     *dirLock
-	host     host
-	client   *clientv3.Client
-	id       journalID
-	appender *appender
-	latest   *latestReads
-	window   *window
-	space    space
-	reserve  *reserve // for what is under way on a full disk
-	last     *reserve // for a start on one
-	holding  holding
+	opts      Options
+	log       *slog.Logger
+	lock      *dirLock
+	host      host
+	client    *clientv3.Client
+	id        journalID
+	appender  *appender
+	latest    *latestReads
+	window    *window
+	space     space
+	reserve   *reserve // for what is under way on a full disk
+	last      *reserve // for a start on one
+	holding   holding
+	scrubbing chan struct{} // capacity 1: one at a time, and none after Close
 	// readmitting is held while another node is let in anew.
 	readmitting sync.Mutex
 	active      atomic.Pointer[map[types.ID]bool] // which members are connected; nil: not known yet
@@ -168,7 +169,7 @@ func newEtcdJournal(opts Options) (*etcdJournal, error) {
 	setDefault(&opts.Window, windowBytes)
 	setDefault(&opts.segment, segmentBytes)
 	setDefault(&opts.recent, recentBytes)
-	j := &etcdJournal{opts: opts, log: opts.Log, window: newWindow(opts.Window)}
+	j := &etcdJournal{opts: opts, log: opts.Log, window: newWindow(opts.Window), scrubbing: make(chan struct{}, 1)}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
 	return j, nil
 }
@@ -441,6 +442,7 @@ func (j *etcdJournal) shut() error {
 		_ = t.Close() // never fails
 	}
 	j.wg.Wait()
+	j.awaitScrub()
 	errs := []error{j.leave()}
 	if j.lock != nil {
 		errs = append(errs, j.lock.release())

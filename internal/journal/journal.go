@@ -89,6 +89,12 @@ type Journal interface {
 	// by itself when there is room again.
 	MakeRoom() bool
 
+	// Scrub reads what this node has of the journal on its disk, and errs with ErrRotten
+	// where that is not what was written. between is called with the bytes read, to slow it
+	// down, and ends it by an error. Of a journal elsewhere, and of one in memory, there is
+	// nothing to read.
+	Scrub(ctx context.Context, between func(bytes int) error) error
+
 	// ID names the journal, in 16 bytes: a view belongs to one.
 	ID() []byte
 

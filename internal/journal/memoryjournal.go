@@ -30,6 +30,9 @@ func (j *memoryJournal) Submit(ctx context.Context, cmd []byte, settled Settled)
 // MakeRoom: memory holds no reserve.
 func (j *memoryJournal) MakeRoom() bool { return false }
 
+// Scrub is Journal.Scrub.
+func (j *memoryJournal) Scrub(context.Context, func(bytes int) error) error { return nil }
+
 // ID is Journal.ID: one process has one order of clusters.
 func (j *memoryJournal) ID() []byte { return []byte("journal in memory"[:16]) }
 

@@ -66,6 +66,8 @@ type node struct {
 	o        nodeOptions
 	rotten   atomic.Bool               // the view has failed a checksum, and another node's can take its place
 	clock    atomic.Pointer[mesh.Mesh] // what the others' clocks are known by; nil: there is none
+	// rottenJournal: the journal's database has failed a check, and this node can take part anew.
+	rottenJournal atomic.Bool
 	// divergent: most nodes have the same view, which is not this one's.
 	divergent atomic.Bool
 }
@@ -159,6 +161,7 @@ func (n *node) open(ctx context.Context) error {
 func (n *node) cellOptions(j journal.Journal, alone bool) cell.Options {
 	return cell.Options{
 		Journal: j, Alone: alone, ViewDir: n.dir.View(), Logger: n.log, View: n.viewOptions(), Fetch: n.fetcher(), Now: n.now,
+		OnJournalDamage: n.journalDamaged,
 		Events: func(events []state.Event) {
 			// Rooms first: whoever is removed from one with their account is seen as
 			// removed, not as somebody whose session has ended.
@@ -272,6 +275,8 @@ func (n *node) backend(version string, base func() string, s *server) admin.Back
 			}
 			st.Level = n.cell.CellLevel()
 			st.View = admin.ViewStatus{Applied: n.cell.Applied().String(), DiskBytes: int64(v.DiskBytes)}
+			scrubs := n.cell.ScrubStats()
+			st.Scrub = admin.ScrubStatus{Passes: scrubs.Passes, Found: scrubs.Found, Bytes: scrubs.Bytes, Last: scrubs.Last}
 			if s != nil {
 				s.report(st)
 				s.reportComparison(&st.View)

@@ -32,15 +32,25 @@ func (n *node) viewDamaged(err error) {
 	}
 }
 
-// fence ends a node whose view has failed its checksum, so that it answers nobody from it, once
-// there is another node to get a view from.
+// journalDamaged is cell.Options.OnJournalDamage. A start of one of several finds it, too, and the
+// node then takes part anew.
+func (n *node) journalDamaged(err error) {
+	n.warnings.Raise(health.JournalDamaged, err.Error())
+	if n.member != nil {
+		n.rottenJournal.Store(true)
+	}
+}
+
+// fence ends a node whose view has failed its checksum, so that it answers nobody from it, or whose
+// journal has, once there is another node to get them from.
 func (s *server) fence() {
-	if !s.rotten.Load() || s.node.o.again == nil {
+	rotten, journal := s.rotten.Load(), s.rottenJournal.Load()
+	if !rotten && !journal || s.node.o.again == nil {
 		return
 	}
 	for _, o := range s.cell.JournalStats().Others {
 		if o.Reached && !o.Learner {
-			s.log.Error("this node's view is damaged: it ends, and gets another node's at its next start", "from", o.Name)
+			s.log.Error("what this node has on its disk is damaged: it ends, and gets what other nodes have at its next start", "view", rotten, "journal", journal, "from", o.Name)
 			s.node.o.again()
 			return
 		}

@@ -165,6 +165,15 @@ func (s *server) collect(r prometheus.Registerer) {
 	counter("journal_retries_total", "Append attempts beyond the first.", func() float64 { return float64(s.cell.JournalStats().Retries) })
 	r.MustRegister(appendTimes{func() journal.Times { return s.cell.JournalStats().Times }})
 	gauge("journal_database_bytes", "Size of the journal's database.", func() float64 { return float64(s.cell.JournalStats().DatabaseSize) })
+	counter("scrub_passes_total", "How often view and journal were read through.", func() float64 { return float64(s.cell.ScrubStats().Passes) })
+	counter("scrub_damaged_total", "Of these, how often damage was found.", func() float64 { return float64(s.cell.ScrubStats().Found) })
+	counter("scrub_bytes_total", "Bytes that scrubs have read.", func() float64 { return float64(s.cell.ScrubStats().Bytes) })
+	gauge("scrub_last_timestamp_seconds", "When the last scrub ended, in Unix time; 0: none has since the start.", func() float64 {
+		if last := s.cell.ScrubStats().Last; !last.IsZero() {
+			return float64(last.Unix())
+		}
+		return 0
+	})
 	counter("commands_duplicate_total", "Commands found to repeat an earlier one.", func() float64 { return float64(s.cell.Stats().Duplicates) })
 	counter("commands_refused_total", "Commands refused when applied.", func() float64 { return float64(s.cell.Stats().Refused) })
 }

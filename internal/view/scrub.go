@@ -64,13 +64,20 @@ func (v *View) each(visit func(key, value []byte) error) (err error) {
 // and asks whether to go on.
 const scrubChunk = 4096
 
-// Scrub reads and decodes every record and compares the archive with the count
-// and the sum that are kept of it, which finds what a checksum of a block
-// cannot: records that are gone. between is called after each few thousand
+// Scrub compares each block of the tables with its checksum, then reads and decodes every record
+// and compares the archive with the count and the sum that are kept of it, which finds what a checksum of a block
+// cannot: records that are gone. between is called after each table and each few thousand
 // records with the bytes read, to slow it down; nil does not. Damage is an
 // error that wraps ErrCorrupt; the health hook is told as well. It may run
 // while batches are applied.
 func (v *View) Scrub(ctx context.Context, between func(bytes int) error) error {
+	if err := v.scrubTables(ctx, between); err != nil {
+		return err
+	}
+	return v.scrubRecords(ctx, between)
+}
+
+func (v *View) scrubRecords(ctx context.Context, between func(bytes int) error) error {
 	if err := v.enter(); err != nil {
 		return err
 	}
