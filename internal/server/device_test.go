@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds every wait of a test for something that must come.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // pipe is a raw connection in one framing.
 type pipe interface {

@@ -3,6 +3,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -67,6 +68,8 @@ type Options struct {
 	UnsafeNoFsync bool
 	// UnsafeClock is added to the machine's clock where commands are stamped, for a drill.
 	UnsafeClock time.Duration
+	// noMajority, for tests, takes the place of the constant; 0 does not.
+	noMajority time.Duration
 	// window is journal.Options.Window, for tests.
 	window int64
 	// level is view.Options.Level, for tests: that of an older version.
@@ -93,6 +96,7 @@ const stopWithin = 4 * time.Second
 // early, with an error, when the node cannot go on; whoever supervises it
 // starts it again. ErrStartAgain asks for that at once.
 func Run(ctx context.Context, o Options) error {
+	o.noMajority = cmp.Or(o.noMajority, noMajority)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	n, err := openNode(ctx, o.Config, o.Logger, nodeOptions{level: o.level, again: func() { cancel(ErrStartAgain) }, window: o.window, unsafeNoFsync: o.UnsafeNoFsync, unsafeClock: o.UnsafeClock})

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"bavard/internal/admin"
 	"bavard/internal/config"
@@ -74,7 +75,7 @@ func (s *testServer) tryStart() error {
 	go func() {
 		s.done <- Run(ctx, Options{
 			Config: s.cfg, Version: "test", Logger: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
-			Ready: func(r Running) { ready <- r }, meshed: s.meshed, window: s.window, level: s.level, started: func(r *server) { s.server = r },
+			Ready: func(r Running) { ready <- r }, meshed: s.meshed, window: s.window, noMajority: time.Minute, level: s.level, started: func(r *server) { s.server = r },
 		})
 	}()
 	select {

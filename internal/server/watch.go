@@ -25,7 +25,7 @@ func (s *server) journalReady() error {
 	switch j := s.cell.JournalStats(); {
 	case !j.HasLeader:
 		return errors.New("it has no leader")
-	case s.member != nil && j.Unsettled >= noMajority:
+	case s.member != nil && j.Unsettled >= s.o.noMajority:
 		// It hears a leader, which does not hear it, or no majority hears that.
 		return fmt.Errorf("nothing was stored for %v", j.Unsettled.Round(time.Second))
 	}
@@ -67,7 +67,7 @@ func (s *server) watch(ctx context.Context) {
 			if ready {
 				led = now
 			}
-			outvoted := !ready && (now.Sub(led) >= noMajority || s.cell.JournalStats().Unsettled >= noMajority)
+			outvoted := !ready && (now.Sub(led) >= s.o.noMajority || s.cell.JournalStats().Unsettled >= s.o.noMajority)
 			s.outvoted.Store(outvoted)
 			s.compare(ctx, now)
 			if outvoted {
