@@ -69,7 +69,7 @@ func say(t *testing.T, c net.Conn, text string) {
 func hears(t *testing.T, c net.Conn, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
-	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
 		t.Fatalf("heard %q, %v; want %q", got, err, want)
 	}

@@ -500,7 +500,7 @@ func TestReadyIsToldToTheServiceManager(t *testing.T) {
 	s := serve(t, filepath.Join(t.TempDir(), "data"))
 	told := func() string {
 		b := make([]byte, 100)
-		if err := l.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := l.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		n, err := l.Read(b)

@@ -334,7 +334,7 @@ func (g *gathering) Write(p []byte) (int, error) {
 func TestRestartKeepsTLSInStep(t *testing.T) {
 	results := make(chan error, 1)
 	s, err := New(Config{Domain: "localhost", TLS: always(selfSigned(t)), Handle: func(s *Stream) {
-		s.SetDeadline(time.Now().Add(5 * time.Second))
+		s.SetDeadline(time.Now().Add(time.Minute))
 		results <- func() error {
 			if _, err := s.ReadOpen(); err != nil {
 				return err

@@ -259,7 +259,7 @@ type device struct {
 	wait    time.Duration      // for the server
 }
 
-const patience = 5 * time.Second
+const patience = time.Minute
 
 func (n *node) dial(t testing.TB, framing listen.Framing) *device {
 	t.Helper()

@@ -113,7 +113,7 @@ func newPebble(t *testing.T, life time.Duration, tlsPort, httpPort int) *pebble 
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(readFile(t, p.roots))
-	p.client = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	p.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	t.Cleanup(p.stop)
 	return p
 }

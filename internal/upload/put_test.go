@@ -120,7 +120,7 @@ func (b *bench) raw(path string, length int, sent string) net.Conn {
 
 func status(t *testing.T, conn net.Conn) int {
 	t.Helper()
-	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 	r, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
