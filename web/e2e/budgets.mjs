@@ -236,15 +236,15 @@ export default {
   },
 
   async 'a room open to all with 5,000 people in it'(world) {
-    const [carla, dan] = await world.friends('Carla', 'Dan')
-    const account = await carla.newPassword()
+    const [emma, finn] = await world.friends('Emma', 'Finn')
+    const account = await emma.newPassword()
     const room = 'agora@rooms.localhost'
-    await crowd(carla.page, account, { room, name: 'Agora', guest: 'dan@localhost', open: true })
-    await dan.open('Agora')
-    await dan.installed()
+    await crowd(emma.page, account, { room, name: 'Agora', guest: 'finn@localhost', open: true })
+    await finn.open('Agora')
+    await finn.installed()
     // So many accounts that are connected would take a minute to be made.
-    await among(dan.context, room, MOST_PRESENT)
-    const { page } = dan
+    await among(finn.context, room, MOST_PRESENT)
+    const { page } = finn
     await page.goto(world.server.origin + '/')
     const began = Date.now()
     await page.evaluate(() => {
