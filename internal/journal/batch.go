@@ -122,6 +122,9 @@ func decodeBatch(value []byte) (batch, error) {
 	if uint64(crc32.Checksum(payload, castagnoli())) != crc {
 		return batch{}, errChecksum
 	}
+	if format == 0 {
+		return batch{}, errors.New("it has no format")
+	}
 	if format != recordFormat {
 		return batch{}, fmt.Errorf("%w %d, this version reads %d", errFormat, format, recordFormat)
 	}

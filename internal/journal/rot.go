@@ -176,13 +176,15 @@ const (
 	// A key of the bucket of values: its revision, '_', its place in it; and 't' if it deletes.
 	revisionBytes = 8 + 1 + 8
 	deletionBytes = revisionBytes + 1
+	// placesMost bounds that place: etcd takes no more operations in one transaction (its max-txn-ops).
+	placesMost = 128
 )
 
 // checkRevision checks a value with what it has of its own: its revision, twice, the name of its
 // key, and in ours a checksum.
 func (d *memberDatabase) checkRevision(key, value []byte) error {
 	deletion := len(key) == deletionBytes && key[revisionBytes] == 't'
-	if len(key) != revisionBytes && !deletion || key[8] != '_' || int64(binary.BigEndian.Uint64(key)) <= 0 {
+	if len(key) != revisionBytes && !deletion || key[8] != '_' || int64(binary.BigEndian.Uint64(key)) <= 0 || binary.BigEndian.Uint64(key[9:]) >= placesMost {
 		return fmt.Errorf("%x is no revision", key)
 	}
 	revision := binary.BigEndian.Uint64(key)
@@ -222,6 +224,10 @@ func checkValue(key string, value []byte, revision uint64) error {
 		_, err = decodeNodeState(value)
 	case key == idKey && len(value) != len(journalID{}):
 		err = fmt.Errorf("it has %d bytes", len(value))
+	default: // a batch whose key is another one now would be missing
+		if _, wrong := decodeBatch(value); wrong == nil {
+			err = errors.New("it is a batch")
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("revision %d of %q: %w", revision, key, err)

@@ -178,7 +178,10 @@ func batches(path string) (all []string, err error) {
 			return err
 		}
 		if bytes.HasPrefix(kv.Key, []byte(batchPrefix)) {
-			all = append(all, fmt.Sprintf("%x %s %x", key, kv.Key, kv.Value))
+			if _, err := decodeBatch(kv.Value); err != nil {
+				return err // of a later format, it says: nobody reads it
+			}
+			all = append(all, fmt.Sprintf("%x %s %x", key[:8], kv.Key, kv.Value)) // where in its transaction is all the same
 		}
 		return nil
 	})

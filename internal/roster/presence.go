@@ -58,10 +58,11 @@ func (f *roster) directed(r *route.Request, available bool) []route.Effect {
 			p = WithPhoto(p, h)
 		}
 	}
-	return []route.Effect{
-		route.Deliver{To: r.To, Stanza: p},
-		route.Directed{To: r.To, Available: available},
+	deliver, note := route.Deliver{To: r.To, Stanza: p}, route.Directed{To: r.To, Available: available}
+	if available {
+		return []route.Effect{note, deliver} // who gets it may ask something at once
 	}
+	return []route.Effect{deliver, note}
 }
 
 // items of an account; none when they cannot be read: presence is soft, the
