@@ -85,7 +85,9 @@ export class People {
   heard(m: Incoming): void {
     const voice = m.chatState === 'recording'
     const typing = voice || m.chatState === 'composing'
-    if (m.mine || (m.stamp !== undefined && typing)) return
+    // What has been read or got says nothing of it, and may come after the first key.
+    const silent = !m.chatState && (m.displayed ?? m.received) !== undefined
+    if (m.mine || silent || (m.stamp !== undefined && typing)) return
     const who = m.sender?.who ?? ''
     const all = this.writing.get(m.peer)
     if (typing ? all && !all.has(who) && all.size >= MOST_TYPING : !all?.has(who)) return
