@@ -47,6 +47,27 @@ func unharmed(t *testing.T, cfg CellConfig) *Report {
 	return r
 }
 
+// healed is unharmed of a drill after which nodes heal by themselves, and say in their logs what they found.
+func healed(t *testing.T, run func(context.Context, CellConfig) (*Report, error), cfg CellConfig) *Report {
+	t.Helper()
+	cfg.KillConfig, cfg.Nodes = ready(t, cfg.KillConfig), 3
+	cfg.Think, cfg.UpMin, cfg.UpMax = 20*time.Millisecond, 500*time.Millisecond, 1500*time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+	defer cancel()
+	r, err := run(ctx, cfg)
+	if errors.Is(err, powerfs.ErrCannotMount) {
+		t.Skipf("LEFT OUT: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(r)
+	if !r.Verdict.Clean() || !r.Group.Clean() {
+		t.Errorf("the oracle found what must never happen: %v\n%v", r.Verdict, &r.Group)
+	}
+	return r
+}
+
 // fewKills is how many kills a drill has whose kills take long.
 func fewKills() int {
 	switch {
@@ -116,17 +137,7 @@ func TestCellWipe(t *testing.T) {
 // that was ticked is lost by it, or shown wrong.
 func TestCellRot(t *testing.T) {
 	rots := max(fewKills()-1, 1) // taking part anew takes ten seconds
-	cfg := CellConfig{KillConfig: ready(t, KillConfig{Kills: rots, Think: 20 * time.Millisecond, UpMin: 500 * time.Millisecond, UpMax: 1500 * time.Millisecond}), Nodes: 3}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
-	defer cancel()
-	r, err := Rot(ctx, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Log(r)
-	if !r.Verdict.Clean() || !r.Group.Clean() {
-		t.Errorf("the oracle found what must never happen: %v\n%v", r.Verdict, &r.Group)
-	}
+	r := healed(t, Rot, CellConfig{KillConfig: KillConfig{Kills: rots}})
 	if r.Rots != rots || r.Verdict.Ticked < 50*rots {
 		t.Error("too little happened")
 	}
@@ -137,20 +148,7 @@ func TestCellRot(t *testing.T) {
 func TestCellDisk(t *testing.T) {
 	t.Parallel()
 	faults := int(diskFaults)
-	cfg := CellConfig{DownMax: 4 * time.Second, KillConfig: ready(t, KillConfig{Kills: faults, Think: 20 * time.Millisecond, UpMin: 500 * time.Millisecond, UpMax: 1500 * time.Millisecond}), Nodes: 3}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
-	defer cancel()
-	r, err := Disk(ctx, cfg)
-	if errors.Is(err, powerfs.ErrCannotMount) {
-		t.Skipf("LEFT OUT: %v", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Log(r)
-	if !r.Verdict.Clean() || !r.Group.Clean() {
-		t.Errorf("the oracle found what must never happen: %v\n%v", r.Verdict, &r.Group)
-	}
+	r := healed(t, Disk, CellConfig{DownMax: 4 * time.Second, KillConfig: KillConfig{Kills: faults}})
 	if r.DiskFaults != faults || r.Verdict.Ticked < 50*faults {
 		t.Error("too little happened")
 	}

@@ -201,16 +201,21 @@ func seen(c *command.RoomConfig) []string {
 }
 
 func setSeen(c *command.RoomConfig, values []string) bool {
-	unseen := uint32(command.RoomUnseen)
+	bits, known := bitsOf(roles[:], values)
+	c.Unseen = proto.Uint32(command.RoomUnseen &^ bits)
+	return known
+}
+
+// bitsOf gives the sum of 1 << the number of each value among names, and false when one is none of them.
+func bitsOf(names, values []string) (bits uint32, known bool) {
 	for _, v := range values {
-		i := slices.Index(roles[:], v)
+		i := slices.Index(names, v)
 		if i < 0 {
-			return false
+			return 0, false
 		}
-		unseen &^= 1 << i
+		bits |= 1 << i
 	}
-	c.Unseen = proto.Uint32(unseen)
-	return true
+	return bits, true
 }
 
 // listReaders are the roles and the affiliation that may have the lists of members, by their bit of
@@ -236,16 +241,9 @@ func readers(c *command.RoomConfig) []string {
 }
 
 func setReaders(c *command.RoomConfig, values []string) bool {
-	bits := uint32(0)
-	for _, v := range values {
-		i := slices.Index(listReaders[:], v)
-		if i < 0 {
-			return false
-		}
-		bits |= 1 << i
-	}
+	bits, known := bitsOf(listReaders[:], values)
 	c.ListsFor = proto.Uint32(bits)
-	return true
+	return known
 }
 
 var whispers = [...]string{"anyone", "participants", "moderators", "none"} // immutable, by number

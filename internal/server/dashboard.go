@@ -20,7 +20,6 @@ import (
 	"bavard/internal/handover"
 	"bavard/internal/health"
 	"bavard/internal/journal"
-	"bavard/internal/mesh"
 )
 
 const (
@@ -72,11 +71,8 @@ func (s *server) allNodes() []dashboard.Node {
 	if s.member == nil {
 		return []dashboard.Node{own}
 	}
-	j, meshed, all := s.cell.JournalStats(), map[string]mesh.Node{}, map[string]dashboard.Node{}
+	j, meshed, all := s.cell.JournalStats(), s.meshed(), map[string]dashboard.Node{}
 	own.Address, own.Leads = s.cfg.Cell.Members()[own.Name], j.HasLeader
-	for _, n := range s.mesh.Nodes() {
-		meshed[n.Name] = n
-	}
 	for _, o := range j.Others {
 		n := meshed[o.Name]
 		own.Leads = own.Leads && !o.Leads

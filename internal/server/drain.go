@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"bavard/internal/admin"
-	"bavard/internal/mesh"
 )
 
 const (
@@ -214,10 +213,7 @@ func (s *server) mayDrain() error {
 	if others == nil {
 		return unseen{&admin.Error{Code: admin.CodeFailed, Text: "it is not known yet which nodes are reached", Hint: "try again in a moment"}}
 	}
-	nodes := map[string]mesh.Node{}
-	for _, n := range s.mesh.Nodes() {
-		nodes[n.Name] = n
-	}
+	nodes := s.meshed()
 	voters, staying, open := 1, 0, 0
 	var lacking []string
 	away := false
@@ -281,12 +277,11 @@ func (s *server) reportNodes(st *admin.Status) {
 	if s.mesh == nil {
 		return
 	}
-	for _, n := range s.mesh.Nodes() {
-		for i := range st.Journal.Others {
-			if o := &st.Journal.Others[i]; o.Node == n.Name {
-				o.Drained, o.Diverged, o.Version, o.Level = n.Drained, n.Diverged, n.Version, n.Level
-			}
-		}
+	nodes := s.meshed()
+	for i := range st.Journal.Others {
+		o := &st.Journal.Others[i]
+		n := nodes[o.Node]
+		o.Drained, o.Diverged, o.Version, o.Level = n.Drained, n.Diverged, n.Version, n.Level
 	}
 }
 

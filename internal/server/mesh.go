@@ -39,6 +39,15 @@ func (s *server) makeMesh() error {
 	return err
 }
 
+// meshed gives what the other nodes say of themselves, by name.
+func (s *server) meshed() map[string]mesh.Node {
+	nodes := map[string]mesh.Node{}
+	for _, n := range s.mesh.Nodes() {
+		nodes[n.Name] = n
+	}
+	return nodes
+}
+
 // elsewhere is the mesh as the hub knows it.
 func (s *server) elsewhere() dispatch.Elsewhere {
 	if s.mesh == nil {

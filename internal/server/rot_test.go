@@ -22,26 +22,26 @@ type rot struct {
 	do   func(t *testing.T, db string)
 }
 
-// TestDamagedView: a node of several whose view has rotted sets it aside, keeps it, and has all
-// again.
-func TestDamagedView(t *testing.T) {
-	t.Parallel()
-	nodes := nodesOf(t)
+// spoken makes a cell of three in which alice has written to bob; has waits until a node has all messages,
+// once, and no longer than ctx, which ends with the test.
+func spoken(t *testing.T) (ctx context.Context, nodes []*testServer, has func(*testServer)) {
+	t.Helper()
+	nodes = nodesOf(t)
 	startAll(t, nodes...)
 	stopAll(t, nodes...)
 	nodes[0].account("alice")
 	nodes[0].account("bob")
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute) // on a busy machine
-	defer cancel()
+	t.Cleanup(cancel)
 	alice := enter(ctx, t, nodes[0], client.Config{JID: "alice@localhost", Resource: "phone"})
-	defer alice.Cut()
+	t.Cleanup(alice.Cut)
 	const sent = 20
 	for range sent {
 		if err := alice.Send(ctx, client.NewMessage("bob@localhost", strings.Repeat("x", 1000))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	has := func(s *testServer) {
+	return ctx, nodes, func(s *testServer) {
 		t.Helper()
 		await(ctx, t, "node "+s.cfg.Cell.Node+" has all messages, once", func() bool {
 			bob := enter(ctx, t, s, client.Config{JID: "bob@localhost", Resource: "desk"})
@@ -50,18 +50,30 @@ func TestDamagedView(t *testing.T) {
 			return err == nil && len(page.Messages) == sent
 		})
 	}
+}
+
+// startAgain starts a node as a supervisor does, or the process by itself: again if it ends at once.
+func startAgain(t *testing.T, s *testServer, what string) {
+	t.Helper()
+	err := errors.New("not started")
+	for n := 0; err != nil && n < 3; n++ {
+		err = s.tryStart()
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// TestDamagedView: a node of several whose view has rotted sets it aside, keeps it, and has all
+// again.
+func TestDamagedView(t *testing.T) {
+	t.Parallel()
+	_, nodes, has := spoken(t)
 	has(nodes[2])
 	kept := filepath.Join(nodes[2].cfg.Data, "view") + damagedView
 	rebuilt := func(what string) {
 		t.Helper()
-		// What a supervisor does, or the process by itself.
-		err := errors.New("not started")
-		for n := 0; err != nil && n < 3; n++ {
-			err = nodes[2].tryStart()
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
+		startAgain(t, nodes[2], what)
 		has(nodes[2])
 		if _, err := os.Stat(kept); err != nil {
 			t.Errorf("%s: it is not kept: %v", what, err)
