@@ -225,7 +225,7 @@ export class Person {
 
   async tab(path = '/') {
     const page = await this.#context.newPage()
-    page.on('pageerror', (e) => this.errors.push(`${this.name}: ${e}`))
+    page.on('pageerror', (e) => this.errors.push(`${this.name}: ${e}\n${e.stack}`))
     page.on('console', (m) => {
       const known = /net::ERR_|WebSocket connection|Failed to load resource/.test(m.text())
       if (m.type() === 'error' && !known) this.errors.push(`${this.name}: ${m.text()}`)

@@ -482,15 +482,17 @@ export class App {
     return (await this.db.get('files', message.key))?.data
   }
 
-  /** The person sees the conversation to its end. */
+  /** The person sees the conversation to its end; that is known where there is room to write it down. */
   async markRead(peer: string): Promise<void> {
     if (this.chats.get(peer)?.markedUnread) void this.setChat(peer, 'unread', undefined).catch(() => undefined)
     // Until it is known whether people are told they are not.
     const quiet = this.account?.privacy?.noReceipts !== false
-    const change = await markRead(this.db, this.me, peer, quiet, (to, read) => {
-      const id = token()
-      return { id, frame: buildDisplayed(to, id, read, this.chats.get(to)?.group !== undefined) }
-    })
+    const change = await this.write(() =>
+      markRead(this.db, this.me, peer, quiet, (to, read) => {
+        const id = token()
+        return { id, frame: buildDisplayed(to, id, read, this.chats.get(to)?.group !== undefined) }
+      }),
+    )
     this.changed(change)
     if (change.queued) this.poke()
   }

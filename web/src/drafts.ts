@@ -46,12 +46,12 @@ export class Drafts {
     clearTimeout(this.timers.get(peer))
     this.timers.delete(peer)
     await composed()
-    const text = texts.get(peer)
-    if (text === undefined) await db.delete('drafts', peer)
-    else {
-      await write(() => db.put('drafts', { peer, text })).catch(() => {
-        if (!this.timers.has(peer)) this.later(peer, AGAIN_MS)
-      })
+    const work = (): Promise<unknown> => {
+      const text = texts.get(peer)
+      return text === undefined ? db.delete('drafts', peer) : db.put('drafts', { peer, text })
     }
+    await write(work).catch(() => {
+      if (!this.timers.has(peer)) this.later(peer, AGAIN_MS)
+    })
   }
 }

@@ -128,6 +128,7 @@ export class Engine {
     this.uploads = new Uploads({
       db,
       changed: options.changed,
+      keep: (work) => this.space.keep(work),
       slot: (file) => this.slots.ask(this.need(), file),
       put,
       frame: (message, id) => this.frameOf(message, id),
@@ -477,7 +478,7 @@ export class Engine {
     const { state } = this.link
     const { kind } = state
     if (state.kind === 'stopped' && state.reason === 'credentials') {
-      void editAccount(this.options.db, (a) => ({ ...a, out: true }))
+      void editAccount(this.options.db, (a) => ({ ...a, out: true })).catch(() => undefined) // else the next session is told again
       this.options.shutOut()
     }
     if (kind !== 'live') {

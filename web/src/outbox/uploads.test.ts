@@ -35,11 +35,13 @@ class Server {
   refusal: Error | undefined
   filed: string[] = []
   gate: Promise<void> | undefined
+  keep = <T>(work: () => Promise<T>): Promise<T> => work()
 
-  make(outbox?: Outbox): Uploads {
+  make(outbox?: Outbox, random = () => 0): Uploads {
     return new Uploads({
       db,
       changed: () => undefined,
+      keep: (work) => this.keep(work),
       slot: () => (this.refusal ? Promise.reject(this.refusal) : Promise.resolve({ put: `put${++this.slots}`, get: `get${this.slots}` })),
       put: (slot, type, data, progress, signal) => this.put(slot, type, data, progress, signal),
       frame: (m, id) => `${id} at ${m.file!.url}`,
@@ -48,7 +50,7 @@ class Server {
         outbox?.filed(peer)
       },
       progress: () => undefined,
-      random: () => 0,
+      random,
     })
   }
 
@@ -137,6 +139,24 @@ describe('files of messages', () => {
     await vi.waitFor(async () => expect(await frames()).toEqual(['a2 at get1']))
     expect(server.puts).toEqual(['put1 image/jpeg a'])
     expect(await db.getAllKeys('files')).toEqual([2])
+    uploads.close()
+  })
+
+  it('are asked about again, and not at once, when the device has no room to note the answer', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
+    let room = false
+    const failed: number[] = []
+    const server = new Server()
+    server.refusal = new StanzaError('not-acceptable', 'modify', 'at most 5')
+    server.keep = (work) => (room ? work() : Promise.reject((failed.push(Date.now()), new DOMException('', 'QuotaExceededError'))))
+    await share('a')
+    const uploads = server.make(undefined, () => 1)
+    uploads.begin()
+    for (let i = 0; i < 10_000 && failed.length < 3; i++) await vi.advanceTimersByTimeAsync(50)
+    expect([failed[1]! - failed[0]! >= 1_000, failed[2]! - failed[1]! >= 3_000]).toEqual([true, true])
+    room = true
+    for (let i = 0; i < 10_000 && (await db.count('outbox')) > 0; i++) await vi.advanceTimersByTimeAsync(50)
+    expect(await ticks()).toEqual([['a', Tick.refused, 'file-too-large']])
     uploads.close()
   })
 

@@ -14,6 +14,8 @@ export interface Answer {
 export interface UploadsOptions {
   db: Db
   changed: (change: Change) => void
+  /** Writes, with room made where there is none; rejects when there is none to be made. */
+  keep?: <T>(work: () => Promise<T>) => Promise<T>
   /** Asks for a place for a file. Rejects with StanzaError when there is none, with another error when nobody could be asked. */
   slot: (file: Shared) => Promise<Slot>
   /** Puts a file there; rejects when no answer came. */
@@ -133,16 +135,25 @@ export class Uploads {
       this.failures.delete(peer)
     } catch (e) {
       if (job.abort.signal.aborted) return
-      if (e instanceof Refused) {
-        this.failures.delete(peer)
-        this.options.changed(await refuse(this.options.db, record.id, { condition: e.condition, text: e.text }, Date.now()))
-      } else this.later(peer, e instanceof NotNow ? e.afterMs : undefined)
+      if (e instanceof Refused && (await this.refuse(record, e))) this.failures.delete(peer)
+      else this.later(peer, e instanceof NotNow ? e.afterMs : undefined)
     } finally {
       this.options.progress(key, undefined)
       if (this.jobs.get(peer) === job) this.jobs.delete(peer)
       if (!this.failures.has(peer)) this.options.filed(peer)
       this.pump()
     }
+  }
+
+  /** Whether the store has it that the server will not have that file: without room it is asked again later. */
+  private refuse(record: Outgoing, { condition, text }: Refused): Promise<boolean> {
+    const { db, changed } = this.options
+    return this.keep(() => refuse(db, record.id, { condition, text }, Date.now())).then(changed).then(() => true, () => false)
+  }
+
+  private keep<T>(work: () => Promise<T>): Promise<T> {
+    const { keep = (w) => w() } = this.options
+    return keep(work)
   }
 
   private async upload(record: Outgoing, key: number, signal: AbortSignal): Promise<void> {
@@ -160,14 +171,14 @@ export class Uploads {
       url = slot.get
     }
     if (signal.aborted) return
-    changed(await uploaded(db, record.n, url, (m) => frame(m, record.id), Date.now()))
+    changed(await this.keep(() => uploaded(db, record.n, url, (m) => frame(m, record.id), Date.now())))
   }
 
   private async newSlot(record: Outgoing, file: Shared): Promise<Slot> {
     const slot = await this.options.slot(file).catch((e: unknown) => {
       throw e instanceof StanzaError ? refusal(e) : new NotNow()
     })
-    await setSlot(this.options.db, record.n, slot)
+    await this.keep(() => setSlot(this.options.db, record.n, slot))
     return slot
   }
 
@@ -177,7 +188,7 @@ export class Uploads {
     if (status === 401 || status === 403) throw new Refused('forbidden')
     if (status === 408 || status === 429 || status >= 500 || status === 0) throw new NotNow(afterMs)
     // Too old, or spoilt: with another place it goes better.
-    await setSlot(this.options.db, record.n, undefined)
+    await this.keep(() => setSlot(this.options.db, record.n, undefined))
     const failed = this.failed(record.peer)
     failed.slots++
     if (failed.slots >= MOST_SLOTS) throw new Refused('file-refused')
