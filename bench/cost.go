@@ -63,11 +63,6 @@ func processID(id string) (int, error) {
 	return pid, nil
 }
 
-// watchedServer follows a server of ours through restarts.
-func watchedServer(pid func() int) *Processes {
-	return &Processes{roots: []func() (int, error){func() (int, error) { return pid(), nil }}}
-}
-
 // Read adds up what the processes and their descendants use. CPU includes what
 // descendants have used that have ended and were waited for.
 func (p *Processes) Read() (Cost, error) {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -71,11 +70,11 @@ func TestPairsOfASilentServer(t *testing.T) {
 	w.Progress = func(text string) {
 		switch {
 		case strings.HasPrefix(text, "warm-up"):
-			if err := syscall.Kill(s.PID(), syscall.SIGSTOP); err != nil {
+			if err := s.nodes[0].node.Freeze(); err != nil {
 				t.Error(err)
 			}
 		case strings.HasPrefix(text, "measuring"):
-			if err := syscall.Kill(s.PID(), syscall.SIGCONT); err != nil {
+			if err := s.nodes[0].node.Thaw(); err != nil {
 				t.Error(err)
 			}
 		}

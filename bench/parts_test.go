@@ -50,13 +50,12 @@ func TestAccounts(t *testing.T) {
 
 // Connections that one address has no ports for come from another.
 func TestSources(t *testing.T) {
-	target := &Target{Addr: "127.0.0.1:5222"}
-	if target.dialer(0) != nil || target.dialer(perSource) == nil {
+	here := Place{Addr: "127.0.0.1:5222"}
+	if here.dialer(0) != nil || here.dialer(perSource) == nil {
 		t.Error("on this machine")
 	}
 	for _, addr := range []string{"192.0.2.1:5222", "[::1]:5222", "example.org:5222"} {
-		target.Addr = addr
-		if target.dialer(perSource) != nil {
+		if (Place{Addr: addr}).dialer(perSource) != nil {
 			t.Error(addr)
 		}
 	}

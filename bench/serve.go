@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"bavard/drill/await"
 	"bavard/drill/node"
 )
 
@@ -27,6 +28,9 @@ type ServeOptions struct {
 	Data string
 	// Domain is the server's; "" means localhost.
 	Domain string
+	// Nodes is how many nodes the server has: 1, or a cell of 3, 5 or 7 on this
+	// machine; 0 means 1.
+	Nodes int
 	// CPU is a list of processors that the server may use, as taskset(1) takes
 	// it; "" means all.
 	CPU string
@@ -41,18 +45,22 @@ type ServeOptions struct {
 	Log io.Writer
 }
 
-// Server is a server of ours.
+// Server is a server of ours: one node, or the nodes of a cell.
 type Server struct {
-	o       ServeOptions
-	options node.Options
-	node    *node.Node
-	pid     atomic.Int64
-	// Addresses are what it listens on.
-	Addresses node.Addresses
+	o     ServeOptions
+	nodes []*served
 	// Sync is how long a write to the disk under the data directory took to be
 	// safe, the median of some.
 	Sync time.Duration
 	temp string
+}
+
+// served is one of its nodes.
+type served struct {
+	options   node.Options
+	node      *node.Node
+	pid       atomic.Int64
+	addresses node.Addresses
 }
 
 // spare is how many connections a server may have beyond those of the load.
@@ -76,19 +84,40 @@ func Serve(ctx context.Context, o ServeOptions, w *Watch) (s *Server, err error)
 	if s.o.Domain == "" {
 		s.o.Domain = "localhost"
 	}
+	orElse(&s.o.Nodes, 1)
+	if have := o.Accounts.Len(); have >= 0 && have < o.Users {
+		return nil, fmt.Errorf("%d accounts are needed, --users-file has %d", o.Users, have)
+	}
 	if err = os.MkdirAll(s.o.Data, 0o700); err != nil {
 		return nil, err
 	}
 	if s.Sync, err = syncTime(s.o.Data); err != nil {
 		return nil, err
 	}
-	if err = s.users(ctx, w); err != nil {
+	if err = s.configure(ctx); err != nil {
 		return nil, err
 	}
-	if err = s.configure(); err != nil {
+	if s.o.Nodes == 1 {
+		if err = s.users(ctx, w); err != nil {
+			return nil, err
+		}
+		return s, s.Start(ctx)
+	}
+	// Accounts of a cell are made while it runs.
+	if err = s.Start(ctx); err != nil {
 		return nil, err
 	}
-	return s, s.Start(ctx)
+	return s, s.elected(ctx, w)
+}
+
+// electedWithin bounds how long a cell may take until it makes accounts.
+const electedWithin = time.Minute
+
+// elected waits until a cell that has just been started has made the accounts.
+func (s *Server) elected(ctx context.Context, w *Watch) error {
+	ctx, cancel := context.WithTimeout(ctx, electedWithin)
+	defer cancel()
+	return await.Until(ctx, func(ctx context.Context) error { return s.users(ctx, w) })
 }
 
 // syncTime measures what an fsync costs in a directory.
@@ -118,9 +147,6 @@ func syncTime(dir string) (time.Duration, error) {
 // users imports the accounts in parts, so that progress can be told.
 func (s *Server) users(ctx context.Context, w *Watch) error {
 	const part = 1000
-	if have := s.o.Accounts.Len(); have >= 0 && have < s.o.Users {
-		return fmt.Errorf("%d accounts are needed, --users-file has %d", s.o.Users, have)
-	}
 	for from := 0; from < s.o.Users; from += part {
 		w.tell("making accounts: %d of %d", from, s.o.Users)
 		var users []node.User
@@ -128,61 +154,94 @@ func (s *Server) users(ctx context.Context, w *Watch) error {
 			local, password := s.o.Accounts.User(n)
 			users = append(users, node.User{Local: local, Password: password})
 		}
-		if err := node.Import(ctx, s.o.Binary, s.o.Data, users, "--domain", s.o.Domain); err != nil {
+		if err := node.Import(ctx, s.o.Binary, s.nodes[0].options.Data, users, "--domain", s.o.Domain); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// configure writes the server's configuration: the defaults, but for what would
-// stop the load.
-func (s *Server) configure() error {
-	text := fmt.Sprintf("domain = %q\ndata = %q\n[log]\nlevel = \"warn\"\n", s.o.Domain, s.o.Data)
-	if s.o.Connections+spare > 15_000 {
-		text += fmt.Sprintf("[limits]\nconnections = %d\n", s.o.Connections+spare)
-	}
-	file := filepath.Join(s.o.Data, "bench.toml")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		return err
-	}
+// configure writes the configurations: the defaults, but for what would stop the
+// load; and founds the cell if there are several nodes.
+func (s *Server) configure(ctx context.Context) error {
 	// Ports that no client's own end takes while the server is down.
-	ports, err := node.FreePorts(3, rand.IntN)
+	const each = 4
+	ports, err := node.FreePorts(each*s.o.Nodes, rand.IntN)
 	if err != nil {
 		return err
 	}
-	s.options = node.Options{
-		Binary: s.o.Binary, Data: s.o.Data, C2S: ports[0], C2STLS: ports[1], HTTP: ports[2],
-		Plain: true, Log: s.o.Log, Args: []string{"--config", file}, Env: s.o.Env,
-	}
+	var wrap []string
 	if s.o.CPU != "" {
 		if _, err := exec.LookPath("taskset"); err != nil {
 			return fmt.Errorf("--cpu: %w: it pins the server to processors, on Linux", err)
 		}
-		s.options.Wrap = []string{"taskset", "-c", s.o.CPU}
+		wrap = []string{"taskset", "-c", s.o.CPU}
+	}
+	var seats []node.Seat
+	for i := range s.o.Nodes {
+		at := ports[each*i : each*(i+1)]
+		seat := node.Seat{Name: string(rune('a' + i)), Peer: at[3], Data: s.o.Data}
+		if s.o.Nodes > 1 {
+			seat.Data = filepath.Join(s.o.Data, seat.Name)
+		}
+		seats = append(seats, seat)
+		s.nodes = append(s.nodes, &served{options: node.Options{
+			Binary: s.o.Binary, Data: seat.Data, C2S: at[0], C2STLS: at[1], HTTP: at[2], Plain: true, Log: s.o.Log, Env: s.o.Env, Wrap: wrap,
+		}})
+	}
+	if s.o.Nodes > 1 {
+		if err := node.Found(ctx, s.o.Binary, s.o.Data, seats); err != nil {
+			return err
+		}
+	}
+	for i, n := range s.nodes {
+		file := filepath.Join(s.o.Data, "bench-"+seats[i].Name+".toml")
+		if err := os.WriteFile(file, []byte(s.settings(seats[i].Data)), 0o600); err != nil {
+			return err
+		}
+		n.options.Args = []string{"--config", file}
+		if s.o.Nodes > 1 {
+			n.options.Args = append(n.options.Args, seats[i].Arguments(seats)...)
+		}
 	}
 	return nil
 }
 
+// settings are the configuration of a node.
+func (s *Server) settings(data string) string {
+	text := fmt.Sprintf("domain = %q\ndata = %q\n[log]\nlevel = \"warn\"\n", s.o.Domain, data)
+	if s.o.Connections+spare > 15_000 {
+		text += fmt.Sprintf("[limits]\nconnections = %d\n", s.o.Connections+spare)
+	}
+	return text
+}
+
 // Start starts the server, again on the addresses that it had.
 func (s *Server) Start(ctx context.Context) error {
-	_ = os.Remove(filepath.Join(s.o.Data, "addresses.json")) // a killed server leaves it
-	n, err := node.Start(s.options)
-	if err != nil {
-		return err
+	for _, n := range s.nodes {
+		_ = os.Remove(filepath.Join(n.options.Data, "addresses.json")) // a killed server leaves it
+		started, err := node.Start(n.options)
+		if err != nil {
+			return err
+		}
+		n.node = started
+		n.pid.Store(int64(started.PID()))
 	}
-	s.node = n
-	s.pid.Store(int64(n.PID()))
-	if s.Addresses, err = n.Ready(ctx); err != nil {
-		return err
+	for _, n := range s.nodes {
+		var err error
+		if n.addresses, err = n.node.Ready(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // Kill ends the server with SIGKILL; Start may follow.
 func (s *Server) Kill() {
-	if s.node != nil {
-		s.node.Kill()
+	for _, n := range s.nodes {
+		if n.node != nil {
+			n.node.Kill()
+		}
 	}
 }
 
@@ -194,29 +253,36 @@ func (s *Server) Stop() {
 	}
 }
 
-// PID of the process; another one after Start.
-func (s *Server) PID() int { return int(s.pid.Load()) }
-
 // Processes are those of the server, followed through restarts.
-func (s *Server) Processes() *Processes { return watchedServer(s.PID) }
+func (s *Server) Processes() *Processes {
+	p := &Processes{}
+	for _, n := range s.nodes {
+		p.roots = append(p.roots, func() (int, error) { return int(n.pid.Load()), nil })
+	}
+	return p
+}
 
 // Target sets where the server is reached by a transport.
 func (s *Server) Target(t *Target) error {
-	t.Domain = s.o.Domain
-	switch t.Transport {
-	case Plain, StartTLS:
-		t.Addr = s.Addresses.C2S
-	case DirectTLS:
-		t.Addr = s.Addresses.C2STLS
-	case WebSocket:
-		t.Addr, t.URL = s.Addresses.HTTP, "ws://"+s.Addresses.HTTP+"/xmpp-websocket"
-	}
-	if t.Addr == "" {
-		return errors.New("the server does not listen for " + t.Transport)
+	t.Domain, t.Places = s.o.Domain, nil
+	for _, n := range s.nodes {
+		var at Place
+		switch t.Transport {
+		case Plain, StartTLS:
+			at.Addr = n.addresses.C2S
+		case DirectTLS:
+			at.Addr = n.addresses.C2STLS
+		case WebSocket:
+			at.Addr, at.URL = n.addresses.HTTP, "ws://"+n.addresses.HTTP+"/xmpp-websocket"
+		}
+		if at.Addr == "" {
+			return errors.New("the server does not listen for " + t.Transport)
+		}
+		t.Places = append(t.Places, at)
 	}
 	if t.Transport == StartTLS || t.Transport == DirectTLS {
 		var err error
-		t.TLS, err = Trust(t.Domain, filepath.Join(s.o.Data, "tls", "ca.crt"), false)
+		t.TLS, err = Trust(t.Domain, filepath.Join(s.nodes[0].options.Data, "tls", "ca.crt"), false)
 		return err
 	}
 	return nil

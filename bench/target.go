@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -39,13 +40,13 @@ func Transports() []string { return []string{Plain, StartTLS, DirectTLS, WebSock
 
 // Target is a server, and how to log in there.
 type Target struct {
-	// Addr is the host:port of its listener for the transport, Domain its XMPP
-	// domain.
-	Addr, Domain string
+	// Places are where it is reached: at one, or at each of its nodes, among which
+	// accounts are dealt out in turn.
+	Places []Place
+	// Domain is its XMPP domain.
+	Domain string
 	// Transport is one of Transports.
 	Transport string
-	// URL is the ws: or wss: address for WebSocket.
-	URL string
 	// TLS is needed for starttls, tls and wss; see Trust.
 	TLS *tls.Config
 	// Mechanism is the SASL mechanism; "" means SCRAM-SHA-1, which all servers have.
@@ -54,6 +55,37 @@ type Target struct {
 	// Logins is how many log in at the same time before a measurement; 0 means 32.
 	Logins int
 }
+
+// Place is where a node of a server is reached.
+type Place struct {
+	// Addr is the host:port of its listener for the transport, URL the ws: or wss:
+	// address for WebSocket.
+	Addr, URL string
+}
+
+// Addresses are those of all places, with commas between them.
+func (t *Target) Addresses() string {
+	return t.listed(func(at Place) string { return at.Addr })
+}
+
+// URLs are those of all places for WebSocket, with commas between them; "" for other transports.
+func (t *Target) URLs() string {
+	if t.Transport != WebSocket {
+		return ""
+	}
+	return t.listed(func(at Place) string { return at.URL })
+}
+
+func (t *Target) listed(of func(Place) string) string {
+	var all []string
+	for _, at := range t.Places {
+		all = append(all, of(at))
+	}
+	return strings.Join(all, ",")
+}
+
+// place is where the nth connection goes.
+func (t *Target) place(n int) Place { return t.Places[n%len(t.Places)] }
 
 func (t *Target) mechanism() string {
 	if t.Mechanism == "" {
@@ -130,23 +162,24 @@ const perSource = 20_000
 // config is how the nth connection logs in.
 func (t *Target) config(n int, resource string) client.Config {
 	local, password, keys := t.Accounts.user(n)
+	at := t.place(n)
 	cfg := client.Config{
 		JID: local + "@" + t.Domain, Password: password, Keys: keys, Resource: resource, Mechanism: t.mechanism(),
-		Addr: t.Addr, DialContext: t.dialer(n),
+		Addr: at.Addr, DialContext: at.dialer(n),
 	}
 	switch t.Transport {
 	case StartTLS, DirectTLS:
 		cfg.TLS, cfg.DirectTLS = t.TLS, t.Transport == DirectTLS
 	case WebSocket:
-		cfg.WebSocket, cfg.TLS = t.URL, t.TLS
+		cfg.WebSocket, cfg.TLS = at.URL, t.TLS
 	}
 	return cfg
 }
 
 // dialer gives connections beyond the first 20,000 to a server on this machine
 // another source address: an address has no more ports. nil is the usual one.
-func (t *Target) dialer(n int) func(context.Context, string, string) (net.Conn, error) {
-	addr, err := netip.ParseAddrPort(t.Addr)
+func (p Place) dialer(n int) func(context.Context, string, string) (net.Conn, error) {
+	addr, err := netip.ParseAddrPort(p.Addr)
 	if n < perSource || err != nil || !addr.Addr().Is4() || !addr.Addr().IsLoopback() || runtime.GOOS != "linux" {
 		return nil
 	}

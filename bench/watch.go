@@ -118,7 +118,7 @@ type Conditions struct {
 
 func (t *Target) conditions(scenario string) Conditions {
 	return Conditions{
-		Scenario: scenario, Addr: t.Addr, Domain: t.Domain, Transport: t.Transport, Mechanism: t.mechanism(),
+		Scenario: scenario, Addr: t.Addresses(), Domain: t.Domain, Transport: t.Transport, Mechanism: t.mechanism(),
 		LoadBefore: loadAverage(), LoadAfter: -1,
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	randv2 "math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -184,7 +183,8 @@ func (d *celled) found(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var names, members, binds []string
+	var seats []node.Seat
+	var binds []string
 	for i := range d.cfg.Nodes {
 		n := &cellNode{name: string(rune('a' + i))}
 		c2s, http, peer := addrs[3*i], addrs[3*i+1], addrs[3*i+2]
@@ -204,25 +204,16 @@ func (d *celled) found(ctx context.Context) error {
 			n.options.Env = append(n.options.Env, noFsync)
 		}
 		d.nodes, d.places = append(d.nodes, n), append(d.places, place{c2s, http})
-		names, members, binds = append(names, n.name), append(members, n.name+"="+peer), append(binds, peer)
+		seats, binds = append(seats, node.Seat{Name: n.name, Peer: peer, Data: n.options.Data}), append(binds, peer)
 	}
 	if d.cfg.Nodes == 1 {
 		return nil // a server alone
 	}
-	if err := d.command(ctx, "cell", "init", "--nodes", strings.Join(names, ","), "--out", d.cfg.Dir); err != nil {
+	if err := node.Found(ctx, d.cfg.Binary, d.cfg.Dir, seats); err != nil {
 		return err
 	}
-	for _, n := range d.nodes {
-		n.options.Args = []string{"--node", n.name, "--cell", strings.Join(members, ",")}
-		// A copy is kept, as an operator does: the first is removed.
-		kept := filepath.Join(d.cfg.Dir, n.name+".kept")
-		if err := os.Link(filepath.Join(d.cfg.Dir, n.name+".cell"), kept); err != nil {
-			return err
-		}
-		n.bundle = kept
-		if err := d.command(ctx, "cell", "join", filepath.Join(d.cfg.Dir, n.name+".cell"), "--data", n.options.Data); err != nil {
-			return err
-		}
+	for i, n := range d.nodes {
+		n.options.Args, n.bundle = seats[i].Arguments(seats), node.Bundle(d.cfg.Dir, n.name)
 	}
 	listens := binds
 	if d.cfg.Harm == HarmCut {
@@ -251,10 +242,7 @@ func (d *celled) configure(binds []string) error {
 }
 
 func (d *celled) command(ctx context.Context, args ...string) error {
-	if out, err := exec.CommandContext(ctx, d.cfg.Binary, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
-	}
-	return nil
+	return node.Command(ctx, d.cfg.Binary, args...)
 }
 
 // disturb does its harm to a node after each while, and has it go on some time

@@ -52,7 +52,7 @@ type figure struct {
 
 // figures of each scenario; of its variants, too. immutable
 var figures = map[string][]figure{
-	"pairs":   {{"messages/s", "messages_per_s", 1}, {"server CPU, ms each", "server_cpu_ms_per_message", 1}, {"tick p99, ms", "tick.p99_ms", 1}},
+	"pairs":   {{"messages/s", "messages_per_s", 1}, {"server CPU, ms each", "server_cpu_ms_per_message", 1}, {"tick p50, ms", "tick.p50_ms", 1}, {"tick p99, ms", "tick.p99_ms", 1}},
 	"logins":  {{"logins/s", "logins_per_s", 1}, {"server CPU, ms each", "server_cpu_ms_per_login", 1}, {"ready p99, ms", "ready.p99_ms", 1}},
 	"archive": {{"pages/s", "pages_per_s", 1}, {"server CPU, ms each", "server_cpu_ms_per_page", 1}, {"answer p99, ms", "answer.p99_ms", 1}},
 	"idle":    {{"KiB per connection", "pss_per_connection_bytes", 1.0 / 1024}, {"server CPU per login, ms", "server_cpu_ms_per_login", 1}},

@@ -44,9 +44,10 @@ type load struct {
 	asJSON  bool
 	verbose bool
 
-	addr, url, ca, user, password, usersFile, cpu, binary string
-	pids                                                  []string
-	insecure, register, serve                             bool
+	ca, user, password, usersFile, cpu, binary string
+	addrs, urls, pids                          []string
+	nodes                                      int
+	insecure, register, serve                  bool
 }
 
 // scenario makes a command of a scenario. accounts says how many it needs and
@@ -77,9 +78,9 @@ func (p *Program) scenario(cmd *cobra.Command, accounts, connections func() int,
 
 func (l *load) flags() {
 	f := l.cmd.Flags()
-	f.StringVar(&l.addr, "addr", "", "`HOST:PORT` of a running server")
+	f.StringSliceVar(&l.addrs, "addr", nil, "`HOST:PORT` of a running server; of several nodes all, with commas between them")
 	f.StringVar(&l.target.Transport, "transport", bench.Plain, "`how` to connect: "+strings.Join(bench.Transports(), ", "))
-	f.StringVar(&l.url, "url", "", "`URL` for --transport websocket, like ws://127.0.0.1:5280/xmpp-websocket")
+	f.StringSliceVar(&l.urls, "url", nil, "`URL` for --transport websocket, like ws://127.0.0.1:5280/xmpp-websocket; several likewise")
 	f.StringVar(&l.ca, "ca", "", "`FILE` of the certificate authorities to trust; without it, the system's")
 	f.BoolVar(&l.insecure, "insecure", false, "trust every certificate")
 	f.StringVar(&l.target.Mechanism, "mechanism", "SCRAM-SHA-1", "SASL `mechanism`: SCRAM-SHA-1, SCRAM-SHA-256 or PLAIN")
@@ -90,6 +91,7 @@ func (l *load) flags() {
 	f.IntVar(&l.target.Logins, "logins", 32, "how many log in at the same time before the measurement")
 	f.StringSliceVar(&l.pids, "pids", nil, "process `ids` of the server and its database, or files that hold them; descendants count too")
 	f.BoolVar(&l.serve, "serve", false, "start a bavard with fresh data for this")
+	f.IntVar(&l.nodes, "nodes", 1, "with --serve: `NUMBER` of nodes, "+anyOf(servedNodes())+", among which accounts are dealt out in turn")
 	f.StringVar(&l.binary, "binary", "", "with --serve: another `PROGRAM` than this one")
 	f.StringVar(&l.cpu, "cpu", "", "with --serve: the `LIST` of processors for the server, as taskset(1) takes it")
 	f.BoolVar(&l.verbose, "verbose", false, "with --serve: show the server's log")
@@ -132,17 +134,22 @@ func (l *load) check() error {
 		return errors.New("--config is not for bench: --serve starts with the defaults")
 	case !slices.Contains(bench.Transports(), l.target.Transport):
 		return fmt.Errorf("--transport %s: there are %s", l.target.Transport, strings.Join(bench.Transports(), ", "))
-	case l.serve && (l.addr != "" || l.url != "" || l.register || len(l.pids) > 0):
+	case l.serve && (len(l.addrs)+len(l.urls) > 0 || l.register || len(l.pids) > 0):
 		return errors.New("--serve starts a server: --addr, --url, --register and --pids are for one that runs already")
-	case !l.serve && (changed("cpu") || changed("binary") || changed("data")):
-		return errors.New("--cpu, --binary and --data are for --serve")
-	case !l.serve && l.target.Transport == bench.WebSocket && l.url == "":
+	case !l.serve && (changed("cpu") || changed("binary") || changed("data") || changed("nodes")):
+		return errors.New("--cpu, --binary, --data and --nodes are for --serve")
+	case !slices.Contains(servedNodes(), l.nodes):
+		return fmt.Errorf("--nodes: %d is not %s", l.nodes, anyOf(servedNodes()))
+	case !l.serve && l.target.Transport == bench.WebSocket && len(l.urls) == 0:
 		return errors.New("--transport websocket needs --url")
-	case !l.serve && l.target.Transport != bench.WebSocket && l.addr == "":
+	case !l.serve && l.target.Transport != bench.WebSocket && len(l.addrs) == 0:
 		return errors.New("name a server with --addr HOST:PORT, or start one with --serve")
 	}
 	return nil
 }
+
+// servedNodes are how many nodes a server of ours may have.
+func servedNodes() []int { return []int{1, 3, 5, 7} }
 
 func (l *load) accounts() (*bench.Accounts, error) {
 	if l.usersFile == "" {
@@ -162,12 +169,17 @@ func (l *load) accounts() (*bench.Accounts, error) {
 
 // reach points the target at a server that runs.
 func (l *load) reach() (err error) {
-	l.target.Addr, l.target.URL = l.addr, l.url
-	if l.target.Domain, _ = l.cmd.Flags().GetString("domain"); l.target.Domain == "" {
-		l.target.Domain = "localhost"
+	for _, addr := range l.addrs {
+		l.target.Places = append(l.target.Places, bench.Place{Addr: addr})
 	}
 	if l.target.Transport == bench.WebSocket {
-		l.target.Addr = l.url
+		l.target.Places = nil
+		for _, url := range l.urls {
+			l.target.Places = append(l.target.Places, bench.Place{Addr: url, URL: url})
+		}
+	}
+	if l.target.Domain, _ = l.cmd.Flags().GetString("domain"); l.target.Domain == "" {
+		l.target.Domain = "localhost"
 	}
 	if l.target.TLS, err = bench.Trust(l.target.Domain, l.ca, l.insecure); err != nil {
 		return err
@@ -182,7 +194,7 @@ func (l *load) reach() (err error) {
 
 // start starts a server of ours and points the target at it.
 func (l *load) start(ctx context.Context, accounts, connections int) (err error) {
-	o := bench.ServeOptions{Binary: l.binary, CPU: l.cpu, Users: accounts, Connections: connections, Accounts: l.target.Accounts}
+	o := bench.ServeOptions{Binary: l.binary, CPU: l.cpu, Nodes: l.nodes, Users: accounts, Connections: connections, Accounts: l.target.Accounts}
 	flags := l.cmd.Flags()
 	o.Data, _ = flags.GetString("data")
 	o.Domain, _ = flags.GetString("domain")

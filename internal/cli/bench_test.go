@@ -110,3 +110,24 @@ func TestBenchMistakes(t *testing.T) {
 		}
 	}
 }
+
+// A cell of three is started for a measurement, whose people are on all of its nodes.
+func TestBenchNodes(t *testing.T) {
+	r := run(t, "", "bench", "pairs", "--serve", "--nodes", "3", "--pairs", "3", "--warmup", "0s", "--duration", "200ms", "--json")
+	if r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	var report struct {
+		Addr       string
+		Sent, Lost int
+	}
+	if err := json.Unmarshal([]byte(r.out), &report); err != nil {
+		t.Fatalf("%v: %s", err, r.out)
+	}
+	if strings.Count(report.Addr, ",") != 2 || report.Sent == 0 || report.Lost != 0 {
+		t.Errorf("%+v", report)
+	}
+	for _, wrong := range [][]string{{"--serve", "--nodes", "2"}, {"--addr", "127.0.0.1:1", "--nodes", "3"}} {
+		run(t, "", append([]string{"bench", "pairs"}, wrong...)...).want(t, 2, "--nodes")
+	}
+}

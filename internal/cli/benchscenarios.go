@@ -146,7 +146,7 @@ func (l *load) crowd(c *bench.RoomConfig) ([]string, error) {
 	}
 	args = append(args,
 		program, "bench", "room", "--told", "--json", "--warmup", "0s",
-		"--addr", t.Addr, "--domain", t.Domain, "--transport", t.Transport, "--url", t.URL, "--mechanism", t.Mechanism,
+		"--addr", t.Addresses(), "--domain", t.Domain, "--transport", t.Transport, "--url", t.URLs(), "--mechanism", t.Mechanism,
 		"--user", l.user, "--password", l.password, "--users-file", l.usersFile, "--ca", l.ca, "--service", c.Service)
 	for name, n := range map[string]int{"occupants": c.Occupants, "speakers": c.Speakers, "window": c.Window, "body": c.Body, "rate": c.Rate, "logins": t.Logins} {
 		args = append(args, "--"+name, strconv.Itoa(n))
