@@ -105,13 +105,17 @@ export class CatchUp {
   }
 
   private async forward(session: Session, lastId: string | undefined): Promise<void> {
-    for (let after = lastId; ; ) {
-      const query = after === undefined ? {} : { after }
-      const page = await this.ask(session, { ...query, max: PAGE })
+    const from = (after: string | undefined): Promise<ArchivePage> => this.ask(session, { ...(after !== undefined && { after }), max: PAGE })
+    let coming: Promise<ArchivePage> | undefined = from(lastId)
+    for (let after = lastId; coming; ) {
+      const page: ArchivePage = await coming
       if (this.current !== session) return
-      if (page.last !== undefined) await this.options.take(page.entries, page.last)
-      if (page.complete || page.last === undefined || page.last === after) return
+      const whole = page.complete || page.last === undefined || page.last === after
       after = page.last
+      // The server looks for the next one while the store takes this one.
+      coming = whole ? undefined : from(after)
+      coming?.catch(() => undefined) // it is waited for when this one is taken
+      if (page.last !== undefined) await this.options.take(page.entries, page.last)
     }
   }
 

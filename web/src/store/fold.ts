@@ -18,6 +18,11 @@ export class Fold {
   private records = new Map<number, Message>()
   private changed = new Set<Message>()
   private loose = new Map<string, Loose>()
+  /** Peers for whose messages nothing came that waits for them in the store. */
+  private noneLoose = new Set<string>()
+  /** The key of the last message that was added, and those that are yet to be written. */
+  private lastKey: number | undefined
+  private unwritten: Message[] = []
   /** What is starred on the server. */
   private stars: Meta['stars'] = {}
   /** Messages whose sender waits for a receipt: the peer's address by the message's id. */
@@ -34,11 +39,15 @@ export class Fold {
   /** Looks up in parallel what the batch will ask for one by one. */
   async prefetch(batch: Incoming[]): Promise<void> {
     const reads: Promise<unknown>[] = []
+    reads.push(this.findAllArchived(batch.flatMap((m) => (m.archiveId && (m.body !== undefined || m.file) ? m.archiveId : []))))
     for (const m of batch) {
-      if (m.archiveId && (m.body !== undefined || m.file)) reads.push(this.findArchived(m.archiveId))
       for (const id of [m.originId, m.received, m.displayed, m.reactions?.id, m.replaces, m.retracts, m.reply?.id]) if (id) reads.push(this.findNamed(m.peer, id))
     }
-    for (const peer of new Set(batch.map((m) => m.peer))) reads.push(this.chat(peer))
+    for (const peer of new Set(batch.map((m) => m.peer))) {
+      reads.push(this.chat(peer))
+      const first = this.tx.objectStore('loose').getKey(IDBKeyRange.bound(named(peer, ''), `${peer}!`, false, true))
+      reads.push(first.then((key) => key === undefined && this.noneLoose.add(peer)))
+    }
     const stars = this.tx.objectStore('meta').get('stars') as Promise<Meta['stars'] | undefined>
     reads.push(stars.then((s) => (this.stars = s ?? {})))
     await Promise.all(reads)
@@ -112,6 +121,11 @@ export class Fold {
     const chat = await this.chat(message.peer)
     message.tick = tick
     this.update(chat, message)
+  }
+
+  /** Writes the messages that were added so far, for who reads them in their order before all is written. */
+  write(): void {
+    for (const m of this.unwritten.splice(0)) void this.tx.objectStore('messages').put(m)
   }
 
   /** Writes everything out. */
@@ -275,8 +289,15 @@ export class Fold {
   }
 
   private async add(chat: Chat, record: Message): Promise<void> {
-    const { key: _, ...fields } = record
-    record.key = await this.tx.objectStore('messages').add(fields as Message)
+    if (this.lastKey === undefined) {
+      const { key: _, ...fields } = record
+      this.lastKey = await this.tx.objectStore('messages').add(fields as Message)
+    } else {
+      // The next that the database would give: nobody else writes meanwhile, and nothing has to be waited for.
+      this.lastKey++
+      this.unwritten.push(record)
+    }
+    record.key = this.lastKey
     this.records.set(record.key, record)
     for (const name of record.names) this.byName.set(name, record)
     if (record.archiveId) this.byArchive.set(record.archiveId, record)
@@ -319,6 +340,15 @@ export class Fold {
     if (archived) return archived
     const same = m.originId ? await this.findNamed(m.peer, m.originId) : undefined
     return same?.out === m.mine && same.originId === m.originId ? same : undefined
+  }
+
+  /** Mostly none of them is here, and an archive's names are in its order: then one question tells it. */
+  private async findAllArchived(ids: string[]): Promise<void> {
+    if (ids.length === 0) return
+    const inOrder = ids.toSorted()
+    const index = this.tx.objectStore('messages').index('archive')
+    if ((await index.getKey(IDBKeyRange.bound(inOrder[0], inOrder.at(-1)))) !== undefined) await Promise.all(ids.map((id) => this.findArchived(id)))
+    else for (const id of ids) this.byArchive.set(id, undefined)
   }
 
   private async findArchived(id: string): Promise<Message | undefined> {
@@ -390,7 +420,7 @@ export class Fold {
     const store = this.tx.objectStore('loose')
     let tick: Tick = Tick.sent
     for (const name of record.names) {
-      const loose = this.loose.get(name) ?? (await store.get(name))
+      const loose = this.loose.get(name) ?? (this.noneLoose.has(record.peer) ? undefined : await store.get(name))
       if (!loose) continue
       if (loose.tick !== undefined && loose.tick > tick) tick = loose.tick
       if (loose.reactions) record.reactions = { ...record.reactions, ...loose.reactions }
@@ -440,6 +470,7 @@ export class Fold {
     if (message.pos <= chat.readPos || message.pos >= PENDING) return
     if (chat.group) chat.group.mentioned = false
     chat.readPos = message.pos
+    this.write()
     const range = IDBKeyRange.bound([peer, message.pos], [peer, PENDING], true, true)
     const later = await this.tx.objectStore('messages').index('pos').getAll(range)
     chat.unread = later.filter((m) => !m.out && !m.event).length

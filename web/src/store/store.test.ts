@@ -69,6 +69,14 @@ describe('what comes in', () => {
     expect(await texts()).toEqual(['text 1', 'text 2'])
   })
 
+  it('is kept under keys that the next to be written goes on from', async () => {
+    await takeAll([said(1), said(2), said(3)])
+    const { messages } = await send('m4')
+    await takeAll([said(5), said(6)])
+    expect((await db.getAll('messages')).map((m) => m.key)).toEqual([1, 2, 3, 4, 5, 6])
+    expect(messages[0]!.key).toBe(4)
+  })
+
   it('is answered with a receipt when the sender asks, unless another device of ours did', async () => {
     await takeAll([said(1, { asksReceipt: true }), said(2, { asksReceipt: true }), receipt(1, 'received', { mine: true })])
     expect(frames).toEqual(['receipt bob@localhost m2'])
@@ -80,6 +88,8 @@ describe('what comes in', () => {
   it('counts as read up to what we answered from another device, or showed there', async () => {
     await takeAll([said(1), said(2)])
     await takeAll([receipt(1, 'displayed', { mine: true })])
+    expect((await chat()).unread).toBe(1)
+    await takeAll([said(5), said(6), said(7), receipt(6, 'displayed', { mine: true })])
     expect((await chat()).unread).toBe(1)
     await takeAll([mine(3), said(4)])
     expect((await chat()).unread).toBe(1)

@@ -52,6 +52,7 @@ export async function wipe(db: Db, peer: string, left: Left, changed: (change: C
     fold.touch(chat)
     await fold.prefetch(left.page)
     for (const m of left.page.toReversed()) if (m.peer === peer) await fold.backward(m)
+    fold.write()
     const since = await messages.index('pos').getAll(IDBKeyRange.bound([peer, -Infinity], [peer, PENDING]))
     chat.unread = Math.min(unread, since.filter((m) => !m.out && !m.event).length)
     chat.readPos = chat.tail - chat.unread
