@@ -10,8 +10,8 @@ type Attending struct {
 	Attention
 	// Messages: those to the account reach it, or copies of them.
 	Messages bool
-	// Elsewhere: it is bound on another node.
-	Elsewhere bool
+	// Node on which it is bound; "" is this one.
+	Node string
 }
 
 // Attending gives the devices of an account, those that wait to resume included.
@@ -29,7 +29,7 @@ func (h *Hub) Attending(account string) []Attending {
 	}
 	there := h.others(account)
 	for i := range there {
-		out = append(out, Attending{JID: there[i].JID, Attention: there[i].Attention, Messages: there[i].Messages(), Elsewhere: true})
+		out = append(out, Attending{JID: there[i].JID, Attention: there[i].Attention, Messages: there[i].Messages(), Node: there[i].Node})
 	}
 	return out
 }

@@ -353,6 +353,9 @@ func (h *Hub) Changed(node string, was, is *Bound, lost bool) {
 				h.passHere(gone(was.JID.String(), to.String()))
 			}
 		}
+		if account := was.JID.Bare().String(); lost && h.o.Lost != nil && !h.here(account) && len(h.others(account)) == 0 {
+			h.o.Lost(account)
+		}
 	}
 }
 

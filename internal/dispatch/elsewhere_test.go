@@ -429,8 +429,8 @@ func TestDevicesOfAllNodes(t *testing.T) {
 		a.bind(t, "bob@localhost/a", "", false)
 		attends := func() (here []string) {
 			for _, d := range a.hub.Attending("bob@localhost") {
-				if d.Elsewhere != (d.JID.Resource() == "b") {
-					t.Errorf("%s is elsewhere: %t", d.JID, d.Elsewhere)
+				if (d.Node == "b") != (d.JID.Resource() == "b") {
+					t.Errorf("%s is on %q", d.JID, d.Node)
 				}
 				if d.Here {
 					here = append(here, fmt.Sprintf("%s %t", d.JID.Resource(), d.Messages))

@@ -94,7 +94,10 @@ type Options struct {
 	Save func(account string, p command.Position, wait bool)
 	// Left is told that an account's last device has gone; it must not block
 	// for long. May be nil.
-	Left   func(account string)
+	Left func(account string)
+	// Lost is told the same of one that was on another node, which has died or is not
+	// heard; it must not block. May be nil.
+	Lost   func(account string)
 	Logger *slog.Logger
 	// Watch is told of each presence of a resource, nil when it is unavailable.
 	// It is called under the lock of a shard: it must not block and must not call

@@ -36,7 +36,7 @@ func (p *Pusher) missed(device jid.JID, messages []route.Out) {
 				continue
 			}
 			it.mentions = func() bool { return mentions(m, who) }
-			takes = func(d *Device) bool { return p.o.InRoom(at, d.JID) }
+			takes = func(d *Device) bool { return p.o.InRoom(at, d) }
 		}
 		p.notify(it, takes)
 	}

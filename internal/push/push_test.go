@@ -67,14 +67,15 @@ func (v *view) Blocked(_, address string) (bool, error) { return v.blocked[addre
 
 // world is a Pusher and what it is told.
 type world struct {
-	t       *testing.T
-	view    *view
-	pusher  *push.Pusher
-	mu      sync.Mutex
-	devices []push.Device
-	inRoom  bool
-	wish    map[string]push.Wish
-	notes   []push.Note
+	t        *testing.T
+	view     *view
+	pusher   *push.Pusher
+	mu       sync.Mutex
+	devices  []push.Device
+	inRoom   bool
+	inRoomOn string // the node
+	wish     map[string]push.Wish
+	notes    []push.Note
 }
 
 func full(t testing.TB, text string) jid.JID {
@@ -102,7 +103,7 @@ func inWorld(t *testing.T, do func(w *world)) {
 				defer w.mu.Unlock()
 				return w.devices
 			},
-			InRoom: func(_, _ jid.JID) bool { return w.inRoom },
+			InRoom: func(_ jid.JID, d *push.Device) bool { return w.inRoom && d.Node == w.inRoomOn },
 			Wants:  func(_, with string) push.Wish { return w.wish[with] },
 			Send: func(n push.Note) {
 				w.mu.Lock()
@@ -366,10 +367,15 @@ func TestRooms(t *testing.T) {
 		if got := w.told(); got != "" {
 			t.Errorf("told %q by two", got)
 		}
-		w.inRoom, w.devices[0].Elsewhere = false, true
+		w.devices[0].Node = "b"
+		w.said(bob+"/desk", "Bob", body)
+		if got := w.told(); got != "n1 n2" {
+			t.Errorf("told %q while the device that is active, on another node, is not in the room", got)
+		}
+		w.inRoomOn = "b"
 		w.said(bob+"/desk", "Bob", body)
 		if got := w.told(); got != "" {
-			t.Errorf("told %q while a device on another node is looked at", got)
+			t.Errorf("told %q while a device in the room, on another node, is looked at", got)
 		}
 		w.devices[0].Looking = false
 		w.said(bob+"/desk", "Bob", body)

@@ -41,8 +41,8 @@ type Device struct {
 	Looking bool
 	// Messages to the account reach it.
 	Messages bool
-	// Elsewhere: it is on another node, so that it is not known which rooms it is in.
-	Elsewhere bool
+	// Node on which it is bound; "" is this one.
+	Node string
 }
 
 // Note is one notification.
@@ -62,7 +62,7 @@ type PusherOptions struct {
 	// Devices gives an account's.
 	Devices func(account string) []Device
 	// InRoom reports whether a device has entered a room.
-	InRoom func(room, device jid.JID) bool
+	InRoom func(room jid.JID, d *Device) bool
 	// Wants says of which messages of a conversation, given by its bare JID, an account is
 	// to be notified; nil is all.
 	Wants func(account, with string) Wish
@@ -278,7 +278,7 @@ func (p *Pusher) wrote(e *state.Event) {
 	takes := func(d *Device) bool { return d.Messages || d.JID.String() == to }
 	if at, err := jid.ParseBare(e.Whisper); err == nil {
 		// For the devices in the room; where none is, dispatch gives it to all.
-		inside := func(d *Device) bool { return p.o.InRoom(at, d.JID) }
+		inside := func(d *Device) bool { return p.o.InRoom(at, d) }
 		if devices := p.o.Devices(e.Account); slices.ContainsFunc(devices, func(d Device) bool { return inside(&d) }) {
 			takes = inside
 		}
@@ -333,9 +333,7 @@ func (p *Pusher) said(room string, m *command.RoomMessage) {
 		p.notify(something{
 			account: account, with: room, sender: room + "/" + m.Nick, kind: Message,
 			mentions: func() bool { return mentions(said, p.somebody(room, account)) },
-		}, func(d *Device) bool { // the app is in all rooms
-			return p.o.InRoom(at, d.JID) || d.Elsewhere && d.Looking
-		})
+		}, func(d *Device) bool { return p.o.InRoom(at, d) })
 	}
 }
 

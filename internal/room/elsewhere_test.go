@@ -261,6 +261,9 @@ func TestOccupantsElsewhere(t *testing.T) {
 		if got := a.hub.Occupant(must(t, hall), "rob"); got.String() != "bob@localhost" || a.hub.Count(hall) != 2 {
 			t.Errorf("rob is %s, of %d", got, a.hub.Count(hall))
 		}
+		if room, full := must(t, hall), must(t, "bob@localhost/x"); !a.hub.InsideOn("b", room, full) || a.hub.InsideOn("c", room, full) || a.hub.InsideOn("", room, full) || !b.hub.InsideOn("", room, full) {
+			t.Error("where rob is is not known")
+		}
 		d := b.enters(t, "eve", "ann") // on the other node somebody has this nick
 		if got := d.take(); len(got) != 1 || b.hub.Stats().Visits != 1 {
 			t.Errorf("eve has %q", got)

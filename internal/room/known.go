@@ -27,3 +27,11 @@ func (h *Hub) Inside(room, device jid.JID) bool {
 	_, inside := h.Find(room, device)
 	return inside
 }
+
+// InsideOn is Inside for a device that is bound on a node; "" is this one.
+func (h *Hub) InsideOn(node string, room, device jid.JID) bool {
+	if node == "" || h.o.Elsewhere == nil {
+		return h.Inside(room, device)
+	}
+	return h.o.Elsewhere.Visit(node, Place{room.String(), device}) != nil
+}

@@ -13,7 +13,8 @@ import (
 const (
 	// leftEvery bounds how often it is noted that an account has gone.
 	leftEvery = time.Minute
-	// departuresMost bounds how many accounts are remembered for that.
+	// departuresMost bounds how many accounts are remembered for that, and how many of a
+	// node that died wait for it.
 	departuresMost = 1 << 14
 )
 
@@ -48,5 +49,30 @@ func (s *server) left(account string) {
 	cmd := &command.Command{Request: &command.Command_Left{Left: &command.Left{Account: account}}}
 	if err := s.cell.Submit(ctx, cmd, func(command.Outcome, error) {}); err != nil {
 		s.log.Debug("it was not noted that an account has gone", "err", err)
+	}
+}
+
+// lost has it noted that an account's last device was on a node that is not heard any more.
+// Of more than can wait the note before stays.
+func (s *server) lost(account string) {
+	select {
+	case s.missing <- account:
+	default:
+		s.log.Debug("it is not noted that an account has gone with its node: too many have")
+	}
+}
+
+// noteLost does that, one after the other. A node that has no majority has lost sight of
+// everybody on the others: it notes nothing.
+func (s *server) noteLost(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case account := <-s.missing:
+			if s.cell.JournalStats().HasLeader && len(s.hub.Attending(account)) == 0 {
+				s.left(account)
+			}
+		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"bavard/drill/client"
 	"bavard/internal/mesh"
 	"bavard/internal/stanza"
+	"bavard/internal/state"
 	"bavard/internal/xmlstream"
 )
 
@@ -251,6 +252,10 @@ func TestNodesSeeEachOther(t *testing.T) {
 // meshIsCut goes on when all see each other.
 func meshIsCut(ctx context.Context, t *testing.T, nodes []*testServer, cut func(one, other int, cut bool), phone, bob *sight) {
 	t.Helper()
+	_, err := nodes[0].server.cell.Left("bob@localhost")
+	if !errors.Is(err, state.ErrNotFound) {
+		t.Errorf("bob has left: %v", err)
+	}
 	cut(0, 1, true)
 	if err := phone.Send(ctx, client.NewMessage("bob@localhost", "without the mesh")); err != nil {
 		t.Fatal(err)
@@ -258,6 +263,10 @@ func meshIsCut(ctx context.Context, t *testing.T, nodes []*testServer, cut func(
 	bob.hears(ctx, t, stanza.NSClient, "body")
 	bob.sees(ctx, t, "alice@localhost/phone", "unavailable", "")
 	phone.sees(ctx, t, "bob@localhost/desk", "unavailable", "")
+	await(ctx, t, "it is noted since when bob is not seen", func() bool {
+		_, err := nodes[0].server.cell.Left("bob@localhost")
+		return err == nil
+	})
 	cut(0, 1, false)
 	bob.sees(ctx, t, "alice@localhost/phone", "", "")
 	phone.sees(ctx, t, "bob@localhost/desk", "", "dnd")

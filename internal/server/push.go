@@ -62,7 +62,7 @@ func (s *server) makePushes(key []byte) (route.Feature, error) {
 	p.sender = webpush.NewSender(webpush.SenderOptions{Transport: p.client, Gone: s.pushGone, Logger: s.log})
 	p.pusher, err = push.NewPusher(push.PusherOptions{
 		Domain: s.cfg.Domain, View: s.cell, Devices: s.attending,
-		InRoom: func(room, device jid.JID) bool { _, in := s.rooms.Find(room, device); return in },
+		InRoom: func(room jid.JID, d *push.Device) bool { return s.rooms.InsideOn(d.Node, room, d.JID) },
 		Wants:  s.wants,
 		OccupantID: func(room, account string) string {
 			a, err := s.cell.Account(account)
@@ -105,7 +105,7 @@ func (s *server) attending(account string) []push.Device {
 	all := s.hub.Attending(account)
 	out := make([]push.Device, len(all))
 	for i, a := range all {
-		out[i] = push.Device{JID: a.JID, Here: a.Here, Looking: a.Looking, Messages: a.Messages, Elsewhere: a.Elsewhere}
+		out[i] = push.Device{JID: a.JID, Here: a.Here, Looking: a.Looking, Messages: a.Messages, Node: a.Node}
 	}
 	return out
 }

@@ -101,7 +101,7 @@ func Run(ctx context.Context, o Options) error {
 	defer cancel(nil)
 	n, err := openNode(ctx, o.Config, o.Logger, nodeOptions{level: o.level, again: func() { cancel(ErrStartAgain) }, window: o.window, unsafeNoFsync: o.UnsafeNoFsync, unsafeClock: o.UnsafeClock})
 	if err == nil {
-		s := &server{node: n, o: o, started: time.Now(), quit: cancel}
+		s := &server{node: n, o: o, started: time.Now(), quit: cancel, missing: make(chan string, departuresMost)}
 		err = errors.Join(s.run(ctx), n.condemn(), n.close())
 	}
 	// A node of several that was held up for so long that the journal has no more what
@@ -140,6 +140,7 @@ type server struct {
 	checks   []health.Check
 	addrs    datadir.Addresses
 	leaving  departures
+	missing  chan string // accounts that have gone with a node
 	// outvoted: nothing could be stored for noMajority. One node of several takes nobody then.
 	outvoted   atomic.Bool
 	comparison comparison
@@ -175,6 +176,7 @@ func (s *server) run(ctx context.Context) error {
 	group.Go(func() error { s.watch(ctx); return nil })
 	group.Go(func() error { s.trim(ctx); return nil })
 	group.Go(func() error { s.noteSeen(ctx); return nil })
+	group.Go(func() error { s.noteLost(ctx); return nil })
 	if s.member == nil {
 		s.raiseLevel(ctx)
 	}
@@ -250,7 +252,7 @@ func (s *server) build() (err error) {
 		return err
 	}
 	s.hub = dispatch.New(dispatch.Options{
-		Domain: s.cfg.Domain, View: s.cell, IDs: ids, Save: s.saveCursor, Left: s.left, Logger: s.log,
+		Domain: s.cfg.Domain, View: s.cell, IDs: ids, Save: s.saveCursor, Left: s.left, Lost: s.lost, Logger: s.log,
 		Watch: s.notifier.Watch, Elsewhere: s.elsewhere(), Node: s.name(),
 		InRoom: func(room, device jid.JID) bool { return s.rooms.Inside(room, device) },
 	})
