@@ -165,7 +165,7 @@ func TestCellClock(t *testing.T) {
 }
 
 // TestCellCut: a node is cut off from the others, cannot be heard or cannot hear, hears one
-// no more, or is slow. It sends its clients to the others, and nothing that must never happen happens.
+// no more, is slow, or loses packets. It sends its clients to the others, and nothing that must never happen happens.
 func TestCellCut(t *testing.T) {
 	t.Parallel()
 	kinds := int(cuts)

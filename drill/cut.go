@@ -28,10 +28,14 @@ const (
 	cutOneWay
 	// cutSlow: what goes either way takes 300 ± 200 ms.
 	cutSlow
+	// cutLossy: one in five packets is lost, either way.
+	cutLossy
 	cuts
 )
 
-// slowWay is that of goal 4 of the drills.
+// lossyShare and slowWay are those of goal 4 of the drills.
+const lossyShare = 0.2
+
 func slowWay() network.Way {
 	return network.Way{Delay: 300 * time.Millisecond, Jitter: 200 * time.Millisecond}
 }
@@ -100,8 +104,10 @@ func (d *celled) cutOne(ctx context.Context, hit int, what cut) error {
 			d.network.Set(hit, other, network.Way{Cut: true})
 		case cutDeaf, cutOneWay:
 			d.network.Set(other, hit, network.Way{Cut: true})
-		default:
+		case cutSlow:
 			d.both(hit, other, slowWay())
+		default:
+			d.both(hit, other, network.Way{Loss: lossyShare})
 		}
 	}
 	d.report.NetworkCuts++

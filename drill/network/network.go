@@ -24,6 +24,10 @@ const (
 	// chunksMost and chunkBytes bound what is under way on one connection, one way.
 	chunksMost = 64
 	chunkBytes = 16 << 10
+	// retransmit is after how long Linux sends again, at the earliest; retransmits bounds how
+	// often in a row one thing is lost.
+	retransmit  = 200 * time.Millisecond
+	retransmits = 6
 	// dialTimeout bounds the way to a node that is there.
 	dialTimeout = 5 * time.Second
 )
@@ -35,6 +39,10 @@ type Way struct {
 	Cut bool
 	// Delay and Jitter: everything is later by Delay and up to Jitter more or less.
 	Delay, Jitter time.Duration
+	// Loss is the share of packets that are lost, 0 to below 1, as the ends of a TCP connection
+	// have it: what is lost is sent again, and comes after retransmit, twice that when it is
+	// lost again, and so on; what was sent behind it waits.
+	Loss float64
 }
 
 // Network of some nodes, which are numbered from 0.
@@ -228,10 +236,15 @@ func (w *Network) receive(conn *net.TCPConn, from, to int) *stream {
 // delay draws by how much something is later.
 func (w *Network) delay(from, to int) time.Duration {
 	way, _ := w.way(from, to)
-	if way.Jitter == 0 {
-		return way.Delay
+	late := way.Delay
+	if way.Jitter > 0 {
+		late = max(late-way.Jitter+time.Duration(w.random(int64(2*way.Jitter)+1)), 0)
 	}
-	return max(way.Delay-way.Jitter+time.Duration(w.random(int64(2*way.Jitter)+1)), 0)
+	const grain = 1 << 20
+	for again := 0; again < retransmits && float64(w.random(grain)) < way.Loss*grain; again++ {
+		late += retransmit << again
+	}
+	return late
 }
 
 // deliver writes what was sent when its time has come, in order, and the end behind it. What

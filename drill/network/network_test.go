@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -131,6 +132,33 @@ func TestCutBeforeDialling(t *testing.T) {
 	hears(t, far, "hello")
 	say(t, far, "welcome")
 	hears(t, near, "welcome")
+}
+
+// TestLoss: what is lost is sent again, all of it in order, and takes as long as that does.
+func TestLoss(t *testing.T) {
+	t.Parallel()
+	w, dial, accept := cell(t)
+	if w == nil {
+		return
+	}
+	var drawn atomic.Int64
+	w.random = func(n int64) int64 { // twice less than half, then more
+		if drawn.Add(1)%3 != 0 {
+			return 0
+		}
+		return n - 1
+	}
+	near := dial()
+	far := accept()
+	w.Set(0, 1, Way{Loss: 0.5})
+	began := time.Now()
+	for i, word := range []string{"once", "again"} {
+		say(t, near, word)
+		hears(t, far, word)
+		if took, least := time.Since(began), time.Duration(i+1)*(retransmit+2*retransmit); took < least {
+			t.Errorf("%s took %v, at least %v", word, took, least)
+		}
+	}
 }
 
 // TestDelay: what goes there and back is late by both ways.
