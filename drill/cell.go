@@ -82,6 +82,11 @@ func (d *celled) rehearse(ctx context.Context, disturb, atRest, end func(context
 	if err == nil {
 		err = d.carryOut(ctx, disturb, atRest, end)
 	}
+	return d.reported(err)
+}
+
+// reported is the report of a drill that is over, or could not be carried out.
+func (d *celled) reported(err error) (*Report, error) {
 	for _, n := range d.nodes {
 		d.report.Trouble = append(d.report.Trouble, n.tail.Trouble()...)
 	}
@@ -179,12 +184,22 @@ func (d *celled) prepare(ctx context.Context) error {
 
 // found makes the data directories and command lines of the nodes.
 func (d *celled) found(ctx context.Context) error {
-	addrs, err := node.FreePorts(3*d.cfg.Nodes, d.random.IntN)
-	if err != nil {
+	seats, err := d.lay()
+	if err != nil || d.cfg.Nodes == 1 { // a server alone
 		return err
 	}
-	var seats []node.Seat
-	var binds []string
+	if err := node.Found(ctx, d.cfg.Binary, d.cfg.Dir, seats); err != nil {
+		return err
+	}
+	return d.configure(seats)
+}
+
+// lay chooses the nodes' names, addresses and directories.
+func (d *celled) lay() (seats []node.Seat, err error) {
+	addrs, err := node.FreePorts(3*d.cfg.Nodes, d.random.IntN)
+	if err != nil {
+		return nil, err
+	}
 	for i := range d.cfg.Nodes {
 		n := &cellNode{name: string(rune('a' + i))}
 		c2s, http, peer := addrs[3*i], addrs[3*i+1], addrs[3*i+2]
@@ -204,28 +219,23 @@ func (d *celled) found(ctx context.Context) error {
 			n.options.Env = append(n.options.Env, noFsync)
 		}
 		d.nodes, d.places = append(d.nodes, n), append(d.places, place{c2s, http})
-		seats, binds = append(seats, node.Seat{Name: n.name, Peer: peer, Data: n.options.Data}), append(binds, peer)
+		seats = append(seats, node.Seat{Name: n.name, Peer: peer, Data: n.options.Data})
 	}
-	if d.cfg.Nodes == 1 {
-		return nil // a server alone
-	}
-	if err := node.Found(ctx, d.cfg.Binary, d.cfg.Dir, seats); err != nil {
-		return err
-	}
+	return seats, nil
+}
+
+// configure says to each node which one it is, and where it listens for the others.
+func (d *celled) configure(seats []node.Seat) (err error) {
+	var binds []string
 	for i, n := range d.nodes {
 		n.options.Args, n.bundle = seats[i].Arguments(seats), node.Bundle(d.cfg.Dir, n.name)
+		binds = append(binds, seats[i].Peer)
 	}
-	listens := binds
 	if d.cfg.Harm == HarmCut {
-		if listens, err = d.interpose(binds); err != nil {
+		if binds, err = d.interpose(binds); err != nil {
 			return err
 		}
 	}
-	return d.configure(listens)
-}
-
-// configure writes what the command lines do not say.
-func (d *celled) configure(binds []string) error {
 	for i, n := range d.nodes {
 		var quoted []string
 		for _, a := range d.addresses {

@@ -92,7 +92,8 @@ type OtherNode struct {
 	Address string `json:"address"`
 	Reached bool   `json:"reached"`
 	Leads   bool   `json:"leads"`
-	Learner bool   `json:"learner,omitempty"` // it takes part anew and has no vote yet
+	Learner bool   `json:"learner,omitempty"` // it takes part anew, or for the first time, and has no vote yet
+	Absent  bool   `json:"absent,omitempty"`  // it is not in the cell: not yet, or not any more
 	Drained bool   `json:"drained,omitempty"` // it takes nobody
 	// Diverged: nor does it, because most nodes have another view than it.
 	Diverged bool   `json:"diverged,omitempty"`

@@ -26,6 +26,11 @@ func (c *Cell) start(ctx context.Context) (journal.Tailer, error) {
 			return nil, fmt.Errorf("cell: ask the journal how far it is: %w", err)
 		}
 	}
+	if c.o.Fetch != nil && c.o.View.Epoch > 0 && c.Applied() == (command.Position{}) {
+		// The journal has only what came after the backup.
+		c.o.Logger.Info("this node has no view yet, and the cell was restored from a backup: another node's view is fetched")
+		return c.replace(ctx)
+	}
 	tail, err := c.o.Journal.Tail(c.ctx, c.revision(c.Applied()))
 	if errors.Is(err, journal.ErrCompacted) && c.o.Fetch != nil {
 		c.o.Logger.Warn("the journal has no more what the view lacks: another node's view is fetched", "view", c.Applied().String())

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -22,6 +23,10 @@ type Bundle struct {
 	Node   string
 	Nodes  []string  // all of the cell, this one included, sorted
 	Until  time.Time // a node can be begun with it
+	// First is the node that one server becomes with what it has, so that the others are let in
+	// by it; "": all begin together, with nothing.
+	First string
+	Epoch uint16 // of that server: datadir.Dir.Epoch
 
 	certificate, key, authority []byte // DER; the key is PKCS #8
 	common                      map[string][]byte
@@ -37,6 +42,8 @@ const (
 	kindFile        = "BAVARD CELL FILE"
 	headFormat      = "Format"
 	bundleFormat    = "1"
+	// growFormat is that of a bundle with a First: who does not know it must not begin a cell by it.
+	growFormat = "2"
 	// bundleMost bounds a bundle, in bytes.
 	bundleMost = 64 << 10
 )
@@ -55,6 +62,9 @@ func (b *Bundle) Encode() ([]byte, error) {
 	head := &pem.Block{Type: kindHead, Bytes: id, Headers: map[string]string{
 		headFormat: bundleFormat, "Domain": b.Domain, "Node": b.Node, "Nodes": strings.Join(b.Nodes, " "), "Until": b.Until.Format(time.RFC3339),
 	}}
+	if b.First != "" {
+		head.Headers[headFormat], head.Headers["First"], head.Headers["Epoch"] = growFormat, b.First, strconv.Itoa(int(b.Epoch))
+	}
 	blocks := []*pem.Block{
 		head, {Type: kindCertificate, Bytes: b.certificate}, {Type: kindCertificate, Bytes: b.authority}, {Type: kindKey, Bytes: b.key},
 	}
@@ -100,8 +110,9 @@ func decode(text []byte) (*Bundle, error) {
 		}
 	}
 	head := blocks[0]
-	if f := head.Headers[headFormat]; f != bundleFormat {
-		return nil, fmt.Errorf("it has format %q, this version reads %s", f, bundleFormat)
+	format := head.Headers[headFormat]
+	if format != bundleFormat && format != growFormat {
+		return nil, fmt.Errorf("it has format %q, this version reads %s and %s", format, bundleFormat, growFormat)
 	}
 	b := &Bundle{
 		Cell: hex.EncodeToString(head.Bytes), Domain: head.Headers["Domain"], Node: head.Headers["Node"], Nodes: strings.Fields(head.Headers["Nodes"]),
@@ -110,6 +121,14 @@ func decode(text []byte) (*Bundle, error) {
 	var err error
 	if b.Until, err = time.Parse(time.RFC3339, head.Headers["Until"]); err != nil {
 		return nil, errors.New("until when it can be used is no time")
+	}
+	if format == growFormat {
+		b.First = head.Headers["First"]
+		epoch, err := strconv.ParseUint(head.Headers["Epoch"], 10, 16)
+		if err != nil || !slices.Contains(b.Nodes, b.First) {
+			return nil, errors.New("which server becomes its first node is damaged")
+		}
+		b.Epoch = uint16(epoch)
 	}
 	for _, block := range blocks[4:] {
 		b.common[block.Headers["Path"]] = block.Bytes

@@ -73,6 +73,20 @@ func goodName(name string) bool {
 // in common, by their path in the data directory: those of Common. The authority's
 // key is forgotten: nobody can make another node.
 func Found(domain string, names []string, common map[string][]byte, now, until time.Time) ([]*Bundle, error) {
+	return found(Bundle{Domain: domain, Until: until}, names, common, now)
+}
+
+// Grow is Found for a cell that one server begins, with what it has, as the node first; the others
+// are let in by it. epoch is what datadir.Dir.Epoch of it says.
+func Grow(domain string, names []string, first string, epoch uint16, common map[string][]byte, now, until time.Time) ([]*Bundle, error) {
+	if !slices.Contains(names, first) {
+		return nil, fmt.Errorf("%q is none of the nodes %s", first, strings.Join(names, ", "))
+	}
+	return found(Bundle{Domain: domain, Until: until, First: first, Epoch: epoch}, names, common, now)
+}
+
+// found makes a bundle for each node from what all have in common.
+func found(all Bundle, names []string, common map[string][]byte, now time.Time) ([]*Bundle, error) {
 	if err := CheckNames(names); err != nil {
 		return nil, err
 	}
@@ -91,8 +105,8 @@ func Found(domain string, names []string, common map[string][]byte, now, until t
 	var bundles []*Bundle
 	for _, name := range names {
 		b := &Bundle{
-			Cell: hex.EncodeToString(id[:]), Domain: domain, Node: name, Nodes: names, Until: until.UTC().Truncate(time.Second),
-			authority: a.certificate, common: maps.Clone(common),
+			Cell: hex.EncodeToString(id[:]), Domain: all.Domain, Node: name, Nodes: names, Until: all.Until.UTC().Truncate(time.Second),
+			First: all.First, Epoch: all.Epoch, authority: a.certificate, common: maps.Clone(common),
 		}
 		if b.certificate, b.key, err = a.issue(name, now); err != nil {
 			return nil, fmt.Errorf("found a cell: %w", err)

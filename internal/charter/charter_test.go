@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"bavard/internal/charter"
+	"bavard/internal/datadir"
 )
 
 const domain = "chat.example.org"
@@ -132,6 +133,75 @@ func TestJoinIsRefused(t *testing.T) {
 		if _, err := charter.Read(dir); !errors.Is(err, charter.ErrNoMember) {
 			t.Errorf("with a %s it is a node: %v", taken, err)
 		}
+	}
+}
+
+// TestGrow: the directory of one server becomes that of the first node and keeps what it has; the others begin
+// with nothing, and no node may begin a cell.
+func TestGrow(t *testing.T) {
+	now := time.Now()
+	all, err := charter.Grow(domain, []string{"a", "b", "c"}, "b", 7, common(), now, now.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := t.TempDir()
+	put := func(path, text string) {
+		t.Helper()
+		path = filepath.Join(server, path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	joined := func(dir string, i int) error {
+		t.Helper()
+		b, err := charter.Decode(encode(t, all[i]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return charter.Join(dir, b, now)
+	}
+	if err := joined(server, 1); !errors.Is(err, charter.ErrOtherServer) {
+		t.Errorf("without a journal: %v", err)
+	}
+	put("journal/etcd/member", "")
+	put("keys/login.key", "another")
+	if err := joined(server, 1); !errors.Is(err, charter.ErrOtherServer) {
+		t.Errorf("with other keys: %v", err)
+	}
+	if err := joined(server, 0); !errors.Is(err, charter.ErrUsed) {
+		t.Errorf("another node: %v", err)
+	}
+	put("keys/login.key", "secret of keys/login.key")
+	if err := joined(server, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := joined(server, 1); !errors.Is(err, charter.ErrUsed) {
+		t.Errorf("twice: %v", err)
+	}
+	other := t.TempDir()
+	if err := joined(other, 2); err != nil {
+		t.Fatal(err)
+	}
+	if epoch, err := datadir.Epoch(other); epoch != 7 || err != nil {
+		t.Errorf("epoch %d, %v", epoch, err)
+	}
+	for dir, node := range map[string]string{server: "b", other: "c"} {
+		m, err := charter.Read(dir)
+		if err != nil || m.Node != node || m.New() {
+			t.Errorf("%+v, %v", m, err)
+		}
+		for _, path := range charter.Common() {
+			if text, err := os.ReadFile(filepath.Join(dir, path)); string(text) != "secret of "+path {
+				t.Errorf("%s of %s: %q, %v", path, node, text, err)
+			}
+		}
+	}
+	if _, err := charter.Grow(domain, []string{"a", "b", "c"}, "d", 0, common(), now, now); err == nil {
+		t.Error("a node that is none was the first")
+	}
+	text := bytes.Replace(encode(t, all[1]), []byte("First: b"), []byte("First: d"), 1)
+	if _, err := charter.Decode(text); !errors.Is(err, charter.ErrBundle) {
+		t.Errorf("with another first node: %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@
 package charter
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,37 +47,89 @@ var (
 	ErrNoMember = errors.New("this data directory is not that of a node of a cell")
 	// ErrUsed: there is something in the data directory already.
 	ErrUsed = errors.New("the data directory is in use already")
+	// ErrOtherServer: the data directory is not that of the server that the bundle makes a node.
+	ErrOtherServer = errors.New("the bundle makes another server the first node of a cell")
 	// ErrOver: the bundle's time is over.
 	ErrOver = errors.New("the bundle cannot be used any more")
 )
 
-// Join makes the data directory at data, which is locked by the caller and has
-// nothing in it yet, that of the bundle's node, which begins. What is written last is what makes
-// it one, so an attempt that was cut short can be repeated.
+// Join makes the data directory at data, which is locked by the caller, that of the bundle's node, which
+// begins. There must be nothing in it yet, unless the node is the bundle's First: then it has to be that of the
+// server for which the bundle was made. What is written last is what makes it one, so an attempt that was cut
+// short can be repeated.
 func Join(data string, b *Bundle, now time.Time) error {
 	if now.After(b.Until) {
 		return fmt.Errorf("%w: its time was over on %s; make the cell's bundles anew", ErrOver, b.Until.Format(time.DateOnly))
 	}
-	return join(data, b, []file{{"cell/" + newFile, []byte("\n")}})
+	switch b.First {
+	case "":
+		return joinEmpty(data, b, []file{{"cell/" + newFile, []byte("\n")}})
+	case b.Node:
+		return joinServer(data, b)
+	}
+	return joinEmpty(data, b, nil) // the others let it in
 }
 
 // JoinAgain is Join for a node that has been in the cell before and has lost its data
 // directory: it does not begin, but has to be let in by the others, so it matters not how
 // old the bundle is.
-func JoinAgain(data string, b *Bundle) error { return join(data, b, nil) }
+func JoinAgain(data string, b *Bundle) error { return joinEmpty(data, b, nil) }
 
 type file struct {
 	path string
 	text []byte
 }
 
-func join(data string, b *Bundle, more []file) error {
-	dir := filepath.Join(data, "cell")
-	for _, taken := range []string{filepath.Join(dir, memberFile), filepath.Join(data, "journal"), filepath.Join(data, "view"), filepath.Join(data, "spool")} {
-		if _, err := os.Lstat(taken); !errors.Is(err, fs.ErrNotExist) {
-			return errors.Join(fmt.Errorf("%w: there is %s. A node begins with an empty one; one server cannot become a cell yet", ErrUsed, taken), err)
+// joinEmpty is for a directory in which there is nothing yet.
+func joinEmpty(data string, b *Bundle, more []file) error {
+	for _, taken := range []string{"cell/" + memberFile, "journal", "view", "spool"} {
+		if err := free(data, taken, "A node begins with an empty one; one server becomes the first node of a cell by `bavard cell init --first`"); err != nil {
+			return err
 		}
 	}
+	if b.Epoch > 0 {
+		more = append(more, file{datadir.EpochName, []byte(datadir.EpochText(b.Epoch))})
+	}
+	for _, path := range Common() {
+		more = append(more, file{path, b.common[path]})
+	}
+	return join(data, b, more)
+}
+
+// joinServer is for the directory of one server, which keeps what it has.
+func joinServer(data string, b *Bundle) error {
+	if err := free(data, "cell/"+memberFile, "It is that of a node already"); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(filepath.Join(data, "journal", "etcd")); err != nil {
+		return fmt.Errorf("%w: %s has no journal of its own: start the server on it once, alone: %w", ErrOtherServer, data, err)
+	}
+	var missing []file
+	for _, path := range Common() {
+		text, err := os.ReadFile(filepath.Join(data, filepath.FromSlash(path)))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			missing = append(missing, file{path, b.common[path]})
+		case err != nil:
+			return fmt.Errorf("join a cell: %w", err)
+		case !bytes.Equal(text, b.common[path]):
+			return fmt.Errorf("%w: %s is not what it was when the bundle was made, or that was for another server: make the bundles anew, with --data of this one", ErrOtherServer, path)
+		}
+	}
+	return join(data, b, missing)
+}
+
+// free errs when there is something at a path in the data directory.
+func free(data, path, hint string) error {
+	taken := filepath.Join(data, filepath.FromSlash(path))
+	if _, err := os.Lstat(taken); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(fmt.Errorf("%w: there is %s. %s", ErrUsed, taken, hint), err)
+	}
+	return nil
+}
+
+// join writes the certificates, more, and last which node it is.
+func join(data string, b *Bundle, more []file) error {
 	text, err := json.MarshalIndent(Member{Format: memberFormat, Cell: b.Cell, Domain: b.Domain, Node: b.Node, Nodes: b.Nodes}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("join a cell: %w", err)
@@ -86,11 +139,7 @@ func join(data string, b *Bundle, more []file) error {
 		{"cell/" + certificateFile, encodePEM(kindCertificate, b.certificate)},
 		{"cell/" + keyFile, encodePEM(kindKey, b.key)},
 	}
-	files = append(files, more...)
-	for _, path := range Common() {
-		files = append(files, file{path, b.common[path]})
-	}
-	for _, f := range append(files, file{"cell/" + memberFile, append(text, '\n')}) {
+	for _, f := range append(append(files, more...), file{"cell/" + memberFile, append(text, '\n')}) {
 		path := filepath.Join(data, filepath.FromSlash(f.path))
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return fmt.Errorf("join a cell: %w", err)

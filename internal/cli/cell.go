@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,11 +48,16 @@ func (p *Program) cellInit() *cobra.Command {
 		Long: `Make a new cell, with an authority of its own: a file NODE.cell for each node, with
 its certificate and key and what all nodes have in common. Copy each to its own
 machine by a way that nobody else can read, and have the node take it by
-'bavard cell join NODE.cell'. The files are good for 7 days, and once.`,
+'bavard cell join NODE.cell'. The files are good for 7 days, and once.
+
+With --first the server that has the data directory here becomes that node, with all
+that it has, and the others are let in by it, one after the other. It may run while the
+files are made, and is stopped for 'bavard cell join'.`,
 		RunE: p.runCellInit,
 	}
 	cmd.Flags().StringSlice("nodes", nil, "`NAMES` of the nodes: three, five or seven")
 	cmd.Flags().String("out", ".", "the `DIR` that the files are written into")
+	cmd.Flags().String("first", "", "the `NODE` that the server here becomes, with what it has")
 	return cmd
 }
 
@@ -64,35 +70,81 @@ func (p *Program) runCellInit(cmd *cobra.Command, _ []string) error {
 	if err := charter.CheckNames(names); err != nil {
 		return usage(cmd, fmt.Errorf("--nodes: %w", err))
 	}
+	first, _ := cmd.Flags().GetString("first")
+	if first != "" && !slices.Contains(names, first) {
+		return usage(cmd, fmt.Errorf("--first: %q is none of the --nodes", first))
+	}
 	out, _ := cmd.Flags().GetString("out")
-	common, err := server.Common(cfg.Domain)
+	bundles, err := found(cfg, names, first)
 	if err != nil {
 		return err
 	}
+	made, err := writeBundles(out, bundles)
+	if err != nil {
+		return err
+	}
+	_, err = p.Stdout.WriteString(describeBundles(cfg, bundles, made))
+	return err
+}
+
+// found makes the bundles; first is the node that one server becomes, "" if there is none.
+func found(cfg config.Config, names []string, first string) ([]*charter.Bundle, error) {
 	now := time.Now()
-	bundles, err := charter.Found(cfg.Domain, names, common, now, now.Add(bundleTime))
-	if err != nil {
-		return err
+	if first == "" {
+		common, err := server.Common(cfg.Domain, "")
+		if err != nil {
+			return nil, err
+		}
+		return charter.Found(cfg.Domain, names, common, now, now.Add(bundleTime))
 	}
-	var made []string
+	if m, err := charter.Read(cfg.Data); err == nil {
+		return nil, fmt.Errorf("%s is that of node %s of a cell already", cfg.Data, m.Node)
+	}
+	if _, err := os.Stat(filepath.Join(cfg.Data, "journal", "etcd")); err != nil {
+		return nil, fmt.Errorf("there is no server in %s that has run with a journal of its own: name its directory with --data or --config, and run this as its user: %w", cfg.Data, err)
+	}
+	epoch, err := datadir.Epoch(cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	common, err := server.Common(cfg.Domain, cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	return charter.Grow(cfg.Domain, names, first, epoch, common, now, now.Add(bundleTime))
+}
+
+// writeBundles gives the names of the files; on an error it leaves none.
+func writeBundles(out string, bundles []*charter.Bundle) (made []string, err error) {
 	for _, b := range bundles {
 		name := filepath.Join(out, b.Node+bundleEnd)
 		if err := writeBundle(name, b); err != nil {
 			for _, name := range made {
 				err = errors.Join(err, os.Remove(name))
 			}
-			return err
+			return nil, err
 		}
 		made = append(made, name)
 	}
+	return made, nil
+}
+
+// describeBundles says what to do with them.
+func describeBundles(cfg config.Config, bundles []*charter.Bundle, made []string) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "A cell for %s of the nodes %s. Each file goes to its own machine, by a way that nobody else\ncan read:\n\n", cfg.Domain, strings.Join(bundles[0].Nodes, ", "))
 	for i, b := range bundles {
-		fmt.Fprintf(&text, "    bavard cell join %s%s   where %s is copied to; it is removed there\n", b.Node, bundleEnd, made[i])
+		where := "where " + made[i] + " is copied to"
+		if b.First == b.Node {
+			where = "here, while the server is stopped: " + cfg.Data + " keeps what it has"
+		}
+		fmt.Fprintf(&text, "    bavard cell join %s%s   %s; it is removed there\n", b.Node, bundleEnd, where)
 	}
 	fmt.Fprintf(&text, "\nThey are good for 7 days, and once. Keep a copy of each off these machines, where nobody else can read it: a node that\nlost its disk comes back by it, with `bavard cell join --again`. Delete all others.\n")
-	_, err = p.Stdout.WriteString(text.String())
-	return err
+	if first := bundles[0].First; first != "" {
+		fmt.Fprintf(&text, "\nStart node %s first. It goes on alone until the others are started; it lets them in one after the other.\n", first)
+	}
+	return text.String()
 }
 
 // writeBundle makes a new file that its owner alone can read.
@@ -119,7 +171,8 @@ func (p *Program) cellJoin() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "join FILE", Short: "Make the data directory that of a node, by its bundle", Args: cobra.ExactArgs(1),
 		Long: `Make the data directory, in which there must be nothing yet, that of the node that
-FILE is for. FILE is removed then: a node begins once. With --again it is the node of
+FILE is for. The server that 'bavard cell init --first' has made the first node keeps
+what it has. FILE is removed then: a node begins once. With --again it is the node of
 a cell that runs, and has lost its data directory: FILE is a copy that was kept,
 however old, it stays, and 'bavard serve' has the others let the node in again.`,
 		RunE: p.runCellJoin,

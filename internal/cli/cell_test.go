@@ -53,6 +53,18 @@ func TestCellInit(t *testing.T) {
 	}
 }
 
+// TestCellInitFirst: the directory of a server becomes that of the first node, and of no other, once.
+func TestCellInitFirst(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	run(t, "", "user", "add", "alice", "--generate", "--data", data).want(t, 0)
+	run(t, "", "cell", "init", "--nodes", "a,b,c", "--first", "b", "--data", data, "--out", dir).want(t, 0, "b.cell   here, while the server is stopped", "Start node b first")
+	run(t, "", "cell", "join", filepath.Join(dir, "a.cell"), "--data", data).want(t, 1, "in use already", "--first")
+	run(t, "", "cell", "join", filepath.Join(dir, "b.cell"), "--data", data).want(t, 0, "node b")
+	run(t, "", "cell", "init", "--nodes", "a,b,c", "--first", "b", "--data", data, "--out", dir).want(t, 1, "node b of a cell already")
+	run(t, "", "serve", "--data", data).want(t, 1, "--node b", "--cell")
+}
+
 // TestCellMistakes: what to do is said.
 func TestCellMistakes(t *testing.T) {
 	dir := t.TempDir()
@@ -64,6 +76,8 @@ func TestCellMistakes(t *testing.T) {
 	run(t, "", "cell", "joyn").want(t, 2, "bavard cell join")
 	run(t, "", "cell", "init", "--out", dir).want(t, 2, "--nodes", "three")
 	run(t, "", "cell", "init", "--nodes", "a,b", "--out", dir).want(t, 2, "three")
+	run(t, "", "cell", "init", "--nodes", "a,b,c", "--first", "d", "--out", dir).want(t, 2, "--first", `"d"`)
+	run(t, "", "cell", "init", "--nodes", "a,b,c", "--first", "a", "--out", dir, "--data", filepath.Join(dir, "data")).want(t, 1, "no server", "--data")
 	run(t, "", "drain", "--within", "2h", "--data", dir).want(t, 2, "--within", "1h0m0s")
 	run(t, "", "drain", "--undo", "--stay", "--data", dir).want(t, 2, "--undo")
 	run(t, "", "drain", "--data", dir).want(t, 1, "no server is running")

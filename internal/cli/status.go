@@ -122,11 +122,14 @@ func describeNodes(j admin.JournalStatus) string {
 	var others []string
 	for _, o := range j.Others {
 		is := o.Node + " reached"
-		if !o.Reached {
+		switch {
+		case o.Absent:
+			is = o.Node + " not in the cell"
+		case !o.Reached:
 			is = o.Node + " NOT REACHED"
 		}
 		if o.Learner {
-			is += ", learner: it rejoins"
+			is += ", learner: it joins"
 		}
 		if o.Version != "" {
 			is += fmt.Sprintf(" (bavard %s, level %d)", o.Version, o.Level)

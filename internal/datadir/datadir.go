@@ -25,9 +25,14 @@ const (
 	lockName      = "lock"
 	addressesName = "addresses.json"
 	socketName    = "admin.sock"
-	epochName     = "epoch"
 	restoringName = "restoring"
 )
+
+// EpochName is the file that says how often what is in a data directory was restored; its content is EpochText.
+const EpochName = "epoch"
+
+// EpochText is what stands in the file EpochName.
+func EpochText(epoch uint16) string { return strconv.Itoa(int(epoch)) + "\n" }
 
 // Addresses are what the listeners got, as host:port; "" for none. They stand
 // in addresses.json while the server runs.
@@ -109,7 +114,7 @@ func OpenEmpty(path string) (*Dir, error) {
 // Restored says that the directory is whole, and which epoch begins with it. It is on
 // the disk when it returns.
 func (d *Dir) Restored(epoch uint16) error {
-	if err := WriteFile(d.join(epochName), []byte(strconv.Itoa(int(epoch))+"\n"), 0o600); err != nil {
+	if err := WriteFile(d.join(EpochName), []byte(EpochText(epoch)), 0o600); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	if err := os.Remove(d.join(restoringName)); err != nil {
@@ -120,8 +125,12 @@ func (d *Dir) Restored(epoch uint16) error {
 
 // Epoch is how often what is in the directory was restored from a backup; see
 // command.Position.
-func (d *Dir) Epoch() (uint16, error) {
-	text, err := os.ReadFile(d.join(epochName))
+func (d *Dir) Epoch() (uint16, error) { return Epoch(d.path) }
+
+// Epoch is that of the data directory at path, which may be in use.
+func Epoch(path string) (uint16, error) {
+	path = filepath.Join(path, EpochName)
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -130,7 +139,7 @@ func (d *Dir) Epoch() (uint16, error) {
 	}
 	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 16)
 	if err != nil {
-		return 0, fmt.Errorf("data directory: %s is no epoch: %.40q", d.join(epochName), text)
+		return 0, fmt.Errorf("data directory: %s is no epoch: %.40q", path, text)
 	}
 	return uint16(n), nil
 }

@@ -22,7 +22,7 @@ import (
 func cellOf(t *testing.T) ([]config.Config, []*charter.Bundle) {
 	t.Helper()
 	names := []string{"a", "b", "c"}
-	common, err := server.Common("localhost")
+	common, err := server.Common("localhost", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,6 +69,9 @@ func (l *Link) Close() {
 // Names gives the other nodes in turn, those last that did not answer.
 func (l *Link) Names() []string {
 	names := slices.Sorted(maps.Keys(l.o.Peers))
+	if l.o.Voter != nil {
+		names = slices.DeleteFunc(names, func(name string) bool { return !l.o.Voter(name) })
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(names) > 0 {

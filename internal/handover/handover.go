@@ -49,6 +49,8 @@ type Options struct {
 	Serving *tls.Config
 	Calling func(node string) *tls.Config
 	Log     *slog.Logger
+	// Voter reports whether a node is in the cell, with a vote; nil: all are.
+	Voter func(node string) bool
 	// Rate in bytes a second; 0 is DefaultRate.
 	Rate int64
 	// Figures of this node, for the admin pages of others: what it returns is sent as JSON, nil

@@ -295,7 +295,10 @@ func (j *etcdJournal) start(ctx context.Context, quota int64) error {
 	}
 	e := &embedded{etcd, quota}
 	j.host, j.client = e, e.client()
-	return j.ready(ctx, etcd.Server)
+	if err := j.ready(ctx, etcd.Server); err != nil {
+		return err
+	}
+	return j.advertise(ctx)
 }
 
 // ready waits until etcd takes part in a majority: alone for startTimeout, among

@@ -92,7 +92,8 @@ func (j *etcdJournal) agreed(ctx context.Context, own nodeState) (nodeState, err
 	for _, s := range others {
 		released, spooled = append(released, s.released), append(spooled, s.spooled)
 	}
-	return nodeState{reached(released, len(j.opts.Peers.Members)), reached(spooled, j.opts.Peers.copies())}, nil
+	members, copies := j.sizes()
+	return nodeState{reached(released, members), reached(spooled, copies)}, nil
 }
 
 // states gives how far the other nodes said that they had come, by name.
@@ -108,10 +109,10 @@ func (j *etcdJournal) states(ctx context.Context) (map[string]nodeState, error) 
 	for _, kv := range resp.Kvs {
 		name := strings.TrimPrefix(string(kv.Key), nodePrefix)
 		s, err := decodeNodeState(kv.Value)
-		switch _, member := j.opts.Peers.Members[name]; {
+		switch {
 		case err != nil:
 			return nil, damagef(uint64(kv.ModRevision), "the state of node %s: %v", name, err)
-		case member && name != j.opts.Name:
+		case name != j.opts.Name && j.member(name) != nil:
 			all[name] = s
 		}
 	}

@@ -18,7 +18,8 @@ type Other struct {
 	Name, Address string
 	Reached       bool // it is connected to this node's etcd
 	Leads         bool // it is the leader
-	Learner       bool // it takes part anew and has no vote yet
+	Learner       bool // it takes part anew, or for the first time, and has no vote yet
+	Absent        bool // it is not in the cell: not yet, or not any more
 }
 
 // othersEvery is how often it is looked at who is reached.
@@ -95,6 +96,8 @@ func (j *etcdJournal) others() []Other {
 		o := Other{Name: name, Address: j.opts.Peers.Members[name]}
 		if m := members[name]; m != nil {
 			o.Reached, o.Leads, o.Learner = (*active)[m.ID], m.ID == leader, m.IsLearner
+		} else {
+			o.Absent = true
 		}
 		all = append(all, o)
 	}

@@ -21,8 +21,8 @@ import (
 // is a member.
 type Peers struct {
 	// Members are all nodes by name, this one included, each with the "host:port"
-	// at which the others reach its etcd. It is what the cell began with: who is a
-	// member today etcd knows itself.
+	// at which the others reach its etcd: those with which the cell begins, or may grow.
+	// Who is a member today etcd knows itself.
 	Members map[string]string
 	// Listen is the "address:port" that this node's etcd listens on for the others;
 	// its own of Members if "", which must then be a numeric address.
@@ -63,10 +63,6 @@ func (p *Peers) others(name string) string {
 	}
 	return strings.Join(all, ", ")
 }
-
-// copies is how many nodes must have what the history drops in spite of others
-// that lag: a majority of three.
-func (p *Peers) copies() int { return len(p.Members)/2 + 1 }
 
 // check errs when the members cannot form a cell with this node, called name.
 func (p *Peers) check(name string) error {

@@ -83,7 +83,7 @@ func (j *etcdJournal) Readmit(ctx context.Context, node, owner, address string) 
 	if err != nil {
 		return nil, fmt.Errorf("journal: noting the new data directory of %s: %w", node, err)
 	}
-	j.log.Warn("journal: a node that had lost its data takes part anew, as a learner at first", "node", node)
+	j.log.Warn("journal: a node without data is let in, as a learner at first", "node", node, "replaced", len(stale))
 	members := map[string]string{}
 	for _, m := range e.etcd.Server.Cluster().Members() {
 		members[j.nodeOf(m)] = hostOf(m)

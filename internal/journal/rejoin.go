@@ -93,11 +93,14 @@ func (j *etcdJournal) enter(ctx context.Context) (finished func() error, err err
 		if err == nil || p.Rejoin == nil || !errors.Is(err, ErrWiped) && !errors.Is(err, ErrBehind) && !errors.Is(err, ErrRotten) {
 			return finished, err
 		}
+		if sole, _ := Sole(dir); sole { // there is nobody to ask
+			return nil, err
+		}
 		level := slog.LevelWarn
 		if errors.Is(err, ErrRotten) {
 			level = slog.LevelError // the disk is to be looked at
 		}
-		j.log.Log(ctx, level, "journal: this node has lost or forgotten what it had acknowledged: it takes part anew, as a learner at first", "cause", err)
+		j.log.Log(ctx, level, "journal: this node is new, or has lost or forgotten what it had acknowledged: it takes part anew, as a learner at first", "cause", err)
 		m = &marker{Behind: errors.Is(err, ErrBehind)}
 	case m.Admitted:
 		// The view may have more than the log as long as that catches up.
@@ -213,6 +216,9 @@ const damagedExt = ".damaged"
 // what was written. It may be called by a node that runs, once or more.
 func (j *etcdJournal) condemn(cause error) error {
 	if j.opts.Peers == nil || j.opts.Peers.Rejoin == nil {
+		return nil
+	}
+	if members, _ := j.sizes(); members < 2 { // it would ask for ever, and have nothing
 		return nil
 	}
 	j.log.Error("journal: what this node has of it is damaged: the next start takes part anew", "cause", cause)

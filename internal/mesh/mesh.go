@@ -87,6 +87,8 @@ type Options struct {
 	Calling func(node string) *tls.Config
 	// Reached reports whether the journal reaches a node; nil: it does.
 	Reached func(node string) bool
+	// Voter reports whether a node is in the cell, with a vote; nil: all are.
+	Voter func(node string) bool
 	// Version and Level, the highest feature level that it knows, are told to the others.
 	Version string
 	Level   uint32

@@ -105,10 +105,18 @@ func (r Rooms) Pass(node string, p *room.Passed) bool {
 
 // Certain implements room.Elsewhere: a node that is not heard is gone only if neither
 // the journal reaches it, nor any node that is heard hears it, and if these are a
-// majority. One that does not say who is in rooms, or more than is kept, leaves it
+// majority of those that are in the cell. One that does not say who is in rooms, or more than is kept, leaves it
 // open.
 func (r Rooms) Certain() bool {
 	m, gone := r.m, []string{}
+	all, absent := 1, map[string]bool{}
+	for name := range m.o.Peers {
+		if m.o.Voter == nil || m.o.Voter(name) {
+			all++
+		} else {
+			absent[name] = true
+		}
+	}
 	m.mu.Lock()
 	heard := 1
 	var hears []string
@@ -117,6 +125,7 @@ func (r Rooms) Certain() bool {
 		case p.in != nil && p.heard && p.in.rooms && !p.partial:
 			heard++
 			hears = append(hears, p.in.hears...)
+		case p.in == nil && absent[p.name]: // nobody is there
 		case p.in != nil || !p.given:
 			m.mu.Unlock()
 			return false
@@ -124,7 +133,7 @@ func (r Rooms) Certain() bool {
 			gone = append(gone, p.name)
 		}
 	}
-	most := 2*heard > len(m.peers)+1
+	most := 2*heard > all
 	m.mu.Unlock()
 	return most && !slices.ContainsFunc(gone, func(node string) bool {
 		return slices.Contains(hears, node) || m.o.Reached == nil || m.o.Reached(node)

@@ -54,11 +54,13 @@ func (w *world) crowd(node string, n int) {
 // it changes, with why; and not any more once the node is given up.
 func TestVisits(t *testing.T) {
 	t.Parallel()
-	var reached atomic.Bool
+	var reached, voters atomic.Bool
 	reached.Store(true)
+	voters.Store(true)
 	w := newWorld(t, func(o *Options) {
 		o.Grace, o.Silence = 500*time.Millisecond, 30*time.Second
 		o.Reached = func(string) bool { return reached.Load() }
+		o.Voter = func(string) bool { return voters.Load() }
 	})
 	w.start("a")
 	a := w.meshes["a"].Rooms()
@@ -106,6 +108,10 @@ func TestVisits(t *testing.T) {
 	w.until("c is given up", w.meshes["b"].Whole)
 	if b.Certain() {
 		t.Error("a node that hears nobody is certain")
+	}
+	voters.Store(false)
+	if !b.Certain() {
+		t.Error("a node is not certain although no other is in the cell")
 	}
 }
 

@@ -5,12 +5,14 @@ package server
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"bavard/internal/admin"
+	"bavard/internal/journal"
 )
 
 const (
@@ -201,13 +203,17 @@ func (s *server) undrain() error {
 	return nil
 }
 
+func nobodyElse() error {
+	return &admin.Error{
+		Code: admin.CodeInvalid, Text: "this server is the only node: there is no other for its people to go to",
+		Hint: "end it by SIGTERM, as `systemctl stop bavard` does: nothing is lost by that either",
+	}
+}
+
 // mayDrain errs when there would be nobody to go on without this node.
 func (s *server) mayDrain() error {
 	if s.member == nil {
-		return &admin.Error{
-			Code: admin.CodeInvalid, Text: "this server is the only node: there is no other for its people to go to",
-			Hint: "end it by SIGTERM, as `systemctl stop bavard` does: nothing is lost by that either",
-		}
+		return nobodyElse()
 	}
 	others := s.cell.JournalStats().Others
 	if others == nil {
@@ -217,6 +223,10 @@ func (s *server) mayDrain() error {
 	voters, staying, open := 1, 0, 0
 	var lacking []string
 	away := false
+	others = slices.DeleteFunc(slices.Clone(others), func(o journal.Other) bool { return o.Absent })
+	if len(others) == 0 {
+		return nobodyElse()
+	}
 	for _, o := range others {
 		if !o.Learner {
 			voters++

@@ -5,7 +5,6 @@ package server
 import (
 	"cmp"
 	"context"
-	"slices"
 	"time"
 
 	"bavard/internal/command"
@@ -23,7 +22,7 @@ func (n *node) level() uint32 { return cmp.Or(n.o.level, view.Level) }
 // one. The first of them does it: twice would do no harm.
 func (s *server) raiseLevel(ctx context.Context) {
 	to := s.commonLevel()
-	if to <= s.cell.CellLevel() || s.member != nil && s.name() != slices.Min(s.cfg.Cell.Names()) {
+	if to <= s.cell.CellLevel() || s.member != nil && s.name() != s.foremost() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, raiseWithin)
@@ -34,13 +33,31 @@ func (s *server) raiseLevel(ctx context.Context) {
 	}
 }
 
+// foremost is the node that does what one of them is to do.
+func (s *server) foremost() string {
+	first := s.name()
+	for _, name := range s.cfg.Cell.Names() {
+		if s.voter(name) {
+			first = min(first, name)
+		}
+	}
+	return first
+}
+
 // commonLevel is the highest feature level that all nodes know, 0 while one is not heard.
 func (s *server) commonLevel() uint32 {
 	level := s.level()
 	if s.mesh == nil {
 		return level
 	}
+	absent := map[string]bool{}
+	for _, o := range s.cell.JournalStats().Others {
+		absent[o.Name] = o.Absent
+	}
 	for _, n := range s.mesh.Nodes() {
+		if absent[n.Name] {
+			continue
+		}
 		if !n.Reached {
 			return 0
 		}

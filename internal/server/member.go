@@ -29,6 +29,12 @@ func memberOf(cfg *config.Config, data string) (*charter.Member, error) {
 	return m, m.Is(cfg.Domain, cfg.Cell.Node, cfg.Cell.Names())
 }
 
+// voter reports whether another node is in the cell, with a vote.
+func (n *node) voter(name string) bool {
+	m := n.membership.Load()
+	return m != nil && (*m).Voter(name)
+}
+
 // amongOthers completes the options of the journal of one node of several.
 func (n *node) amongOthers(o *journal.Options) error {
 	if n.member == nil {
@@ -55,7 +61,7 @@ func (n *node) amongOthers(o *journal.Options) error {
 }
 
 // missing is what a cell of several nodes does not do yet.
-const missing = "its nodes cannot be changed, and a backup is restored into one node: see docs/operations.md"
+const missing = "nodes cannot be taken out of it: see docs/operations.md"
 
 // hint says what to do about a node of several that cannot start.
 func (n *node) hint(err error) error {

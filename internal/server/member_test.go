@@ -29,7 +29,7 @@ import (
 func nodesOf(t *testing.T) []*testServer {
 	t.Helper()
 	names := []string{"a", "b", "c"}
-	common, err := Common("localhost")
+	common, err := Common("localhost", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,20 +52,22 @@ type node struct {
 	link     *handover.Link // nil: the same
 	admitter handover.Admitter
 	leader   journal.Leader // nil: there is no other node
-	cell     *cell.Cell
-	accounts *account.Service
-	warnings *health.Warnings
-	hub      atomic.Pointer[dispatch.Hub] // nil until the server has one
-	notifier atomic.Pointer[pubsub.Notifier]
-	rooms    atomic.Pointer[room.Hub]
-	pusher   atomic.Pointer[push.Pusher]
-	uploads  atomic.Pointer[upload.Service]
-	recorder atomic.Pointer[dashboard.Recorder] // nil: nobody asks for this node's figures
-	epoch    uint16                             // of the positions that the journal gives
-	copying  sync.Mutex                         // guards the checkpoint
-	o        nodeOptions
-	rotten   atomic.Bool               // the view has failed a checksum, and another node's can take its place
-	clock    atomic.Pointer[mesh.Mesh] // what the others' clocks are known by; nil: there is none
+	// membership says which of the nodes that are named are in the cell; nil until the journal is open, and alone.
+	membership atomic.Pointer[journal.Membership]
+	cell       *cell.Cell
+	accounts   *account.Service
+	warnings   *health.Warnings
+	hub        atomic.Pointer[dispatch.Hub] // nil until the server has one
+	notifier   atomic.Pointer[pubsub.Notifier]
+	rooms      atomic.Pointer[room.Hub]
+	pusher     atomic.Pointer[push.Pusher]
+	uploads    atomic.Pointer[upload.Service]
+	recorder   atomic.Pointer[dashboard.Recorder] // nil: nobody asks for this node's figures
+	epoch      uint16                             // of the positions that the journal gives
+	copying    sync.Mutex                         // guards the checkpoint
+	o          nodeOptions
+	rotten     atomic.Bool               // the view has failed a checksum, and another node's can take its place
+	clock      atomic.Pointer[mesh.Mesh] // what the others' clocks are known by; nil: there is none
 	// rottenJournal: the journal's database has failed a check, and this node can take part anew.
 	rottenJournal atomic.Bool
 	// divergent: most nodes have the same view, which is not this one's.
@@ -145,6 +147,9 @@ func (n *node) open(ctx context.Context) error {
 		}
 		n.admitter, _ = j.(journal.Readmitter) // as OpenEtcd's journals are
 		n.leader, _ = j.(journal.Leader)
+		if m, ok := j.(journal.Membership); ok {
+			n.membership.Store(&m)
+		}
 	}
 	n.cell, err = cell.Open(ctx, n.cellOptions(j, remote == nil && n.member == nil))
 	if err != nil {
@@ -271,7 +276,7 @@ func (n *node) backend(version string, base func() string, s *server) admin.Back
 				st.Journal.Node = n.member.Node
 			}
 			for _, o := range j.Others {
-				st.Journal.Others = append(st.Journal.Others, admin.OtherNode{Node: o.Name, Address: o.Address, Reached: o.Reached, Leads: o.Leads, Learner: o.Learner})
+				st.Journal.Others = append(st.Journal.Others, admin.OtherNode{Node: o.Name, Address: o.Address, Reached: o.Reached, Leads: o.Leads, Learner: o.Learner, Absent: o.Absent})
 			}
 			st.Level = n.cell.CellLevel()
 			st.View = admin.ViewStatus{Applied: n.cell.Applied().String(), DiskBytes: int64(v.DiskBytes)}

@@ -83,6 +83,14 @@ func (n *node) replaceable(err error) error {
 // beside what the journal needs.
 func (n *node) setAside() error {
 	dir := n.dir.View()
+	sole, err := journal.Sole(n.dir.Journal())
+	if sole {
+		err = fmt.Errorf("the view is damaged, and this node is the only one in its cell, so nothing has been removed: look at the disk, keep a copy of %s, "+
+			"and restore a backup into an empty directory: bavard restore", n.cfg.Data)
+	}
+	if err != nil {
+		return err
+	}
 	size, err := journal.DirSize(dir)
 	if err != nil {
 		return fmt.Errorf("set a damaged view aside: %w", err)

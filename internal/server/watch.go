@@ -100,7 +100,7 @@ func (s *server) watch(ctx context.Context) {
 func (s *server) warnOfOthers() {
 	var away []string
 	for _, o := range s.cell.JournalStats().Others {
-		if !o.Reached {
+		if !o.Reached && !o.Absent {
 			away = append(away, o.Name+" at "+o.Address)
 		}
 	}

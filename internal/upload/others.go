@@ -20,7 +20,7 @@ import (
 // Others are the other nodes of a cell, as far as files go. A node that cannot be
 // reached, or is too slow, is an error after a bounded time.
 type Others interface {
-	// Names gives all of them, first those that are likely to answer.
+	// Names gives all of them, first those that are likely to answer; none while this node is alone.
 	Names() []string
 	// Send returns nil when the node has the file on its disk. What is opened is closed.
 	Send(ctx context.Context, node string, id state.UploadID, size int64, sum [32]byte, open func() (io.ReadCloser, error)) error
@@ -62,10 +62,14 @@ func (s *Service) replicate(ctx context.Context, id state.UploadID, size int64, 
 	if !s.several() {
 		return "", nil
 	}
+	names := s.o.Others.Names()
+	if len(names) == 0 {
+		return "", nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience(uint64(size)))
 	defer cancel()
 	open := func() (io.ReadCloser, error) { return s.files.copy(id, sum) }
-	for _, name := range s.o.Others.Names() {
+	for _, name := range names {
 		if err = s.o.Others.Send(ctx, name, id, size, sum, open); err == nil {
 			s.count.replicated.Add(1)
 			return name, nil
