@@ -7,7 +7,7 @@ import { Held } from './held'
 import { Lead } from './lead'
 import type { OnboardOptions } from './onboard'
 import { Conversation } from './store/conversation.svelte'
-import { getMeta, isArchived, isFull, isMuted, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Occupants, type Picture, type Shared } from './store/schema'
+import { getMeta, isArchived, isFull, isMuted, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared } from './store/schema'
 import { act, begin, compose, composeAgain, discard, editChat, editMessage, markRead, type Act } from './store/write'
 import type { Own } from './own'
 import { ownAddress } from './wire/discover'
@@ -18,7 +18,7 @@ import type { Mention } from './wire/message'
 import { token } from './wire/random'
 import { clean } from './wire/xml'
 
-export type { GroupLink, LinkedDevice, Notifying } from './own'
+export type { GroupLink, GroupSettings, LinkedDevice, Notifying } from './own'
 
 /** Longer bodies do not fit into a stanza (256 KiB) with certainty. */
 export const MAX_BODY_BYTES = 64 * 1024
@@ -144,15 +144,6 @@ export class App {
 
   // --- profiles
 
-  /** Shows others a picture of ours, or of a group, or none. */
-  async setPicture(room: string, image: { type: string; bytes: Uint8Array<ArrayBuffer> } | undefined, size: number): Promise<void> {
-    await this.ask('picture', room, image, size)
-  }
-
-  about(jid: string): Promise<{ name: string; about: string }> {
-    return this.ask('about', jid) as Promise<{ name: string; about: string }>
-  }
-
   /** Calls ourselves something else, and says something else about us. */
   async setAbout(name: string, about: string): Promise<void> {
     await this.ask('setAbout', { name: clean(name), about: clean(about) })
@@ -163,20 +154,12 @@ export class App {
     this.lead.tell('account', this.account)
   }
 
-  async block(jid: string, blocked: boolean, report?: { reason: 'spam' | 'abuse'; text: string }): Promise<void> {
-    await this.ask('block', jid, blocked, report)
-  }
-
-  /** The account's devices, its ways back in, and how this device is notified: fetched when they are needed. */
+  /** The account's devices, its ways back in, how this device is notified, what is done with profiles and groups: fetched when it is needed. */
   own = async (): Promise<Own> => {
     const { Own } = await import('./own')
     return (this.ownDeeds ??= new Own(this.db, this.me, (method, ...args) => this.ask(method, ...args)))
   }
   private ownDeeds: Own | undefined
-
-  async rename(jid: string, name: string): Promise<void> {
-    await this.ask('rename', jid, clean(name))
-  }
 
   /** Our own bare address. */
   get me(): string {
@@ -314,6 +297,13 @@ export class App {
     return { say: { id, to, text }, kept: { id, text, out: message.out, nick: message.from?.nick ?? '' } }
   }
 
+  /** What a message of ours answers, as the wire has it. */
+  private answered({ peer, reply }: Message): Say['reply'] {
+    if (!reply) return undefined
+    const to = this.chats.get(peer)?.group ? `${peer}/${reply.nick}` : reply.out ? this.me : peer
+    return { id: reply.id, to, text: reply.text }
+  }
+
   /** What others know a message by (XEP-0444, XEP-0424, XEP-0461: in groups the group's name for it, else its sender's). */
   private nameToOthers(message: Message): string | undefined {
     return this.chats.get(message.peer)?.group ? message.archiveId : (message.originId ?? message.id)
@@ -351,13 +341,6 @@ export class App {
     return jid === this.me ? (this.account?.name ?? '') : this.chats.get(jid)?.name || nick || jid
   }
 
-  /** Names thousands of them: who is known is looked up once, for a question to `chats` costs much more. */
-  membersNamed(): (member: { jid: string; nick: string }) => string {
-    const names = new Map(Array.from(this.chats.values(), (c) => [c.peer, c.name]))
-    if (this.account) names.set(this.me, this.account.name)
-    return ({ jid, nick }) => names.get(jid) || nick || jid
-  }
-
   /** Whether others can know which message we mean: in a group, once the group has it. */
   canRefer(message: Message): boolean {
     return message.tick !== Tick.refused && !message.deleted && this.nameToOthers(message) !== undefined
@@ -375,10 +358,7 @@ export class App {
   async correct(message: Message, text: string, mentions?: Mention[]): Promise<void> {
     const body = clean(text).trim()
     if (body === '' || body === message.body || message.id === undefined) return
-    const { reply } = message
-    const group = this.chats.get(message.peer)?.group
-    const to = group ? `${message.peer}/${reply?.nick ?? ''}` : reply?.out ? this.me : message.peer
-    const say: Say = { body, replaces: message.id, mentions, reply: reply && { id: reply.id, to, text: reply.text } }
+    const say: Say = { body, replaces: message.id, mentions, reply: this.answered(message) }
     await this.act(message, { kind: 'correct', body, mentions }, (frame, group) => buildChat(message.peer, frame, { ...say, group }))
   }
 
@@ -413,15 +393,6 @@ export class App {
     return search(this.db, words, MOST_FOUND, goOn)
   }
 
-  async starred(): Promise<Message[]> {
-    return (await this.db.getAllFromIndex('messages', 'starred', 1)).sort((a, b) => b.time - a.time)
-  }
-
-  /** What is starred and not on this device: under no key of the store. Rejects while nobody can be asked. */
-  starredElsewhere(): Promise<Message[]> {
-    return this.ask('stars') as Promise<Message[]>
-  }
-
   /** The message that others know by that id, if this device has it. */
   known(peer: string, id: string): Promise<Message | undefined> {
     return this.db.getFromIndex('messages', 'names', named(peer, id))
@@ -446,10 +417,9 @@ export class App {
   /** Sends a refused message anew, as another. */
   async retry(message: Message): Promise<void> {
     const id = token()
-    const { peer, body, reply, mentions, file } = message
+    const { peer, body, mentions, file } = message
     const group = this.chats.get(peer)?.group !== undefined
-    const to = group ? `${peer}/${reply?.nick ?? ''}` : reply?.out ? this.me : peer
-    const say: Say = { body, mentions, group, reply: reply && { id: reply.id, to, text: reply.text } }
+    const say: Say = { body, mentions, group, reply: this.answered(message) }
     const frame = { id, frame: file ? '' : buildChat(peer, id, say) }
     this.changed(await this.write(() => composeAgain(this.db, message.key, frame, Date.now())))
     this.poke()
@@ -551,35 +521,6 @@ export class App {
   }
 
   // --- groups
-
-  async createGroup(name: string, people: string[]): Promise<string> {
-    return (await this.ask('group', 'create', clean(name).trim(), people)) as string
-  }
-
-  async inviteToGroup(room: string, people: string[]): Promise<void> {
-    await this.ask('group', 'invite', room, people)
-  }
-
-  async configureGroup(room: string, settings: { name?: string; description?: string; announcements?: boolean; invites?: boolean }): Promise<void> {
-    await this.ask('group', 'configure', room, settings)
-  }
-
-  async setMember(room: string, jid: string, role: 'owner' | 'admin' | 'member' | 'none'): Promise<void> {
-    await this.ask('group', 'affiliate', room, jid, role)
-  }
-
-  /** Who is in a group now, as far as it shows us. */
-  peopleIn(room: string): Promise<Occupants> {
-    return this.ask('group', 'here', room) as Promise<Occupants>
-  }
-
-  async leaveGroup(room: string): Promise<void> {
-    await this.ask('group', 'leave', room)
-  }
-
-  async acceptGroup(room: string): Promise<void> {
-    await this.ask('group', 'accept', room)
-  }
 
   /** Not that group, thank you; or it is over and need not be seen. */
   async forgetGroup(room: string): Promise<void> {

@@ -3,11 +3,12 @@
 import { markOf } from './device'
 import { makeRoom } from './files'
 import { forgetAll, logOut, type OnboardOptions } from './onboard'
-import { getMeta, putMeta, type Db, type Message, type NoticeWords } from './store/schema'
+import { getMeta, putMeta, type Db, type Message, type NoticeWords, type Occupants } from './store/schema'
 import type { Client } from './wire/access'
 import type { Subscription } from './wire/push'
 import { token } from './wire/random'
 import type { RoomLink as GroupLink } from './wire/roomlink'
+import { clean } from './wire/xml'
 
 export type { GroupLink }
 
@@ -18,6 +19,14 @@ export interface LinkedDevice {
   self: boolean
   connected: boolean
   lastSeen: number
+}
+
+/** What is to be different about a group. */
+export interface GroupSettings {
+  name?: string
+  description?: string
+  announcements?: boolean
+  invites?: boolean
 }
 
 /** Whether this device is notified while the app is closed; or why that cannot be. */
@@ -93,6 +102,73 @@ export class Own {
     const password = token(24)
     await this.ask('setPassword', password)
     return password
+  }
+
+  // --- profiles
+
+  /** Shows others a picture of ours, or of a group, or none. */
+  async setPicture(room: string, image: { type: string; bytes: Uint8Array<ArrayBuffer> } | undefined, size: number): Promise<void> {
+    await this.ask('picture', room, image, size)
+  }
+
+  /** What somebody says of themselves. */
+  about(jid: string): Promise<{ name: string; about: string }> {
+    return this.ask('about', jid) as Promise<{ name: string; about: string }>
+  }
+
+  /** Takes nothing from somebody any more, or again; with a report of them to the server. */
+  async block(jid: string, blocked: boolean, report?: { reason: 'spam' | 'abuse'; text: string }): Promise<void> {
+    await this.ask('block', jid, blocked, report)
+  }
+
+  /** Calls a contact something else, for us. */
+  async rename(jid: string, name: string): Promise<void> {
+    await this.ask('rename', jid, clean(name))
+  }
+
+  // --- what is starred
+
+  /** The messages that are on this device, the newest first. */
+  async starred(): Promise<Message[]> {
+    return (await this.db.getAllFromIndex('messages', 'starred', 1)).sort((a, b) => b.time - a.time)
+  }
+
+  /** Those that are not: under no key of the store. Rejects while nobody can be asked. */
+  starredElsewhere(): Promise<Message[]> {
+    return this.ask('stars') as Promise<Message[]>
+  }
+
+  // --- groups
+
+  /** Makes one with these people in it; gives its address. */
+  async createGroup(name: string, people: string[]): Promise<string> {
+    return (await this.ask('group', 'create', clean(name).trim(), people)) as string
+  }
+
+  async inviteToGroup(room: string, people: string[]): Promise<void> {
+    await this.ask('group', 'invite', room, people)
+  }
+
+  async configureGroup(room: string, settings: GroupSettings): Promise<void> {
+    await this.ask('group', 'configure', room, settings)
+  }
+
+  async setMember(room: string, jid: string, role: 'owner' | 'admin' | 'member' | 'none'): Promise<void> {
+    await this.ask('group', 'affiliate', room, jid, role)
+  }
+
+  async leaveGroup(room: string): Promise<void> {
+    await this.ask('group', 'leave', room)
+  }
+
+  /** Takes an invitation. */
+  async acceptGroup(room: string): Promise<void> {
+    await this.ask('group', 'accept', room)
+  }
+
+  /** Who is in a group now, as far as it shows us. */
+  peopleIn(room: string): Promise<Occupants> {
+    return this.ask('group', 'here', room) as Promise<Occupants>
   }
 
   // --- links to groups

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { describe, expect, it } from 'vitest'
+import type { Occupants } from '../store/schema'
+import { Crowd } from './crowd'
 import { dayLabel, initials, isJustEmoji, parts, whenLabel } from './format'
 
 describe('texts', () => {
@@ -42,5 +44,21 @@ describe('days', () => {
       'January 1, 2024',
     ])
     expect([at(14), at(11), 0].map((d) => whenLabel(d, now))).toEqual(['Yesterday', 'Monday', ''])
+  })
+})
+
+describe('the people of a group', () => {
+  const told = (...all: [jid: string, nick: string, role: 'owner' | 'admin' | 'member' | 'none'][]): Occupants => all.map(([jid, nick, role]) => ({ jid, nick, role }))
+  const nameOf = (m: Occupants[number]): string => m.nick
+  const names = (all: { name: string }[]): string => all.map((m) => m.name).join(' ')
+
+  it('stand by what they are, then by their names, and are the same as long as they are told so', () => {
+    const crowd = new Crowd()
+    const first = crowd.of(told(['c@h', 'Émile', 'member'], ['a@h', 'Zoe', 'owner'], ['d@h', 'dora', 'member']), nameOf)
+    expect(names(first)).toBe('Zoe dora Émile')
+    expect(crowd.of(told(['c@h', 'Émile', 'member'], ['a@h', 'Zoe', 'owner'], ['d@h', 'dora', 'member']), nameOf)).toBe(first)
+    expect(names(crowd.of(told(['c@h', 'Émile', 'admin'], ['a@h', 'Zoe', 'owner'], ['d@h', 'dora', 'member']), nameOf))).toBe('Zoe Émile dora')
+    expect(names(crowd.of(told(['c@h', 'Émile', 'admin'], ['a@h', 'Zoe', 'owner']), nameOf))).toBe('Zoe Émile')
+    expect(names(crowd.of(told(['c@h', 'Émile', 'admin'], ['a@h', 'Zoe', 'owner']), (m) => m.nick.toUpperCase()))).toBe('ZOE ÉMILE')
   })
 })
