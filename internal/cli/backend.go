@@ -41,7 +41,13 @@ func (p *Program) backend(cmd *cobra.Command) (b admin.Backend, running bool, do
 		}
 		b, done, err := p.offline(cmd, cfg)
 		var inUse *datadir.InUseError
-		if !errors.As(err, &inUse) || time.Now().After(deadline) {
+		if !errors.As(err, &inUse) {
+			return b, false, done, err
+		}
+		if now := time.Now(); now.After(deadline) {
+			if starting, notStarting := datadir.ReadStarting(cfg.Data); notStarting == nil {
+				err = fmt.Errorf("%s\n`bavard status` says when it is ready: try again then", describeStarting(starting, now))
+			}
 			return b, false, done, err
 		}
 		if err := pause(ctx, 100*time.Millisecond); err != nil {

@@ -4,10 +4,14 @@ package cli_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"bavard/drill/node"
 )
 
 // TestCellInit: a bundle for each node, which nobody else can read, that makes an
@@ -83,6 +87,31 @@ func TestCellMistakes(t *testing.T) {
 	run(t, "", "drain", "--data", dir).want(t, 1, "no server is running")
 	run(t, "", "cell", "join", broken, "--data", filepath.Join(dir, "data")).want(t, 1, "no whole bundle")
 	run(t, "", "cell", "join", filepath.Join(dir, "none.cell"), "--data", filepath.Join(dir, "data")).want(t, 1, "none.cell")
+}
+
+// TestStatusOfNodeThatStarts: a node that waits for the others is not said not to run, and whoever
+// wants something of it is told to wait.
+func TestStatusOfNodeThatStarts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	run(t, "", "cell", "init", "--domain", "localhost", "--nodes", "a,b,c", "--out", dir).want(t, 0)
+	run(t, "", "cell", "join", filepath.Join(dir, "a.cell"), "--data", data).want(t, 0)
+	at, err := node.FreePorts(3, rand.IntN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	launch(t, data, "--node", "a", "--cell", fmt.Sprintf("a=%s,b=%s,c=%s", at[0], at[1], at[2]))
+	until(t, func() error {
+		if r := run(t, "", "status", "--data", data); r.code != 1 || !strings.Contains(r.out, "NOT READY: the server is starting: process ") {
+			return fmt.Errorf("status: %d, %s", r.code, r.out)
+		}
+		return nil
+	})
+	if r := run(t, "", "status", "--json", "--data", data).want(t, 1, `"running": false`, `"starting": {`); strings.Contains(r.out, "0001-") {
+		t.Errorf("it said something at no time: %s", r.out)
+	}
+	run(t, "", "user", "add", "alice", "--data", data).want(t, 1, "is starting", "`bavard status` says when it is ready")
 }
 
 // TestDrillKill: the figures are printed as documented, and are clean.

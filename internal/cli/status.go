@@ -34,15 +34,7 @@ func (p *Program) runStatus(cmd *cobra.Command, _ []string) error {
 	asJSON, _ := cmd.Flags().GetBool("json")
 	client, err := admin.Dial(cmd.Context(), datadir.AdminSocket(cfg.Data))
 	if errors.Is(err, admin.ErrNotRunning) {
-		if asJSON {
-			err = p.printJSON(map[string]bool{"running": false})
-		} else {
-			_, err = fmt.Fprintf(p.Stdout, "no server runs on %s\n", cfg.Data)
-		}
-		if err == nil {
-			err = &exitError{code: exitNotRunning}
-		}
-		return err
+		return p.statusOfNone(cfg.Data, asJSON)
 	}
 	if err != nil {
 		return fmt.Errorf("the server's admin socket: %w", err)
@@ -61,6 +53,34 @@ func (p *Program) runStatus(cmd *cobra.Command, _ []string) error {
 		err = &exitError{code: exitFailed}
 	}
 	return err
+}
+
+// statusOfNone is for a data directory on which no server answers; one may be starting.
+func (p *Program) statusOfNone(data string, asJSON bool) error {
+	starting, err := datadir.ReadStarting(data)
+	code, text, object := exitNotRunning, "no server runs on "+data, map[string]any{"running": false}
+	if err == nil {
+		code, text = exitFailed, describeStarting(starting, time.Now())
+		object["starting"] = starting
+	}
+	if asJSON {
+		err = p.printJSON(object)
+	} else {
+		_, err = fmt.Fprintln(p.Stdout, text)
+	}
+	if err != nil {
+		return err
+	}
+	return &exitError{code: code}
+}
+
+// describeStarting says how far a start is, for a person.
+func describeStarting(s datadir.Starting, now time.Time) string {
+	text := fmt.Sprintf("NOT READY: the server is starting: process %d, for %s", s.PID, now.Sub(s.Since).Round(time.Second))
+	if s.Said != "" {
+		text += fmt.Sprintf("; it said %s ago: %s", now.Sub(s.At).Round(time.Second), s.Said)
+	}
+	return text
 }
 
 // describeStatus writes a Status for a person.

@@ -26,6 +26,7 @@ const (
 	addressesName = "addresses.json"
 	socketName    = "admin.sock"
 	restoringName = "restoring"
+	startingName  = "starting.json"
 )
 
 // EpochName is the file that says how often what is in a data directory was restored; its content is EpochText.
@@ -223,19 +224,20 @@ func (d *Dir) start() error {
 		}
 	}
 	// What a killed server left behind would name listeners that are gone.
-	if err := os.Remove(d.join(addressesName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("data directory: %w", err)
-	}
-	return nil
+	return errors.Join(d.remove(addressesName), d.remove(startingName))
 }
 
 // Close removes addresses.json and lets go of the directory.
 func (d *Dir) Close() error {
-	err := os.Remove(d.join(addressesName))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	return errors.Join(d.remove(addressesName), d.remove(startingName), d.lock.Close())
+}
+
+// remove removes a file that need not be there.
+func (d *Dir) remove(name string) error {
+	if err := os.Remove(d.join(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("data directory: %w", err)
 	}
-	return errors.Join(err, d.lock.Close())
+	return nil
 }
 
 func (d *Dir) join(name string) string { return filepath.Join(d.path, name) }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"bavard/internal/datadir"
 )
@@ -82,6 +83,52 @@ func TestAddressesLiveAsLongAsTheServer(t *testing.T) {
 	if _, err := datadir.ReadAddresses(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("after Close: %v, want not exist", err)
 	}
+}
+
+// What a server that is starting does is known while it holds the directory, and is not ready.
+func TestStarting(t *testing.T) {
+	path := t.TempDir()
+	none := func(when string) {
+		t.Helper()
+		if s, err := datadir.ReadStarting(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %+v, %v", when, s, err)
+		}
+	}
+	none("before")
+	d, err := datadir.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := datadir.Starting{PID: 7, Since: time.Unix(1000, 0).UTC(), Said: "it waits", At: time.Unix(1001, 0).UTC()}
+	for _, said := range []string{"", want.Said} {
+		s := want
+		s.Said = said
+		if err := d.SetStarting(s); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := datadir.ReadStarting(path); err != nil || got != s {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	if err := d.Started(); err != nil {
+		t.Fatal(err)
+	}
+	none("when it is ready")
+	if err := d.SetStarting(want); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := os.ReadFile(filepath.Join(path, "starting.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	none("after its end")
+	if err := os.WriteFile(filepath.Join(path, "starting.json"), kept, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	none("after it was killed")
 }
 
 // A command run as root must not leave files that the server cannot read.

@@ -13,6 +13,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net"
@@ -35,6 +36,8 @@ const (
 	stall = 30 * time.Second
 	// preparing bounds how long a node may take until it begins to send.
 	preparing = time.Minute
+	// tellEvery is how often it is logged how much of a view has arrived.
+	tellEvery = 10 * time.Second
 	// connectionsMost bounds those that are open at once: those of six other nodes.
 	connectionsMost = 6 * (2*fileStreams + 3)
 	headerMost      = 16 << 10
@@ -53,6 +56,8 @@ type Options struct {
 	Voter func(node string) bool
 	// Rate in bytes a second; 0 is DefaultRate.
 	Rate int64
+	// Room says why a view of so many bytes cannot be kept, if it cannot; nil: any can.
+	Room func(bytes int64) error
 	// Figures of this node, for the admin pages of others: what it returns is sent as JSON, nil
 	// means that there are none yet. It must not take long.
 	Figures func(run string, next uint64) any
@@ -271,7 +276,12 @@ func (s *Server) hand(w http.ResponseWriter, r *http.Request, after uint64) (sen
 	if err := control.SetWriteDeadline(time.Now().Add(stall)); err != nil {
 		return 0, err
 	}
+	size, err := sizeOf(dir)
+	if err != nil {
+		return 0, err
+	}
 	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set(sizeHeader, strconv.FormatInt(size, 10))
 	begun := time.Now()
 	err = write(w, os.DirFS(dir), func(n int) error {
 		sent += int64(n)
@@ -286,7 +296,26 @@ func (s *Server) hand(w http.ResponseWriter, r *http.Request, after uint64) (sen
 	return sent, err
 }
 
-const viewPath = "/1/view"
+// sizeOf is how many bytes the files of a view have.
+func sizeOf(dir string) (size int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	})
+	return size, err
+}
+
+const (
+	viewPath = "/1/view"
+	// sizeHeader says how many bytes the files of a view have; nodes of before do not say it.
+	sizeHeader = "Bavard-View-Size"
+)
 
 // pauseMost is how long a node waits before it asks again.
 const pauseMost = 2 * time.Second
@@ -371,7 +400,28 @@ func (l *Link) fetch(ctx context.Context, name, dir string, after uint64) error 
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("it answers %s", resp.Status)
 	}
+	size, _ := strconv.ParseInt(resp.Header.Get(sizeHeader), 10, 64) // 0: not known
+	if l.o.Room != nil {
+		if err := l.o.Room(size); err != nil {
+			return err
+		}
+	}
 	watch := time.AfterFunc(stall, cancel)
 	defer watch.Stop()
-	return read(resp.Body, dir, func(int) { watch.Reset(stall) })
+	log := l.o.Log.With("node", name)
+	log.Info("a view is fetched from another node", "bytes", size)
+	begun := time.Now()
+	told, got := begun, int64(0)
+	err = read(resp.Body, dir, func(n int) {
+		watch.Reset(stall)
+		got += int64(n)
+		if now := time.Now(); now.Sub(told) >= tellEvery {
+			told = now
+			log.Info("a view is fetched from another node", "bytes", size, "arrived", got)
+		}
+	})
+	if err == nil {
+		log.Info("a view was fetched from another node", "bytes", got, "for", time.Since(begun).Round(time.Millisecond))
+	}
+	return err
 }

@@ -35,8 +35,20 @@ func (n *node) makeLink() error {
 	}
 	peers := n.cfg.Cell.Handovers()
 	delete(peers, n.member.Node)
-	n.link = handover.New(handover.Options{Node: n.member.Node, Peers: peers, Serving: n.identity.Serving(), Calling: n.identity.Calling, Log: n.log, Figures: n.figures, Voter: n.voter})
+	n.link = handover.New(handover.Options{Node: n.member.Node, Peers: peers, Serving: n.identity.Serving(), Calling: n.identity.Calling, Log: n.log, Figures: n.figures, Voter: n.voter, Room: n.roomForView})
 	return errors.Join(settleView(n.dir.View()), n.settleDamage())
+}
+
+// roomForView is handover.Options.Room: beside what is in the data directory, and what is kept free.
+func (n *node) roomForView(size int64) error {
+	free, err := n.dir.Free()
+	if err != nil {
+		return err
+	}
+	if least := uint64(n.cfg.Journal.MinFreeMiB) << 20; free < least+uint64(max(size, 0)) {
+		return fmt.Errorf("the disk of %s has %d MiB free: a view of %d MiB is to be fetched, and journal.min_free_mib keeps %d: make room", n.dir.Path(), free>>20, size>>20, n.cfg.Journal.MinFreeMiB)
+	}
+	return nil
 }
 
 // settleView clears what an exchange of views that was cut short has left.

@@ -81,6 +81,7 @@ type nodeOptions struct {
 	unsafeNoFsync bool
 	level         uint32 // view.Options.Level
 	unsafeClock   time.Duration
+	opened        func(*datadir.Dir) // is told of the data directory before anything is done with it; may be nil
 }
 
 // aloneName is what a node calls itself when there is no other.
@@ -98,6 +99,9 @@ func openNode(ctx context.Context, cfg config.Config, log *slog.Logger, o nodeOp
 	dir, err := datadir.Open(cfg.Data)
 	if err != nil {
 		return nil, err
+	}
+	if o.opened != nil {
+		o.opened(dir)
 	}
 	n := &node{cfg: cfg, log: log, dir: dir, warnings: health.NewWarnings(time.Now), o: o}
 	if err := n.open(ctx); err != nil {

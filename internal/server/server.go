@@ -99,9 +99,11 @@ func Run(ctx context.Context, o Options) error {
 	o.noMajority = cmp.Or(o.noMajority, noMajority)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	n, err := openNode(ctx, o.Config, o.Logger, nodeOptions{level: o.level, again: func() { cancel(ErrStartAgain) }, window: o.window, unsafeNoFsync: o.UnsafeNoFsync, unsafeClock: o.UnsafeClock})
+	begins := &starting{since: time.Now()}
+	o.Logger = slog.New(heard{o.Logger.Handler(), begins})
+	n, err := openNode(ctx, o.Config, o.Logger, nodeOptions{opened: begins.opened, level: o.level, again: func() { cancel(ErrStartAgain) }, window: o.window, unsafeNoFsync: o.UnsafeNoFsync, unsafeClock: o.UnsafeClock})
 	if err == nil {
-		s := &server{node: n, o: o, started: time.Now(), quit: cancel, missing: make(chan string, departuresMost)}
+		s := &server{node: n, o: o, started: time.Now(), quit: cancel, begins: begins, missing: make(chan string, departuresMost)}
 		err = errors.Join(s.run(ctx), n.condemn(), n.close())
 	}
 	// A node of several that was held up for so long that the journal has no more what
@@ -125,6 +127,7 @@ type server struct {
 	*node
 	o        Options
 	started  time.Time
+	begins   *starting
 	certs    *cert.Store
 	hub      *dispatch.Hub
 	mesh     *mesh.Mesh // nil: there is no other node
@@ -197,6 +200,7 @@ func (s *server) run(ctx context.Context) error {
 	if err := s.metrics(ctx, group, registry); err != nil {
 		return errors.Join(err, s.stop())
 	}
+	s.begins.ended()
 	if s.o.started != nil {
 		s.o.started(s)
 	}
