@@ -30,9 +30,12 @@ export function timeOf(ms: number): string {
   return written(ms, 'clock')
 }
 
-/** The same for all moments of a day where the person is. */
+let day = { from: 0, to: 0 }
+
+/** The same for all moments of a day where the person is. It is asked of thousands of messages, most of the same day as the one before. */
 export function dayOf(ms: number): number {
-  return new Date(ms).setHours(0, 0, 0, 0)
+  if (ms < day.from || ms >= day.to) day = { from: new Date(ms).setHours(0, 0, 0, 0), to: new Date(ms).setHours(24, 0, 0, 0) }
+  return day.from
 }
 
 function daysAgo(ms: number, now: number): number {

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Occupants } from '../store/schema'
 import { Crowd } from './crowd'
-import { dayLabel, initials, isJustEmoji, parts, whenLabel } from './format'
+import { dayLabel, dayOf, initials, isJustEmoji, parts, whenLabel } from './format'
 
 describe('texts', () => {
   it.each([
@@ -44,6 +44,15 @@ describe('days', () => {
       'January 1, 2024',
     ])
     expect([at(14), at(11), 0].map((d) => whenLabel(d, now))).toEqual(['Yesterday', 'Monday', ''])
+  })
+})
+
+describe('a day', () => {
+  it('is from midnight to midnight where the person is, whatever was asked before', () => {
+    const midnight = new Date(2026, 9, 25).getTime() // in much of Europe this one has 25 hours
+    const next = new Date(2026, 9, 26).getTime()
+    for (const ms of [midnight, next - 1, next, midnight - 1, next + 1, midnight + 1]) expect(dayOf(ms)).toBe(new Date(ms).setHours(0, 0, 0, 0))
+    expect([midnight - 1, midnight, next - 1, next].map((ms) => dayOf(ms) === midnight)).toEqual([false, true, true, false])
   })
 })
 
