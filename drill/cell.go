@@ -56,6 +56,11 @@ type CellConfig struct {
 	Progress func(harmed, ticked int)
 }
 
+// Usual is the pace of people and of harm in `bavard drill`.
+func Usual() CellConfig {
+	return CellConfig{KillConfig: KillConfig{Think: 10 * time.Millisecond, UpMin: time.Second, UpMax: 5 * time.Second}}
+}
+
 func (c *CellConfig) defaults() {
 	c.KillConfig.defaults()
 	if c.DownMax == 0 {
@@ -108,6 +113,8 @@ type celled struct {
 	addresses []string
 	// supervisor starts nodes that end by themselves; nil: none is to.
 	supervisor *supervisor
+	// peer is the server whose nodes they are; nil: ours.
+	peer Peer
 	// data gives the data directory of a node; nil: under cfg.Dir.
 	data func(node string) string
 }
@@ -157,8 +164,11 @@ func (d *celled) logs() string {
 
 // prepare makes the cell, starts its nodes and gives it accounts.
 func (d *celled) prepare(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*d.startWithin)
 	defer cancel()
+	if d.peer != nil {
+		return d.preparePeer(ctx)
+	}
 	if err := d.found(ctx); err != nil {
 		return err
 	}
@@ -274,7 +284,7 @@ func (d *celled) disturb(ctx context.Context) error {
 			return d.killOne(ctx, hit)
 		}
 	})
-	if err == nil && d.cfg.Harm == HarmKill {
+	if err == nil && d.cfg.Harm == HarmKill && d.peer == nil {
 		err = d.alike(ctx)
 	}
 	return err

@@ -74,7 +74,7 @@ func (v *device) missing(ids []string) int {
 }
 
 // readArchives reads each account's archive forwards through each server, and
-// through the first backwards and by peer as well, which are given to the oracle as
+// through the first backwards and by peer as well unless forwards is set, which are given to the oracle as
 // nodes that must agree.
 func (d *killing) readArchives(ctx context.Context) error {
 	done := map[string]bool{}
@@ -101,7 +101,7 @@ type reading struct {
 func (d *killing) readArchive(ctx context.Context, v *device, where int) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
-	s, err := client.Dial(ctx, client.Config{JID: v.account, Password: d.password, Resource: "reader", Keys: &v.keys, Addr: d.at(where).c2s})
+	s, err := client.Dial(ctx, client.Config{JID: v.account, Password: d.password, Resource: fmt.Sprintf("reader%d", where), Keys: &v.keys, Addr: d.at(where).c2s})
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (d *killing) readArchive(ctx context.Context, v *device, where int) error {
 	}
 	d.dated(forwards)
 	ways := []reading{{"forwards", forwards}}
-	if where == 0 {
+	if where == 0 && !d.forwards {
 		backwards, err := s.ArchiveBackwards(ctx, client.Query{Max: 100})
 		if err != nil {
 			return fmt.Errorf("backwards: %w", err)

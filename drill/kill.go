@@ -115,7 +115,7 @@ func Kill(ctx context.Context, cfg KillConfig) (*Report, error) {
 func newKilling(cfg KillConfig) *killing {
 	d := &killing{
 		cfg: cfg, log: oracle.NewLog(), random: generator(cfg.Seed, 0),
-		began: time.Now(), draining: make(chan struct{}), password: rand.Text(),
+		startWithin: startTimeout, began: time.Now(), draining: make(chan struct{}), password: rand.Text(),
 	}
 	d.report.Seed = cfg.Seed
 	d.group = newGroup(d, max(cfg.Group, 0))
@@ -134,6 +134,10 @@ type killing struct {
 	tail     node.Tail
 	node     *node.Node
 	devices  []*device
+	// startWithin bounds how long a server may take until it lets somebody in.
+	startWithin time.Duration
+	// forwards: archives are read in no other way at the end.
+	forwards bool
 	group    *group
 	began    time.Time
 	draining chan struct{} // closed when nobody is to send anything new
@@ -321,7 +325,7 @@ func (d *killing) admitted(ctx context.Context, started time.Time, measure bool)
 
 // admittedAt waits for the first login at a server after a start, and measures it.
 func (d *killing) admittedAt(ctx context.Context, n *node.Node, c2s string, started time.Time, measure bool) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, d.startWithin)
 	defer cancel()
 	err := await.UntilEvery(ctx, 5*time.Millisecond, func(ctx context.Context) error {
 		select {

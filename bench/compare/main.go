@@ -5,6 +5,10 @@
 // than bavard each peer is.
 //
 //	go run ./bench/compare bin/compare.tsv
+//
+// With kill, it puts clusters through the drill of `bavard drill kill`, in turn, and makes a table of that:
+//
+//	go run ./bench/compare kill --rounds 3 --duration 1m
 package main
 
 import (
@@ -26,6 +30,9 @@ func main() {
 }
 
 func run(args []string, out io.Writer) error {
+	if len(args) > 0 && args[0] == "kill" {
+		return kill(args[1:], out)
+	}
 	if len(args) != 1 {
 		return errors.New("name the file that run.sh has written")
 	}

@@ -50,6 +50,9 @@ type Options struct {
 	Plain bool
 	// Wrap is put before the command line, as with taskset; it must exec.
 	Wrap []string
+	// Line is the command line of another server than ours: of the others but Env and
+	// Log nothing is told to it. nil starts ours.
+	Line []string
 	// Args are added to those of serve, Env to our environment.
 	Args, Env []string
 	// Log gets what the server writes; nil discards it.
@@ -73,6 +76,22 @@ type Addresses struct {
 // Start starts a server and does not wait for it to be ready. On Linux the
 // process dies with ours.
 func Start(o Options) (*Node, error) {
+	line := o.Line
+	if line == nil {
+		line = o.serve()
+	}
+	n := &Node{o: o}
+	cmd := exec.Command(line[0], line[1:]...)
+	cmd.Env = append(os.Environ(), o.Env...)
+	cmd.Stdout, cmd.Stderr = o.Log, o.Log
+	if err := n.launch(cmd); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// serve is the command line of a server of ours.
+func (o *Options) serve() []string {
 	listen := func(addr string) string {
 		if addr == "" {
 			return "127.0.0.1:0"
@@ -83,15 +102,7 @@ func Start(o Options) (*Node, error) {
 	if o.Plain {
 		args = append(args, "--insecure-loopback")
 	}
-	line := slices.Concat(o.Wrap, []string{o.Binary}, args, o.Args)
-	n := &Node{o: o}
-	cmd := exec.Command(line[0], line[1:]...)
-	cmd.Env = append(os.Environ(), o.Env...)
-	cmd.Stdout, cmd.Stderr = o.Log, o.Log
-	if err := n.launch(cmd); err != nil {
-		return nil, err
-	}
-	return n, nil
+	return slices.Concat(o.Wrap, []string{o.Binary}, args, o.Args)
 }
 
 // stopTimeout bounds how long a server may take to end in good order.

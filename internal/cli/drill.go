@@ -168,7 +168,8 @@ func figures(r *drill.Report) drillFigures {
 // runDrill runs a drill of a cell, of one of so many nodes.
 func (p *Program) runDrill(cmd *cobra.Command, run func(context.Context, drill.CellConfig) (*drill.Report, error), cfg drill.CellConfig, nodes ...int) (err error) {
 	flags := cmd.Flags()
-	cfg.Think, cfg.UpMin, cfg.UpMax = 10*time.Millisecond, time.Second, 5*time.Second
+	usual := drill.Usual()
+	cfg.Think, cfg.UpMin, cfg.UpMax = usual.Think, usual.UpMin, usual.UpMax
 	if cfg.Harm == drill.HarmFreeze || cfg.Harm == drill.HarmCut {
 		cfg.DownMax = 10 * time.Second
 	}
