@@ -153,6 +153,7 @@ export default {
     const [carla, dan, eve] = await world.friends('Carla', 'Dan', 'Eve')
     const account = await carla.newPassword()
     await crowd(carla.page, account, { room: 'plaza@rooms.localhost', name: 'Plaza', guest: 'dan@localhost', open: true })
+    await dan.page.locator('nav a', { hasText: 'Plaza' }).getByText('Say hello').waitFor()
     await dan.open('Plaza')
     await info(dan)
     const panel = dan.page.getByRole('complementary', { name: 'Group info' })
