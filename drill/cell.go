@@ -93,6 +93,9 @@ func (d *celled) rehearse(ctx context.Context, disturb, atRest, end func(context
 // reported is the report of a drill that is over, or could not be carried out.
 func (d *celled) reported(err error) (*Report, error) {
 	for _, n := range d.nodes {
+		if n.removed {
+			continue
+		}
 		d.report.Trouble = append(d.report.Trouble, n.tail.Trouble()...)
 	}
 	d.report.Server = d.logs()
@@ -131,6 +134,7 @@ type cellNode struct {
 	tail     node.Tail
 	// wrongClock: it was started with one.
 	wrongClock bool
+	removed    bool // it was taken out of the cell, and says so
 }
 
 func (n *cellNode) start() (err error) {

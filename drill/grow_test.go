@@ -8,7 +8,8 @@ import (
 )
 
 // TestGrow: a backup is restored into one server, which becomes a cell of three by the documented commands while
-// people chat. What was in the backup, and ticked by the one and since, is on all three.
+// people chat, and then one again, which is another machine than before. What was in the backup, and ticked by any
+// of them, is there. The majority cannot be taken out, and a node that was taken out says so and ends.
 func TestGrow(t *testing.T) {
 	t.Parallel()
 	cfg := CellConfig{KillConfig: ready(t, KillConfig{Accounts: 6, Think: 50 * time.Millisecond})}

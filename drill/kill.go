@@ -129,6 +129,7 @@ type killing struct {
 	log      *oracle.Log
 	password string
 	places   []place  // where clients get in; one, if there is one server
+	rest     []place  // of them, those that are left when nobody chats any more; nil: all
 	args     []string // added to each command line of the server
 	options  node.Options
 	tail     node.Tail
@@ -252,6 +253,9 @@ func (d *killing) carryOut(ctx context.Context, disturb, atRest, end func(contex
 	}
 	stop()
 	running.Wait()
+	if d.rest != nil {
+		d.places = d.rest
+	}
 	if err := d.readArchives(ctx); err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ type Backend interface {
 	Reports
 	Checkpoints
 	Drains
+	Nodes
 	Pages
 	// Status says how the server is.
 	Status(ctx context.Context) (Status, error)
@@ -173,6 +174,8 @@ type Options struct {
 	// Drain and Undrain: see Drains; nil while no server runs.
 	Drain   func(ctx context.Context, o DrainOptions, report func(DrainProgress)) error
 	Undrain func() error
+	// RemoveNode and AddNode: see Nodes; nil while no server runs.
+	RemoveNode, AddNode func(ctx context.Context, name string) error
 	// PageLink: see Pages; nil while no server runs.
 	PageLink func() (PageLink, error)
 	Warnings *health.Warnings

@@ -65,6 +65,7 @@ func Handler(b Backend, r *prometheus.Registry, log *slog.Logger) http.Handler {
 	h.reports(mux)
 	h.checkpoints(mux)
 	h.drains(mux)
+	h.nodes(mux)
 	h.pages(mux)
 	mux.HandleFunc("GET /v1/status", h.status)
 	mux.Handle("GET /metrics", health.MetricsHandler(r))

@@ -60,7 +60,7 @@ func (p *Program) banner(ctx context.Context, cfg config.Config, r server.Runnin
 	}
 	clients(line, cfg, r, self)
 	if cfg.Cell.Several() {
-		line("Node", "%s of %s. Not complete yet: docs/operations.md says what a cell does not do", cfg.Cell.Node, strings.Join(cfg.Cell.Names(), ", "))
+		line("Node", "%s of %s", cfg.Cell.Node, strings.Join(cfg.Cell.Names(), ", "))
 	}
 	path, err := filepath.Abs(cfg.Data)
 	if err != nil {

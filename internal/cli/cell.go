@@ -32,13 +32,13 @@ const (
 
 func (p *Program) cell() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "cell", Short: "Make a cell of several nodes", Args: group,
+		Use: "cell", Short: "Make a cell of several nodes, and change it", Args: group,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
 			return &exitError{code: exitUsage}
 		},
 	}
-	cmd.AddCommand(p.cellInit(), p.cellJoin())
+	cmd.AddCommand(p.cellInit(), p.cellJoin(), p.cellRemove(), p.cellAdd())
 	return cmd
 }
 

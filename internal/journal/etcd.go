@@ -19,6 +19,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // Keys; docs/formats/journal.md.
@@ -115,6 +117,8 @@ type etcdJournal struct {
 	readmitting sync.Mutex
 	active      atomic.Pointer[map[types.ID]bool] // which members are connected; nil: not known yet
 	again       sync.Once
+	removed     atomic.Bool   // etcd has said that this member was
+	gone        chan struct{} // closed by watchServer when etcd has stopped because of that
 	hollow      atomic.Uint64 // below it the node has only what its view has
 
 	ctx    context.Context // ends with Close
@@ -169,7 +173,7 @@ func newEtcdJournal(opts Options) (*etcdJournal, error) {
 	setDefault(&opts.Window, windowBytes)
 	setDefault(&opts.segment, segmentBytes)
 	setDefault(&opts.recent, recentBytes)
-	j := &etcdJournal{opts: opts, log: opts.Log, window: newWindow(opts.Window), scrubbing: make(chan struct{}, 1)}
+	j := &etcdJournal{opts: opts, log: opts.Log, window: newWindow(opts.Window), scrubbing: make(chan struct{}, 1), gone: make(chan struct{})}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
 	return j, nil
 }
@@ -200,6 +204,9 @@ func (j *etcdJournal) open(ctx context.Context) error {
 	}
 	var err error
 	if j.lock, err = lockDir(j.opts.Dir); err != nil {
+		return err
+	}
+	if err := j.checkRemoved(); err != nil {
 		return err
 	}
 	j.prepareDisk()
@@ -284,7 +291,13 @@ func (j *etcdJournal) beginAlone() (finished func() error, err error) {
 
 // start runs etcd until it is ready for use.
 func (j *etcdJournal) start(ctx context.Context, quota int64) error {
-	cfg, err := etcdConfig(&j.opts, zapTo(j.log, j.holdUp), j.snapshots())
+	log := zapTo(j.log, j.holdUp).WithOptions(zap.Hooks(func(e zapcore.Entry) error {
+		if e.Message == removedMessage {
+			j.removed.Store(true)
+		}
+		return nil
+	}))
+	cfg, err := etcdConfig(&j.opts, log, j.snapshots())
 	if err != nil {
 		return err
 	}
@@ -317,7 +330,7 @@ func (j *etcdJournal) ready(ctx context.Context, s *etcdserver.EtcdServer) error
 		case <-s.ReadyNotify():
 			return nil
 		case <-s.StopNotify():
-			return errors.New("journal: etcd stopped while starting; see its log messages")
+			return j.stopped()
 		case <-ctx.Done():
 			return fmt.Errorf("journal: etcd is not ready: %w", ctx.Err())
 		case <-tick.C:
@@ -421,7 +434,12 @@ func (j *etcdJournal) watchServer() {
 	select {
 	case <-j.ctx.Done():
 	case <-j.host.ended():
-		j.log.Error("journal: etcd stopped by itself")
+		if err := j.stopped(); errors.Is(err, ErrRemoved) {
+			j.log.Warn("journal: this node was removed from the cell, and ends", "cause", err)
+			close(j.gone)
+		} else {
+			j.log.Error("journal: this node can store nothing any more", "cause", err)
+		}
 		j.appender.cancel()
 	}
 }

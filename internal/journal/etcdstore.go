@@ -41,7 +41,7 @@ func (s *etcdStore) replace(ctx context.Context, last uint64, value []byte) (out
 // readable errs with ErrCompacted when etcd has dropped what happened at
 // revision. It asks this member alone.
 func (j *etcdJournal) readable(ctx context.Context, revision uint64) error {
-	_, err := j.client.Get(ctx, idKey, clientv3.WithRev(int64(revision)), clientv3.WithCountOnly(), clientv3.WithSerializable())
+	_, err := j.getHere(ctx, idKey, clientv3.WithRev(int64(revision)), clientv3.WithCountOnly())
 	switch {
 	case err == nil, errors.Is(err, rpctypes.ErrFutureRev):
 		return nil

@@ -32,7 +32,7 @@ const moveWithin = 500 * time.Millisecond
 // MoveLeadership is Leader.MoveLeadership.
 func (j *etcdJournal) MoveLeadership(ctx context.Context) (string, error) {
 	e, ok := j.host.(*embedded)
-	if !ok || j.opts.Peers == nil || !e.leads() {
+	if !ok || j.opts.Peers == nil || e.ending() || !e.leads() {
 		return "", nil
 	}
 	heirs, err := j.heirs(ctx, e)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 	"go.etcd.io/etcd/server/v3/storage/schema"
 )
@@ -20,6 +21,143 @@ import (
 type Membership interface {
 	// Voter reports whether a node is in the cell and has a vote, by what this node knows.
 	Voter(node string) bool
+	// Remove takes a node out of the cell, whether it runs or not: it is no member when this returns nil, the others
+	// do not let it in again, and a majority of those that are left has all that was acknowledged until then. Cut
+	// short it can be repeated, as it can be when it was done. It errs with ErrNoMajority, ErrBusy or ErrNode, and
+	// changes nothing then; with another error it is not known how far it came.
+	Remove(ctx context.Context, node string) error
+	// Permit has the others let a node in again that was removed; it does nothing if it was not. It errs with ErrNode.
+	Permit(ctx context.Context, node string) error
+	// Removed is closed when this node itself was removed while it ran: it can store nothing any more.
+	Removed() <-chan struct{}
+}
+
+// Errors of nodes that are removed.
+var (
+	// ErrNode: it is this node, or none that the cell could have.
+	ErrNode = errors.New("journal: this is no other node of the cell")
+	// ErrRemoved: the node was taken out of the cell, or is in it with another data directory.
+	ErrRemoved = errors.New("journal: this node was removed from the cell")
+)
+
+const (
+	// removedPrefix is followed by the name of a node that must not be let in; the value says nothing.
+	removedPrefix = ourPrefix + "removed/"
+	// removedFile is in the directory of a member that was removed: it never takes part again.
+	removedFile = "removed"
+	// removedMessage is what etcd logs when it stops because the others say that it was.
+	removedMessage = "data-dir used by this member must be removed"
+)
+
+// other gives etcd, and errs unless node is the name of another node of the cell, or was.
+func (j *etcdJournal) other(node string) (*embedded, error) {
+	e, ok := j.host.(*embedded)
+	if !ok || j.opts.Peers == nil {
+		return nil, fmt.Errorf("%w: there is but one", ErrNode)
+	}
+	if node == j.opts.Name {
+		return nil, fmt.Errorf("%w: it is node %s itself: ask another one", ErrNode, node)
+	}
+	if _, named := j.opts.Peers.Members[node]; !named {
+		return nil, fmt.Errorf("%w: %q; there are %s", ErrNode, node, j.opts.Peers.others(j.opts.Name))
+	}
+	return e, nil
+}
+
+// Remove is Membership.Remove.
+func (j *etcdJournal) Remove(ctx context.Context, node string) error {
+	e, err := j.other(node)
+	if err != nil {
+		return err
+	}
+	if !j.readmitting.TryLock() {
+		return ErrBusy
+	}
+	defer j.readmitting.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, readmitWithin)
+	defer cancel()
+	members, err := j.without(ctx, e, node)
+	if err != nil {
+		return err
+	}
+	// First, so that it is not let in again by another node in between.
+	if _, err := j.client.Put(ctx, removedPrefix+node, "1"); err != nil {
+		return fmt.Errorf("journal: noting that node %s is removed: %w", node, err)
+	}
+	for _, m := range members {
+		// etcd refuses as long as it has not been connected for 5 s to a majority of those that are left.
+		if err := persist(ctx, func() error { return j.removeMember(ctx, m) }); err != nil {
+			return err
+		}
+	}
+	// A majority of those that are left takes this, and so has all that was before it. It may have to be elected first.
+	err = persist(ctx, func() error {
+		_, err := j.client.Txn(ctx).Then(clientv3.OpDelete(nodePrefix+node), clientv3.OpDelete(ownerPrefix+node)).Commit()
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("journal: node %s is removed, but those that are left have not said that they have all: %w", node, err)
+	}
+	j.log.Warn("journal: a node was removed from the cell", "node", node, "members", len(members))
+	return nil
+}
+
+// persist repeats what can be repeated until it gives no error, or ctx ends.
+func persist(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		if err == nil || !sleep(ctx, promoteEvery) {
+			return err
+		}
+	}
+}
+
+// Permit is Membership.Permit.
+func (j *etcdJournal) Permit(ctx context.Context, node string) error {
+	if _, err := j.other(node); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	if _, err := j.client.Delete(ctx, removedPrefix+node); err != nil {
+		return fmt.Errorf("journal: noting that node %s may come back: %w", node, err)
+	}
+	return nil
+}
+
+// Removed is Membership.Removed.
+func (j *etcdJournal) Removed() <-chan struct{} { return j.gone }
+
+// permitted errs with ErrRemoved when a node is not to be let in.
+func (j *etcdJournal) permitted(ctx context.Context, node string) error {
+	resp, err := j.client.Get(ctx, removedPrefix+node, clientv3.WithCountOnly())
+	if err != nil {
+		return fmt.Errorf("journal: asking whether node %s was removed: %w", node, err)
+	}
+	if resp.Count > 0 {
+		return fmt.Errorf("%w: `bavard cell add %s` on another node permits it to come back, without its data", ErrRemoved, node)
+	}
+	return nil
+}
+
+// stopped says why etcd has stopped by itself, and notes it if this member was removed.
+func (j *etcdJournal) stopped() error {
+	if !j.removed.Load() {
+		return errors.New("journal: etcd stopped by itself; see its log messages")
+	}
+	return errors.Join(ErrRemoved, replaceFile(filepath.Join(j.opts.Dir, removedFile), nil))
+}
+
+// checkRemoved errs with ErrRemoved when stopped has noted that.
+func (j *etcdJournal) checkRemoved() error {
+	_, err := os.Lstat(filepath.Join(j.opts.Dir, removedFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return ErrRemoved
 }
 
 // Voter is Membership.Voter.

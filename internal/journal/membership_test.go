@@ -3,6 +3,7 @@
 package journal
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -32,4 +33,59 @@ func TestSole(t *testing.T) {
 	if sole, err := Sole(dir); sole || err != nil {
 		t.Errorf("damaged: %v, %v", sole, err)
 	}
+}
+
+// TestRemove: a node that is taken out ends, does not start again, and is let in again only when that is
+// permitted, without its data; the others go on, and do not lose their majority by it.
+func TestRemove(t *testing.T) {
+	t.Parallel()
+	c := newTestCell(t)
+	opts := Options{UnsafeNoFsync: true}
+	nodes := c.open(t, opts, "a", "b", "c")
+	want := numbered(5)
+	commit(t, nodes["c"], want...)
+	of := func(node string) Membership { return nodes[node].(Membership) }
+	ctx := testContext(t)
+	for _, node := range []string{"a", "x"} {
+		if err := of("a").Remove(ctx, node); !errors.Is(err, ErrNode) {
+			t.Errorf("remove %s: %v", node, err)
+		}
+	}
+	if !of("a").Voter("c") {
+		t.Fatal("c is none of the cell")
+	}
+	var err error
+	until(t, "a reaches the others", func() bool {
+		err = of("a").Remove(ctx, "c")
+		return !errors.Is(err, ErrNoMajority)
+	})
+	if err = errors.Join(err, of("b").Remove(ctx, "c")); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-of("c").Removed():
+	case <-ctx.Done():
+		t.Fatal("c does not notice that it was taken out")
+	}
+	closeJournal(t, nodes["c"])
+	if of("a").Voter("c") || of("b").Voter("c") {
+		t.Error("c is still one of the cell")
+	}
+	if _, err := OpenEtcd(ctx, c.options(t, "c", opts)); !errors.Is(err, ErrRemoved) {
+		t.Errorf("c starts again: %v", err)
+	}
+	if err := os.RemoveAll(c.options(t, "c", opts).Dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.rejoins(t, opts, askOf(nodes["b"])); !errors.Is(err, ErrRemoved) {
+		t.Errorf("c was let in again: %v", err)
+	}
+	if err := of("a").Permit(ctx, "c"); err != nil {
+		t.Fatal(err)
+	}
+	back, err := c.rejoins(t, opts, askOf(nodes["b"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hasAll(t, nodes, back, want...)
 }

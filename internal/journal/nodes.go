@@ -96,12 +96,25 @@ func (j *etcdJournal) agreed(ctx context.Context, own nodeState) (nodeState, err
 	return nodeState{reached(released, members), reached(spooled, copies)}, nil
 }
 
+// getHere reads this member's copy. etcd panics on that once it has stopped by itself, as when the member was
+// removed, and may do so at any moment.
+func (j *etcdJournal) getHere(ctx context.Context, key string, opts ...clientv3.OpOption) (resp *clientv3.GetResponse, err error) {
+	if e, ok := j.host.(*embedded); ok && e.ending() {
+		return nil, ErrClosed
+	}
+	err = guarded(func() error {
+		resp, err = j.client.Get(ctx, key, append(opts, clientv3.WithSerializable())...)
+		return err
+	})
+	return resp, err
+}
+
 // states gives how far the other nodes said that they had come, by name.
 func (j *etcdJournal) states(ctx context.Context) (map[string]nodeState, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	// This member's copy will do: it may be behind, never ahead.
-	resp, err := j.client.Get(ctx, nodePrefix, clientv3.WithPrefix(), clientv3.WithSerializable())
+	resp, err := j.getHere(ctx, nodePrefix, clientv3.WithPrefix())
 	if err != nil {
 		return nil, fmt.Errorf("asking how far the other nodes are: %w", err)
 	}

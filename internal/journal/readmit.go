@@ -66,14 +66,17 @@ func (j *etcdJournal) Readmit(ctx context.Context, node, owner, address string) 
 	if err != nil {
 		return nil, err
 	}
+	if err := j.permitted(ctx, node); err != nil {
+		return nil, err
+	}
 	// The old member first: it must not vote any more before anything says that it is
 	// gone. A member that was added and never told of is stale, too.
 	for _, m := range stale {
 		if m.Name == "" && !sleep(ctx, idEvery) { // it was added a moment ago
 			return nil, ctx.Err()
 		}
-		if _, err := j.client.MemberRemove(ctx, uint64(m.ID)); err != nil && !errors.Is(err, rpctypes.ErrMemberNotFound) {
-			return nil, fmt.Errorf("journal: removing the member that %s was: %w", node, err)
+		if err := j.removeMember(ctx, m); err != nil {
+			return nil, err
 		}
 	}
 	if err := j.addLearner(ctx, e, address); err != nil {
@@ -89,6 +92,14 @@ func (j *etcdJournal) Readmit(ctx context.Context, node, owner, address string) 
 		members[j.nodeOf(m)] = hostOf(m)
 	}
 	return members, nil
+}
+
+// removeMember removes one that is still there.
+func (j *etcdJournal) removeMember(ctx context.Context, m *membership.Member) error {
+	if _, err := j.client.MemberRemove(ctx, uint64(m.ID)); err != nil && !errors.Is(err, rpctypes.ErrMemberNotFound) {
+		return fmt.Errorf("journal: removing the member that %s was: %w", j.nodeOf(m), err)
+	}
+	return nil
 }
 
 // addLearner tries until ctx ends: etcd refuses as long as its own connections are new, or
@@ -112,9 +123,27 @@ func (j *etcdJournal) addLearner(ctx context.Context, e *embedded, address strin
 	}
 }
 
-// replaceable gives the members that stand for a node, if a majority of those that are
-// left without them is there, and none of them runs.
+// replaceable is without, if the node does not run.
 func (j *etcdJournal) replaceable(ctx context.Context, e *embedded, node string) (stale []*membership.Member, err error) {
+	stale, err = j.without(ctx, e, node)
+	if err != nil {
+		return nil, err
+	}
+	active, err := e.active()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range stale {
+		if active[m.ID] {
+			return nil, fmt.Errorf("%w: node %s runs, with other data, perhaps on another machine: stop it first", ErrActive, node)
+		}
+	}
+	return stale, nil
+}
+
+// without gives the members that stand for a node, if a majority of those that are left without them is
+// there, and none of these is new.
+func (j *etcdJournal) without(ctx context.Context, e *embedded, node string) (stale []*membership.Member, err error) {
 	read, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	if !j.host.hasLeader() {
@@ -127,19 +156,13 @@ func (j *etcdJournal) replaceable(ctx context.Context, e *embedded, node string)
 	if err != nil {
 		return nil, err
 	}
-	members := e.etcd.Server.Cluster().Members()
-	for _, m := range members {
-		if name := j.nodeOf(m); m.IsLearner && name != node {
-			return nil, fmt.Errorf("%w: node %s", ErrBusy, name)
-		}
-	}
 	left, reached := 0, 0
-	for _, m := range members {
+	for _, m := range e.etcd.Server.Cluster().Members() {
 		switch name := j.nodeOf(m); {
-		case name == node && active[m.ID]:
-			return nil, fmt.Errorf("%w: node %s runs, with other data, perhaps on another machine: stop it first", ErrActive, node)
 		case name == node:
 			stale = append(stale, m)
+		case m.IsLearner:
+			return nil, fmt.Errorf("%w: node %s", ErrBusy, name)
 		default:
 			left++
 			if m.ID == e.etcd.Server.MemberID() || active[m.ID] {

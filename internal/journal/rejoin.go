@@ -302,7 +302,7 @@ func (j *etcdJournal) tryVote(ctx context.Context, e *embedded) error {
 
 func (e *embedded) ending() bool {
 	select {
-	case <-e.ended():
+	case <-e.etcd.Server.StoppingNotify():
 		return true
 	default:
 		return false

@@ -29,12 +29,6 @@ func memberOf(cfg *config.Config, data string) (*charter.Member, error) {
 	return m, m.Is(cfg.Domain, cfg.Cell.Node, cfg.Cell.Names())
 }
 
-// voter reports whether another node is in the cell, with a vote.
-func (n *node) voter(name string) bool {
-	m := n.membership.Load()
-	return m != nil && (*m).Voter(name)
-}
-
 // amongOthers completes the options of the journal of one node of several.
 func (n *node) amongOthers(o *journal.Options) error {
 	if n.member == nil {
@@ -56,12 +50,8 @@ func (n *node) amongOthers(o *journal.Options) error {
 		Members: n.cfg.Cell.Members(), Listen: n.cfg.Cell.Binds(), CA: n.member.CA(), Certificate: n.member.Certificate(), Key: n.member.Key(),
 		ServerName: charter.ServerName, Begin: n.member.New(), Rejoin: n.rejoin,
 	}
-	n.log.Warn("several nodes: this is not complete yet", "node", n.member.Node, "missing", missing)
 	return nil
 }
-
-// missing is what a cell of several nodes does not do yet.
-const missing = "nodes cannot be taken out of it: see docs/operations.md"
 
 // hint says what to do about a node of several that cannot start.
 func (n *node) hint(err error) error {
@@ -74,6 +64,9 @@ func (n *node) hint(err error) error {
 	}
 	var damage *journal.Damage
 	switch {
+	case errors.Is(err, journal.ErrRemoved) && !errors.Is(err, errRejoin):
+		return fmt.Errorf("%w: by `bavard cell remove`, or another data directory has taken its place. Nothing in %s is used any more. To have the node take part again, "+
+			"`bavard cell add %s` on another node, then move that directory away, and `bavard cell join --again` with the copy of its bundle", err, n.cfg.Data, n.member.Node)
 	case errors.Is(err, errRejoin):
 		return fmt.Errorf("%w\nThe others let it take part anew once they are a majority without it: start them first, with their data. Nothing is lost by waiting, "+
 			"and no second cell begins. If the disks of most nodes are gone for good, restore a backup", err)

@@ -294,6 +294,7 @@ func (n *node) backend(version string, base func() string, s *server) admin.Back
 		},
 	}
 	if s != nil {
+		o.RemoveNode, o.AddNode = s.removeNode, n.addNode
 		o.Checks, o.Drain, o.Undrain, o.PageLink = s.checks, s.drain, s.undrain, s.pageLink
 	}
 	return admin.New(o)

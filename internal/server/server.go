@@ -174,6 +174,8 @@ func (s *server) run(ctx context.Context) error {
 			return nil
 		case <-s.cell.Stopped():
 			return fmt.Errorf("the node cannot go on: %w", s.cell.Err())
+		case <-s.removed():
+			return s.hint(journal.ErrRemoved)
 		}
 	})
 	group.Go(func() error { s.watch(ctx); return nil })
