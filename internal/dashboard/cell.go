@@ -30,6 +30,7 @@ type Node struct {
 	Reached bool   `json:"reached"` // by the journal
 	Leads   bool   `json:"leads,omitempty"`
 	Learner bool   `json:"learner,omitempty"`
+	Absent  bool   `json:"absent,omitempty"` // it is not in the cell: not yet, or not any more
 	Drained bool   `json:"drained,omitempty"`
 	// Diverged: its view differs from those of most nodes.
 	Diverged bool   `json:"diverged,omitempty"`

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"bavard/internal/admin"
 	"bavard/internal/charter"
 )
 
@@ -105,8 +106,17 @@ func (e *examination) others(ctx context.Context, id *charter.Identity) {
 	}
 	asking.Wait()
 	for i, name := range names {
+		if len(found[i].failed) == len(ports) && e.absent(name) {
+			e.add(OK, "cell", "", "node %s is not in the cell: it was not let in yet, or was taken out", name)
+			continue
+		}
 		e.node(name, len(ports), &found[i])
 	}
+}
+
+// absent reports whether a node that is named is not in the cell, as far as the running server says.
+func (e *examination) absent(name string) bool {
+	return e.running && slices.ContainsFunc(e.status.Journal.Others, func(o admin.OtherNode) bool { return o.Node == name && o.Absent })
 }
 
 // seenNode is what was seen of another node.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	process "bavard/drill/node"
+	"bavard/internal/admin"
 	"bavard/internal/charter"
 	"bavard/internal/config"
 	"bavard/internal/server"
@@ -84,6 +85,7 @@ func serveAll(t *testing.T, nodes ...config.Config) {
 func (x *installation) wantOfNodes(level Level, text string) {
 	x.t.Helper()
 	e := begin(x.Options)
+	e.askServer(x.t.Context())
 	e.nodes(x.t.Context())
 	x.wantAmong(e.findings, level, "cell", text)
 }
@@ -102,6 +104,11 @@ func TestNodes(t *testing.T) {
 	x.wantOfNodes(OK, "node a of a, b, c, with a certificate until")
 	x.want(OK, "cell", "node b answers at all 3 ports")
 	x.wantOfNodes(Problem, "node c does not answer")
+	x.Status = func(context.Context) (admin.Status, error) {
+		return admin.Status{Journal: admin.JournalStatus{Others: []admin.OtherNode{{Node: "b", Reached: true}, {Node: "c", Absent: true}}}}, nil
+	}
+	x.wantOfNodes(OK, "node c is not in the cell")
+	x.Status = nil
 
 	// Its clock.
 	x.Now = func() time.Time { return time.Now().Add(-90 * time.Second) }

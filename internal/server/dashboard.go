@@ -77,7 +77,7 @@ func (s *server) allNodes() []dashboard.Node {
 		n := meshed[o.Name]
 		own.Leads = own.Leads && !o.Leads
 		all[o.Name] = dashboard.Node{
-			Name: o.Name, Address: o.Address, Reached: o.Reached, Leads: o.Leads, Learner: o.Learner, Drained: n.Drained, Diverged: n.Diverged, Version: n.Version, Level: n.Level,
+			Name: o.Name, Address: o.Address, Reached: o.Reached, Leads: o.Leads, Learner: o.Learner, Absent: o.Absent, Drained: n.Drained, Diverged: n.Diverged, Version: n.Version, Level: n.Level,
 		}
 	}
 	own.Leads = own.Leads && len(j.Others) > 0 // else nothing is known yet

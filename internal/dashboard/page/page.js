@@ -101,6 +101,7 @@ async function ask() {
 
 /** In words, and by shape and colour: how a node is. */
 function state(n, now) {
+  if (n.absent) return { mark: '○', kind: 'soft', text: 'not in the cell', more: 'It was not let in yet, or was taken out.' }
   if (n.state === 'silent') {
     const reached = n.reached ? ' The journal reaches it: it is starting, or busy.' : ''
     return { mark: '✕', kind: 'bad', text: 'does not answer', more: (n.heard ? since(n.heard, now) : `not since this page is kept, ${clock(seen.started)}`) + '.' + reached }
