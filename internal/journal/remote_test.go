@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -29,6 +30,8 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+
+	"bavard/drill/node"
 )
 
 // server is an etcd of its own, in this process.
@@ -51,14 +54,14 @@ func newServer(t testing.TB, files *testFiles) *server {
 	return s
 }
 
+// freePort is an address that nobody else takes while a server that is to be there is down.
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	found, err := node.FreePorts(1, mathrand.IntN)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return found[0]
 }
 
 func (s *server) start() {
