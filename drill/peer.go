@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"bavard/drill/await"
@@ -52,24 +51,21 @@ const peerStartTimeout = 3 * time.Minute
 
 // preparePeer is prepare for another server.
 func (d *celled) preparePeer(ctx context.Context) error {
-	addrs, err := node.FreePorts(3*d.cfg.Nodes, d.random.IntN)
+	laid, err := d.lay()
 	if err != nil {
 		return err
 	}
 	var seats []PeerSeat
-	for i := range d.cfg.Nodes {
-		name := string(rune('a' + i))
-		s := PeerSeat{Name: name, Dir: filepath.Join(d.cfg.Dir, name), C2S: addrs[3*i], HTTP: addrs[3*i+1], Peer: addrs[3*i+2]}
-		seats, d.places = append(seats, s), append(d.places, place{s.C2S, s.HTTP})
+	for i, n := range d.nodes {
+		seats = append(seats, PeerSeat{Name: n.name, Dir: n.options.Data, C2S: n.options.C2S, HTTP: n.options.HTTP, Peer: laid[i].Peer})
 	}
 	started, err := d.peer.Found(ctx, seats)
 	if err != nil {
 		return err
 	}
-	for i, s := range seats {
-		n := &cellNode{name: s.Name, options: started[i]}
-		n.options.C2S, n.options.HTTP, n.options.Log = s.C2S, s.HTTP, &n.tail
-		d.nodes = append(d.nodes, n)
+	for i, n := range d.nodes {
+		n.options = started[i]
+		n.options.C2S, n.options.HTTP, n.options.Log = seats[i].C2S, seats[i].HTTP, &n.tail
 	}
 	d.devices = d.cast()
 	if err := d.startAll(); err != nil {

@@ -7,9 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"bavard/internal/admin"
-	"bavard/internal/datadir"
 )
 
 func (p *Program) admin() *cobra.Command {
@@ -26,11 +23,7 @@ link can be opened once, within 5 minutes. The configuration says where the page
 }
 
 func (p *Program) runAdmin(cmd *cobra.Command, _ []string) error {
-	cfg, err := configure(cmd)
-	if err != nil {
-		return err
-	}
-	client, err := admin.Dial(cmd.Context(), datadir.AdminSocket(cfg.Data))
+	client, err := dialServer(cmd)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (s *starting) opened(dir *datadir.Dir) {
 	s.keep("", time.Time{})
 }
 
-// ended: it is ready, or will not be.
+// ended: it is ready.
 func (s *starting) ended() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

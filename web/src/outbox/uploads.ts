@@ -15,7 +15,7 @@ export interface UploadsOptions {
   db: Db
   changed: (change: Change) => void
   /** Writes, with room made where there is none; rejects when there is none to be made. */
-  keep?: <T>(work: () => Promise<T>) => Promise<T>
+  keep: <T>(work: () => Promise<T>) => Promise<T>
   /** Asks for a place for a file. Rejects with StanzaError when there is none, with another error when nobody could be asked. */
   slot: (file: Shared) => Promise<Slot>
   /** Puts a file there; rejects when no answer came. */
@@ -147,17 +147,12 @@ export class Uploads {
 
   /** Whether the store has it that the server will not have that file: without room it is asked again later. */
   private refuse(record: Outgoing, { condition, text }: Refused): Promise<boolean> {
-    const { db, changed } = this.options
-    return this.keep(() => refuse(db, record.id, { condition, text }, Date.now())).then(changed).then(() => true, () => false)
-  }
-
-  private keep<T>(work: () => Promise<T>): Promise<T> {
-    const { keep = (w) => w() } = this.options
-    return keep(work)
+    const { db, changed, keep } = this.options
+    return keep(() => refuse(db, record.id, { condition, text }, Date.now())).then(changed).then(() => true, () => false)
   }
 
   private async upload(record: Outgoing, key: number, signal: AbortSignal): Promise<void> {
-    const { db, frame, changed, progress } = this.options
+    const { db, frame, changed, progress, keep } = this.options
     const [message, kept] = await Promise.all([db.get('messages', key), db.get('files', key)])
     const file = message?.file
     if (!file) throw new Refused('item-not-found')
@@ -171,14 +166,14 @@ export class Uploads {
       url = slot.get
     }
     if (signal.aborted) return
-    changed(await this.keep(() => uploaded(db, record.n, url, (m) => frame(m, record.id), Date.now())))
+    changed(await keep(() => uploaded(db, record.n, url, (m) => frame(m, record.id), Date.now())))
   }
 
   private async newSlot(record: Outgoing, file: Shared): Promise<Slot> {
     const slot = await this.options.slot(file).catch((e: unknown) => {
       throw e instanceof StanzaError ? refusal(e) : new NotNow()
     })
-    await this.keep(() => setSlot(this.options.db, record.n, slot))
+    await this.options.keep(() => setSlot(this.options.db, record.n, slot))
     return slot
   }
 
@@ -188,7 +183,7 @@ export class Uploads {
     if (status === 401 || status === 403) throw new Refused('forbidden')
     if (status === 408 || status === 429 || status >= 500 || status === 0) throw new NotNow(afterMs)
     // Too old, or spoilt: with another place it goes better.
-    await this.keep(() => setSlot(this.options.db, record.n, undefined))
+    await this.options.keep(() => setSlot(this.options.db, record.n, undefined))
     const failed = this.failed(record.peer)
     failed.slots++
     if (failed.slots >= MOST_SLOTS) throw new Refused('file-refused')
