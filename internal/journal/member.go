@@ -30,8 +30,8 @@ type memberLog struct {
 	alone     bool // there is no other copy of it
 }
 
-// readMemberLog reads and checks the log in etcdDir as etcd does when it starts; a nil *memberLog:
-// there is none.
+// readMemberLog reads and checks the log in etcdDir as etcd does when it starts, and cuts off what
+// was never finished of it; a nil *memberLog: there is none.
 func readMemberLog(etcdDir string) (l *memberLog, err error) {
 	dir := filepath.Join(etcdDir, "member", "wal")
 	if !wal.Exist(dir) {

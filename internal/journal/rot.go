@@ -57,7 +57,8 @@ func guarded(read func() error) (err error) {
 const maxLogRecord = 64 << 20
 
 // checkLogFiles errs when a file of etcd's log does not end as etcd leaves it: the last one may
-// be torn, of which etcd repairs what it can tell from damage.
+// be torn, of which etcd repairs what it can tell from damage, or hold a write that was not finished,
+// which is cut off.
 func checkLogFiles(dir string) error {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.wal"))
 	if err != nil {
@@ -65,17 +66,22 @@ func checkLogFiles(dir string) error {
 	}
 	slices.Sort(paths)
 	for i, path := range paths {
-		if err := checkLogFile(path, i == len(paths)-1); err != nil {
+		last := i == len(paths)-1
+		u, err := checkLogFile(path, last)
+		if err == nil && last && u.found {
+			err = cutOff(path, u.from)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", filepath.Base(path), err)
 		}
 	}
 	return nil
 }
 
-func checkLogFile(path string, last bool) error {
+func checkLogFile(path string, last bool) (u unfinished, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return u, err
 	}
 	defer f.Close()
 	d := wal.NewDecoder(fileutil.NewFileReader(f))
@@ -84,18 +90,64 @@ func checkLogFile(path string, last bool) error {
 		err := d.Decode(&rec)
 		switch {
 		case errors.Is(err, io.ErrUnexpectedEOF) && last:
-			return checkTorn(f, d.LastOffset())
+			return u, checkTorn(f, d.LastOffset())
 		case errors.Is(err, io.EOF):
-			return nil
+			return u, nil
 		case err != nil:
-			return err
+			return u, err
 		case rec.GetType() == wal.CrcType:
 			if crc := d.LastCRC(); crc != 0 && rec.Validate(crc) != nil {
-				return wal.ErrCRCMismatch
+				return u, wal.ErrCRCMismatch
 			}
 			d.UpdateCRC(rec.GetCrc())
+		default:
+			u.read(&rec, d.LastOffset())
 		}
 	}
+}
+
+// unfinished finds, in the records of a file of etcd's log, entries of which the write was never
+// finished: those that follow a snapshot from the leader, when the hard state is missing that commits
+// the snapshot and ends the same write. As nobody waits for the end of a write that has not come,
+// nobody was told that they are there. etcd passes over such a snapshot, and does not start on a
+// log with the gap that is left then.
+type unfinished struct {
+	commit   uint64 // as the last hard state has it
+	snapshot uint64 // index of the last one
+	// from is the offset behind that snapshot, in bytes. found: entries that were not finished follow.
+	from  int64
+	found bool
+}
+
+// read takes the next record of a file, which ends at the offset end.
+func (u *unfinished) read(rec *walpb.Record, end int64) {
+	switch rec.GetType() {
+	case wal.StateType:
+		u.commit = wal.MustUnmarshalState(rec.GetData()).GetCommit()
+		u.found = false
+	case wal.SnapshotType:
+		var s walpb.Snapshot
+		if err := proto.Unmarshal(rec.GetData(), &s); err != nil {
+			panic(err) // as for what etcd decodes: see guarded
+		}
+		u.snapshot, u.from, u.found = s.GetIndex(), end, false
+	case wal.EntryType:
+		u.found = u.snapshot > u.commit
+	}
+}
+
+// cutOff makes zeros of all of a file of etcd's log behind an offset, as etcd leaves what it has
+// not used yet.
+func cutOff(path string, at int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		err = errors.Join(f.Truncate(at), f.Truncate(info.Size()), f.Sync())
+	}
+	return errors.Join(err, f.Close())
 }
 
 // checkTorn errs when what comes at the end of a log has a length that nobody has written. etcd
