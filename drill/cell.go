@@ -25,7 +25,7 @@ type Harm uint8
 
 // Kinds of harm.
 const (
-	// HarmKill: killed by SIGKILL, and started again.
+	// HarmKill: killed by SIGKILL, and started again; of five two at a time, of seven three.
 	HarmKill Harm = iota
 	// HarmFreeze: stopped by SIGSTOP, and continued.
 	HarmFreeze
@@ -285,7 +285,7 @@ func (d *celled) disturb(ctx context.Context) error {
 		case HarmClock:
 			return d.clockOne(ctx, hit, n)
 		default:
-			return d.killOne(ctx, hit)
+			return d.killMinority(ctx)
 		}
 	})
 	if err == nil && d.cfg.Harm == HarmKill && d.peer == nil {
@@ -329,76 +329,6 @@ func (d *celled) again(ctx context.Context, harm func(ctx context.Context, n int
 		}
 	}
 	return nil
-}
-
-func (d *celled) killOne(ctx context.Context, n *cellNode) error {
-	select {
-	case <-n.node.Exited():
-		return fmt.Errorf("node %s ended by itself", n.name)
-	default:
-	}
-	d.kill(n)
-	if err := pause(ctx, d.between(0, d.cfg.DownMax)); err != nil {
-		return err
-	}
-	started := time.Now()
-	if err := n.start(); err != nil {
-		return err
-	}
-	return d.admits(ctx, n, started, true)
-}
-
-// freezeOne stops a node for a while that then goes on where it was: it does not
-// know that the others have gone on without it.
-func (d *celled) freezeOne(ctx context.Context, n *cellNode) error {
-	if err := n.node.Freeze(); err != nil {
-		return fmt.Errorf("freeze node %s: %w", n.name, err)
-	}
-	d.report.Freezes++
-	d.harmed()
-	err := pause(ctx, d.between(d.cfg.DownMax/10, d.cfg.DownMax))
-	if err := errors.Join(err, n.node.Thaw()); err != nil {
-		return fmt.Errorf("thaw node %s: %w", n.name, err)
-	}
-	return d.admits(ctx, n, time.Now(), false)
-}
-
-// rollOne ends a node as an operator does, and starts it again.
-func (d *celled) rollOne(ctx context.Context, n *cellNode, drain bool) error {
-	d.report.Rolls++
-	stopping, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if drain {
-		d.report.Drains++
-		if err := d.command(stopping, "drain", "--within", drainWithin.String(), "--data", n.options.Data); err != nil {
-			return fmt.Errorf("node %s: %w", n.name, err)
-		}
-		if err := n.node.Ended(stopping); err != nil {
-			return fmt.Errorf("drain node %s: %w", n.name, err)
-		}
-	} else {
-		d.harmed()
-		if err := n.node.Stop(stopping); err != nil {
-			return fmt.Errorf("end node %s: %w", n.name, err)
-		}
-	}
-	if err := pause(ctx, d.between(0, d.cfg.DownMax)); err != nil {
-		return err
-	}
-	started := time.Now()
-	if err := n.start(); err != nil {
-		return err
-	}
-	return d.admits(ctx, n, started, true)
-}
-
-// drainWithin is the time over which a node that is drained sends its people away.
-const drainWithin = time.Second
-
-func (d *celled) kill(n *cellNode) {
-	n.node.Kill()
-	d.report.Kills++
-	d.harmed()
 }
 
 // harmed begins to measure how long sending stops.

@@ -14,7 +14,7 @@ import (
 
 func cellDrill(t *testing.T, cfg CellConfig) *Report {
 	t.Helper()
-	cfg.KillConfig, cfg.Nodes = ready(t, cfg.KillConfig), 3
+	cfg.KillConfig, cfg.Nodes = ready(t, cfg.KillConfig), max(cfg.Nodes, 3)
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Minute)
 	defer cancel()
 	r, err := Cell(ctx, cfg)
@@ -98,6 +98,17 @@ func TestCell(t *testing.T) {
 	}
 	if r.Verdict.Refused > 0 {
 		t.Errorf("%d messages were refused", r.Verdict.Refused)
+	}
+}
+
+// TestCellOfFive: two of five nodes are killed at once, and the three others go on; nothing that must never
+// happen has happened, whichever of the five one reads.
+func TestCellOfFive(t *testing.T) {
+	t.Parallel()
+	times := max(fewKills()-2, 1)
+	r := unharmed(t, CellConfig{Nodes: 5, KillConfig: KillConfig{Kills: times, Accounts: 6, Think: 50 * time.Millisecond}})
+	if r.Kills != 2*times+5 || r.Verdict.Ticked < 50*times || r.Group.Ticked < 5*times || r.Verdict.Refused > 0 {
+		t.Error("too little happened, or messages were refused")
 	}
 }
 

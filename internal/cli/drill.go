@@ -27,7 +27,7 @@ func (p *Program) drill() *cobra.Command {
 		},
 	}
 	cmd.AddCommand(
-		p.drillCell("kill", "Kill one node of a cell after the other while people chat on all", "kill one after the other with SIGKILL", drill.HarmKill),
+		p.drillCell("kill", "Kill nodes of a cell, as many as it can lose, again and again while people chat on all", "kill one after the other with SIGKILL (of five two at a time, of seven three)", drill.HarmKill),
 		p.drillCell("freeze", "Freeze one node of a cell after the other while people chat on all", "freeze one after the other for up to 10 s (SIGSTOP)", drill.HarmFreeze),
 		p.drillCell("roll", "Drain the nodes of a cell and start them again, in turn, while people chat on all", "drain one after the other (and end one in four by SIGTERM) and start it again, as for a new version", drill.HarmRoll),
 		p.drillPower(),

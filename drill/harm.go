@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"bavard/drill/await"
+)
+
+// killMinority kills as many nodes as the cell can lose: one of three, two of five, three of seven. If
+// they are several, what is sent meanwhile has to be ticked before they are started again, all at once.
+func (d *celled) killMinority(ctx context.Context) error {
+	var hit []*cellNode
+	for _, i := range d.random.Perm(len(d.nodes))[:(len(d.nodes)-1)/2] {
+		hit = append(hit, d.nodes[i])
+	}
+	for _, n := range hit {
+		select {
+		case <-n.node.Exited():
+			return fmt.Errorf("node %s ended by itself", n.name)
+		default:
+		}
+		d.kill(n)
+	}
+	if len(hit) > 1 {
+		if err := d.goesOn(ctx); err != nil {
+			return fmt.Errorf("with %d of %d nodes down: %w", len(hit), len(d.nodes), err)
+		}
+	}
+	if err := pause(ctx, d.between(0, d.cfg.DownMax)); err != nil {
+		return err
+	}
+	started := time.Now()
+	for _, n := range hit {
+		if err := n.start(); err != nil {
+			return err
+		}
+	}
+	for _, n := range hit {
+		if err := d.admits(ctx, n, started, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// goesOn waits until a message is ticked that was sent since the last kill.
+func (d *celled) goesOn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	return await.UntilEvery(ctx, 10*time.Millisecond, func(context.Context) error {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if !d.killedAt.IsZero() {
+			return errors.New("nothing that was sent since is ticked")
+		}
+		return nil
+	})
+}
+
+// freezeOne stops a node for a while that then goes on where it was: it does not
+// know that the others have gone on without it.
+func (d *celled) freezeOne(ctx context.Context, n *cellNode) error {
+	if err := n.node.Freeze(); err != nil {
+		return fmt.Errorf("freeze node %s: %w", n.name, err)
+	}
+	d.report.Freezes++
+	d.harmed()
+	err := pause(ctx, d.between(d.cfg.DownMax/10, d.cfg.DownMax))
+	if err := errors.Join(err, n.node.Thaw()); err != nil {
+		return fmt.Errorf("thaw node %s: %w", n.name, err)
+	}
+	return d.admits(ctx, n, time.Now(), false)
+}
+
+// rollOne ends a node as an operator does, and starts it again.
+func (d *celled) rollOne(ctx context.Context, n *cellNode, drain bool) error {
+	d.report.Rolls++
+	stopping, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if drain {
+		d.report.Drains++
+		if err := d.command(stopping, "drain", "--within", drainWithin.String(), "--data", n.options.Data); err != nil {
+			return fmt.Errorf("node %s: %w", n.name, err)
+		}
+		if err := n.node.Ended(stopping); err != nil {
+			return fmt.Errorf("drain node %s: %w", n.name, err)
+		}
+	} else {
+		d.harmed()
+		if err := n.node.Stop(stopping); err != nil {
+			return fmt.Errorf("end node %s: %w", n.name, err)
+		}
+	}
+	if err := pause(ctx, d.between(0, d.cfg.DownMax)); err != nil {
+		return err
+	}
+	started := time.Now()
+	if err := n.start(); err != nil {
+		return err
+	}
+	return d.admits(ctx, n, started, true)
+}
+
+// drainWithin is the time over which a node that is drained sends its people away.
+const drainWithin = time.Second
+
+func (d *celled) kill(n *cellNode) {
+	n.node.Kill()
+	d.report.Kills++
+	d.harmed()
+}
