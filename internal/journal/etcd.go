@@ -40,6 +40,8 @@ const (
 	windowBytes = 64 << 20
 	// waitingEvery is how often a start that waits says so.
 	waitingEvery = 5 * time.Second
+	// introducedWithin bounds how long a member that was let in may be unknown to one of the others.
+	introducedWithin = 10 * time.Second
 	// startTimeout bounds the wait for etcd to be ready.
 	startTimeout = 30 * time.Second
 )
@@ -115,7 +117,6 @@ type etcdJournal struct {
 	scrubbing chan struct{} // capacity 1: one at a time, and none after Close
 	// readmitting is held while another node is let in anew.
 	readmitting sync.Mutex
-	active      atomic.Pointer[map[types.ID]bool] // which members are connected; nil: not known yet
 	again       sync.Once
 	removed     atomic.Bool   // etcd has said that this member was
 	gone        chan struct{} // closed by watchServer when etcd has stopped because of that
@@ -245,7 +246,6 @@ func (j *etcdJournal) open(ctx context.Context) error {
 	j.wg.Go(j.keepWindow)
 	j.wg.Go(j.watchSpace)
 	j.wg.Go(j.watchServer)
-	j.wg.Go(j.watchOthers)
 	return nil
 }
 
@@ -291,7 +291,9 @@ func (j *etcdJournal) beginAlone() (finished func() error, err error) {
 
 // start runs etcd until it is ready for use.
 func (j *etcdJournal) start(ctx context.Context, quota int64) error {
-	log := zapTo(j.log, j.holdUp).WithOptions(zap.Hooks(func(e zapcore.Entry) error {
+	connections := &connections{ids: map[types.ID]bool{}}
+	beside := func(log zapcore.Core) zapcore.Core { return zapcore.NewTee(log, connections) }
+	log := zapTo(j.log, j.holdUp).WithOptions(zap.WrapCore(beside), zap.Hooks(func(e zapcore.Entry) error {
 		if e.Message == removedMessage {
 			j.removed.Store(true)
 		}
@@ -303,10 +305,17 @@ func (j *etcdJournal) start(ctx context.Context, quota int64) error {
 	}
 	cfg.QuotaBackendBytes = quota
 	etcd, err := embed.StartEtcd(cfg)
+	for began := time.Now(); err != nil && j.opts.admitted != nil && time.Since(began) < introducedWithin; {
+		// It asks one of the others who is in the cell, which need not know of this member yet.
+		if !sleep(ctx, promoteEvery) {
+			break
+		}
+		etcd, err = embed.StartEtcd(cfg)
+	}
 	if err != nil {
 		return fmt.Errorf("journal: starting etcd on %s: %w", j.opts.Dir, err)
 	}
-	e := &embedded{etcd, quota}
+	e := &embedded{etcd, quota, connections}
 	j.host, j.client = e, e.client()
 	if err := j.ready(ctx, etcd.Server); err != nil {
 		return err

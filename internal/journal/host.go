@@ -53,8 +53,9 @@ type Host struct {
 
 // embedded is an etcd in this process.
 type embedded struct {
-	etcd  *embed.Etcd
-	quota int64
+	etcd        *embed.Etcd
+	quota       int64
+	connections *connections
 }
 
 func (e *embedded) hasLeader() bool        { return e.etcd.Server.Leader() != 0 }

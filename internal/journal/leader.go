@@ -64,17 +64,14 @@ type heir struct {
 
 // heirs gives the nodes that are reached and have a vote, those that have most first.
 func (j *etcdJournal) heirs(ctx context.Context, e *embedded) ([]heir, error) {
-	active, err := e.active()
-	if err != nil {
-		return nil, err
-	}
+	connected := e.connections.current()
 	states, err := j.states(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var all []heir
 	for _, m := range e.etcd.Server.Cluster().Members() {
-		if m.ID != e.etcd.Server.MemberID() && !m.IsLearner && active[m.ID] {
+		if m.ID != e.etcd.Server.MemberID() && !m.IsLearner && connected[m.ID] {
 			name := j.nodeOf(m)
 			all = append(all, heir{name, m.ID, states[name].spooled})
 		}

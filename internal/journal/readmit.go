@@ -129,12 +129,9 @@ func (j *etcdJournal) replaceable(ctx context.Context, e *embedded, node string)
 	if err != nil {
 		return nil, err
 	}
-	active, err := e.active()
-	if err != nil {
-		return nil, err
-	}
+	connected := e.connections.current()
 	for _, m := range stale {
-		if active[m.ID] {
+		if connected[m.ID] {
 			return nil, fmt.Errorf("%w: node %s runs, with other data, perhaps on another machine: stop it first", ErrActive, node)
 		}
 	}
@@ -152,10 +149,7 @@ func (j *etcdJournal) without(ctx context.Context, e *embedded, node string) (st
 	if _, err := j.readLatest(read); err != nil { // from here on the list of members is current
 		return nil, fmt.Errorf("%w: %w", ErrNoMajority, err)
 	}
-	active, err := e.active()
-	if err != nil {
-		return nil, err
-	}
+	connected := e.connections.current()
 	left, reached := 0, 0
 	for _, m := range e.etcd.Server.Cluster().Members() {
 		switch name := j.nodeOf(m); {
@@ -165,7 +159,7 @@ func (j *etcdJournal) without(ctx context.Context, e *embedded, node string) (st
 			return nil, fmt.Errorf("%w: node %s", ErrBusy, name)
 		default:
 			left++
-			if m.ID == e.etcd.Server.MemberID() || active[m.ID] {
+			if m.ID == e.etcd.Server.MemberID() || connected[m.ID] {
 				reached++
 			}
 		}

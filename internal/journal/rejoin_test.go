@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,6 +108,34 @@ func TestWipedNodeRejoins(t *testing.T) {
 		t.Errorf("the marker is %v, %v", m, err)
 	}
 	hasAll(t, nodes, back, want...)
+}
+
+// TestRejoinedNodeKnowsWhoIsThere: a node that was sent all at once what the others have knows
+// afterwards when one of them is gone.
+func TestRejoinedNodeKnowsWhoIsThere(t *testing.T) {
+	t.Parallel()
+	c := newTestCell(t)
+	opts := Options{UnsafeNoFsync: true}
+	nodes, _ := c.withoutC(t, opts)
+	commit(t, nodes["a"], numbered(snapshotCount+catchUpEntries)...)
+	back, err := c.rejoins(t, opts, askOf(nodes["a"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if snapshots, err := filepath.Glob(filepath.Join(c.options(t, "c", opts).Dir, "etcd", "member", "snap", "*.snap")); len(snapshots) == 0 {
+		t.Fatalf("it was sent no snapshot: %v", err)
+	}
+	reaches := func(name string, want bool) {
+		t.Helper()
+		until(t, fmt.Sprintf("c is connected to %s: %t", name, want), func() bool {
+			return slices.ContainsFunc(back.Stats().Others, func(o Other) bool { return o.Name == name && o.Reached == want })
+		})
+	}
+	reaches("a", true)
+	reaches("b", true)
+	closeJournal(t, nodes["a"])
+	reaches("a", false)
+	reaches("b", true)
 }
 
 // TestNodeThatForgotRejoins: so does one whose log was cut; what else was on that disk
