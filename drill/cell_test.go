@@ -31,7 +31,7 @@ func cellDrill(t *testing.T, cfg CellConfig) *Report {
 func unharmed(t *testing.T, cfg CellConfig) *Report {
 	t.Helper()
 	if cfg.Think == 0 {
-		cfg.Think = 20 * time.Millisecond
+		cfg.Think = 50 * time.Millisecond // several of these run at the same time
 	}
 	cfg.UpMin, cfg.UpMax = 500*time.Millisecond, 1500*time.Millisecond
 	r := cellDrill(t, cfg)
@@ -63,7 +63,7 @@ func carriedOut(t *testing.T, run func(context.Context, CellConfig) (*Report, er
 func healed(t *testing.T, run func(context.Context, CellConfig) (*Report, error), cfg CellConfig) *Report {
 	t.Helper()
 	cfg.KillConfig, cfg.Nodes = ready(t, cfg.KillConfig), 3
-	cfg.Think, cfg.UpMin, cfg.UpMax = 20*time.Millisecond, 500*time.Millisecond, 1500*time.Millisecond
+	cfg.Think, cfg.UpMin, cfg.UpMax = 50*time.Millisecond, 500*time.Millisecond, 1500*time.Millisecond
 	r, err := carriedOut(t, run, cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -68,7 +68,7 @@ func kill(t *testing.T, cfg KillConfig) *Report {
 // must never happen has happened.
 func TestKill(t *testing.T) {
 	kills := killCount(t)
-	r := kill(t, KillConfig{Kills: kills})
+	r := kill(t, KillConfig{Kills: kills, Think: 10 * time.Millisecond, UpMax: time.Second})
 	if !r.Verdict.Clean() {
 		t.Error("the oracle found what must never happen")
 	}

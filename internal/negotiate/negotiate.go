@@ -459,6 +459,10 @@ func (n *negotiation) internal(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return stanza.StreamErr(stanza.StreamSystemShutdown, "")
 	}
-	n.log.Error("negotiation failed", "conn", n.stream, "err", err)
+	level := slog.LevelError
+	if errors.Is(err, context.DeadlineExceeded) {
+		level = slog.LevelWarn // what kept it says so where it is
+	}
+	n.log.Log(context.Background(), level, "negotiation failed", "conn", n.stream, "err", err)
 	return stanza.StreamErr(stanza.StreamInternalServerError, "")
 }
