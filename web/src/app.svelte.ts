@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { SvelteMap } from 'svelte/reactivity'
+import type { Acts } from './acts'
 import type { Soft } from './engine'
 import { Drafts } from './drafts'
 import { Held } from './held'
 import { Lead } from './lead'
 import type { OnboardOptions } from './onboard'
 import { Conversation } from './store/conversation.svelte'
-import { getMeta, isArchived, isFull, isMuted, putMeta, ME, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared } from './store/schema'
-import { act, begin, compose, composeAgain, discard, editChat, editMessage, markRead, type Act } from './store/write'
+import { getMeta, isArchived, isFull, isMuted, putMeta, named, openStore, Tick, type Account, type Change, type Chat, type Db, type Message, type Picture, type Shared } from './store/schema'
+import { begin, compose, editChat, markRead } from './store/write'
 import type { Own } from './own'
 import { ownAddress } from './wire/discover'
 import { bare, occupant, resource } from './wire/jid'
-import { buildChat, buildDisplayed, buildReactions, buildRetract, type Say } from './wire/compose'
+import { buildChat, buildDisplayed, type Say } from './wire/compose'
 import type { ChatState } from './wire/chatstate'
 import type { Mention } from './wire/message'
 import { token } from './wire/random'
@@ -33,9 +34,6 @@ const ANEW_MS = 3_000
 const QUOTED = 300
 /** So many pages of history are looked through for a quoted message. */
 const MOST_SOUGHT = 20
-/** For clients that know nothing of deletion; they show it as it is. */
-const RETRACTED = 'This message was deleted, but your app does not support that.'
-
 const MOST_FOUND = 100
 
 /** What comes with a text. */
@@ -297,15 +295,8 @@ export class App {
     return { say: { id, to, text }, kept: { id, text, out: message.out, nick: message.from?.nick ?? '' } }
   }
 
-  /** What a message of ours answers, as the wire has it. */
-  private answered({ peer, reply }: Message): Say['reply'] {
-    if (!reply) return undefined
-    const to = this.chats.get(peer)?.group ? `${peer}/${reply.nick}` : reply.out ? this.me : peer
-    return { id: reply.id, to, text: reply.text }
-  }
-
   /** What others know a message by (XEP-0444, XEP-0424, XEP-0461: in groups the group's name for it, else its sender's). */
-  private nameToOthers(message: Message): string | undefined {
+  nameToOthers(message: Message): string | undefined {
     return this.chats.get(message.peer)?.group ? message.archiveId : (message.originId ?? message.id)
   }
 
@@ -346,46 +337,18 @@ export class App {
     return message.tick !== Tick.refused && !message.deleted && this.nameToOthers(message) !== undefined
   }
 
-  /** Adds a reaction of ours to a message, or takes it back: one each. */
-  async react(message: Message, emoji: string): Promise<void> {
-    const id = this.nameToOthers(message)
-    if (id === undefined) return
-    const all = message.reactions?.[ME]?.includes(emoji) ? [] : [emoji]
-    await this.act(message, { kind: 'react', emoji: all }, (frame, group) => buildReactions(message.peer, frame, group, id, all))
+  /** Does something to a message that there is; how is fetched when it is needed. */
+  async act<K extends keyof Acts>(what: K, ...args: Parameters<Acts[K]>): Promise<void> {
+    const { Acts } = await import('./acts')
+    const acts = (this.acts ??= new Acts(this, this.db, {
+      write: (work) => this.write(work),
+      changed: (change) => this.changed(change),
+      poke: () => this.poke(),
+      ask: (method, ...rest) => this.ask(method, ...rest),
+    }))
+    await (acts[what] as (...given: unknown[]) => Promise<void>)(...args)
   }
-
-  /** Gives a message of ours other words. */
-  async correct(message: Message, text: string, mentions?: Mention[]): Promise<void> {
-    const body = clean(text).trim()
-    if (body === '' || body === message.body || message.id === undefined) return
-    const say: Say = { body, replaces: message.id, mentions, reply: this.answered(message) }
-    await this.act(message, { kind: 'correct', body, mentions }, (frame, group) => buildChat(message.peer, frame, { ...say, group }))
-  }
-
-  /** Takes a message of ours back, for everyone. */
-  async retract(message: Message): Promise<void> {
-    const id = this.nameToOthers(message)
-    if (id === undefined) return
-    if (!message.out) {
-      await this.ask('group', 'moderate', message.peer, id)
-      return
-    }
-    await this.act(message, { kind: 'retract' }, (frame, group) => buildRetract(message.peer, frame, group, id, RETRACTED))
-  }
-
-  private async act(message: Message, what: Act, frameOf: (id: string, group: boolean) => string): Promise<void> {
-    const id = token()
-    const group = this.chats.get(message.peer)?.group !== undefined
-    this.changed(await this.write(() => act(this.db, message.key, what, { id, frame: frameOf(id, group) })))
-    this.poke()
-  }
-
-  /** Marks a message to be found again; on all devices, at once or with the next connection. */
-  async star(message: Message): Promise<void> {
-    const change = await this.write(() => editMessage(this.db, message.key, (m) => (m.starred = m.starred ? undefined : 1)))
-    this.changed({ ...change, stars: true })
-    void this.ask('star', message.key).catch(() => undefined)
-  }
+  private acts: Acts | undefined
 
   /** What was said, on this device, with these words in it; goOn says whether it is still wanted. */
   async search(words: string, goOn: () => boolean): Promise<Message[]> {
@@ -414,32 +377,11 @@ export class App {
     void navigator.storage?.persist?.().catch(() => false) // else the browser may throw the store away
   }
 
-  /** Sends a refused message anew, as another. */
-  async retry(message: Message): Promise<void> {
-    const id = token()
-    const { peer, body, mentions, file } = message
-    const group = this.chats.get(peer)?.group !== undefined
-    const say: Say = { body, mentions, group, reply: this.answered(message) }
-    const frame = { id, frame: file ? '' : buildChat(peer, id, say) }
-    this.changed(await this.write(() => composeAgain(this.db, message.key, frame, Date.now())))
-    this.poke()
-  }
-
-  async discard(message: Message): Promise<void> {
-    this.changed(await discard(this.db, message.key))
-  }
-
   // --- files
 
   /** How large a file may be, in bytes; 0 when the server takes none. Rejects while nobody can be asked. */
   uploadLimit(): Promise<number> {
     return this.ask('uploadLimit') as Promise<number>
-  }
-
-  /** Takes a message back whose file is not uploaded yet. */
-  async withdraw(message: Message): Promise<void> {
-    this.changed(await discard(this.db, message.key, true))
-    void this.ask('withdrawn', message.peer, message.key).catch(() => undefined)
   }
 
   /** The file of a message: from this device, else from the server. Rejects when it cannot be had. */
@@ -452,8 +394,8 @@ export class App {
     return (await this.db.get('files', message.key))?.data
   }
 
-  /** The person sees the conversation to its end; that is known where there is room to write it down. */
-  async markRead(peer: string): Promise<void> {
+  /** The person has seen the conversation up to that position, or to its end; that is known where there is room to write it down. */
+  async markRead(peer: string, upTo = Infinity): Promise<void> {
     if (this.chats.get(peer)?.markedUnread) void this.setChat(peer, 'unread', undefined).catch(() => undefined)
     // Until it is known whether people are told they are not.
     const quiet = this.account?.privacy?.noReceipts !== false
@@ -461,7 +403,7 @@ export class App {
       markRead(this.db, this.me, peer, quiet, (to, read) => {
         const id = token()
         return { id, frame: buildDisplayed(to, id, read, this.chats.get(to)?.group !== undefined) }
-      }),
+      }, upTo),
     )
     this.changed(change)
     if (change.queued) this.poke()

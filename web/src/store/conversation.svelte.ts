@@ -2,27 +2,37 @@
 
 import { PENDING, type Change, type Db, type Message } from './schema'
 
+/** So many of the newest are shown first. */
 const FIRST = 50
 const PAGE = 80
-/** What is jumped to is shown with so many before it. */
+/** What is gone to is shown with so many before it, and so many from it on. */
 const BEFORE = 25
-const MOST_UNREAD = 4_000
+const AFTER = 50
 
 /**
- * The part of a conversation that is on screen or near it: the newest
- * messages, and older ones as they are asked for. It follows what is written.
+ * The part of a conversation that is on screen or near it: the newest messages, or those around one of them, and older
+ * and newer ones as they are asked for. It follows what is written.
  */
 export class Conversation {
-  /** In order. The oldest of a conversation with more before it is not among them: see `before`. */
+  /** In order. Where there are more on a side, the outermost is not among them: see `before` and `after`. */
   messages = $state.raw<Message[]>([])
   /** The one before the first, so that what is shown of the first does not change when older ones come. */
   before = $state.raw<Message | undefined>(undefined)
+  /** The one after the last, likewise. */
+  after = $state.raw<Message | undefined>(undefined)
   /** The store has nothing older. */
   exhausted = $state(false)
-  loaded = $state(false)
+  /** The store has nothing newer: what is said is added as it comes. */
+  latest = $state(true)
+  /** Counts how often it went elsewhere, to messages that do not follow on those before. */
+  place = $state(0)
+  /** Up to there it has been on screen. */
+  seen = $state(-Infinity)
   /** The last change put messages before the others, none behind them. */
   prepended = $state.raw(false)
-  private loading: Promise<number> | undefined
+  /** What was written while something is read from the store; undefined for what was removed. */
+  private written: Map<number, Message | undefined> | undefined
+  private reading: Promise<unknown> = Promise.resolve()
 
   /** @param ends the positions of the oldest and newest settled message, as far as they are known */
   constructor(
@@ -31,34 +41,53 @@ export class Conversation {
     private readonly ends: () => { head: number; tail: number } | undefined = () => undefined,
   ) {}
 
-  /** Loads the newest, and at least all from that position on, within reason. */
-  async open(fromPos?: number): Promise<void> {
-    let wanted = FIRST
-    let rows = await this.read(wanted)
-    if (fromPos !== undefined && rows.length === wanted && rows[0]!.pos > fromPos) {
-      wanted = MOST_UNREAD
-      rows = await this.read(wanted)
-    }
-    this.take(rows, rows.length < wanted)
-    this.loaded = true
+  /** Loads the newest; or, where more follow on that position than are shown at first, those around it. */
+  open(fromPos?: number): Promise<void> {
+    return fromPos !== undefined && (this.ends()?.tail ?? Infinity) - fromPos > FIRST ? this.reach(fromPos) : this.newest()
+  }
+
+  /** Goes to the newest. */
+  newest(): Promise<void> {
+    return this.turn(async () => {
+      const rows = await this.read(FIRST)
+      this.go(rows, rows.length < FIRST, true)
+    })
+  }
+
+  /** Goes to that position, if it is not among what is loaded. */
+  reach(pos: number): Promise<void> {
+    return this.turn(async () => {
+      const [first, last] = [this.messages[0], this.messages.at(-1)]
+      if (first && last && (this.exhausted || first.pos <= pos) && (this.latest || pos <= last.pos)) return
+      const [older, newer] = await Promise.all([this.read(BEFORE, pos), this.readFrom(pos, AFTER)])
+      this.go([...older, ...newer], older.length < BEFORE, newer.length < AFTER)
+    })
   }
 
   /** Loads older ones from the store; gives how many. */
   older(): Promise<number> {
-    if (this.exhausted) return Promise.resolve(0)
-    this.loading ??= this.loadOlder().finally(() => (this.loading = undefined))
-    return this.loading
+    return this.turn(async () => {
+      if (this.exhausted) return 0
+      const rows = await this.read(PAGE, this.before?.pos ?? this.messages[0]?.pos)
+      const { length } = this.messages
+      this.prepended = true
+      this.take([...rows, ...this.held], rows.length < PAGE, this.latest)
+      return this.messages.length - length
+    })
   }
 
-  /** Loads everything from that position on. */
-  async reach(pos: number): Promise<void> {
-    const first = this.messages[0]
-    if (this.exhausted || (first && first.pos <= pos)) return
-    const index = this.db.transaction('messages').store.index('pos')
-    const rows = await index.getAll(IDBKeyRange.bound([this.peer, pos - BEFORE], [this.peer, Infinity]))
-    this.prepended = true
-    // Where nothing is before it, it is the oldest there is, and to be shown like the others.
-    this.take(rows, (rows[0]?.pos ?? pos) >= pos)
+  /** Loads newer ones from the store; gives how many. */
+  newer(): Promise<number> {
+    return this.turn(async () => {
+      if (this.latest) return 0
+      const last = this.messages.at(-1) ?? this.before
+      const rows = await this.readFrom(last ? last.pos + 1 : -Infinity, PAGE)
+      const { length } = this.messages
+      this.after = undefined // it may stand elsewhere by now
+      this.prepended = false
+      this.take([...rows, ...this.held], this.exhausted, rows.length < PAGE)
+      return this.messages.length - length
+    })
   }
 
   /** There may be older ones in the store again: history came in. */
@@ -70,41 +99,79 @@ export class Conversation {
   apply(change: Change): void {
     const mine = change.messages.filter((m) => m.peer === this.peer)
     if (mine.length === 0 && change.removed.length === 0) return
+    for (const key of change.removed) this.written?.set(key, undefined)
+    for (const m of mine) this.written?.set(m.key, m)
     // What comes before the oldest is history, and asked for; but what waits comes after all that is new.
     const first = this.messages[0]?.pos
     const oldest = first === undefined || (this.exhausted && first >= PENDING) ? -Infinity : first
+    const newest = this.latest ? Infinity : (this.messages.at(-1)?.pos ?? -Infinity)
     const byKey = new Map(this.messages.map((m) => [m.key, m]))
     for (const key of change.removed) {
       byKey.delete(key)
       if (key === this.before?.key) this.before = undefined
+      if (key === this.after?.key) this.after = undefined
     }
     for (const m of mine) {
       if (m.key === this.before?.key) this.before = m
+      else if (m.key === this.after?.key) this.after = m
       else if ((byKey.get(m.key)?.rev ?? 0) > m.rev) continue // tabs hear of each other's writes late
-      else if (byKey.has(m.key) || m.pos >= oldest) byKey.set(m.key, m)
-      else this.refill() // it came for somebody else: another tab, or what was on screen before
+      else if (byKey.has(m.key) || (m.pos >= oldest && m.pos <= newest)) byKey.set(m.key, m)
+      else if (m.pos < oldest) this.refill() // it came for somebody else: another tab, or what was on screen before
     }
     this.prepended = false
     this.messages = [...byKey.values()].sort((a, b) => a.pos - b.pos)
   }
 
-  private async loadOlder(): Promise<number> {
-    const end = this.before?.pos ?? this.messages[0]?.pos
-    const rows = await this.read(PAGE, end)
-    const count = this.messages.length
-    this.prepended = true
-    this.take(rows, rows.length < PAGE)
-    return this.messages.length - count
+  /** Reads one after the other, and knows what is written meanwhile. */
+  private turn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.reading.then(async () => {
+      this.written = new Map()
+      try {
+        return await work()
+      } finally {
+        this.written = undefined
+      }
+    })
+    this.reading = done.catch(() => undefined)
+    return done
   }
 
-  /** Adds what was read. What is here already stays as it is: it has followed all writes since. */
-  private take(rows: Message[], all: boolean): void {
-    const held = [...(this.before ? [this.before] : []), ...this.messages]
-    const byKey = new Map([...rows, ...held].map((m) => [m.key, m]))
+  private go(...there: Parameters<Conversation['take']>): void {
+    this.place++
+    this.prepended = false
+    this.take(...there)
+  }
+
+  /** What is loaded, with those before and after it. */
+  private get held(): Message[] {
+    return [this.before ?? [], this.messages, this.after ?? []].flat()
+  }
+
+  /**
+   * Holds these. What is written while they were read counts for more.
+   *
+   * @param exhausted there is nothing before them
+   * @param latest there is nothing after them
+   */
+  private take(all: Message[], exhausted: boolean, latest: boolean): void {
+    const byKey = new Map(all.map((m) => [m.key, m]))
+    const end = all.reduce((pos, m) => (m.pos < PENDING ? Math.max(pos, m.pos) : pos), -Infinity)
+    for (const [key, m] of this.written ?? []) {
+      const known = byKey.get(key)
+      if (!m) byKey.delete(key)
+      else if (known ? known.rev <= m.rev : latest && m.pos > end) byKey.set(key, m)
+    }
     const inOrder = [...byKey.values()].sort((a, b) => a.pos - b.pos)
-    this.exhausted = all
-    this.before = all ? undefined : inOrder.shift()
+    this.exhausted = exhausted
+    this.latest = latest
+    this.before = exhausted ? undefined : inOrder.shift()
+    this.after = latest ? undefined : inOrder.pop()
     this.messages = inOrder
+  }
+
+  /** So many from that position on, in order. */
+  private readFrom(pos: number, count: number): Promise<Message[]> {
+    return this.db.getAllFromIndex('messages', 'pos', IDBKeyRange.bound([this.peer, pos], [this.peer, Infinity]), count)
   }
 
   /** The newest so many, before a position if one is given, in order. */

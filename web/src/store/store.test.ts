@@ -5,12 +5,13 @@ import { IDBFactory } from 'fake-indexeddb'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Listed } from '../wire/inbox'
 import type { Incoming } from '../wire/message'
+import { act, composeAgain, discard } from './act'
 import { Conversation } from './conversation.svelte'
 import { getMeta, isArchived, isMuted, ME, openStore, PENDING, Tick, type Db, type Message } from './schema'
 import { search } from './find'
 import { acknowledge, place, refuse, take, takeContacts, takeHistory, takeList, takeRead, takeSettings } from './receive'
 import { bob, said } from './said'
-import { act, compose, composeAgain, discard, editChat, markRead, type ReadFor } from './write'
+import { compose, editChat, markRead, type ReadFor } from './write'
 
 let db: Db
 let frames: string[]
@@ -354,6 +355,19 @@ describe('reading', () => {
     expect(frames.at(-1)).toBe('read bob@localhost a4')
   })
 
+  it('holds up to what was seen', async () => {
+    await takeAll([...Array.from({ length: 5 }, (_, i) => said(i + 1)), mine(6), ...Array.from({ length: 4 }, (_, i) => said(i + 7))])
+    await editChat(db, bob, (c) => Object.assign(c, { unread: 9, readPos: 0 }))
+    expect((await markRead(db, me, bob, false, read, 3)).queued).toBe(true)
+    expect(await chat()).toMatchObject({ unread: 6, readPos: 3 })
+    expect(await markRead(db, me, bob, false, read, 2)).toMatchObject({ queued: false, chats: [] })
+    await markRead(db, me, bob, false, read, 7)
+    expect(await chat()).toMatchObject({ unread: 3, readPos: 7 })
+    await markRead(db, me, bob, false, read)
+    expect(await chat()).toMatchObject({ unread: 0, readPos: 10 })
+    expect(frames).toEqual(['m3', 'm7', 'm10'].map((id) => `displayed bob@localhost ${id}`))
+  })
+
   it('on another device holds here, by the name in the archive', async () => {
     await takeAll([said(1, { archiveId: 'a1' }), said(2, { archiveId: 'a2' }), said(3, { archiveId: 'a3' })])
     await takeRead(db, bob, 'a2')
@@ -458,11 +472,52 @@ describe('a conversation on screen', () => {
     expect(c.messages).toMatchObject([{ tick: Tick.sent }])
   })
 
-  it('opens at the first unread, and leaves what is older alone', async () => {
-    await takeAll(Array.from({ length: 120 }, (_, i) => said(i + 1)))
+  const held = (c: Conversation) => [c.before?.body, c.messages[0]?.body, c.messages.at(-1)?.body, c.after?.body]
+
+  it('opens around the first unread when much is, and goes on both ways', async () => {
+    await takeAll(Array.from({ length: 300 }, (_, i) => said(i + 1)))
+    const ends = await chat()
+    const c = new Conversation(db, bob, () => ends)
+    await c.open(100)
+    expect(held(c)).toEqual(['text 75', 'text 76', 'text 148', 'text 149'])
+    // What is said now is far from there; what is beside is followed.
+    c.apply(await takeAll([said(301)]))
+    c.apply(await send('m1'))
+    c.apply(await act(db, c.after!.key, { kind: 'react', emoji: ['👍'] }, { id: 'r1', frame: '<r/>' }))
+    expect(held(c)).toEqual(['text 75', 'text 76', 'text 148', 'text 149'])
+    expect([c.latest, c.after?.acts]).toEqual([false, ['r1']])
+    expect([await c.newer(), await c.older()]).toEqual([79, 75])
+    expect([held(c), c.exhausted]).toEqual([[undefined, 'text 1', 'text 227', 'text 228'], true])
+    while (!c.latest) await c.newer()
+    expect(c.messages.map((m) => m.body)).toEqual(await texts())
+    c.apply(await takeAll([said(302)]))
+    c.apply(await acknowledge(db, ['m1'], true, 1))
+    expect(c.messages.slice(-2).map((m) => m.body)).toEqual(['text 302', 'body m1'])
+
+    const near = new Conversation(db, bob, () => ends)
+    await near.open(270)
+    expect([near.latest, near.messages.at(-1)?.body]).toEqual([true, 'body m1'])
+  })
+
+  it('goes to a message and back to the newest, and misses nothing that is written meanwhile', async () => {
+    await takeAll(Array.from({ length: 300 }, (_, i) => said(i + 1)))
     const c = new Conversation(db, bob)
-    await c.open(0)
-    expect([c.messages.length, c.exhausted]).toEqual([120, true])
+    await c.open()
+    await c.reach(280)
+    expect([c.place, c.messages.length]).toEqual([1, 49])
+    await c.reach(20)
+    expect([c.place, ...held(c)]).toEqual([2, undefined, 'text 1', 'text 68', 'text 69'])
+    c.apply(await send('m1'))
+    const going = c.newest()
+    const gone = (await rows())[298]!
+    for (const write of [() => acknowledge(db, ['m1'], true, 1), () => takeAll([said(301)]), () => discard(db, gone.key)]) c.apply(await write())
+    await going
+    expect(c.messages.slice(-4).map((m) => [m.body, m.tick])).toEqual([['text 298', 1], ['text 300', 1], ['body m1', Tick.sent], ['text 301', 1]])
+    expect(c.latest).toBe(true)
+  })
+
+  it('leaves what is older alone', async () => {
+    await takeAll(Array.from({ length: 120 }, (_, i) => said(i + 1)))
     const d = new Conversation(db, bob)
     await d.open()
     const old = (await rows())[3]!

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { blank, preview } from './preview'
-import { ME, named, newChat, PENDING, putChat, Tick, type Change, type Chat, type Db, type Message, type WriteTx } from './schema'
+import { preview } from './preview'
+import { named, newChat, PENDING, putChat, Tick, type Change, type Chat, type Db, type Message, type WriteTx } from './schema'
 
 /**
- * Every write to the store is here or, of what comes in, in `receive.ts`: each
+ * Every write to the store is here or, of what is done to messages, in `act.ts` and, of what comes in, in `receive.ts`: each
  * function is one transaction, so that tabs that write at the same time never
  * see half of it. All give what changed.
  */
@@ -33,19 +33,8 @@ export async function compose(db: Db, peer: string, draft: Draft, frame: Frame, 
   return enqueue(begin(db, true, 'files'), peer, draft, frame, now, data)
 }
 
-/** Puts a refused message into the outbox anew, as another message: in one step, so that it cannot get lost between. */
-export async function composeAgain(db: Db, key: number, frame: Frame, now: number): Promise<Change> {
-  const tx = begin(db, true, 'files')
-  const message = await tx.objectStore('messages').get(key)
-  if (!message) return { messages: [], removed: [], chats: [] }
-  const kept = message.file && (await tx.objectStore('files').get(key))
-  void tx.objectStore('messages').delete(key)
-  if (kept) void tx.objectStore('files').delete(key)
-  const change = await enqueue(tx, message.peer, message, frame, now, kept?.data)
-  return { ...change, removed: [key] }
-}
-
-async function enqueue(tx: WriteTx, peer: string, draft: Draft, frame: Frame, now: number, data?: Blob): Promise<Change> {
+/** Writes a message of ours, with its file, and what sends it; once this has settled all of it is on the device's disk, where the transaction is strict. */
+export async function enqueue(tx: WriteTx, peer: string, draft: Draft, frame: Frame, now: number, data?: Blob): Promise<Change> {
   const chats = tx.objectStore('chats')
   const chat = (await chats.get(peer)) ?? newChat(peer, false)
   chat.composed += 1
@@ -79,41 +68,6 @@ async function enqueue(tx: WriteTx, peer: string, draft: Draft, frame: Frame, no
   return { messages: [message], removed: [], chats: [chat] }
 }
 
-/** What can be done to a message. */
-export type Act = { kind: 'correct'; body: string; mentions: Message['mentions'] } | { kind: 'react'; emoji: string[] } | { kind: 'retract' }
-
-/**
- * Changes a message, and puts what tells it into the outbox, in one step. The
- * change shows at once, with a clock until it has arrived; it is undone when it
- * is refused.
- */
-export async function act(db: Db, key: number, what: Act, frame: Frame): Promise<Change> {
-  const tx = begin(db, true, 'files')
-  const message = await tx.objectStore('messages').get(key)
-  const chat = message && (await tx.objectStore('chats').get(message.peer))
-  if (!message || !chat || message.deleted) return { messages: [], removed: [], chats: [] }
-  const { body, mentions, edited, reactions, reply, starred, file } = message
-  const undo: Partial<Message> = { body, mentions, edited, reactions, reply, starred, file, deleted: undefined }
-  if (what.kind === 'correct') Object.assign(message, { body: what.body, mentions: what.mentions, edited: frame.id })
-  else if (what.kind === 'react') message.reactions = { ...reactions, [ME]: what.emoji }
-  else {
-    blank(message)
-    void tx.objectStore('files').delete(key)
-  }
-  message.acts = [...(message.acts ?? []), frame.id]
-  message.undone = undefined
-  message.rev += 1
-  void tx.objectStore('messages').put(message)
-  void tx.objectStore('outbox').add({ ...frame, peer: message.peer, act: { key, undo }, ...(chat.group && { group: true }) } as never)
-  const shown = chat.last?.key === key
-  if (shown) {
-    chat.last = preview(message)
-    putChat(tx, chat)
-  }
-  await tx.done
-  return { messages: [message], removed: [], chats: shown ? [chat] : [] }
-}
-
 /** Changes what is known of a message on this device only. */
 export async function editMessage(db: Db, key: number, edit: (message: Message) => void): Promise<Change> {
   const tx = begin(db)
@@ -126,53 +80,35 @@ export async function editMessage(db: Db, key: number, edit: (message: Message) 
   return { messages: [message], removed: [], chats: [] }
 }
 
-/**
- * Takes a message off this device, and out of the outbox.
- *
- * @param unsent only if its file is not uploaded yet: once it is made it may be on its way
- */
-export async function discard(db: Db, key: number, unsent = false): Promise<Change> {
-  const tx = begin(db, false, 'files')
-  const messages = tx.objectStore('messages')
-  const message = await messages.get(key)
-  const records = await tx.objectStore('outbox').index('message').getAll(key)
-  if (!message || (unsent && !records.some((r) => r.file))) return { messages: [], removed: [], chats: [] }
-  void messages.delete(key)
-  void tx.objectStore('files').delete(key)
-  for (const { n } of records) void tx.objectStore('outbox').delete(n)
-  const chat = await tx.objectStore('chats').get(message.peer)
-  if (chat?.last?.key === key) {
-    const range = IDBKeyRange.bound([message.peer, -Infinity], [message.peer, Infinity])
-    const newest = await messages.index('pos').openCursor(range, 'prev')
-    chat.last = newest ? preview(newest.value) : undefined
-    putChat(tx, chat)
-  }
-  await tx.done
-  return { messages: [], removed: [key], chats: chat ? [chat] : [] }
-}
-
 /** What says that a conversation was read. */
 export type ReadFor = (peer: string, read: { marker?: string | undefined; archive?: { id: string; by: string } | undefined }) => Frame
 
 const MOST_MARKING = 50
 
-/** The person has seen the conversation to its end. Tells the other side when it asked, unless a person is not to know, and our other devices. */
-export async function markRead(db: Db, me: string, peer: string, quiet: boolean, displayed: ReadFor): Promise<Change & { queued: boolean }> {
+/**
+ * The person has seen the conversation up to that position, or to its end. Tells the other side when it asked, unless a person is not to know, and our
+ * other devices.
+ */
+export async function markRead(db: Db, me: string, peer: string, quiet: boolean, displayed: ReadFor, upTo = Infinity): Promise<Change & { queued: boolean }> {
   const tx = begin(db)
   const chat = await tx.objectStore('chats').get(peer)
-  const last = chat?.lastIn
+  const part = chat !== undefined && upTo < chat.tail
+  const seen = part && upTo > chat.readPos ? await tx.objectStore('messages').index('pos').getAll(IDBKeyRange.bound([peer, chat.readPos], [peer, upTo], true)) : []
+  const came = seen.filter((m) => !m.out && !m.event)
+  const at = came.at(-1)
+  const last = !part ? chat?.lastIn : at && { pos: at.pos, id: chat.group ? at.archiveId : at.id, markable: chat.lastIn?.markable, archiveId: at.archiveId }
   // In a large group nobody asks who of all has read.
   const tells = chat?.group ? chat.group.state === 'in' && Math.max(chat.group.members.length, chat.group.here?.count ?? 0) <= MOST_MARKING : !quiet
   const marker = tells && last?.markable ? last.id : undefined
   const archive = last?.archiveId === undefined ? undefined : { id: last.archiveId, by: chat?.group ? peer : me }
   const id = marker ?? (chat?.group ? undefined : archive?.id)
   const tell = id !== undefined && chat?.marked !== id && (last?.pos ?? 0) > 0
-  if (!chat || (chat.unread === 0 && chat.readPos >= chat.tail && !tell)) {
+  if (!chat || (part ? seen.length === 0 : chat.unread === 0 && chat.readPos >= chat.tail && !tell)) {
     return { messages: [], removed: [], chats: [], queued: false }
   }
-  chat.unread = 0
-  chat.readPos = chat.tail
-  if (chat.group) chat.group.mentioned = false
+  chat.unread = part ? Math.max(0, chat.unread - came.length) : 0
+  chat.readPos = part ? upTo : chat.tail
+  if (chat.group && !part) chat.group.mentioned = false
   if (tell) {
     chat.marked = id
     void tx.objectStore('outbox').add({ ...displayed(peer, { marker, archive }), peer, ...(chat.group && { group: true }) } as never)

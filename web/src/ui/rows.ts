@@ -15,24 +15,30 @@ export interface Row {
   last: boolean
 }
 
+/** Up to where it was read when the conversation was opened, and how many came after that. */
+export interface Unread {
+  pos: number
+  count: number
+}
+
 /** A pause that parts two runs. */
 const RUN_MS = 5 * 60_000
 
 /**
- * @param before the message before the first, when there is one that is not shown
+ * @param beside the messages before the first and after the last, when there are some that are not shown
  * @param begin whether the first is the first of the conversation, as far as is known
- * @param readPos up to where it was read, when there is to be a divider
+ * @param unread where there is to be a divider
  */
-export function makeRows(messages: Message[], before: Message | undefined, begin: boolean, readPos: number | undefined): Row[] {
-  const divider = readPos === undefined ? -1 : messages.findIndex((m) => !m.out && !m.event && m.pos > readPos)
+export function makeRows(messages: Message[], beside: { before: Message | undefined; after: Message | undefined }, begin: boolean, unread: Unread | undefined): Row[] {
+  const divider = unread ? messages.findIndex((m) => !m.out && !m.event && m.pos > unread.pos) : -1
   return messages.map((message, i) => {
-    const previous = messages[i - 1] ?? before
-    const next = messages[i + 1]
+    const previous = messages[i - 1] ?? beside.before
+    const next = messages[i + 1] ?? beside.after
     const newDay = previous ? dayOf(previous.time) !== dayOf(message.time) : begin
     return {
       message,
       day: newDay ? dayLabel(message.time) : undefined,
-      unread: i === divider ? messages.slice(i).filter((m) => !m.out && !m.event).length : undefined,
+      unread: i === divider ? Math.max(unread!.count, messages.slice(i).filter((m) => !m.out && !m.event).length) : undefined,
       first: newDay || i === divider || !previous || !together(previous, message),
       last: !next || i + 1 === divider || dayOf(next.time) !== dayOf(message.time) || !together(message, next),
     }
