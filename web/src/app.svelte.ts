@@ -36,6 +36,9 @@ const QUOTED = 300
 const MOST_SOUGHT = 20
 const MOST_FOUND = 100
 
+/** Hardly a message is lower, on screen. */
+const ROW_PX = 40
+
 /** What comes with a text. */
 export interface Saying {
   reply?: Message | undefined
@@ -239,7 +242,7 @@ export class App {
   // --- conversations
 
   async openConversation(peer: string): Promise<Conversation> {
-    const conversation = new Conversation(this.db, peer, () => this.chats.get(peer))
+    const conversation = new Conversation(this.db, peer, () => this.chats.get(peer), Math.ceil(innerHeight / ROW_PX))
     this.open.add(conversation)
     const chat = this.chats.get(peer)
     await conversation.open(chat && chat.unread > 0 ? chat.readPos : undefined)

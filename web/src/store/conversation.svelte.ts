@@ -2,12 +2,12 @@
 
 import { PENDING, type Change, type Db, type Message } from './schema'
 
-/** So many of the newest are shown first. */
-const FIRST = 50
 const PAGE = 80
 /** What is gone to is shown with so many before it, and so many from it on. */
 const BEFORE = 25
 const AFTER = 50
+/** Of what was read, so much is shown above what was not. */
+const READ = 3
 
 /**
  * The part of a conversation that is on screen or near it: the newest messages, or those around one of them, and older
@@ -26,6 +26,8 @@ export class Conversation {
   latest = $state(true)
   /** Counts how often it went elsewhere, to messages that do not follow on those before. */
   place = $state(0)
+  /** It was painted: there is time for what else is to be done. */
+  shown = $state(false)
   /** Up to there it has been on screen. */
   seen = $state(-Infinity)
   /** The last change put messages before the others, none behind them. */
@@ -39,28 +41,30 @@ export class Conversation {
     private readonly db: Db,
     readonly peer: string,
     private readonly ends: () => { head: number; tail: number } | undefined = () => undefined,
+    /** So many fill the screen; what is beside them is loaded once they are painted. */
+    private readonly screen = 50,
   ) {}
 
-  /** Loads the newest; or, where more follow on that position than are shown at first, those around it. */
+  /** Loads the newest; or, where more than a screen of them follows on that position, those. */
   open(fromPos?: number): Promise<void> {
-    return fromPos !== undefined && (this.ends()?.tail ?? Infinity) - fromPos > FIRST ? this.reach(fromPos) : this.newest()
+    return fromPos !== undefined && (this.ends()?.tail ?? Infinity) - fromPos > this.screen ? this.reach(fromPos + 1, READ, this.screen) : this.newest()
   }
 
   /** Goes to the newest. */
   newest(): Promise<void> {
     return this.turn(async () => {
-      const rows = await this.read(FIRST)
-      this.go(rows, rows.length < FIRST, true)
+      const rows = await this.read(this.screen)
+      this.go(rows, rows.length < this.screen, true)
     })
   }
 
   /** Goes to that position, if it is not among what is loaded. */
-  reach(pos: number): Promise<void> {
+  reach(pos: number, before = BEFORE, after = AFTER): Promise<void> {
     return this.turn(async () => {
       const [first, last] = [this.messages[0], this.messages.at(-1)]
       if (first && last && (this.exhausted || first.pos <= pos) && (this.latest || pos <= last.pos)) return
-      const [older, newer] = await Promise.all([this.read(BEFORE, pos), this.readFrom(pos, AFTER)])
-      this.go([...older, ...newer], older.length < BEFORE, newer.length < AFTER)
+      const [older, newer] = await Promise.all([this.read(before, pos), this.readFrom(pos, after)])
+      this.go([...older, ...newer], older.length < before, newer.length < after)
     })
   }
 
