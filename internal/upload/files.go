@@ -64,10 +64,15 @@ func (f *files) path(id state.UploadID) string {
 func (f *files) keep(arrived string, id state.UploadID) error { return f.move(arrived, f.path(id)) }
 
 func (f *files) move(from, to string) error {
-	if _, err := os.Lstat(from); err != nil {
+	arrived, err := os.Lstat(from)
+	if err != nil {
 		return err
 	}
-	err := os.Rename(from, to)
+	if kept, err := os.Lstat(to); err == nil && os.SameFile(arrived, kept) {
+		// A power cut came before it left its old place. To rename it would leave both (rename(2)).
+		return errors.Join(syncDir(filepath.Dir(to)), os.Remove(from))
+	}
+	err = os.Rename(from, to)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = os.Mkdir(filepath.Dir(to), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err

@@ -4,6 +4,7 @@ package upload
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"bavard/internal/command"
+	"bavard/internal/state"
 )
 
 const large = 3<<20 + 17
@@ -291,19 +293,20 @@ func TestJournalInTheWay(t *testing.T) {
 	b.holdsFiles(1)
 }
 
-// What a kill left behind goes; what lacks its file is told of.
+// What a kill or a power cut left behind goes; what lacks its file is told of.
 func TestStartLooksThroughFiles(t *testing.T) {
 	b := newBench(t)
 	get := b.upload("a", "text/plain", "12345", "")
 	short := b.upload("b", "text/plain", "12345", "")
 	kept := b.upload("c", "text/plain", "12345", "")
-	path := func(get string) string {
+	id := func(get string) state.UploadID {
 		id, ok := idOf(strings.Split(get, "/")[2])
 		if !ok {
 			t.Fatal("no id")
 		}
-		return b.files.path(id)
+		return id
 	}
+	path := func(get string) string { return b.files.path(id(get)) }
 	orphan := filepath.Join(b.o.Dir, "ab", "ab"+strings.Repeat("0", 30))
 	for _, name := range []string{filepath.Join(b.o.Dir, arrivingName, "123"), orphan, filepath.Join(b.o.Dir, "ab", "readme")} {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte("x"), 0o600)); err != nil {
@@ -311,6 +314,9 @@ func TestStartLooksThroughFiles(t *testing.T) {
 		}
 	}
 	if err := errors.Join(os.Remove(path(get)), os.Truncate(path(short), 3)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(path(kept), b.files.unrecorded(id(kept), sha256.Sum256([]byte("12345")), true)); err != nil {
 		t.Fatal(err)
 	}
 	b.restart()
