@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -173,21 +171,9 @@ func (d *celled) putAt(ctx context.Context, t *testing.T, files *uploading, n *c
 // that it cannot tell now.
 func (d *celled) hasFile(ctx context.Context, t *testing.T, n *cellNode, f put) bool {
 	t.Helper()
-	u, err := url.Parse(f.get)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Host = n.options.HTTP
-	content := ""
-	err = await.Until(ctx, func(ctx context.Context) (err error) {
-		content, err = get(ctx, &http.Transport{DisableKeepAlives: true}, u.String())
-		if err != nil && strings.Contains(err.Error(), "503") {
-			return err
-		}
-		return nil
-	})
+	content, there, err := fileAt(ctx, place{http: n.options.HTTP}, &f)
 	if err != nil {
 		t.Fatalf("node %s: %v", n.name, err)
 	}
-	return sha256.Sum256([]byte(content)) == f.sum
+	return there && sha256.Sum256([]byte(content)) == f.sum
 }

@@ -57,6 +57,14 @@ func metricsIn(ctx context.Context, data string) (string, error) {
 	return get(ctx, socket, "http://bavard/metrics")
 }
 
+// statusError is an answer that is not 200.
+type statusError struct {
+	url, status string
+	code        int
+}
+
+func (e *statusError) Error() string { return e.url + ": " + e.status }
+
 func get(ctx context.Context, by http.RoundTripper, url string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -68,7 +76,7 @@ func get(ctx context.Context, by http.RoundTripper, url string) (string, error) 
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s: %s", url, resp.Status)
+		return "", &statusError{url, resp.Status, resp.StatusCode}
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
 	return string(body), err

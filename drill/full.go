@@ -41,7 +41,7 @@ func Full(ctx context.Context, cfg KillConfig, d *disk.Disk) (*Report, error) {
 	cfg.Group = -1 // none
 	f := &filling{disk: d, killing: newKilling(cfg)}
 	f.uploads = newUploading(f.killing)
-	f.uploads.most, f.uploads.think = 64<<10, 50*time.Millisecond // they must not fill the disk themselves
+	f.uploads.small() // they must not fill the disk themselves
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := f.prepare(ctx); err != nil {
@@ -78,7 +78,7 @@ func (f *filling) run(ctx context.Context) error {
 		if err := f.admitted(ctx, time.Now(), false); err != nil {
 			return err
 		}
-		return f.uploads.lookAtFiles(ctx)
+		return f.uploads.lookAtFiles(ctx, f.options.Data)
 	}, func(ctx context.Context) error { return f.node.Stop(ctx) })
 }
 
@@ -198,14 +198,7 @@ func (f *filling) flows(ctx context.Context) error {
 	if err := f.eventually(ctx, f.ticks(500)); err != nil {
 		return fmt.Errorf("messages flow: %w", err)
 	}
-	stored := f.uploads.stored()
-	err := f.eventually(ctx, func(context.Context) error {
-		if f.uploads.stored() < stored+5 {
-			return errors.New("too few files are stored")
-		}
-		return nil
-	})
-	if err != nil {
+	if err := f.eventually(ctx, f.uploads.more(5)); err != nil {
 		return fmt.Errorf("files flow: %w", err)
 	}
 	return nil

@@ -8,14 +8,15 @@ import (
 	"fmt"
 	"time"
 
+	"bavard/drill/await"
 	"bavard/drill/powerfs"
 )
 
 // powerBytes is the size of the disk for each node; it takes as much memory as is used of it.
 const powerBytes = 3 << 30
 
-// Power lets people chat on all nodes of a cell, or on a server alone if there is one node,
-// whose power is cut at once, again and again: what was not synced is gone then, or a random
+// Power lets people chat and put files on all nodes of a cell, or on a server alone if there is
+// one node, whose power is cut at once, again and again: what was not synced is gone then, or a random
 // part of it. At last it is cut at rest. It errs with powerfs.ErrCannotMount where no disk can be
 // mounted whose power can be cut. cfg.Harm and cfg.DownMax are not used.
 func Power(ctx context.Context, cfg CellConfig) (r *Report, err error) {
@@ -27,13 +28,19 @@ func Power(ctx context.Context, cfg CellConfig) (r *Report, err error) {
 	defer func() { err = errors.Join(err, disk.Unmount()) }()
 	cfg.Dir = disk.Path()
 	d := &powered{disk: disk, celled: newCelled(cfg)}
-	return d.rehearse(ctx, d.disturb, func(ctx context.Context) error { return d.cut(ctx, 0) }, d.stopAll)
+	d.uploads = newUploading(d.killing)
+	d.uploads.small()
+	r, err = d.rehearse(ctx, d.disturb, d.atRest, d.stopAll)
+	d.uploads.running.Wait() // it may have ended early
+	r.Files = &d.uploads.found
+	return r, err
 }
 
 // powered is a drill under way in which all nodes have one power supply.
 type powered struct {
 	*celled
-	disk *powerfs.Disk
+	disk    *powerfs.Disk
+	uploads *uploading
 }
 
 // survivals are the chances of what was not synced, cut by cut: nothing of it, half, most.
@@ -42,10 +49,14 @@ func survivals() []float64 { return []float64{0, 0.5, 0, 0.9} }
 // disturb cuts the power after each while.
 func (d *powered) disturb(ctx context.Context) error {
 	d.disk.WriteBack() // the drill's own files: an operator made theirs long ago
+	d.uploads.begin(ctx)
 	return d.again(ctx, func(ctx context.Context, n int) error {
 		survive := survivals()[n%len(survivals())]
 		if d.cfg.NoFsync {
 			survive = 0
+		}
+		if err := d.filesFlow(ctx); err != nil {
+			return fmt.Errorf("before power cut %d: %w", n+1, err)
 		}
 		if err := d.cut(ctx, survive); err != nil {
 			return fmt.Errorf("power cut %d: %w", n+1, err)
@@ -53,6 +64,26 @@ func (d *powered) disturb(ctx context.Context) error {
 		d.writeBack()
 		return nil
 	})
+}
+
+// filesFlow waits until a file is stored: it is what the next cut may take away.
+func (d *powered) filesFlow(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	return await.Until(ctx, d.uploads.more(1))
+}
+
+// atRest cuts the power when all that was sent is settled, and looks at the files.
+func (d *powered) atRest(ctx context.Context) error {
+	d.uploads.running.Wait()
+	if err := d.cut(ctx, 0); err != nil {
+		return err
+	}
+	var dirs []string
+	for _, n := range d.nodes {
+		dirs = append(dirs, n.options.Data)
+	}
+	return d.uploads.lookAtFiles(ctx, dirs...)
 }
 
 // writeBack has nodes that sync nothing find what they had at this moment, as those of a

@@ -48,10 +48,15 @@ type Report struct {
 	Trouble []string
 	Server  string
 
-	// Files are those that people put while the disk was full; nil in other drills.
+	// Files are those that people put while the disk was full or the power was cut; nil in other drills.
 	Files *UploadReport
 
 	restarts, ticks, outages, gaps []time.Duration
+}
+
+// Clean: nothing happened that must never happen.
+func (r *Report) Clean() bool {
+	return r.Verdict.Clean() && r.Group.Clean() && r.Misdated == 0 && (r.Files == nil || r.Files.Clean())
 }
 
 // maxSamples bounds the samples of a distribution.

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"bavard/drill/await"
 	"bavard/drill/client"
 	"bavard/drill/node"
 	"bavard/internal/stanza"
@@ -34,11 +35,14 @@ type UploadReport struct {
 	Again                    int // that were put once more after a kill, and told 201
 	Found                    int // unknown ones that are there, whole
 	Bytes                    int64
-	// What must never happen: files that were told 201 and are not there, or
-	// another content; files on the disk that nobody can get.
+	// What must never happen: files that were told 201 and cannot be got from each node, or
+	// another content; files on a disk that nobody can get.
 	Lost, Changed, Left int
 	Trouble             []string
 }
+
+// Clean: nothing happened that must never happen.
+func (r *UploadReport) Clean() bool { return r.Lost+r.Changed+r.Left == 0 }
 
 func (r *UploadReport) String() string {
 	return fmt.Sprintf("seed %d: %d kills; %d files stored (%d MiB), %d of them put again after a kill; %d unknown (%d there), %d refused, %d not allowed; lost %d, changed %d, left over %d",
@@ -52,7 +56,6 @@ func UploadKill(ctx context.Context, cfg KillConfig) (*UploadReport, error) {
 	cfg.defaults()
 	cfg.Group = -1 // none
 	d := newUploading(newKilling(cfg))
-	d.found.Seed = cfg.Seed
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := d.prepareUploads(ctx); err != nil {
@@ -66,13 +69,18 @@ func UploadKill(ctx context.Context, cfg KillConfig) (*UploadReport, error) {
 	return &d.found, nil
 }
 
-func newUploading(d *killing) *uploading { return &uploading{killing: d, most: 1 << 21} }
+func newUploading(d *killing) *uploading {
+	return &uploading{killing: d, most: 1 << 21, found: UploadReport{Seed: d.cfg.Seed}}
+}
+
+// small has people put files of at most 64 KiB, at a leisurely pace: beside those who chat.
+func (d *uploading) small() { d.most, d.think = 64<<10, 50*time.Millisecond }
 
 // uploading is such a drill under way.
 type uploading struct {
 	*killing
 	running sync.WaitGroup // those who put files
-	// most bounds the files, in bytes, and think is how long people wait before the next one.
+	// most bounds the files, in bytes, and think is how long people wait before the next one, on average.
 	most  int
 	think time.Duration
 
@@ -88,8 +96,11 @@ type put struct {
 	stored bool
 }
 
-// uploaders put files at the same time.
-const uploaders = 4
+// uploaders put files at the same time, all together filesMost, so that a drill of hours does not fill disks by that.
+const (
+	uploaders = 4
+	filesMost = 20_000
+)
 
 func (d *uploading) prepareUploads(ctx context.Context) error {
 	addrs, err := node.FreePorts(2, d.random.IntN)
@@ -97,6 +108,7 @@ func (d *uploading) prepareUploads(ctx context.Context) error {
 		return err
 	}
 	d.options = node.Options{Binary: d.cfg.Binary, Data: filepath.Join(d.cfg.Dir, "data"), C2S: addrs[0], HTTP: addrs[1], Plain: true, Log: &d.tail}
+	d.places = []place{{addrs[0], addrs[1]}}
 	if d.cfg.EarlyUploads {
 		d.options.Env = []string{earlyUploads}
 	}
@@ -126,7 +138,7 @@ func (d *uploading) runUploads(ctx context.Context) error {
 	if err := d.restart(ctx, 0); err != nil { // at rest
 		return err
 	}
-	return d.lookAtFiles(ctx)
+	return d.lookAtFiles(ctx, d.options.Data)
 }
 
 // begin lets people put files until there is to be nothing new, or stop is called, which
@@ -156,11 +168,29 @@ func (d *uploading) stored() int {
 	return d.found.Stored
 }
 
-// putFiles puts one file after another, until it is to drain.
+// enough reports whether nobody is to put any more.
+func (d *uploading) enough() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.files) >= filesMost
+}
+
+// more is the condition that n more files are told 201, unless there are enough.
+func (d *uploading) more(n int) func(context.Context) error {
+	before := d.stored()
+	return func(context.Context) error {
+		if stored := d.stored() - before; stored < n && !d.enough() {
+			return fmt.Errorf("%d files were stored", stored)
+		}
+		return nil
+	}
+}
+
+// putFiles puts one file after another, until it is to drain or there are enough. Who is cut off moves on to another node.
 func (d *uploading) putFiles(ctx context.Context, i int) {
 	random := generator(d.cfg.Seed, uint64(i)+1)
 	var s *client.Session
-	for {
+	for where := i; !d.enough(); {
 		select {
 		case <-d.draining:
 			if s != nil {
@@ -172,7 +202,8 @@ func (d *uploading) putFiles(ctx context.Context, i int) {
 		default:
 		}
 		if s == nil || s.Err() != nil {
-			fresh, err := client.Dial(ctx, client.Config{JID: fmt.Sprintf("user%d@localhost", i), Password: d.password, Addr: d.options.C2S})
+			fresh, err := client.Dial(ctx, client.Config{JID: fmt.Sprintf("user%d@localhost", i), Password: d.password, Addr: d.at(where).c2s})
+			where++
 			if err != nil {
 				_ = pause(ctx, 20*time.Millisecond)
 				continue
@@ -254,50 +285,102 @@ func putOnce(ctx context.Context, to string, content []byte, random *randv2.Rand
 	return resp.StatusCode
 }
 
-// lookAtFiles holds what can be got, and what is on the disk, against what was told.
-func (d *uploading) lookAtFiles(ctx context.Context) error {
+// lookAtFiles holds what can be got from each node, and what is on the disks, against what was told. dirs are the
+// nodes' data directories.
+func (d *uploading) lookAtFiles(ctx context.Context, dirs ...string) error {
 	there := 0
-	for _, f := range d.files {
-		u, err := url.Parse(f.get)
+	for i := range d.files {
+		f := &d.files[i]
+		got, err := d.gotAt(ctx, f)
 		if err != nil {
 			return err
 		}
-		u.Host = d.options.HTTP
-		content, err := get(ctx, &http.Transport{DisableKeepAlives: true}, u.String())
-		switch whole := sha256.Sum256([]byte(content)) == f.sum; {
-		case err != nil && f.stored:
-			d.found.Lost++
-		case err == nil && !whole:
+		switch {
+		case got.changed:
 			d.found.Changed++
-		case err == nil && !f.stored:
+		case f.stored && got.whole < len(d.places):
+			d.found.Lost++
+		case !f.stored && got.whole > 0:
 			d.found.Found++
 		}
-		if err == nil {
+		if got.whole > 0 || got.changed {
 			there++
 		}
 	}
-	// What is left over is removed in the background.
+	// What is left over is removed in the background, and what is not there yet comes.
+	waiting, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
 	var left int
-	err := d.holds(ctx, func(context.Context) error {
-		n, err := filesUnder(filepath.Join(d.options.Data, "uploads"))
-		if left = n - there; left != 0 {
-			return errors.Join(err, fmt.Errorf("%d files are on the disk, %d can be got", n, there))
+	err := await.UntilEvery(waiting, 50*time.Millisecond, func(context.Context) (err error) {
+		left = 0
+		for _, dir := range dirs {
+			n, e := filesUnder(filepath.Join(dir, "uploads"), len(dirs) > 1)
+			if n != there {
+				e = errors.Join(e, fmt.Errorf("%d files are on the disk, %d can be got", n, there))
+			}
+			left, err = left+max(n-there, there-n), errors.Join(err, e)
 		}
 		return err
 	})
-	if left != 0 {
-		d.found.Left = left
+	if d.found.Left = left; left != 0 && ctx.Err() == nil {
 		return nil
 	}
 	return err
 }
 
-func filesUnder(dir string) (n int, err error) {
-	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if errors.Is(err, os.ErrNotExist) {
+// got says at how many nodes a file was got as it was put, and whether one gave another content.
+type got struct {
+	whole   int
+	changed bool
+}
+
+// gotAt gets a file from each node.
+func (d *uploading) gotAt(ctx context.Context, f *put) (found got, err error) {
+	for _, p := range d.places {
+		content, there, err := fileAt(ctx, p, f)
+		if err != nil {
+			return found, err
+		}
+		switch {
+		case there && sha256.Sum256([]byte(content)) == f.sum:
+			found.whole++
+		case there:
+			found.changed = true
+		}
+	}
+	return found, nil
+}
+
+// fileAt gets a file from a node, and waits as long as that says that it cannot tell now.
+func fileAt(ctx context.Context, p place, f *put) (content string, there bool, err error) {
+	u, err := url.Parse(f.get)
+	if err != nil {
+		return "", false, err
+	}
+	u.Host = p.http
+	waiting, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	err = await.Until(waiting, func(ctx context.Context) (err error) {
+		content, err = get(ctx, &http.Transport{DisableKeepAlives: true}, u.String())
+		var no *statusError
+		if there = err == nil; errors.As(err, &no) && no.code != http.StatusServiceUnavailable {
 			return nil
 		}
-		if err == nil && !e.IsDir() {
+		return err
+	})
+	return content, there, err
+}
+
+// filesUnder counts the files in a directory of uploads. Of several nodes those are left out that wait for their record:
+// they are kept for another node for an hour.
+func filesUnder(dir string, several bool) (n int, err error) {
+	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			return nil
+		case err == nil && e.IsDir() && e.Name() == "unrecorded" && several:
+			return fs.SkipDir
+		case err == nil && !e.IsDir():
 			n++
 		}
 		return err

@@ -133,7 +133,7 @@ func TestDrillKill(t *testing.T) {
 			t.Errorf("%s is not documented", key)
 		}
 		switch key {
-		case "lost", "hidden", "duplicated", "reordered", "phantom", "false_ticks", "diverged":
+		case "lost", "hidden", "duplicated", "reordered", "phantom", "false_ticks", "diverged", "files_lost", "files_left":
 			if n != 0 {
 				t.Errorf("%s: %v", key, n)
 			}
@@ -143,7 +143,7 @@ func TestDrillKill(t *testing.T) {
 			}
 		}
 	}
-	if len(figures) != 23 {
+	if len(figures) != 26 {
 		t.Errorf("%d figures: %s", len(figures), r.out)
 	}
 	run(t, "", "drill", "kill", "--nodes", "4").want(t, 2, "3, 5 or 7")
