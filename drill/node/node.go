@@ -220,7 +220,8 @@ func FreePorts(n int, random func(n int) int) ([]string, error) {
 	for range 1000 {
 		port := first + apart*random((last-first)/apart)
 		addr := loopback(port)
-		if slices.Contains(found, addr) || !free(port) || !free(port+1) || !free(port+2) || !reserve(port+3) {
+		// First the mark: a port that is somebody's is not listened on even to see whether it is free.
+		if slices.Contains(found, addr) || !reserve(port+3) || !free(port) || !free(port+1) || !free(port+2) {
 			continue
 		}
 		if found = append(found, addr); len(found) == n {

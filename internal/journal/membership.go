@@ -9,7 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
@@ -197,23 +197,27 @@ func (j *etcdJournal) sizes() (members, copies int) {
 	return len(all), voters/2 + 1
 }
 
-// advertise tells etcd where the others reach this node, if it has been alone until now: its member
-// has an address then that nobody can reach.
+// advertise tells etcd where the others reach this node, if that is not what etcd has: a node that has
+// been alone until now has an address that nobody can reach, and one that has moved is sought where it was. What
+// the others say to it passes meanwhile on connections that it has made.
 func (j *etcdJournal) advertise(ctx context.Context) error {
 	e, ok := j.host.(*embedded)
 	if !ok || j.opts.Peers == nil {
 		return nil
 	}
 	own := e.etcd.Server.Cluster().Member(e.etcd.Server.MemberID())
-	if own == nil || len(own.PeerURLs) > 0 && strings.HasPrefix(own.PeerURLs[0], peerScheme) {
+	at := j.opts.Peers.Members[j.opts.Name]
+	if own == nil || slices.Equal(own.PeerURLs, []string{peerScheme + at}) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if _, err := j.client.MemberUpdate(ctx, uint64(own.ID), []string{peerScheme + j.opts.Peers.Members[j.opts.Name]}); err != nil {
-		return fmt.Errorf("journal: telling at which address this node, which was alone, is reached: %w", err)
+	err := atStart(ctx, func(ctx context.Context) error {
+		_, err := j.client.MemberUpdate(ctx, uint64(own.ID), []string{peerScheme + at})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("journal: telling at which address this node is reached: %w", err)
 	}
-	j.log.Info("journal: this node, which was alone, can be reached by others now", "at", j.opts.Peers.Members[j.opts.Name])
+	j.log.Info("journal: the others find this node at another address from now on", "at", at, "before", own.PeerURLs)
 	return nil
 }
 

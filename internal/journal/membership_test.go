@@ -4,8 +4,10 @@ package journal
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -88,4 +90,38 @@ func TestRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	hasAll(t, nodes, back, want...)
+}
+
+// TestAnotherAddress: a node that is started at another address is found there by the others, also before
+// these are told.
+func TestAnotherAddress(t *testing.T) {
+	t.Parallel()
+	c := newTestCell(t)
+	opts := Options{UnsafeNoFsync: true}
+	nodes := c.open(t, opts, "a", "b", "c")
+	commit(t, nodes["c"], "before")
+	closeJournal(t, nodes["c"])
+	moved := *c
+	moved.nodes = maps.Clone(c.nodes)
+	moved.nodes["c"] = freePort(t)
+	back := moved.open(t, opts, "c")["c"]
+	commit(t, back, "moved")
+	// a has nobody but c now, and dials it.
+	closeJournal(t, nodes["b"])
+	commit(t, nodes["a"], "without b")
+	for _, m := range nodes["a"].(*etcdJournal).host.(*embedded).etcd.Server.Cluster().Members() {
+		if m.Name == "c" && hostOf(m) != moved.nodes["c"] {
+			t.Errorf("c is sought at %v", m.PeerURLs)
+		}
+	}
+	moved.open(t, opts, "b")
+	closeJournal(t, nodes["a"])
+	commit(t, moved.open(t, opts, "a")["a"], "all told")
+	var got []string
+	for _, n := range read(t, tail(t, back, 0), 4) {
+		got = append(got, n.cmd)
+	}
+	if s := strings.Join(got, ", "); s != "before, moved, without b, all told" {
+		t.Errorf("c reads: %s", s)
+	}
 }

@@ -24,6 +24,9 @@ function budget(what, value, most, unit, once = false) {
 
 const packed = (names) => names.reduce((n, name) => n + gzipSync(readFileSync(join(dist, name)), { level: 9 }).length, 0) / 1000
 
+/** Until the page has nothing to do: nobody has looked at a chat and clicked again before that. */
+const idle = (page) => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => requestIdleCallback(() => requestIdleCallback(done))))))
+
 /** Milliseconds from doing something in the page to the frame after which a condition holds. */
 const timed = (page, act, selector) =>
   page.evaluate(
@@ -190,6 +193,7 @@ export default {
       await page.locator('nav a').first().waitFor()
       open.push(await timed(page, 'nav a[href*="crowd@"]', '[role=log].placed .bubble'))
       // Its files are there from the second time on.
+      await idle(page)
       info.push(await timed(page, 'main header .open', '.info [role=listitem] .nick'))
       found.push(
         await page.evaluate(
@@ -264,6 +268,7 @@ export default {
       const before = await said(entry)
       await until('talk on the list', async () => (await said(entry)) > before)
       open.push(await timed(page, 'nav a[href*="square@"]', '[role=log].placed .bubble'))
+      await idle(page)
       info.push(await timed(page, 'main header .open', '.info [role=listitem] .nick'))
       const then = await said(entry)
       await until('talk in the chat', async () => {
