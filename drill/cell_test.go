@@ -106,7 +106,7 @@ func TestCell(t *testing.T) {
 func TestCellOfFive(t *testing.T) {
 	t.Parallel()
 	times := max(fewKills()-2, 1)
-	r := unharmed(t, CellConfig{Nodes: 5, KillConfig: KillConfig{Kills: times, Accounts: 6, Think: 50 * time.Millisecond}})
+	r := unharmed(t, CellConfig{Nodes: 5, KillConfig: KillConfig{Kills: times, Accounts: 6}})
 	if r.Kills != 2*times+5 || r.Verdict.Ticked < 50*times || r.Group.Ticked < 5*times || r.Verdict.Refused > 0 {
 		t.Error("too little happened, or messages were refused")
 	}

@@ -11,8 +11,9 @@ import (
 	"bavard/drill/await"
 )
 
-// killMinority kills as many nodes as the cell can lose, one of three, two of five, three of seven, or the
-// one that there is, or one of two. If they are several, what is sent meanwhile has to be ticked before they are started again, all at once.
+// killMinority kills as many nodes as the cell can lose: one of three, two of five, three of seven; where
+// none can be lost, one. If they are several, what is sent meanwhile has to be ticked before they are
+// started again, all at once.
 func (d *celled) killMinority(ctx context.Context) error {
 	var hit []*cellNode
 	for _, i := range d.random.Perm(len(d.nodes))[:max(1, (len(d.nodes)-1)/2)] {

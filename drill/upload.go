@@ -190,12 +190,14 @@ func (d *uploading) more(n int) func(context.Context) error {
 func (d *uploading) putFiles(ctx context.Context, i int) {
 	random := generator(d.cfg.Seed, uint64(i)+1)
 	var s *client.Session
+	defer func() {
+		if s != nil {
+			s.Cut()
+		}
+	}()
 	for where := i; !d.enough(); {
 		select {
 		case <-d.draining:
-			if s != nil {
-				s.Cut()
-			}
 			return
 		case <-ctx.Done():
 			return

@@ -305,12 +305,14 @@ func (j *etcdJournal) start(ctx context.Context, quota int64) error {
 	}
 	cfg.QuotaBackendBytes = quota
 	etcd, err := embed.StartEtcd(cfg)
-	for began := time.Now(); err != nil && j.opts.admitted != nil && time.Since(began) < introducedWithin; {
-		// It asks one of the others who is in the cell, which need not know of this member yet.
-		if !sleep(ctx, promoteEvery) {
-			break
-		}
-		etcd, err = embed.StartEtcd(cfg)
+	if err != nil && j.opts.admitted != nil {
+		// It has asked one of the others who is in the cell, which need not know of this member yet.
+		within, cancel := context.WithTimeout(ctx, introducedWithin)
+		err = persist(within, func() (err error) {
+			etcd, err = embed.StartEtcd(cfg)
+			return err
+		})
+		cancel()
 	}
 	if err != nil {
 		return fmt.Errorf("journal: starting etcd on %s: %w", j.opts.Dir, err)
@@ -358,20 +360,14 @@ func (j *etcdJournal) identify(ctx context.Context) error {
 	if _, err := rand.Read(fresh[:]); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	var resp *clientv3.TxnResponse
-	for {
-		var err error
-		resp, err = j.client.Txn(ctx).
+	resp, err := insist(ctx, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+		return j.client.Txn(ctx).
 			If(clientv3.Compare(clientv3.ModRevision(idKey), "=", 0)).
 			Then(clientv3.OpPut(idKey, string(fresh[:]))).
 			Else(clientv3.OpGet(idKey)).Commit()
-		if err == nil {
-			break
-		}
-		// Soon after a start etcd may turn requests away.
-		if !sleep(ctx, 10*retryPause) {
-			return fmt.Errorf("journal: reading its id: %w", err)
-		}
+	})
+	if err != nil {
+		return fmt.Errorf("journal: reading its id: %w", err)
 	}
 	if resp.Succeeded {
 		j.id = fresh

@@ -54,17 +54,31 @@ func (j *etcdJournal) readable(ctx context.Context, revision uint64) error {
 // revision is etcd's newest, at or above that of the newest batch. It tries
 // again until there is a leader, ctx ends or startTimeout has passed.
 func (j *etcdJournal) revision(ctx context.Context) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
+	resp, err := atStart(ctx, func(ctx context.Context) (*clientv3.GetResponse, error) {
+		return j.client.Get(ctx, idKey, clientv3.WithCountOnly())
+	})
+	if err != nil {
+		return 0, fmt.Errorf("journal: %w", err)
+	}
+	return uint64(resp.Header.Revision), nil
+}
+
+// insist repeats a request until it is answered or denied, or ctx ends: soon after a start etcd may turn requests
+// away, or lose its leader.
+func insist[T any](ctx context.Context, request func(context.Context) (T, error)) (T, error) {
 	for {
-		resp, err := j.client.Get(ctx, idKey, clientv3.WithCountOnly())
-		if err == nil {
-			return uint64(resp.Header.Revision), nil
-		}
-		if !sleep(ctx, 10*retryPause) {
-			return 0, fmt.Errorf("journal: %w", err)
+		answer, err := request(ctx)
+		if err == nil || denied(err) || !sleep(ctx, 10*retryPause) {
+			return answer, err
 		}
 	}
+}
+
+// atStart is insist for startTimeout at most.
+func atStart[T any](ctx context.Context, request func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return insist(ctx, request)
 }
 
 // behind says that the log ends before what was read from it.

@@ -210,9 +210,8 @@ func (j *etcdJournal) advertise(ctx context.Context) error {
 	if own == nil || slices.Equal(own.PeerURLs, []string{peerScheme + at}) {
 		return nil
 	}
-	err := atStart(ctx, func(ctx context.Context) error {
-		_, err := j.client.MemberUpdate(ctx, uint64(own.ID), []string{peerScheme + at})
-		return err
+	_, err := atStart(ctx, func(ctx context.Context) (*clientv3.MemberUpdateResponse, error) {
+		return j.client.MemberUpdate(ctx, uint64(own.ID), []string{peerScheme + at})
 	})
 	if err != nil {
 		return fmt.Errorf("journal: telling at which address this node is reached: %w", err)

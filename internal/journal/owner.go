@@ -31,13 +31,11 @@ func (j *etcdJournal) own(ctx context.Context) error {
 		return err
 	}
 	key := ownerPrefix + j.opts.Name
-	var resp *clientv3.TxnResponse
-	err = atStart(ctx, func(ctx context.Context) (err error) {
-		resp, err = j.client.Txn(ctx).
+	resp, err := atStart(ctx, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+		return j.client.Txn(ctx).
 			If(clientv3.Compare(clientv3.ModRevision(key), "=", 0)).
 			Then(clientv3.OpPut(key, ours)).
 			Else(clientv3.OpGet(key)).Commit()
-		return err
 	})
 	if err != nil {
 		return fmt.Errorf("journal: reading its owner: %w", err)
@@ -54,19 +52,6 @@ func (j *etcdJournal) own(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// atStart repeats a request until it is answered, or startTimeout is over: soon after a start etcd may turn
-// requests away, or lose its leader.
-func atStart(ctx context.Context, request func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	for {
-		err := request(ctx)
-		if err == nil || denied(err) || !sleep(ctx, 10*retryPause) {
-			return err
-		}
-	}
 }
 
 // writeOwner writes the name and its CRC-32C, each in a line.

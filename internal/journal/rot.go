@@ -101,7 +101,9 @@ func checkLogFile(path string, last bool) (u unfinished, err error) {
 			}
 			d.UpdateCRC(rec.GetCrc())
 		default:
-			u.read(&rec, d.LastOffset())
+			if err := u.read(&rec, d.LastOffset()); err != nil {
+				return u, err
+			}
 		}
 	}
 }
@@ -120,7 +122,7 @@ type unfinished struct {
 }
 
 // read takes the next record of a file, which ends at the offset end.
-func (u *unfinished) read(rec *walpb.Record, end int64) {
+func (u *unfinished) read(rec *walpb.Record, end int64) error {
 	switch rec.GetType() {
 	case wal.StateType:
 		u.commit = wal.MustUnmarshalState(rec.GetData()).GetCommit()
@@ -128,12 +130,13 @@ func (u *unfinished) read(rec *walpb.Record, end int64) {
 	case wal.SnapshotType:
 		var s walpb.Snapshot
 		if err := proto.Unmarshal(rec.GetData(), &s); err != nil {
-			panic(err) // as for what etcd decodes: see guarded
+			return err
 		}
 		u.snapshot, u.from, u.found = s.GetIndex(), end, false
 	case wal.EntryType:
 		u.found = u.snapshot > u.commit
 	}
+	return nil
 }
 
 // cutOff makes zeros of all of a file of etcd's log behind an offset, as etcd leaves what it has

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sys/unix"
 )
 
@@ -200,11 +199,7 @@ func (j *etcdJournal) freeUp(ctx context.Context) error {
 
 // clearAlarm deals at start with the alarms that are stored with the data.
 func (j *etcdJournal) clearAlarm(ctx context.Context) error {
-	var resp *clientv3.AlarmResponse
-	err := atStart(ctx, func(ctx context.Context) (err error) {
-		resp, err = j.client.AlarmList(ctx)
-		return err
-	})
+	resp, err := atStart(ctx, j.client.AlarmList)
 	if err != nil {
 		return fmt.Errorf("journal: alarms: %w", err)
 	}

@@ -192,7 +192,6 @@ export default {
       await page.goto(world.server.origin + '/')
       await page.locator('nav a').first().waitFor()
       open.push(await timed(page, 'nav a[href*="crowd@"]', '[role=log].placed .bubble'))
-      // Its files are there from the second time on.
       await idle(page)
       info.push(await timed(page, 'main header .open', '.info [role=listitem] .nick'))
       found.push(
