@@ -54,6 +54,7 @@ type member struct {
 	heard                   map[string][]string  // ids, by stream
 	results                 []*xmlstream.Element // of a query of the archive
 	published, acknowledged int                  // items: the last one that was sent, that was answered
+	unanswered              map[int]bool         // items of which it is not known what became of them
 }
 
 func newGroup(d *killing, members int) *group {
@@ -62,7 +63,7 @@ func newGroup(d *killing, members int) *group {
 		g.members = append(g.members, &member{
 			d: d, n: n, where: n, account: fmt.Sprintf("member%d@localhost", n), random: generator(d.cfg.Seed, uint64(1000+n)),
 			entered: make(chan struct{}, 1), progress: make(chan struct{}, 1),
-			ticked: map[string]bool{}, bodies: map[string]string{}, heard: map[string][]string{},
+			ticked: map[string]bool{}, bodies: map[string]string{}, heard: map[string][]string{}, unanswered: map[int]bool{},
 		})
 	}
 	return g
@@ -295,6 +296,7 @@ func (m *member) publish(ctx context.Context, s *client.Session) {
 		m.mu.Lock()
 		m.published++
 		n := m.published
+		m.unanswered[n] = true
 		m.mu.Unlock()
 		item := xmlstream.New(stanza.NSPubsub, "item", "id", "current").Add(xmlstream.NewText("urn:bavard:drill", "n", strconv.Itoa(n)))
 		iq := xmlstream.New(stanza.NSClient, "iq", "type", "set").
@@ -307,6 +309,7 @@ func (m *member) publish(ctx context.Context, s *client.Session) {
 		}
 		m.mu.Lock()
 		m.acknowledged = n
+		delete(m.unanswered, n)
 		m.mu.Unlock()
 		if pause(ctx, 20*time.Millisecond) != nil {
 			return
@@ -371,7 +374,11 @@ func (g *group) judge(ctx context.Context) (v oracle.Group, err error) {
 			archives[i] = ids
 			mu.Lock()
 			defer mu.Unlock()
-			if item < m.acknowledged || item > m.published {
+			switch {
+			case item >= m.acknowledged && item <= m.published:
+			case m.unanswered[item]:
+				v.Late++
+			default:
 				v.Unpublished++
 			}
 			v.Published += m.acknowledged

@@ -24,6 +24,9 @@ type Group struct {
 	// Published counts items that were acknowledged, Unpublished the members whose
 	// node has an older item than the last of those, or one that was never sent.
 	Published, Unpublished int
+	// Late counts members whose node has an older item of which they were not told what became of it: a node
+	// that was cut off stored it when it was back. It may happen at any time after it was asked for.
+	Late int
 }
 
 // Clean reports whether nothing has happened that must never happen.
@@ -32,8 +35,8 @@ func (g *Group) Clean() bool {
 }
 
 func (g *Group) String() string {
-	return fmt.Sprintf("group: %d ticked, %d lost, %d duplicated, %d phantom, %d reordered, %d archives differ, %d streams out of order, %d refused; %d items published, %d nodes wrong",
-		g.Ticked, g.Lost, g.Duplicated, g.Phantom, g.Reordered, g.Diverged, g.Misheard, g.Refused, g.Published, g.Unpublished)
+	return fmt.Sprintf("group: %d ticked, %d lost, %d duplicated, %d phantom, %d reordered, %d archives differ, %d streams out of order, %d refused; %d items published, %d late, %d nodes wrong",
+		g.Ticked, g.Lost, g.Duplicated, g.Phantom, g.Reordered, g.Diverged, g.Misheard, g.Refused, g.Published, g.Late, g.Unpublished)
 }
 
 // JudgeGroup compares the archives, one as each member reads it, with what was

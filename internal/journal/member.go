@@ -48,7 +48,8 @@ func readMemberLog(etcdDir string) (l *memberLog, err error) {
 }
 
 func loadMemberLog(dir, snapDir string) (*memberLog, error) {
-	if err := checkLogFiles(dir); err != nil {
+	end, err := checkLogFiles(dir)
+	if err != nil {
 		return nil, err
 	}
 	// What else is there, as what etcd has kept of a log that it has repaired, is no concern of ours.
@@ -74,6 +75,9 @@ func loadMemberLog(dir, snapDir string) (*memberLog, error) {
 	}
 	// It closes what it has read, and w cannot be closed when it was opened to be read.
 	_, state, entries, err := w.ReadAll()
+	if errors.Is(err, wal.ErrSliceOutOfRange) {
+		return nil, withoutStart(err, end, snapDir)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +89,18 @@ func loadMemberLog(dir, snapDir string) (*memberLog, error) {
 	}
 	l.bootstrap = l.bootstrap && l.term <= 1
 	return l, nil
+}
+
+// withoutStart tells why a log has no snapshot from which its entries go on, of which the last has the
+// index end. etcd keeps the newest snapshots, of which it writes in the log: where the database has
+// more than the log, what was written of them is lost with the log's end, and those before were
+// no longer needed.
+func withoutStart(cause error, end uint64, snapDir string) error {
+	d, err := readMemberDatabase(filepath.Join(snapDir, "db"), true)
+	if err == nil && end < d.applied {
+		return fmt.Errorf("%w: it ends at entry %d, the database has entry %d: %w", ErrBehind, end, d.applied, cause)
+	}
+	return cause
 }
 
 // checkMember errs with ErrBehind when the log of this node, before it is

@@ -4,15 +4,19 @@ package journal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"testing"
 
+	bolt "go.etcd.io/bbolt"
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/snap"
 	"go.etcd.io/etcd/server/v3/storage"
+	"go.etcd.io/etcd/server/v3/storage/schema"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.etcd.io/raft/v3/raftpb"
@@ -64,10 +68,7 @@ func TestMemberLogOfAnUnfinishedSnapshot(t *testing.T) {
 			if had > 0 {
 				err = s.Save(hardState(had), entries(1, had))
 			}
-			snapshot := &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
-				Index: proto.Uint64(sent), Term: proto.Uint64(1), ConfState: &raftpb.ConfState{Voters: []uint64{1}},
-			}, Data: []byte("store")}
-			if err := errors.Join(err, s.SaveSnap(snapshot), s.Save(hardState(sent), entries(sent+1, end)), s.Close()); err != nil {
+			if err := errors.Join(err, s.SaveSnap(snapshotAt(sent)), s.Save(hardState(sent), entries(sent+1, end)), s.Close()); err != nil {
 				t.Fatal(err)
 			}
 			if l, err := readMemberLog(etcdDir); err != nil || l.last != end || l.snapshot != sent {
@@ -98,7 +99,7 @@ func TestMemberLogOfAnUnfinishedSnapshot(t *testing.T) {
 				t.Fatalf("etcd reads %v, %d entries: %v", state, len(ents), err)
 			}
 			s = storage.NewStorage(zap.NewNop(), w, snap.New(zap.NewNop(), snapDir))
-			if err := errors.Join(s.SaveSnap(snapshot), s.Save(hardState(sent), entries(sent+1, end)), s.Close()); err != nil {
+			if err := errors.Join(s.SaveSnap(snapshotAt(sent)), s.Save(hardState(sent), entries(sent+1, end)), s.Close()); err != nil {
 				t.Fatal(err)
 			}
 			if l, err := readMemberLog(etcdDir); err != nil || l.last != end || l.snapshot != sent {
@@ -106,6 +107,69 @@ func TestMemberLogOfAnUnfinishedSnapshot(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A node whose log begins with a snapshot that it was sent, as etcd keeps no longer, has lost the end of
+// the log, with all that etcd has written there of later snapshots.
+func TestMemberLogWithoutItsStart(t *testing.T) {
+	const sent, end = 100, 104
+	for name, c := range map[string]struct {
+		applied uint64
+		lost    bool
+	}{
+		"the database has more":           {end + 500, true},
+		"the database has the same":       {end, false},
+		"there is nothing to learn it by": {0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			etcdDir := t.TempDir()
+			dir, snapDir := filepath.Join(etcdDir, "member", "wal"), filepath.Join(etcdDir, "member", "snap")
+			if err := os.MkdirAll(snapDir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			w, err := wal.Create(zap.NewNop(), dir, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := storage.NewStorage(zap.NewNop(), w, snap.New(zap.NewNop(), snapDir))
+			if err := errors.Join(s.SaveSnap(snapshotAt(sent)), s.Save(hardState(sent), entries(sent+1, end)), s.Close()); err != nil {
+				t.Fatal(err)
+			}
+			remove(t, filepath.Join(snapDir, fmt.Sprintf("%016x-%016x.snap", 1, sent)))
+			if c.applied > 0 {
+				appliedDatabase(t, filepath.Join(snapDir, "db"), c.applied)
+			}
+			_, err = readMemberLog(etcdDir)
+			if !errors.Is(err, ErrRotten) || errors.Is(err, ErrBehind) != c.lost {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// appliedDatabase makes a database of etcd that has the entries up to one.
+func appliedDatabase(t *testing.T, path string, index uint64) {
+	t.Helper()
+	db, err := bolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		meta, err := tx.CreateBucket(schema.Meta.Name())
+		if err != nil {
+			return err
+		}
+		return meta.Put(schema.MetaConsistentIndexKeyName, binary.BigEndian.AppendUint64(nil, index))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func snapshotAt(index uint64) *raftpb.Snapshot {
+	return &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
+		Index: proto.Uint64(index), Term: proto.Uint64(1), ConfState: &raftpb.ConfState{Voters: []uint64{1}},
+	}, Data: []byte("store")}
 }
 
 func hardState(commit uint64) *raftpb.HardState {

@@ -97,7 +97,7 @@ func (j *etcdJournal) enter(ctx context.Context) (finished func() error, err err
 			return nil, err
 		}
 		level := slog.LevelWarn
-		if errors.Is(err, ErrRotten) {
+		if errors.Is(err, ErrRotten) && !errors.Is(err, ErrBehind) {
 			level = slog.LevelError // the disk is to be looked at
 		}
 		j.log.Log(ctx, level, "journal: this node is new, or has lost or forgotten what it had acknowledged: it takes part anew, as a learner at first", "cause", err)

@@ -22,6 +22,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/schema"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
+	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -58,11 +59,11 @@ const maxLogRecord = 64 << 20
 
 // checkLogFiles errs when a file of etcd's log does not end as etcd leaves it: the last one may
 // be torn, of which etcd repairs what it can tell from damage, or hold a write that was not finished,
-// which is cut off.
-func checkLogFiles(dir string) error {
+// which is cut off. It gives the index of the last entry; 0: there is none.
+func checkLogFiles(dir string) (end uint64, err error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.wal"))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	slices.Sort(paths)
 	for i, path := range paths {
@@ -72,10 +73,13 @@ func checkLogFiles(dir string) error {
 			err = cutOff(path, u.from)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", filepath.Base(path), err)
+			return 0, fmt.Errorf("%s: %w", filepath.Base(path), err)
+		}
+		if u.end > 0 {
+			end = u.end
 		}
 	}
-	return nil
+	return end, nil
 }
 
 func checkLogFile(path string, last bool) (u unfinished, err error) {
@@ -116,6 +120,7 @@ func checkLogFile(path string, last bool) (u unfinished, err error) {
 type unfinished struct {
 	commit   uint64 // as the last hard state has it
 	snapshot uint64 // index of the last one
+	end      uint64 // index of the last entry, finished or not
 	// from is the offset behind that snapshot, in bytes. found: entries that were not finished follow.
 	from  int64
 	found bool
@@ -134,7 +139,11 @@ func (u *unfinished) read(rec *walpb.Record, end int64) error {
 		}
 		u.snapshot, u.from, u.found = s.GetIndex(), end, false
 	case wal.EntryType:
-		u.found = u.snapshot > u.commit
+		var e raftpb.Entry
+		if err := proto.Unmarshal(rec.GetData(), &e); err != nil {
+			return err
+		}
+		u.end, u.found = e.GetIndex(), u.snapshot > u.commit
 	}
 	return nil
 }

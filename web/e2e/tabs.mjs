@@ -126,6 +126,21 @@ export default {
     await until('the draft', async () => (await alice.page.getByRole('textbox', { name: /^Message / }).inputValue()) === 'half a thought')
   },
 
+  async 'what a tab had read that went before it told the others is known where it is looked at'(world) {
+    const [alice, bob] = await world.friends('Alice', 'Bob')
+    await bob.open('Alice')
+    await bob.write('read elsewhere')
+    await until('it', async () => (await alice.page.title()).startsWith('(1)'))
+    // Nobody is told of this.
+    await inStore(alice.page, async (db, result) => {
+      const chats = db.transaction('chats', 'readwrite').objectStore('chats')
+      const chat = (await result(chats.getAll())).find((c) => c.unread > 0)
+      await result(chats.put({ ...chat, unread: 0, readPos: chat.tail, marked: chat.lastIn.id, rev: chat.rev + 1 }))
+    })
+    await alice.open('Bob')
+    await until('it to be read', async () => !(await alice.page.title()).startsWith('('))
+  },
+
   async 'another program under the same name is told, and can be taken over from'(world) {
     const [alice] = await world.friends('Alice', 'Bob')
     const state = await alice.context.storageState({ indexedDB: true })

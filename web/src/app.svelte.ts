@@ -408,7 +408,7 @@ export class App {
         return { id, frame: buildDisplayed(to, id, read, this.chats.get(to)?.group !== undefined) }
       }, upTo),
     )
-    this.changed(change)
+    if (change.chats[0]?.rev !== this.chats.get(peer)?.rev) this.changed(change)
     if (change.queued) this.poke()
   }
 

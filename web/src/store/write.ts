@@ -87,7 +87,7 @@ const MOST_MARKING = 50
 
 /**
  * The person has seen the conversation up to that position, or to its end. Tells the other side when it asked, unless a person is not to know, and our
- * other devices.
+ * other devices. Gives the conversation as it is then: a tab that went as it wrote has told nobody.
  */
 export async function markRead(db: Db, me: string, peer: string, quiet: boolean, displayed: ReadFor, upTo = Infinity): Promise<Change & { queued: boolean }> {
   const tx = begin(db)
@@ -104,7 +104,7 @@ export async function markRead(db: Db, me: string, peer: string, quiet: boolean,
   const id = marker ?? (chat?.group ? undefined : archive?.id)
   const tell = id !== undefined && chat?.marked !== id && (last?.pos ?? 0) > 0
   if (!chat || (part ? seen.length === 0 : chat.unread === 0 && chat.readPos >= chat.tail && !tell)) {
-    return { messages: [], removed: [], chats: [], queued: false }
+    return { messages: [], removed: [], chats: chat ? [chat] : [], queued: false }
   }
   chat.unread = part ? Math.max(0, chat.unread - came.length) : 0
   chat.readPos = part ? upTo : chat.tail
