@@ -212,6 +212,69 @@ export default {
     await bob.page.getByRole('textbox', { name: 'Message Alice' }).waitFor()
   },
 
+  async 'what was shared stands together, also on a device that has not fetched it yet, and leads to where it was said'(world) {
+    const [alice, bob] = await talk(world)
+    await attach(alice, await Promise.all([1, 2, 3, 4].map(async (i) => ({ name: `view ${i}.jpg`, mimeType: 'image/jpeg', buffer: await photo(alice.page, 600, 400, 70 * i) }))))
+    await sendFiles(alice, 'Four of them')
+    await attach(alice, { name: 'Route.pdf', mimeType: 'application/pdf', buffer: Buffer.alloc(2_000, '%PDF') }, 'Document')
+    await sendFiles(alice)
+    await bob.page.locator('[role=log] .card', { hasText: 'Route.pdf' }).waitFor()
+    for (let i = 0; i < 80; i++) await alice.write(`line ${i}`)
+    await bubble(alice, 'line 79').getByLabel(/Delivered|Read/).waitFor()
+
+    const phone = await world.person('Bob', { viewport: { width: 390, height: 800 } })
+    await phone.logIn(await bob.newPassword())
+    await phone.open('Alice')
+    await bubble(phone, 'line 79').waitFor()
+    await bob.page.goto(bob.origin + '/')
+    await bob.open('Alice')
+    const seen = async (p) => {
+      await p.page.locator('main header .open').click()
+      await p.page.getByRole('button', { name: 'Photos, videos and files' }).click()
+      const panel = p.page.getByRole('complementary', { name: 'Photos, videos and files' })
+      const tiles = panel.getByRole('button', { name: /^Open: Photo/ })
+      await p.page.getByRole('button', { name: 'Files and sound' }).waitFor()
+      return { panel, tiles }
+    }
+    for (const p of [bob, phone]) {
+      const { panel, tiles } = await seen(p)
+      if (p === phone) {
+        await panel.getByText('Nothing was shared here yet.').waitFor()
+        await panel.getByRole('button', { name: 'Look further back' }).click()
+      }
+      await until('all four', async () => (await tiles.count()) === 4)
+      await until('them as they are', () => panel.locator('img:not(.thumb)').evaluateAll((all) => all.length === 4 && all.every((i) => i.complete && i.naturalWidth > 0)))
+      await audit(p.page, `what was shared, ${p === phone ? 'narrow' : 'wide'}`)
+      await picture(p.page, `shared-${p === phone ? 'narrow' : 'wide'}`)
+      await tiles.last().click()
+      await p.page.getByRole('dialog', { name: /Four of them|view 1/ }).waitFor()
+      await p.page.keyboard.press('Escape')
+      await panel.getByRole('button', { name: 'Files and sound' }).click()
+      await panel.locator('.card', { hasText: 'Route.pdf' }).waitFor()
+      await picture(p.page, `shared-files-${p === phone ? 'narrow' : 'wide'}`)
+      // Where it was said, which is far from the newest.
+      await panel.getByRole('button', { name: /^Alice, / }).click()
+      await panel.waitFor({ state: 'hidden' })
+      await until('the message to be on screen', () => p.page.locator('[role=log] .card', { hasText: 'Route.pdf' }).isVisible())
+    }
+
+    // What is taken back is not there any more.
+    await alice.page.reload()
+    const { panel, tiles } = await seen(alice)
+    await until('all four', async () => (await tiles.count()) === 4)
+    await tiles.first().click()
+    await alice.page.getByRole('dialog').waitFor()
+    await alice.page.keyboard.press('Escape')
+    await alice.page.keyboard.press('Escape') // back to who it is
+    await panel.waitFor({ state: 'hidden' })
+    await alice.page.getByRole('complementary', { name: 'Contact info' }).getByRole('button', { name: 'Close' }).click()
+    await alice.page.locator('[role=log] .bubble').filter({ has: alice.page.locator('.picture') }).last().click({ button: 'right', position: { x: 12, y: 12 } })
+    await alice.page.getByRole('dialog').getByRole('button', { name: 'Delete for everyone' }).click()
+    await alice.page.getByRole('dialog').getByRole('button', { name: 'Delete for everyone' }).click()
+    const left = await seen(bob)
+    await until('three to be left', async () => (await left.tiles.count()) === 3)
+  },
+
   async 'pasted and dropped, answered, forwarded and deleted'(world) {
     const [alice, bob, carl] = await talk(world, 'Alice', 'Bob', 'Carl')
     const jpeg = (await photo(alice.page, 400, 300)).toString('base64')

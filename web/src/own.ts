@@ -138,6 +138,21 @@ export class Own {
     return this.ask('stars') as Promise<Message[]>
   }
 
+  // --- what was shared
+
+  /** The messages of a conversation that share a file and are on this device, the newest first, at most so many. */
+  async shared(peer: string, most: number): Promise<Message[]> {
+    const index = this.db.transaction('messages').store.index('shared')
+    const found: Message[] = []
+    for (let c = await index.openCursor(IDBKeyRange.bound([peer], [peer, []]), 'prev'); c && found.length < most; c = await c.continue()) found.push(c.value)
+    return found
+  }
+
+  /** Fetches a page of messages that are older than those on this device. Rejects while nobody can be asked. */
+  async older(peer: string): Promise<void> {
+    await this.ask('history', peer)
+  }
+
   // --- groups
 
   /** Makes one with these people in it; gives its address. */

@@ -24,3 +24,20 @@ it('a newer version gets the store once this one has kept what it has to, and th
   expect(order).toEqual(['asked', 'closed', 'upgraded'])
   await expect(getMeta(db, 'lastContact')).rejects.toThrow()
 })
+
+it('what a store has that an older version made is found by what came later', async () => {
+  const old = await openDB('bavard', 3, {
+    upgrade(db) {
+      const messages = db.createObjectStore('messages', { keyPath: 'key', autoIncrement: true })
+      messages.createIndex('pos', ['peer', 'pos'])
+    },
+  })
+  const peer = 'bob@localhost'
+  await old.add('messages', { peer, pos: 1, file: { name: 'a.pdf' } })
+  await old.add('messages', { peer, pos: 2, body: 'words' })
+  await old.add('messages', { peer, pos: 3, file: { name: '' } })
+  old.close()
+  const db = await openStore()
+  expect((await db.getAllFromIndex('messages', 'shared')).map((m) => m.pos)).toEqual([1, 3])
+  db.close()
+})

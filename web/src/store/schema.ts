@@ -305,7 +305,7 @@ interface Schema extends DBSchema {
   messages: {
     key: number
     value: Message
-    indexes: { pos: [string, number]; names: string; archive: string; starred: number }
+    indexes: { pos: [string, number]; names: string; archive: string; starred: number; shared: [string, number, string] }
   }
   outbox: { key: number; value: Outgoing; indexes: { message: number; id: string; file: number } }
   loose: { key: string; value: Loose }
@@ -330,7 +330,7 @@ export interface Leaving {
  * with an older version does not close the store, this waits.
  */
 export function openStore(leaving?: Leaving): Promise<Db> {
-  return openDB<Schema>('bavard', 3, {
+  return openDB<Schema>('bavard', 4, {
     upgrade(db, from, _to, tx) {
       if (from < 1) {
         db.createObjectStore('meta')
@@ -353,6 +353,8 @@ export function openStore(leaving?: Leaving): Promise<Db> {
         tx.objectStore('outbox').createIndex('file', 'file')
         db.createObjectStore('files', { keyPath: 'key' }).createIndex('used', 'used')
       }
+      // Only what shares a file has such a key.
+      if (from < 4) tx.objectStore('messages').createIndex('shared', ['peer', 'pos', 'file.name'])
     },
     blocking(_current, _blocked, event) {
       const db = event.target as IDBDatabase

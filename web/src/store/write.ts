@@ -92,30 +92,38 @@ const MOST_MARKING = 50
 export async function markRead(db: Db, me: string, peer: string, quiet: boolean, displayed: ReadFor, upTo = Infinity): Promise<Change & { queued: boolean }> {
   const tx = begin(db)
   const chat = await tx.objectStore('chats').get(peer)
-  const part = chat !== undefined && upTo < chat.tail
-  const seen = part && upTo > chat.readPos ? await tx.objectStore('messages').index('pos').getAll(IDBKeyRange.bound([peer, chat.readPos], [peer, upTo], true)) : []
+  if (!chat) return { messages: [], removed: [], chats: [], queued: false }
+  const whole = upTo >= chat.tail
+  const { readPos, unread, last } = whole ? { readPos: chat.tail, unread: 0, last: chat.lastIn } : await readTo(tx, chat, upTo)
+  // In a large group nobody asks who of all has read.
+  const tells = chat.group ? chat.group.state === 'in' && Math.max(chat.group.members.length, chat.group.here?.count ?? 0) <= MOST_MARKING : !quiet
+  const marker = tells && last?.markable ? last.id : undefined
+  const archive = last?.archiveId === undefined ? undefined : { id: last.archiveId, by: chat.group ? peer : me }
+  const id = marker ?? (chat.group ? undefined : archive?.id)
+  const queued = id !== undefined && chat.marked !== id && (last?.pos ?? 0) > 0
+  if (queued || unread !== chat.unread || readPos > chat.readPos) {
+    Object.assign(chat, { readPos, unread })
+    if (chat.group && whole) chat.group.mentioned = false
+    if (queued) {
+      chat.marked = id
+      void tx.objectStore('outbox').add({ ...displayed(peer, { marker, archive }), peer, ...(chat.group && { group: true }) } as never)
+    }
+    putChat(tx, chat)
+    await tx.done
+  }
+  return { messages: [], removed: [], chats: [chat], queued }
+}
+
+/** How far a conversation was read whose end was not seen. */
+async function readTo(tx: WriteTx, chat: Chat, upTo: number): Promise<Pick<Chat, 'readPos' | 'unread'> & { last: Chat['lastIn'] }> {
+  const seen = upTo > chat.readPos ? await tx.objectStore('messages').index('pos').getAll(IDBKeyRange.bound([chat.peer, chat.readPos], [chat.peer, upTo], true)) : []
   const came = seen.filter((m) => !m.out && !m.event)
   const at = came.at(-1)
-  const last = !part ? chat?.lastIn : at && { pos: at.pos, id: chat.group ? at.archiveId : at.id, markable: chat.lastIn?.markable, archiveId: at.archiveId }
-  // In a large group nobody asks who of all has read.
-  const tells = chat?.group ? chat.group.state === 'in' && Math.max(chat.group.members.length, chat.group.here?.count ?? 0) <= MOST_MARKING : !quiet
-  const marker = tells && last?.markable ? last.id : undefined
-  const archive = last?.archiveId === undefined ? undefined : { id: last.archiveId, by: chat?.group ? peer : me }
-  const id = marker ?? (chat?.group ? undefined : archive?.id)
-  const tell = id !== undefined && chat?.marked !== id && (last?.pos ?? 0) > 0
-  if (!chat || (part ? seen.length === 0 : chat.unread === 0 && chat.readPos >= chat.tail && !tell)) {
-    return { messages: [], removed: [], chats: chat ? [chat] : [], queued: false }
+  return {
+    readPos: seen.length > 0 ? upTo : chat.readPos,
+    unread: Math.max(0, chat.unread - came.length),
+    last: at && { pos: at.pos, id: chat.group ? at.archiveId : at.id, markable: chat.lastIn?.markable ?? false, archiveId: at.archiveId },
   }
-  chat.unread = part ? Math.max(0, chat.unread - came.length) : 0
-  chat.readPos = part ? upTo : chat.tail
-  if (chat.group && !part) chat.group.mentioned = false
-  if (tell) {
-    chat.marked = id
-    void tx.objectStore('outbox').add({ ...displayed(peer, { marker, archive }), peer, ...(chat.group && { group: true }) } as never)
-  }
-  putChat(tx, chat)
-  await tx.done
-  return { messages: [], removed: [], chats: [chat], queued: tell }
 }
 
 /** Changes a conversation's record, making it when there is none. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { Label, Message } from '../store/schema'
+import type { Label, Message, Shared } from '../store/schema'
 import { language, t } from './strings'
 
 export { folded } from '../store/search'
@@ -125,6 +125,11 @@ export function kindOf(f: Label): keyof typeof t.kinds {
   if (kind === 'image' && /^(jpeg|png|gif|webp|avif)$/.test(sub!)) return kind
   if (kind === 'video') return kind
   return kind === 'audio' ? (f.wave === undefined ? kind : 'voice') : 'file'
+}
+
+/** It is drawn where it stands: a picture or a film that is on this server. */
+export function visual(f: Shared | undefined): boolean {
+  return f !== undefined && !f.foreign && ['image', 'video'].includes(kindOf(f))
 }
 
 function labelOf(f: Label): string {

@@ -46,6 +46,11 @@ const en = {
   denied: 'bavard may not use the microphone. Allow it in the settings of the browser for this page, then try again.',
   noMicrophone: 'There is no microphone that bavard can use.',
   hold: 'Slide away to discard, let go to send',
+
+  shared: 'Photos, videos and files',
+  others: 'Files and sound',
+  nothingShared: 'Nothing was shared here yet.',
+  further: 'Look further back',
 }
 
 export type MediaWords = typeof en
@@ -93,6 +98,11 @@ const fr: MediaWords = {
   denied: 'bavard n’a pas accès au microphone. Autorisez-le dans les réglages du navigateur pour cette page, puis réessayez.',
   noMicrophone: 'Aucun microphone utilisable.',
   hold: 'Glissez pour abandonner, relâchez pour envoyer',
+
+  shared: 'Photos, vidéos et fichiers',
+  others: 'Fichiers et sons',
+  nothingShared: 'Rien n’a encore été partagé ici.',
+  further: 'Chercher plus loin',
 }
 
 const es: MediaWords = {
@@ -138,6 +148,11 @@ const es: MediaWords = {
   denied: 'bavard no puede usar el micrófono. Permítelo en los ajustes del navegador para esta página e inténtalo de nuevo.',
   noMicrophone: 'No hay ningún micrófono que bavard pueda usar.',
   hold: 'Desliza para descartar, suelta para enviar',
+
+  shared: 'Fotos, vídeos y archivos',
+  others: 'Archivos y audio',
+  nothingShared: 'Aquí aún no se ha compartido nada.',
+  further: 'Buscar más atrás',
 }
 
 const ar: MediaWords = {
@@ -183,6 +198,11 @@ const ar: MediaWords = {
   denied: 'لا يُسمح لـ bavard باستخدام الميكروفون. اسمح بذلك في إعدادات المتصفح لهذه الصفحة ثم حاول مجددًا.',
   noMicrophone: 'لا يوجد ميكروفون يمكن لـ bavard استخدامه.',
   hold: 'اسحب للإلغاء، واترك للإرسال',
+
+  shared: 'الصور ومقاطع الفيديو والملفات',
+  others: 'الملفات والصوت',
+  nothingShared: 'لم تتم مشاركة أي شيء هنا بعد.',
+  further: 'البحث في الأقدم',
 }
 
 const ALL: Record<Language, MediaWords> = { en, fr, es, ar }
