@@ -104,13 +104,6 @@ const en = {
   replyingTo: (name: string) => `Reply to ${name}`,
   replyToSelf: 'Reply to yourself',
 
-  tick: {
-    refused: 'Not sent',
-    waiting: 'Waiting to be sent',
-    sent: 'Sent',
-    delivered: 'Delivered',
-    read: 'Read',
-  },
   tickWords: (tick: number): string => ['Waiting to be sent', 'Sent', 'Delivered', 'Read'][tick] ?? 'Not sent',
   notSent: 'Not sent.',
   refusal: (condition: string, text: string): string => {

@@ -119,13 +119,6 @@ export const words: Strings = {
   replyingTo: (name) => `رد على ${name}`,
   replyToSelf: 'رد على نفسك',
 
-  tick: {
-    refused: 'لم تُرسل',
-    waiting: 'بانتظار الإرسال',
-    sent: 'أُرسلت',
-    delivered: 'وصلت',
-    read: 'قُرئت',
-  },
   tickWords: (tick) => ['بانتظار الإرسال', 'أُرسلت', 'وصلت', 'قُرئت'][tick] ?? 'لم تُرسل',
   notSent: 'لم تُرسل.',
   refusal: (condition, text) => {

@@ -103,13 +103,6 @@ export const words: Strings = {
   replyingTo: (name) => `Responder a ${name}`,
   replyToSelf: 'Responderte a ti',
 
-  tick: {
-    refused: 'No enviado',
-    waiting: 'Esperando para enviarse',
-    sent: 'Enviado',
-    delivered: 'Entregado',
-    read: 'Leído',
-  },
   tickWords: (tick) => ['Esperando para enviarse', 'Enviado', 'Entregado', 'Leído'][tick] ?? 'No enviado',
   notSent: 'No enviado.',
   refusal: (condition, text) => {

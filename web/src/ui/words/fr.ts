@@ -103,13 +103,6 @@ export const words: Strings = {
   replyingTo: (name) => `Réponse à ${name}`,
   replyToSelf: 'Réponse à vous-même',
 
-  tick: {
-    refused: 'Non envoyé',
-    waiting: 'En attente d’envoi',
-    sent: 'Envoyé',
-    delivered: 'Distribué',
-    read: 'Lu',
-  },
   tickWords: (tick) => ['En attente d’envoi', 'Envoyé', 'Distribué', 'Lu'][tick] ?? 'Non envoyé',
   notSent: 'Non envoyé.',
   refusal: (condition, text) => {
