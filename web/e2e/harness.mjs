@@ -370,6 +370,18 @@ export const inStore = (page, work, argument) =>
 /** What the app keeps under that name. */
 export const meta = (page, key) => inStore(page, (db, result, key) => result(db.transaction('meta').objectStore('meta').get(key)), key)
 
+/** Writes so many messages in the open chat as fast as the app takes them: "message 0" and so on. */
+export const burst = (page, count) =>
+  page.evaluate(async (count) => {
+    const area = document.querySelector('textarea')
+    for (let i = 0; i < count; i++) {
+      area.value = `message ${i}`
+      area.dispatchEvent(new Event('input', { bubbles: true }))
+      area.form.requestSubmit()
+      if (i % 25 === 24) await new Promise((done) => setTimeout(done, 20))
+    }
+  }, count)
+
 /** How often each text is stored on the device, whatever is on screen. */
 export const stored = (page) =>
   inStore(page, async (db, result) => {

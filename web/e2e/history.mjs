@@ -1,18 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { check, PATIENCE, shown, stored, until } from './harness.mjs'
-
-/** Writes as fast as the app takes it. */
-const burst = (page, count) =>
-  page.evaluate(async (count) => {
-    const area = document.querySelector('textarea')
-    for (let i = 0; i < count; i++) {
-      area.value = `message ${i}`
-      area.dispatchEvent(new Event('input', { bubbles: true }))
-      area.form.requestSubmit()
-      if (i % 25 === 24) await new Promise((done) => setTimeout(done, 20))
-    }
-  }, count)
+import { burst, check, PATIENCE, shown, stored, until } from './harness.mjs'
 
 export default {
   async 'a burst drains in order, and a new device pages back through it'(world) {

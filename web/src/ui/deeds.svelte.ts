@@ -15,6 +15,8 @@ export class Deeds {
   info = $state.raw<Message | undefined>(undefined)
   /** The picture or film that is looked at. */
   view = $state.raw<Message | undefined>(undefined)
+  /** Those beside it; undefined: what the conversation has. */
+  beside = $state.raw<Message[] | undefined>(undefined)
   /** The message that others know by that id, if it is on screen or near. */
   near: (id: string) => Message | undefined = () => undefined
   /** Shows the message that others know by that id. */
