@@ -55,16 +55,9 @@ func TestMemberLogOfAnUnfinishedSnapshot(t *testing.T) {
 	for name, had := range map[string]uint64{"new": 0, "lagging": 3} {
 		t.Run(name, func(t *testing.T) {
 			etcdDir := t.TempDir()
-			dir, snapDir := filepath.Join(etcdDir, "member", "wal"), filepath.Join(etcdDir, "member", "snap")
-			if err := os.MkdirAll(snapDir, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			w, err := wal.Create(zap.NewNop(), dir, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := storage.NewStorage(zap.NewNop(), w, snap.New(zap.NewNop(), snapDir))
+			s, dir, snapDir := newMemberStorage(t, etcdDir)
 			const sent, end = 100, 104
+			var err error
 			if had > 0 {
 				err = s.Save(hardState(had), entries(1, had))
 			}
@@ -91,7 +84,7 @@ func TestMemberLogOfAnUnfinishedSnapshot(t *testing.T) {
 				}
 			}
 			// etcd goes on with it, and is sent the snapshot once more.
-			w, err = wal.Open(zap.NewNop(), dir, &walpb.Snapshot{})
+			w, err := wal.Open(zap.NewNop(), dir, &walpb.Snapshot{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -123,15 +116,7 @@ func TestMemberLogWithoutItsStart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			etcdDir := t.TempDir()
-			dir, snapDir := filepath.Join(etcdDir, "member", "wal"), filepath.Join(etcdDir, "member", "snap")
-			if err := os.MkdirAll(snapDir, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			w, err := wal.Create(zap.NewNop(), dir, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := storage.NewStorage(zap.NewNop(), w, snap.New(zap.NewNop(), snapDir))
+			s, _, snapDir := newMemberStorage(t, etcdDir)
 			if err := errors.Join(s.SaveSnap(snapshotAt(sent)), s.Save(hardState(sent), entries(sent+1, end)), s.Close()); err != nil {
 				t.Fatal(err)
 			}
@@ -139,12 +124,26 @@ func TestMemberLogWithoutItsStart(t *testing.T) {
 			if c.applied > 0 {
 				appliedDatabase(t, filepath.Join(snapDir, "db"), c.applied)
 			}
-			_, err = readMemberLog(etcdDir)
+			_, err := readMemberLog(etcdDir)
 			if !errors.Is(err, ErrRotten) || errors.Is(err, ErrBehind) != c.lost {
 				t.Errorf("%v", err)
 			}
 		})
 	}
+}
+
+// newMemberStorage makes an empty log of etcd, and a place for snapshots, where a member has them.
+func newMemberStorage(t *testing.T, etcdDir string) (s storage.Storage, walDir, snapDir string) {
+	t.Helper()
+	walDir, snapDir = filepath.Join(etcdDir, "member", "wal"), filepath.Join(etcdDir, "member", "snap")
+	if err := os.MkdirAll(snapDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w, err := wal.Create(zap.NewNop(), walDir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return storage.NewStorage(zap.NewNop(), w, snap.New(zap.NewNop(), snapDir)), walDir, snapDir
 }
 
 // appliedDatabase makes a database of etcd that has the entries up to one.
