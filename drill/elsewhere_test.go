@@ -41,3 +41,19 @@ func TestJournalElsewhere(t *testing.T) {
 		t.Errorf("the server logged: %s", line)
 	}
 }
+
+// TestCellElsewhere: nodes of a cell whose journal is an etcd of the operator's own are killed, or lose what they have, and
+// that etcd is killed; all come back by themselves, and nothing that was ticked is lost by it.
+func TestCellElsewhere(t *testing.T) {
+	t.Parallel()
+	member, err := node.BuildMember(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(ctx context.Context, cfg CellConfig) (*Report, error) { return CellElsewhere(ctx, cfg, member) }
+	const each = 3
+	r := healed(t, run, CellConfig{KillConfig: KillConfig{Kills: 3 * each}})
+	if r.Kills < each || r.JournalKills != each || r.Wipes != each || r.Verdict.Ticked < 100*each || r.Repeated == 0 {
+		t.Error("too little happened")
+	}
+}

@@ -163,7 +163,7 @@ func TestGrow(t *testing.T) {
 	if err := joined(server, 1); !errors.Is(err, charter.ErrOtherServer) {
 		t.Errorf("without a journal: %v", err)
 	}
-	put("journal/etcd/member", "")
+	put("journal/owner", "")
 	put("keys/login.key", "another")
 	if err := joined(server, 1); !errors.Is(err, charter.ErrOtherServer) {
 		t.Errorf("with other keys: %v", err)

@@ -101,8 +101,8 @@ func joinServer(data string, b *Bundle) error {
 	if err := free(data, "cell/"+memberFile, "It is that of a node already"); err != nil {
 		return err
 	}
-	if _, err := os.Lstat(filepath.Join(data, "journal", "etcd")); err != nil {
-		return fmt.Errorf("%w: %s has no journal of its own: start the server on it once, alone: %w", ErrOtherServer, data, err)
+	if _, err := os.Lstat(filepath.Join(data, "journal", "owner")); err != nil {
+		return fmt.Errorf("%w: %s has no journal: start the server on it once, alone: %w", ErrOtherServer, data, err)
 	}
 	var missing []file
 	for _, path := range Common() {

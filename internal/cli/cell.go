@@ -100,8 +100,8 @@ func found(cfg config.Config, names []string, first string) ([]*charter.Bundle, 
 	if m, err := charter.Read(cfg.Data); err == nil {
 		return nil, fmt.Errorf("%s is that of node %s of a cell already", cfg.Data, m.Node)
 	}
-	if _, err := os.Stat(filepath.Join(cfg.Data, "journal", "etcd")); err != nil {
-		return nil, fmt.Errorf("there is no server in %s that has run with a journal of its own: name its directory with --data or --config, and run this as its user: %w", cfg.Data, err)
+	if _, err := os.Stat(filepath.Join(cfg.Data, "journal", "owner")); err != nil {
+		return nil, fmt.Errorf("there is no server in %s that has run: name its directory with --data or --config, and run this as its user: %w", cfg.Data, err)
 	}
 	epoch, err := datadir.Epoch(cfg.Data)
 	if err != nil {

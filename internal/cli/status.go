@@ -138,7 +138,7 @@ func describeScrub(s admin.ScrubStatus, now time.Time) string {
 
 // describeNodes says which node this is, who leads and who is not reached.
 func describeNodes(j admin.JournalStatus) string {
-	text, leads := j.Node, j.HasLeader
+	text, leads := j.Node, j.HasLeader && len(j.Endpoints) == 0 // else it is none of the nodes that leads
 	var others []string
 	for _, o := range j.Others {
 		is := o.Node + " reached"

@@ -185,9 +185,6 @@ func (v *validator) cell(c *Config) {
 			v.add("cell.bind", fmt.Sprintf("%q is not numeric", cell.Bind), "write it like 10.0.0.1:2380, or :2380 for every interface")
 		}
 	}
-	if len(c.Journal.Endpoints) > 0 {
-		v.add("journal.endpoints", "stands beside cell.nodes", "the nodes of a cell are its etcd: leave one of the two empty")
-	}
 	if c.TLS.ACME.Directory != "" {
 		v.add("tls.acme.directory", "is set for a node of several: what the authority asks reaches any of them",
 			"obtain the certificate by another program and name it in tls.certificate, on each node")

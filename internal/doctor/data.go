@@ -176,6 +176,12 @@ func (e *examination) fsync(path string) {
 		e.add(Unchecked, about, "run this as root or as the server's user", "how long fsync takes: %v", err)
 		return
 	}
+	e.judgeFsyncs(times)
+}
+
+// judgeFsyncs says what these times of fsync, one at least, mean for people.
+func (e *examination) judgeFsyncs(times []time.Duration) {
+	const about = "disk"
 	slices.Sort(times)
 	p50, p99 := times[len(times)/2], times[len(times)*99/100]
 	text := fmt.Sprintf("fsync takes %s, at worst %s (p50, p99 of %d)", in(p50), in(p99), len(times))

@@ -84,8 +84,11 @@ func (e *examination) others(ctx context.Context, id *charter.Identity) {
 		name string
 		of   map[string]string
 	}{{"journal", c.Members()}, {"mesh", c.Meshes()}, {"handover", c.Handovers()}}
+	if len(e.Config.Journal.Endpoints) > 0 { // it is none of the nodes that listens for it
+		ports = ports[1:]
+	}
 	var names []string
-	for _, name := range slices.Sorted(maps.Keys(ports[0].of)) {
+	for _, name := range slices.Sorted(maps.Keys(c.Members())) {
 		if name != c.Node {
 			names = append(names, name)
 		}

@@ -65,7 +65,8 @@ type Options struct {
 	// MaxSpool bounds what is spooled and not released, in bytes; beyond it
 	// Submit answers ErrFull. 1 GiB if 0.
 	MaxSpool int64
-	// Peers are the nodes of the cell; nil: this one alone, which listens nowhere.
+	// Peers are the nodes of the cell; nil: this one alone, which listens nowhere. With
+	// Remote nobody listens either, and of Peers only the members count.
 	Peers *Peers
 	// Durable is the revision that this node's view has on the disk: with a log that
 	// cannot have reached it a node of several does not start (ErrBehind).
@@ -90,6 +91,7 @@ type Options struct {
 	// For tests.
 	segment   int64 // segmentBytes if 0
 	recent    int64 // recentBytes if 0
+	aliveFor  int64 // aliveFor if 0
 	free      func(dir string) (uint64, error)
 	wrapStore func(store) store
 	// rejoinStep is told each step of taking part anew, and cuts it short if it errs.
@@ -119,7 +121,9 @@ type etcdJournal struct {
 	readmitting sync.Mutex
 	again       sync.Once
 	removed     atomic.Bool   // etcd has said that this member was
-	gone        chan struct{} // closed by watchServer when etcd has stopped because of that
+	gone        chan struct{} // closed when this node ends because of that
+	roll        *roll         // who is in a cell whose journal is elsewhere; nil: etcd's members are its nodes
+	fresh       bool          // the data directory has not been in that cell yet
 	hollow      atomic.Uint64 // below it the node has only what its view has
 
 	ctx    context.Context // ends with Close
@@ -155,10 +159,7 @@ func newEtcdJournal(opts Options) (*etcdJournal, error) {
 		return nil, errors.New("journal: Dir and SpoolDir are required")
 	}
 	if opts.Peers != nil {
-		if opts.Remote != nil {
-			return nil, errors.New("journal: nodes that replicate to each other need no etcd elsewhere")
-		}
-		if err := opts.Peers.check(opts.Name); err != nil {
+		if err := opts.Peers.check(opts.Name, opts.Remote != nil); err != nil {
 			return nil, err
 		}
 	}
@@ -174,6 +175,7 @@ func newEtcdJournal(opts Options) (*etcdJournal, error) {
 	setDefault(&opts.Window, windowBytes)
 	setDefault(&opts.segment, segmentBytes)
 	setDefault(&opts.recent, recentBytes)
+	setDefault(&opts.aliveFor, aliveFor)
 	j := &etcdJournal{opts: opts, log: opts.Log, window: newWindow(opts.Window), scrubbing: make(chan struct{}, 1), gone: make(chan struct{})}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
 	return j, nil
@@ -246,6 +248,9 @@ func (j *etcdJournal) open(ctx context.Context) error {
 	j.wg.Go(j.keepWindow)
 	j.wg.Go(j.watchSpace)
 	j.wg.Go(j.watchServer)
+	if j.roll != nil {
+		j.wg.Go(j.keepRoll)
+	}
 	return nil
 }
 
@@ -258,6 +263,9 @@ func (j *etcdJournal) find(ctx context.Context) (finished func() error, err erro
 			return nil, err
 		}
 		j.host, j.client = c, c.client
+		if j.opts.elsewhere() {
+			return j.beginElsewhere()
+		}
 		return func() error { return nil }, nil
 	}
 	if j.opts.Peers != nil {

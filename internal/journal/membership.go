@@ -49,31 +49,33 @@ const (
 	removedMessage = "data-dir used by this member must be removed"
 )
 
-// other gives etcd, and errs unless node is the name of another node of the cell, or was.
-func (j *etcdJournal) other(node string) (*embedded, error) {
-	e, ok := j.host.(*embedded)
-	if !ok || j.opts.Peers == nil {
-		return nil, fmt.Errorf("%w: there is but one", ErrNode)
+// other errs unless node is the name of another node of the cell, or was.
+func (j *etcdJournal) other(node string) error {
+	if j.opts.Peers == nil {
+		return fmt.Errorf("%w: there is but one", ErrNode)
 	}
 	if node == j.opts.Name {
-		return nil, fmt.Errorf("%w: it is node %s itself: ask another one", ErrNode, node)
+		return fmt.Errorf("%w: it is node %s itself: ask another one", ErrNode, node)
 	}
 	if _, named := j.opts.Peers.Members[node]; !named {
-		return nil, fmt.Errorf("%w: %q; there are %s", ErrNode, node, j.opts.Peers.others(j.opts.Name))
+		return fmt.Errorf("%w: %q; there are %s", ErrNode, node, j.opts.Peers.others(j.opts.Name))
 	}
-	return e, nil
+	return nil
 }
 
 // Remove is Membership.Remove.
 func (j *etcdJournal) Remove(ctx context.Context, node string) error {
-	e, err := j.other(node)
-	if err != nil {
+	if err := j.other(node); err != nil {
 		return err
 	}
 	if !j.readmitting.TryLock() {
 		return ErrBusy
 	}
 	defer j.readmitting.Unlock()
+	e, ok := j.host.(*embedded)
+	if !ok {
+		return j.strike(ctx, node)
+	}
 	ctx, cancel := context.WithTimeout(ctx, readmitWithin)
 	defer cancel()
 	members, err := j.without(ctx, e, node)
@@ -114,7 +116,7 @@ func persist(ctx context.Context, do func() error) error {
 
 // Permit is Membership.Permit.
 func (j *etcdJournal) Permit(ctx context.Context, node string) error {
-	if _, err := j.other(node); err != nil {
+	if err := j.other(node); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
@@ -162,11 +164,22 @@ func (j *etcdJournal) checkRemoved() error {
 
 // Voter is Membership.Voter.
 func (j *etcdJournal) Voter(node string) bool {
+	if j.roll != nil {
+		return j.roll.has(node)
+	}
 	m := j.member(node)
 	return m != nil && !m.IsLearner
 }
 
-// member is the one that a node is, nil when it is not in the cell.
+// inCell reports whether a node is in the cell, with a vote or without.
+func (j *etcdJournal) inCell(node string) bool {
+	if j.roll != nil {
+		return j.roll.has(node)
+	}
+	return j.member(node) != nil
+}
+
+// member is the one of etcd that a node is, nil when it is not in the cell.
 func (j *etcdJournal) member(node string) *membership.Member {
 	e, ok := j.host.(*embedded)
 	if !ok || j.opts.Peers == nil {
@@ -183,6 +196,10 @@ func (j *etcdJournal) member(node string) *membership.Member {
 // sizes are how many nodes are in the cell, learners included, and how many must have what the
 // history drops in spite of others that lag: a majority of those that have a vote.
 func (j *etcdJournal) sizes() (members, copies int) {
+	if j.roll != nil {
+		n := j.roll.size()
+		return n, n/2 + 1
+	}
 	e, ok := j.host.(*embedded)
 	if !ok {
 		return 1, 1

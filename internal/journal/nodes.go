@@ -125,7 +125,7 @@ func (j *etcdJournal) states(ctx context.Context) (map[string]nodeState, error) 
 		switch {
 		case err != nil:
 			return nil, damagef(uint64(kv.ModRevision), "the state of node %s: %v", name, err)
-		case name != j.opts.Name && j.member(name) != nil:
+		case name != j.opts.Name && j.inCell(name):
 			all[name] = s
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // Other is another node of the cell, as this one sees it.
 type Other struct {
 	Name, Address string
-	Reached       bool // it is connected to this node's etcd
+	Reached       bool // it is connected to this node's etcd; or, where that is elsewhere, it runs
 	Leads         bool // it is the leader
 	Learner       bool // it takes part anew, or for the first time, and has no vote yet
 	Absent        bool // it is not in the cell: not yet, or not any more
@@ -21,6 +21,9 @@ type Other struct {
 
 // others gives the other nodes, sorted; nil when there are none.
 func (j *etcdJournal) others() []Other {
+	if j.roll != nil {
+		return j.roll.others(j.opts.Peers, j.opts.Name)
+	}
 	e, ok := j.host.(*embedded)
 	if !ok || j.opts.Peers == nil {
 		return nil

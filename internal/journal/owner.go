@@ -30,6 +30,9 @@ func (j *etcdJournal) own(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if j.opts.elsewhere() {
+		return j.claim(ctx, ours)
+	}
 	key := ownerPrefix + j.opts.Name
 	resp, err := atStart(ctx, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return j.client.Txn(ctx).

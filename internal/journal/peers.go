@@ -64,14 +64,15 @@ func (p *Peers) others(name string) string {
 	return strings.Join(all, ", ")
 }
 
-// check errs when the members cannot form a cell with this node, called name.
-func (p *Peers) check(name string) error {
+// check errs when the members cannot form a cell with this node, called name; elsewhere: on an etcd that
+// none of them runs.
+func (p *Peers) check(name string, elsewhere bool) error {
 	switch own, ok := p.Members[name]; {
 	case len(p.Members) < 2:
 		return errors.New("journal: a cell of several nodes has at least two")
 	case !ok:
 		return fmt.Errorf("journal: node %q is not among the cell's: %s", name, strings.Join(slices.Sorted(maps.Keys(p.Members)), ", "))
-	case p.Listen == "":
+	case p.Listen == "" && !elsewhere:
 		if host, _, err := net.SplitHostPort(own); err != nil || net.ParseIP(host) == nil {
 			return fmt.Errorf("journal: say at which address node %q listens: %q is not numeric", name, own)
 		}
@@ -90,7 +91,7 @@ func (p *Peers) check(name string) error {
 		}
 		seen[address] = member
 	}
-	if p.CA == "" || p.Certificate == "" || p.Key == "" {
+	if !elsewhere && (p.CA == "" || p.Certificate == "" || p.Key == "") {
 		return errors.New("journal: a cell of several nodes needs its authority, and this node a certificate and a key")
 	}
 	return nil

@@ -392,7 +392,7 @@ func TestPeersAreChecked(t *testing.T) {
 	good := Peers{
 		Members: map[string]string{"a": "127.0.0.1:1", "b": "b.example:2"}, CA: "ca", Certificate: "cert", Key: "key",
 	}
-	if err := good.check("a"); err != nil {
+	if err := good.check("a", false); err != nil {
 		t.Error(err)
 	}
 	for name, change := range map[string]func(*Peers){
@@ -407,7 +407,7 @@ func TestPeersAreChecked(t *testing.T) {
 	} {
 		p := good
 		change(&p)
-		if err := p.check("a"); err == nil {
+		if err := p.check("a", false); err == nil {
 			t.Errorf("accepted: %s", name)
 		}
 	}

@@ -335,12 +335,12 @@ func (c *cluster) describe() Host {
 	return Host{Endpoints: slices.Clone(c.opts.Endpoints), Version: c.version, Trouble: c.trouble}
 }
 
-// leads is true: the cluster serves one node.
+// leads is true: each node does what one is to do, which does no harm.
 func (c *cluster) leads() bool { return true }
 
 func (c *cluster) atQuota() (own bool, others []string) { return false, nil }
 
-// putAnyway puts: a cluster elsewhere serves one node, which tells nobody anything.
+// putAnyway puts, and fails at the quota: what the nodes have said before it was reached lets them make room.
 func (c *cluster) putAnyway(ctx context.Context, key, value string) error {
 	_, err := c.client.Put(ctx, key, value)
 	return err

@@ -80,7 +80,7 @@ func (s *server) allNodes() []dashboard.Node {
 			Name: o.Name, Address: o.Address, Reached: o.Reached, Leads: o.Leads, Learner: o.Learner, Absent: o.Absent, Drained: n.Drained, Diverged: n.Diverged, Version: n.Version, Level: n.Level,
 		}
 	}
-	own.Leads = own.Leads && len(j.Others) > 0 // else nothing is known yet
+	own.Leads = own.Leads && len(j.Others) > 0 && len(j.Host.Endpoints) == 0 // else nothing is known yet, or it is none of the nodes
 	all[own.Name] = own
 	var sorted []dashboard.Node
 	for _, name := range s.cfg.Cell.Names() {

@@ -46,6 +46,10 @@ func (n *node) amongOthers(o *journal.Options) error {
 	if durable.Epoch == n.epoch {
 		o.Durable = durable.Revision
 	}
+	if o.Remote != nil {
+		o.Peers = &journal.Peers{Members: n.cfg.Cell.Members()}
+		return nil
+	}
 	o.Peers = &journal.Peers{
 		Members: n.cfg.Cell.Members(), Listen: n.cfg.Cell.Binds(), CA: n.member.CA(), Certificate: n.member.Certificate(), Key: n.member.Key(),
 		ServerName: charter.ServerName, Begin: n.member.New(), Rejoin: n.rejoin,

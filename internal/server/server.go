@@ -3,7 +3,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -68,7 +67,7 @@ type Options struct {
 	UnsafeNoFsync bool
 	// UnsafeClock is added to the machine's clock where commands are stamped, for a drill.
 	UnsafeClock time.Duration
-	// noMajority, for tests, takes the place of the constant; 0 does not.
+	// noMajority, for tests, takes the place of the constants; 0 does not.
 	noMajority time.Duration
 	// window is journal.Options.Window, for tests.
 	window int64
@@ -96,7 +95,12 @@ const stopWithin = 4 * time.Second
 // early, with an error, when the node cannot go on; whoever supervises it
 // starts it again. ErrStartAgain asks for that at once.
 func Run(ctx context.Context, o Options) error {
-	o.noMajority = cmp.Or(o.noMajority, noMajority)
+	if o.noMajority == 0 {
+		o.noMajority = noMajority
+		if o.Config.Cell.Several() {
+			o.noMajority = cutOff
+		}
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	begins := &starting{since: time.Now()}

@@ -47,8 +47,12 @@ func (s *server) viewReady() error {
 
 // noMajority is how long sessions stay open while nothing they send can be
 // stored: then they are cut, so that clients show it, go elsewhere if they can,
-// and resume when it is over.
-const noMajority = 5 * time.Second
+// and resume when it is over. A node of several, whose clients can go elsewhere, waits
+// as long as cutOff: an election takes a second.
+const (
+	noMajority = 5 * time.Second
+	cutOff     = 3 * time.Second
+)
 
 // watch raises and clears warnings.
 func (s *server) watch(ctx context.Context) {

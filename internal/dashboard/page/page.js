@@ -172,8 +172,9 @@ function summary() {
   const { nodes } = seen
   const well = nodes.filter((n) => n.state === 'answers' && n.about.failing.length === 0).length
   const leader = nodes.find((n) => n.leads)?.name
+  const knows = nodes.some((n) => n.state === 'answers' && n.about.leader)
   if (nodes.length === 1) return well ? 'The server is ready' : 'The server is not ready'
-  return `${well} of ${nodes.length} nodes ready, ${leader ? `${leader} leads` : 'none leads'}`
+  return `${well} of ${nodes.length} nodes ready, ${leader ? `${leader} leads` : knows ? 'etcd elsewhere' : 'none leads'}`
 }
 
 /** Puts in what has changed alone, so that nothing is read out again, and nobody's selection goes. */
