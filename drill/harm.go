@@ -6,9 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"bavard/drill/await"
+	"bavard/drill/node"
 )
 
 // killMinority kills as many nodes as the cell can lose: one of three, two of five, three of seven; where
@@ -100,11 +105,40 @@ func (d *celled) rollOne(ctx context.Context, n *cellNode, drain bool) error {
 	if err := pause(ctx, d.between(0, d.cfg.DownMax)); err != nil {
 		return err
 	}
+	if err := d.misconfigure(stopping, n); err != nil {
+		return fmt.Errorf("node %s: %w", n.name, err)
+	}
 	started := time.Now()
 	if err := n.start(); err != nil {
 		return err
 	}
 	return d.admits(ctx, n, started, true)
+}
+
+// misconfigure starts a node that does not run with a configuration that has a mistake: it has to say where, and to
+// end, and to change nothing that its next start needs. The others do not depend on it.
+func (d *celled) misconfigure(ctx context.Context, n *cellNode) error {
+	file := filepath.Join(d.cfg.Dir, "wrong.toml")
+	if err := os.WriteFile(file, []byte("[limits]\nlogin_tme = \"1s\"\n"), 0o600); err != nil {
+		return err
+	}
+	o, said := n.options, &node.Tail{}
+	o.Args, o.Log = slices.Clone(o.Args), said
+	o.Args[slices.Index(o.Args, "--config")+1] = file
+	wrong, err := node.Start(o)
+	if err != nil {
+		return err
+	}
+	defer wrong.Kill()
+	select {
+	case <-wrong.Exited():
+	case <-ctx.Done():
+		return fmt.Errorf("it runs with a configuration that has a mistake:\n%s", said.String())
+	}
+	if text := said.String(); !strings.Contains(text, "wrong.toml:2:") {
+		return fmt.Errorf("it does not say what is wrong with its configuration:\n%s", text)
+	}
+	return nil
 }
 
 // drainWithin is the time over which a node that is drained sends its people away.

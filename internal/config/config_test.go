@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -383,6 +384,55 @@ func FuzzCallServers(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestThousandMistakes: the file that we hand out, with one mistake in one line, is refused, and the line is named.
+func TestThousandMistakes(t *testing.T) {
+	text, err := os.ReadFile("../../bavard.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	lines := strings.Split(string(text), "\n")
+	var keys []int // lines with a key
+	for i, line := range lines {
+		if _, _, ok := strings.Cut(line, " = "); ok && !strings.HasPrefix(line, "#") {
+			keys = append(keys, i)
+		}
+	}
+	if len(keys) < 40 {
+		t.Fatalf("%d keys in the file", len(keys))
+	}
+	mistakes := map[string]func(key, value string) string{
+		"letter": func(key, value string) string {
+			at := random.IntN(len(key))
+			return key[:at] + "q" + key[at:] + " = " + value
+		},
+		"kind":     func(key, value string) string { return key + " = 1979-05-27" },
+		"table":    func(key, value string) string { return key + " = { a = 1 }" },
+		"no value": func(key, value string) string { return key + " =" },
+		"no end":   func(key, _ string) string { return key + ` = "x` },
+		"twice":    func(key, value string) string { return key + " = " + value + "\n" + key + " = " + value },
+		"noise":    func(key, value string) string { return key + " = " + value + " " + string(rune('a'+random.IntN(26))) },
+	}
+	kinds := slices.Sorted(maps.Keys(mistakes))
+	for n := range 1000 {
+		at, kind := keys[random.IntN(len(keys))], kinds[n%len(kinds)]
+		key, value, _ := strings.Cut(lines[at], " = ")
+		wrong := slices.Clone(lines)
+		wrong[at] = mistakes[kind](key, value)
+		c, err := config.Parse("bavard.toml", []byte(strings.Join(wrong, "\n")))
+		if err == nil {
+			err = c.Validate()
+		}
+		line := at + 1
+		if kind == "twice" {
+			line++
+		}
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("bavard.toml:%d:", line)) {
+			t.Errorf("%s in line %d, %q: %v", kind, at+1, wrong[at], err)
+		}
+	}
 }
 
 func FuzzParse(f *testing.F) {

@@ -410,7 +410,7 @@ func TestFsyncs(t *testing.T) {
 		usual, worst time.Duration
 		level        Level
 	}{
-		"fsync takes 2.0 ms":         {2 * time.Millisecond, 30 * time.Millisecond, OK},
+		"fsync takes 2.0 ms":        {2 * time.Millisecond, 30 * time.Millisecond, OK},
 		"people wait for":           {2 * time.Millisecond, 150 * time.Millisecond, Warning},
 		"the journal stumbles":      {2 * time.Millisecond, 500 * time.Millisecond, Problem},
 		"that is faster than disks": {time.Microsecond, time.Millisecond, Warning},
