@@ -67,8 +67,8 @@ export default defineConfig({
           groups: [
             { name: 'base', test: /node_modules\/(svelte|idb|esm-env|clsx)\/|src\/ui\/(Avatar|Icon|Ticks|Lazy|router|context|format|strings|settings)\b|src\/store\/(schema|search)\.ts|src\/wire\/(jid|xml|ns|random)\.ts/ },
             // What is rarely opened, and much alike: many small files pack worse than few.
-            { name: 'words', test: /src\/ui\/words\/(door|media|own|screens)\.ts/ },
-            { name: 'panels', test: /src\/(own\.ts|ui\/(Archived|Callable|ChatMenu|ContactInfo|CopyField|DeleteAccount|DeleteChat|Devices|Dialog|ExportChat|Found|GroupInfo|GroupLinks|Me|NewChat|NewGroup|PanelHead|Password|People|PictureField|Privacy|Recovery|Report|SearchResults|Standing|Starred|crowd|export|seen)\b)/ },
+            { name: 'words', test: /src\/ui\/words\/(door|media|own|people|screens)\.ts/ },
+            { name: 'panels', test: /src\/(own\.ts|ui\/(Archived|Callable|ChatMenu|ContactInfo|CopyField|DeleteAccount|DeleteChat|Devices|Dialog|Directory|ExportChat|Found|GroupInfo|GroupLinks|Me|NewChat|NewGroup|PanelHead|Password|People|PersonRow|PictureField|Privacy|Recovery|Report|SearchResults|Standing|Starred|crowd|export|links|seen)\b)/ },
             { name: 'door', test: /src\/(onboard\.ts|ui\/(Door|Invite|LinkDevice|Login|Offer)\b)/ },
             { name: 'menus', test: /src\/(acts\.ts|store\/act\.ts|ui\/(Emoji|Menu|MessageDialogs|mentions)\b)/ },
             { name: 'sharing', test: /src\/(shrink|ui\/(Attach|Drop|Recorder|Viewer|prepare|shrink)\b)/ },

@@ -19,7 +19,7 @@ import type { Mention } from './wire/message'
 import { token } from './wire/random'
 import { clean } from './wire/xml'
 
-export type { GroupLink, GroupSettings, LinkedDevice, Notifying } from './own'
+export type { GroupLink, GroupSettings, LinkedDevice, Listed, Notifying } from './own'
 
 /** Longer bodies do not fit into a stanza (256 KiB) with certainty. */
 export const MAX_BODY_BYTES = 64 * 1024

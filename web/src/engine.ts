@@ -5,6 +5,7 @@ import { Uploads } from './outbox/uploads'
 import { put } from './put'
 import { CatchUp } from './catchup'
 import { Deletions } from './deletions'
+import { Directory } from './directory'
 import { makeRoom } from './files'
 import { Space } from './full'
 import { Gate } from './gate'
@@ -100,6 +101,7 @@ export class Engine {
   private readonly outbox: Outbox
   private readonly uploads: Uploads
   private readonly slots: Slots
+  private readonly directory: Directory
   private readonly notify: Notify
   private readonly people: People
   private readonly catchUp: CatchUp
@@ -124,6 +126,7 @@ export class Engine {
     this.space = new Space(db, options.changed, () => this.tellSoft())
     this.outbox = new Outbox({ db, changed: options.changed, keep: (work) => this.space.keep(work), ready: (group) => this.ready(group), lost: (group) => this.rooms.lost(group) })
     this.slots = new Slots(db, options.origin)
+    this.directory = new Directory(db, account)
     this.notify = new Notify(db, options.subscription)
     this.uploads = new Uploads({
       db,
@@ -173,7 +176,14 @@ export class Engine {
     this.deletions = new Deletions({ db, changed: options.changed, history: this.histories, unstar: (session, peer) => this.stars.deleted(session, peer), caughtUp: (room) => this.open.has(room) })
     this.outages = new Outages({ db, changed: () => this.tellSoft(), watched: options.watched })
     this.settings = new Settings({ db, changed: options.changed })
-    this.profile = new Profile({ db, account, kept: options.kept })
+    this.profile = new Profile({
+      db,
+      account,
+      kept: options.kept,
+      renamed: async () => {
+        if (this.link.live) await this.directory.renamed(this.link.live)
+      },
+    })
     const { space, outbox, catchUp, people, rooms, pictures, stars, deletions, settings, profile } = this
     const session = (): Session | undefined => this.link.live
     this.intake = new Intake({ db, account, changed: options.changed, session, space, outbox, catchUp, people, rooms, pictures, stars, deletions, settings, profile })
@@ -299,6 +309,16 @@ export class Engine {
         return this.about(peer)
       case 'setAbout':
         return this.profile.setAbout(this.need(), args[0] as { name: string; about: string })
+      case 'directory':
+        return this.directory.there(this.need())
+      case 'findPeople':
+        return this.directory.search(this.need(), peer, args[1] as string | undefined)
+      case 'listed':
+        return this.directory.listed(this.need())
+      case 'list':
+        return this.directory.list(this.need(), args[0] as boolean)
+      case 'meet':
+        return this.people.meet(peer, args[1] as string)
       case 'block':
         return this.people.block(this.need(), peer, args[1] as boolean, args[2] as Omit<Report, 'messages'> | undefined)
       case 'lastSeen':
@@ -429,6 +449,7 @@ export class Engine {
       this.deletions.begin()
       this.outbox.catchingUp()
       this.slots.begin()
+      this.directory.begin()
       if (!session.carbons) void enableCarbons(session).catch(() => undefined)
       // The archive is asked before presence is sent: then the server need not send twice what waits.
       const appear = (): void => void this.people.begin(session).catch(() => undefined)

@@ -14,7 +14,7 @@ const LAWS: Record<string, RegExp> = {
   wire: /^wire\//,
   store: /^(store|wire)\/|^idb$|^svelte/,
   outbox: /^(outbox|store|wire)\//,
-  ui: /^(ui|store)\/|^wire\/jid$|^(app\.svelte|onboard|update\.svelte)$|^svelte|^virtua|^qr$/,
+  ui: /^(ui|store)\/|^wire\/jid$|^(app\.svelte|onboard|update\.svelte)$|^svelte|^virtua|^qr(\/decode\.js)?$/,
 }
 
 const src = dirname(fileURLToPath(import.meta.url))

@@ -7,13 +7,13 @@ import { App } from './app.svelte'
 import { LATE_MS } from './held'
 import Shell from './ui/Shell.svelte'
 import { look, settings } from './ui/settings'
-import { language, preferred, speak, t } from './ui/strings'
+import { language, preferred, speak } from './ui/strings'
 import { update } from './update.svelte'
 
 const target = document.getElementById('app')!
 
 /** Says why there is no app; gives how to take that back. */
-async function broken(why: string): Promise<() => void> {
+async function broken(why: 'held' | 'store' | 'insecure'): Promise<() => void> {
   const { default: Broken } = await import('./ui/Broken.svelte')
   const page = mount(Broken, { target, props: { why } })
   return () => void unmount(page)
@@ -27,11 +27,11 @@ async function start(): Promise<void> {
   document.documentElement.dir = language === 'ar' ? 'rtl' : 'ltr'
   // Keys, locks and service workers exist on secure pages only.
   if (!isSecureContext) {
-    await broken(t.broken.insecure)
+    await broken('insecure')
     return
   }
   let told: Promise<() => void> | undefined
-  const late = setTimeout(() => (told = broken(t.broken.held)), LATE_MS)
+  const late = setTimeout(() => (told = broken('held')), LATE_MS)
   const over = async (): Promise<void> => {
     clearTimeout(late)
     ;(await told)?.()
@@ -44,7 +44,7 @@ async function start(): Promise<void> {
   } catch (e) {
     console.error(e)
     await over()
-    await broken(t.broken.store)
+    await broken('store')
   }
 }
 

@@ -5,12 +5,13 @@ import { makeRoom } from './files'
 import { forgetAll, logOut, type OnboardOptions } from './onboard'
 import { getMeta, putMeta, type Db, type Message, type NoticeWords, type Occupants } from './store/schema'
 import type { Client } from './wire/access'
+import type { Found, Listed } from './wire/directory'
 import type { Subscription } from './wire/push'
 import { token } from './wire/random'
 import type { RoomLink as GroupLink } from './wire/roomlink'
 import { clean } from './wire/xml'
 
-export type { GroupLink }
+export type { GroupLink, Listed }
 
 /** A device that the account is used on. */
 export interface LinkedDevice {
@@ -73,6 +74,36 @@ export class Own {
   async setPrivacy(what: 'hidden' | 'noReceipts', on: boolean): Promise<void> {
     await this.ask('setPrivacy', what, on)
   }
+
+  // --- the directory of people
+
+  /** Whether the server has one; without a connection, as it was last known. */
+  async hasDirectory(live: boolean): Promise<boolean> {
+    const known = await getMeta(this.db, 'directory')
+    return ((live ? await this.ask('directory').catch(() => known) : known) as boolean | undefined) ?? false
+  }
+
+  /** People whose names or addresses begin so; the next ones come after what the last answer says. */
+  findPeople(text: string, after?: string): Promise<Found> {
+    return this.ask('findPeople', clean(text), after) as Promise<Found>
+  }
+
+  /** The name that others find us by; undefined when they do not. */
+  listed(): Promise<string | undefined> {
+    return this.ask('listed') as Promise<string | undefined>
+  }
+
+  /** Lets others find us, or no longer. */
+  async setListed(on: boolean): Promise<void> {
+    await this.ask('list', on)
+  }
+
+  /** Somebody was found who calls themselves that. */
+  async meet(jid: string, name: string): Promise<void> {
+    await this.ask('meet', jid, name)
+  }
+
+  // --- people
 
   /** When somebody was last here, in ms since the epoch. Rejects when they do not tell us. */
   lastSeen(jid: string): Promise<number> {

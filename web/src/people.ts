@@ -156,6 +156,11 @@ export class People {
     this.options.changed(await editChat(this.options.db, peer, (c) => (c.asks = false)))
   }
 
+  /** Somebody is found who calls themselves that: so they are called until they say something else. */
+  async meet(peer: string, name: string): Promise<void> {
+    this.options.changed(await editChat(this.options.db, peer, (c) => (c.name ||= name)))
+  }
+
   /** Tells the server about people added while it could not be reached, or just now. */
   async announceWanted(session: Session): Promise<void> {
     for (const chat of await this.options.db.getAll('chats')) {

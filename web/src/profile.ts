@@ -10,6 +10,8 @@ export interface ProfileOptions {
   account: Account
   /** Something of the account is different now. */
   kept: (account: Account) => void
+  /** We are called something else now. */
+  renamed: () => Promise<void>
 }
 
 /** What we are called, and what others are not to see of us: the same on all devices. */
@@ -20,6 +22,7 @@ export class Profile {
   async setAbout(session: Session, about: About): Promise<void> {
     await saveAbout(session, about)
     this.options.account.name = about.name
+    await this.options.renamed()
   }
 
   /** What others are not to see. */
@@ -45,6 +48,8 @@ export class Profile {
     account.name = name
     const kept = await editAccount(db, (a) => ({ ...a, name }))
     if (kept) this.options.kept(kept)
+    // Another client may have changed it that knows no directory.
+    void this.options.renamed().catch(() => undefined)
   }
 
   async keepPrivacy(privacy: Privacy): Promise<void> {

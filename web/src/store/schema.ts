@@ -273,6 +273,8 @@ export interface Meta {
   lastContact: number
   /** The origin where this server has its files, when that is another than the app's; else "". */
   uploads: string
+  /** Whether this server has a directory of people. */
+  directory: boolean
   notify: Notified
   /** Where outages are told of. */
   status: StatusPlaces

@@ -22,6 +22,8 @@ const en = {
   archived: 'Archived',
   pinned: 'pinned',
   muted: 'muted',
+  filters: { all: 'All', unread: 'Unread', groups: 'Groups' },
+  noneIn: { all: '', unread: 'You have read everything.', groups: 'You are in no group yet.' },
   nothingFound: 'Nothing found',
   messagesFound: 'Messages',
   sayHello: 'Say hello',
@@ -37,14 +39,7 @@ const en = {
   pickChat: 'Pick a chat, or start a new one.',
   tagline: 'Chat that arrives.',
 
-  addressOrLink: 'Address or link',
-  addressExample: (domain: string) => `anna@${domain}`,
-  startChat: 'Start chat',
-  notAnAddress: 'That is neither an address nor a link. An address looks like anna@example.org.',
-  thatIsYou: 'That is your own address.',
   contacts: 'Contacts',
-  yourLink: 'Your link',
-  yourLinkHint: 'Whoever has an account here and opens it can write to you.',
 
   messagesWith: (name: string) => `Messages with ${name}`,
   message: 'Message',
@@ -160,7 +155,6 @@ const en = {
     blockHint: 'They can no longer write to you or see when you are online. They are not told.',
     blockSure: 'Block',
   },
-  newGroup: 'New group',
   group: {
     name: 'Name of the group',
     description: 'Description',
@@ -227,13 +221,6 @@ const en = {
     },
     mentioned: 'You were mentioned',
     mention: 'Mention somebody',
-  },
-
-  broken: {
-    title: 'bavard cannot start',
-    held: 'Another tab of it does not respond. Close that one: this one goes on by itself.',
-    store: 'This browser does not let it keep anything. A private window may be the reason.',
-    insecure: 'It needs a secure address: https, or localhost.',
   },
 }
 

@@ -27,6 +27,7 @@ export const NS = {
   commands: 'http://jabber.org/protocol/commands', // XEP-0050
   roomInvite: 'urn:bavard:invite:0', // links to rooms
   data: 'jabber:x:data', // XEP-0004
+  search: 'jabber:iq:search', // XEP-0055
   rsm: 'http://jabber.org/protocol/rsm', // XEP-0059
   oob: 'jabber:x:oob', // XEP-0066
   register: 'jabber:iq:register', // XEP-0077

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { domain } from './jid'
 import { NS } from './ns'
+import { findService, has } from './service'
 import type { Session } from './session'
 import { xml } from './xml'
 
@@ -12,20 +12,13 @@ export interface UploadService {
 }
 
 /** Looks who takes files here (XEP-0363 §disco @1.2.0); undefined for nobody. */
-export async function findUploads(session: Session): Promise<UploadService | undefined> {
-  const home = domain(session.account)
-  const listed = await session.ask('get', xml('query', { xmlns: NS.items }), home)
-  const items = listed.child('query', NS.items)?.all('item').flatMap((i) => i.attr('jid') ?? []) ?? []
-  // The likely one first.
-  for (const jid of [...items.filter((j) => j.startsWith('upload.')), ...items.filter((j) => !j.startsWith('upload.')), home].slice(0, 20)) {
-    const info = await session.ask('get', xml('query', { xmlns: NS.info }), jid).catch(() => undefined)
-    const query = info?.child('query', NS.info)
-    if (!query?.all('feature').some((f) => f.attr('var') === NS.upload)) continue
-    const fields = query.all('x', NS.data).flatMap((x) => x.all('field'))
+export function findUploads(session: Session): Promise<UploadService | undefined> {
+  return findService(session, 'upload.', (info, jid) => {
+    if (!has(info, NS.upload)) return undefined
+    const fields = info.all('x', NS.data).flatMap((x) => x.all('field'))
     const most = Number(fields.find((f) => f.attr('var') === 'max-file-size')?.childText('value') ?? 0)
     return { jid, most: most > 0 ? most : 0 }
-  }
-  return undefined
+  })
 }
 
 /** Asks for a place for one file (XEP-0363 §request @1.2.0). Rejects with the server's StanzaError. */

@@ -37,6 +37,8 @@ export const words: Strings = {
   archived: 'المؤرشفة',
   pinned: 'مثبتة',
   muted: 'مكتومة',
+  filters: { all: 'الكل', unread: 'غير مقروءة', groups: 'المجموعات' },
+  noneIn: { all: '', unread: 'قرأت كل شيء.', groups: 'لست في أي مجموعة بعد.' },
   nothingFound: 'لا توجد نتائج',
   messagesFound: 'الرسائل',
   sayHello: 'ألقِ التحية',
@@ -52,14 +54,7 @@ export const words: Strings = {
   pickChat: 'اختر محادثة، أو ابدأ واحدة جديدة.',
   tagline: 'رسائل تصل.',
 
-  addressOrLink: 'عنوان أو رابط',
-  addressExample: (domain) => `anna@${domain}`,
-  startChat: 'بدء المحادثة',
-  notAnAddress: 'هذا ليس عنوانًا ولا رابطًا. يبدو العنوان هكذا: anna@example.org.',
-  thatIsYou: 'هذا عنوانك أنت.',
   contacts: 'جهات الاتصال',
-  yourLink: 'رابطك',
-  yourLinkHint: 'من لديه حساب هنا ويفتحه يستطيع الكتابة إليك.',
 
   messagesWith: (name) => `الرسائل مع ${name}`,
   message: 'رسالة',
@@ -175,7 +170,6 @@ export const words: Strings = {
     blockHint: 'لن يستطيع الكتابة إليك ولا أن يرى متى تكون متصلًا. ولن يُبلَّغ بذلك.',
     blockSure: 'حظر',
   },
-  newGroup: 'مجموعة جديدة',
   group: {
     name: 'اسم المجموعة',
     description: 'الوصف',
@@ -242,12 +236,5 @@ export const words: Strings = {
     },
     mentioned: 'تمت الإشارة إليك',
     mention: 'الإشارة إلى شخص',
-  },
-
-  broken: {
-    title: 'لا يستطيع bavard البدء',
-    held: 'علامة تبويب أخرى له لا تستجيب. أغلقها وتتابع هذه من تلقاء نفسها.',
-    store: 'لا يسمح له هذا المتصفح بحفظ شيء. ربما السبب نافذة خاصة.',
-    insecure: 'يحتاج إلى عنوان آمن: https أو localhost.',
   },
 }

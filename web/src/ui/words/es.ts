@@ -21,6 +21,8 @@ export const words: Strings = {
   archived: 'Archivados',
   pinned: 'fijado',
   muted: 'silenciado',
+  filters: { all: 'Todos', unread: 'Sin leer', groups: 'Grupos' },
+  noneIn: { all: '', unread: 'Lo has leído todo.', groups: 'Aún no estás en ningún grupo.' },
   nothingFound: 'No se encontró nada',
   messagesFound: 'Mensajes',
   sayHello: 'Saluda',
@@ -36,14 +38,7 @@ export const words: Strings = {
   pickChat: 'Elige un chat, o empieza uno nuevo.',
   tagline: 'Mensajes que llegan.',
 
-  addressOrLink: 'Dirección o enlace',
-  addressExample: (domain) => `anna@${domain}`,
-  startChat: 'Empezar chat',
-  notAnAddress: 'No es ni una dirección ni un enlace. Una dirección es como anna@example.org.',
-  thatIsYou: 'Esa es tu propia dirección.',
   contacts: 'Contactos',
-  yourLink: 'Tu enlace',
-  yourLinkHint: 'Quien tenga una cuenta aquí y lo abra puede escribirte.',
 
   messagesWith: (name) => `Mensajes con ${name}`,
   message: 'Mensaje',
@@ -159,7 +154,6 @@ export const words: Strings = {
     blockHint: 'Ya no podrá escribirte ni ver cuándo estás en línea. No se le avisa.',
     blockSure: 'Bloquear',
   },
-  newGroup: 'Nuevo grupo',
   group: {
     name: 'Nombre del grupo',
     description: 'Descripción',
@@ -226,12 +220,5 @@ export const words: Strings = {
     },
     mentioned: 'Te mencionaron',
     mention: 'Mencionar a alguien',
-  },
-
-  broken: {
-    title: 'bavard no puede empezar',
-    held: 'Otra de sus pestañas no responde. Ciérrala: esta seguirá por sí sola.',
-    store: 'Este navegador no le deja guardar nada. Quizá sea una ventana privada.',
-    insecure: 'Hace falta una dirección segura: https, o localhost.',
   },
 }

@@ -21,6 +21,8 @@ export const words: Strings = {
   archived: 'Archivées',
   pinned: 'épinglée',
   muted: 'muette',
+  filters: { all: 'Toutes', unread: 'Non lues', groups: 'Groupes' },
+  noneIn: { all: '', unread: 'Vous avez tout lu.', groups: 'Vous n’êtes encore dans aucun groupe.' },
   nothingFound: 'Rien trouvé',
   messagesFound: 'Messages',
   sayHello: 'Dites bonjour',
@@ -36,14 +38,7 @@ export const words: Strings = {
   pickChat: 'Choisissez une discussion, ou commencez-en une.',
   tagline: 'Vos messages arrivent.',
 
-  addressOrLink: 'Adresse ou lien',
-  addressExample: (domain) => `anna@${domain}`,
-  startChat: 'Commencer',
-  notAnAddress: 'Ce n’est ni une adresse ni un lien. Une adresse ressemble à anna@example.org.',
-  thatIsYou: 'C’est votre propre adresse.',
   contacts: 'Contacts',
-  yourLink: 'Votre lien',
-  yourLinkHint: 'Qui a un compte ici et l’ouvre peut vous écrire.',
 
   messagesWith: (name) => `Messages avec ${name}`,
   message: 'Message',
@@ -159,7 +154,6 @@ export const words: Strings = {
     blockHint: 'Cette personne ne pourra plus vous écrire ni voir quand vous êtes en ligne. Elle n’en est pas informée.',
     blockSure: 'Bloquer',
   },
-  newGroup: 'Nouveau groupe',
   group: {
     name: 'Nom du groupe',
     description: 'Description',
@@ -226,12 +220,5 @@ export const words: Strings = {
     },
     mentioned: 'On vous a mentionné·e',
     mention: 'Mentionner quelqu’un',
-  },
-
-  broken: {
-    title: 'bavard ne peut pas démarrer',
-    held: 'Un autre de ses onglets ne répond pas. Fermez-le : celui-ci continuera de lui-même.',
-    store: 'Ce navigateur ne le laisse rien garder. Une fenêtre privée en est peut-être la raison.',
-    insecure: 'Il faut une adresse sûre : https, ou localhost.',
   },
 }
