@@ -288,6 +288,9 @@ export class Person {
   }
 }
 
+/** A browser; with more flags, those count that come last. */
+export const browser = (whole, ...flags) => chromium.launch({ executablePath: whole ? CHROMIUM : SHELL, args: [...FLAGS, ...flags] })
+
 export class World {
   people = []
 
@@ -295,7 +298,7 @@ export class World {
   static async make({ whole = false } = {}) {
     const world = new World()
     world.server = await Server.start()
-    world.browser = await chromium.launch({ executablePath: whole ? CHROMIUM : SHELL, args: FLAGS })
+    world.browser = await browser(whole)
     return world
   }
 
