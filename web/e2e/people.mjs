@@ -190,7 +190,7 @@ export default {
     await seek(anna, 'nobody')
     await nobody(anna).waitFor()
     const field = anna.page.getByLabel('Name, address or link')
-    const many = others(anna).getByText('That were many searches.')
+    const many = others(anna).getByText('Those were many searches.')
     for (let i = 0; i < 60 && !(await many.isVisible()); i++) {
       await field.fill(`nobody ${i}`)
       await anna.page.waitForTimeout(350)
@@ -210,6 +210,38 @@ export default {
     await picture(anna.page, 'people-offline-privacy')
     await world.server.start()
     await anna.page.getByRole('switch', { name: 'Let others find me' }).and(anna.page.locator(':enabled')).waitFor()
+  },
+
+  async 'of many people there are some at first, and more when asked'(world) {
+    const p = await world.person('Anna')
+    const item = (i) => `<item jid='zed${i}@localhost'><nick>Zed ${i}</nick></item>`
+    const items = (from, to) => Array.from({ length: to - from }, (_, i) => item(from + i)).join('')
+    const set = (last) => `<set xmlns='http://jabber.org/protocol/rsm'><first>x</first><last>${last}</last></set>`
+    let after
+    await p.context.routeWebSocket(/xmpp-websocket/, (ws) => {
+      const server = ws.connectToServer()
+      ws.onMessage((text) => {
+        if (/jabber:iq:search/.test(text)) after = /<after>([^<]*)</.exec(text)?.[1]
+        server.send(text)
+      })
+      // The server's own answers, as if there were more people in it.
+      server.onMessage((text) => {
+        const page = after === undefined ? items(0, 50) + set('zed49@localhost') : after === 'zed49@localhost' ? items(49, 60) + set('zed59@localhost') : ''
+        ws.send(String(text).replace(/<query xmlns=['"]jabber:iq:search['"](?:\/>|>.*?<\/query>)/, `<query xmlns='jabber:iq:search'>${page}</query>`))
+      })
+    })
+    await p.join(world.server.invites(1)[0])
+    await seek(p, 'zed')
+    const more = others(p).getByRole('button', { name: 'Show more' })
+    await more.waitFor()
+    const links = others(p).getByRole('link')
+    check((await links.count()) === 50, 'fifty at first')
+    await more.click()
+    await others(p).getByRole('link', { name: 'Zed 59' }).waitFor()
+    check((await links.count()) === 60, 'each once')
+    await more.click()
+    await more.waitFor({ state: 'detached' })
+    check((await links.count()) === 60, 'and that is all')
   },
 
   async 'where the server has no directory there is nothing of it'(world) {

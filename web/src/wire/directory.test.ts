@@ -106,9 +106,9 @@ describe('an answer', () => {
   const answer = (inner: string): XmlElement => parseXml(`<iq xmlns='jabber:client' type='result' id='1'><query xmlns='jabber:iq:search'>${inner}</query></iq>`)
   const item = (jid: string, nick: string): string => `<item jid='${jid}'><nick>${nick}</nick></item>`
 
-  it('is bounded, and has nobody who has no address', () => {
+  it('is bounded, has everybody once, and nobody who has no address', () => {
     const many = Array.from({ length: 80 }, (_, i) => item(`p${i}@localhost`, 'x'.repeat(500))).join('')
-    const read = readFound(answer(`${item('localhost', 'The server')}${item('Bob@LocalHost/phone', ' Bob\n\t the  first ')}${many}`))
+    const read = readFound(answer(`${item('localhost', 'The server')}${item('bob@localhost', 'Once')}${item('Bob@LocalHost/phone', ' Bob\n\t the  first ')}${many}`))
     expect(read.people.slice(0, 2)).toEqual([{ jid: 'bob@localhost', name: 'Bob the first' }, { jid: 'p0@localhost', name: 'x'.repeat(100) }])
     expect(read.people.length).toBeLessThanOrEqual(50)
     expect(read.after).toBeUndefined()

@@ -40,12 +40,13 @@ export async function searchDirectory(session: Session, directory: string, text:
 
 export function readFound(answer: XmlElement): Found {
   const query = answer.child('query', NS.search)
-  const people = (query?.all('item') ?? []).slice(0, MOST).flatMap((item) => {
+  const people = new Map<string, Listed>()
+  for (const item of (query?.all('item') ?? []).slice(0, MOST)) {
     const jid = person(item.attr('jid') ?? '')
-    return jid ? [{ jid, name: nameIn(item) }] : []
-  })
+    if (jid) people.set(jid, { jid, name: nameIn(item) })
+  }
   // Some may be left out of a page that has more behind it: only one that ends nowhere is the last.
-  return { people, after: query?.child('set', NS.rsm)?.childText('last') || undefined }
+  return { people: [...people.values()], after: query?.child('set', NS.rsm)?.childText('last') || undefined }
 }
 
 function nameIn(element: XmlElement | undefined): string {

@@ -21,7 +21,7 @@ const en = {
   nobody: 'Nobody else who wants to be found here has a name or an address that begins so.',
   next: 'Show more',
   unconnected: 'Finding others on this server needs a connection.',
-  many: 'That were many searches. It goes on by itself in a few seconds.',
+  many: 'Those were many searches. It goes on by itself in a few seconds.',
   failed: 'The server could not search.',
 
   findMe: 'Let others find me',
