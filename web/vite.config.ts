@@ -70,6 +70,7 @@ export default defineConfig({
             { name: 'words', test: /src\/ui\/words\/(door|media|own|people|screens)\.ts/ },
             { name: 'panels', test: /src\/(own\.ts|ui\/(Archived|Callable|ChatMenu|ContactInfo|CopyField|DeleteAccount|DeleteChat|Devices|Dialog|Directory|ExportChat|Found|GroupInfo|GroupLinks|Me|NewChat|NewGroup|PanelHead|Password|People|PersonRow|PictureField|Privacy|Recovery|Report|SearchResults|Standing|Starred|crowd|export|links|seen)\b)/ },
             { name: 'door', test: /src\/(onboard\.ts|ui\/(Door|Invite|LinkDevice|Login|Offer)\b)/ },
+            { name: 'rich', test: /src\/ui\/(Rich|styling|wrap)\b/ },
             { name: 'menus', test: /src\/(acts\.ts|store\/act\.ts|ui\/(Emoji|Menu|MessageDialogs|mentions)\b)/ },
             { name: 'sharing', test: /src\/(shrink|ui\/(Attach|Drop|Recorder|Viewer|prepare|shrink)\b)/ },
           ],

@@ -9,7 +9,7 @@ import { appendFileSync } from 'node:fs'
 import { World } from './harness.mjs'
 
 // Those that take longest come first.
-const together = ['access', 'media', 'groups', 'devices', 'history', 'network', 'chat', 'tabs', 'actions', 'notices', 'crash', 'restore', 'demo', 'admin', 'outage', 'own', 'full', 'profile', 'people', 'offline', 'clients', 'open']
+const together = ['access', 'media', 'groups', 'devices', 'history', 'network', 'chat', 'talk', 'tabs', 'actions', 'notices', 'crash', 'restore', 'demo', 'admin', 'outage', 'own', 'full', 'profile', 'people', 'offline', 'clients', 'open']
 const alone = ['budgets']
 
 const named = process.argv.slice(2)

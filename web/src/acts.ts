@@ -82,9 +82,9 @@ export class Acts {
   /** Sends a refused message anew, as another. */
   async retry(message: Message): Promise<void> {
     const id = token()
-    const { peer, body, mentions, file } = message
+    const { peer, body, mentions, unstyled, file } = message
     const group = this.app.chats.get(peer)?.group !== undefined
-    const say: Say = { body, mentions, group, reply: this.answered(message) }
+    const say: Say = { body, mentions, unstyled, group, reply: this.answered(message) }
     const frame = { id, frame: file ? '' : buildChat(peer, id, say) }
     this.does.changed(await this.does.write(() => composeAgain(this.db, message.key, frame, Date.now())))
     this.does.poke()

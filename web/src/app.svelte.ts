@@ -43,6 +43,8 @@ const ROW_PX = 40
 export interface Saying {
   reply?: Message | undefined
   mentions?: Mention[] | undefined
+  /** It was said without styling, and is handed on. */
+  unstyled?: boolean | undefined
   /** A file, and what is in it when it is not uploaded yet. */
   file?: Shared | undefined
   data?: Blob | undefined
@@ -279,8 +281,8 @@ export class App {
     else await this.addPerson(peer)
     const answered = more.reply && this.quote(more.reply)
     // A message with a file is made when that has an address.
-    const frame = more.file ? '' : buildChat(peer, id, { body, group: group !== undefined, reply: answered?.say, mentions: more.mentions })
-    const draft = { body, reply: answered?.kept, mentions: more.mentions, from: group && { who: this.me, nick: group.nick }, file: more.file }
+    const frame = more.file ? '' : buildChat(peer, id, { ...more, body, group: group !== undefined, reply: answered?.say })
+    const draft = { ...more, body, reply: answered?.kept, from: group && { who: this.me, nick: group.nick } }
     const work = this.write(() => compose(this.db, peer, draft, { id, frame }, Date.now(), more.data))
     this.composing = work.catch(() => undefined)
     this.changed(await work)

@@ -425,11 +425,11 @@ export class Engine {
 
   /** A message with a file, once that has an address. */
   private frameOf(message: Message, id: string): string {
-    const { peer, body, reply, mentions, file } = message
+    const { peer, body, reply, mentions, unstyled, file } = message
     const group = message.from !== undefined
     const to = group ? `${peer}/${reply?.nick ?? ''}` : reply?.out ? this.options.account.jid : peer
     const answered = reply && { id: reply.id, to, text: reply.text }
-    return buildChat(peer, id, { body, group, mentions, reply: answered, rest: file && sharing(file, body) })
+    return buildChat(peer, id, { body, group, mentions, unstyled, reply: answered, rest: file && sharing(file, body) })
   }
 
   private ready(group: string): boolean {

@@ -19,9 +19,9 @@ export async function act(db: Db, key: number, what: Act, frame: Frame): Promise
   const message = await tx.objectStore('messages').get(key)
   const chat = message && (await tx.objectStore('chats').get(message.peer))
   if (!message || !chat || message.deleted) return { messages: [], removed: [], chats: [] }
-  const { body, mentions, edited, reactions, reply, starred, file } = message
-  const undo: Partial<Message> = { body, mentions, edited, reactions, reply, starred, file, deleted: undefined }
-  if (what.kind === 'correct') Object.assign(message, { body: what.body, mentions: what.mentions, edited: frame.id })
+  const { body, mentions, unstyled, edited, reactions, reply, starred, file } = message
+  const undo: Partial<Message> = { body, mentions, unstyled, edited, reactions, reply, starred, file, deleted: undefined }
+  if (what.kind === 'correct') Object.assign(message, { body: what.body, mentions: what.mentions, unstyled: undefined, edited: frame.id })
   else if (what.kind === 'react') message.reactions = { ...reactions, [ME]: what.emoji }
   else {
     blank(message)

@@ -189,6 +189,7 @@ export class Fold {
       ...(m.sender && { from: m.sender }),
       ...(m.reply && { reply: await this.quote(m) }),
       ...(m.mentions && { mentions: m.mentions }),
+      ...(m.unstyled && { unstyled: true }),
       ...(m.file && { file: m.file }),
       ...(m.encrypted !== undefined && { encrypted: m.encrypted }),
       ...(m.retracted && { deleted: true }),
@@ -230,6 +231,7 @@ export class Fold {
     } else if (m.body && author(target) === who && !target.deleted && (newest || !target.edited)) {
       target.body = m.body
       target.mentions = m.mentions
+      target.unstyled = m.unstyled
       target.edited = m.id ?? id
       this.update(chat, target)
     }
@@ -242,7 +244,7 @@ export class Fold {
     else if (m.reactions) {
       if (newest || !loose.reactions?.[who]) loose.reactions = { ...loose.reactions, [who]: m.reactions.emoji }
     } else if (m.body && (newest || !loose.edit)) {
-      loose.edit = { who, id: m.id ?? id, body: m.body, mentions: m.mentions }
+      loose.edit = { who, id: m.id ?? id, body: m.body, mentions: m.mentions, unstyled: m.unstyled }
     }
   }
 
@@ -425,8 +427,8 @@ export class Fold {
       if (loose.tick !== undefined && loose.tick > tick) tick = loose.tick
       if (loose.reactions) record.reactions = { ...record.reactions, ...loose.reactions }
       if (loose.edit && loose.edit.who === author(record)) {
-        const { body, id, mentions } = loose.edit
-        Object.assign(record, { body, edited: id, mentions })
+        const { body, id, mentions, unstyled } = loose.edit
+        Object.assign(record, { body, edited: id, mentions, unstyled })
       }
       if (loose.deleted && ['', author(record)].includes(loose.deleted.who)) blank(record)
       this.loose.delete(name)

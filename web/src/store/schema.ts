@@ -59,6 +59,8 @@ export interface Message {
   /** Encrypted in that way, which we cannot read. */
   encrypted?: string | undefined
   mentions?: Mention[] | undefined
+  /** Its sender wants no styling for it (XEP-0393 §disable @1.1.1). */
+  unstyled?: boolean | undefined
   /** The file that it shares; the body is what is said about it. */
   file?: Shared | undefined
   /** 1 when the person wants to find it again; for the index. */
@@ -216,7 +218,7 @@ export interface Kept {
 export interface Loose {
   name: string
   tick?: Tick | undefined
-  edit?: { who: string; id: string; body: string; mentions: Mention[] | undefined } | undefined
+  edit?: { who: string; id: string; body: string; mentions: Mention[] | undefined; unstyled?: boolean | undefined } | undefined
   deleted?: { who: string } | undefined
   reactions?: Record<string, string[]> | undefined
 }

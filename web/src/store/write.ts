@@ -23,7 +23,7 @@ export function begin(db: Db, strict = false, ...more: 'files'[]): WriteTx {
 }
 
 /** What is said, as the conversation keeps it. */
-export type Draft = Pick<Message, 'body' | 'reply' | 'mentions' | 'from' | 'file'>
+export type Draft = Pick<Message, 'body' | 'reply' | 'mentions' | 'unstyled' | 'from' | 'file'>
 
 /**
  * Puts a message into the conversation and the outbox, and its file into the
@@ -50,6 +50,7 @@ export async function enqueue(tx: WriteTx, peer: string, draft: Draft, frame: Fr
     ...(draft.from && { from: draft.from }),
     ...(draft.reply && { reply: draft.reply }),
     ...(draft.mentions && { mentions: draft.mentions }),
+    ...(draft.unstyled && { unstyled: true }),
     ...(draft.file && { file: draft.file }),
     names: [named(peer, frame.id)],
     rev: 1,

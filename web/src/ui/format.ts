@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { Label, Message, Shared } from '../store/schema'
+import type { Label, Shared } from '../store/schema'
 import { language, t } from './strings'
 
 export { folded } from '../store/search'
@@ -75,43 +75,6 @@ export function pick(text: string, of: number): number {
   return h % of
 }
 
-export interface Part {
-  text: string
-  href?: string
-  /** It names somebody. */
-  mention?: boolean
-}
-
-const LINK = /\bhttps?:\/\/[^\s<>"]+/giu
-
-/** Cuts a text into plain parts, mentions and links: http and https only, without the punctuation that follows them. */
-export function parts(text: string, mentions: Message['mentions'] = undefined): Part[] {
-  if (!mentions || mentions.length === 0) return linked(text)
-  const points = [...text]
-  const found: Part[] = []
-  let at = 0
-  for (const m of mentions) {
-    if (m.begin < at || m.end > points.length) continue
-    found.push(...linked(points.slice(at, m.begin).join('')), { text: points.slice(m.begin, m.end).join(''), mention: true })
-    at = m.end
-  }
-  return [...found, ...linked(points.slice(at).join(''))]
-}
-
-function linked(text: string): Part[] {
-  const found: Part[] = []
-  let at = 0
-  for (const match of text.matchAll(LINK)) {
-    const link = trimLink(match[0])
-    if (!URL.canParse(link)) continue
-    if (match.index > at) found.push({ text: text.slice(at, match.index) })
-    found.push({ text: link, href: link })
-    at = match.index + link.length
-  }
-  if (at < text.length) found.push({ text: text.slice(at) })
-  return found
-}
-
 /** A length of time like "1:05". */
 export function lengthOf(ms: number): string {
   const s = Math.round(ms / 1000)
@@ -143,15 +106,6 @@ export function wordsOf(m: { body: string; file?: Label | undefined; out: boolea
   if (m.deleted) return m.out ? t.youDeleted : t.deleted
   if (m.encrypted !== undefined) return t.encrypted(m.encrypted)
   return m.file ? labelOf(m.file) + (m.body && `: ${m.body}`) : m.body
-}
-
-function trimLink(link: string): string {
-  for (;;) {
-    const last = link.at(-1) ?? ''
-    const unbalanced = last === ')' && !link.includes('(')
-    if (!unbalanced && !'.,;:!?\'"]}»”’…'.includes(last)) return link
-    link = link.slice(0, -1)
-  }
 }
 
 // What \p{RGI_Emoji} names one by one, by its rules (UTS #51): browsers take a tenth of a second to make

@@ -3,17 +3,20 @@
 import type { Component } from 'svelte'
 import type { Message } from '../store/schema'
 
-/** What draws files: fetched when the first is to be shown, then there at once for all. */
+const load = { File: () => import('./File.svelte'), Rich: () => import('./Rich.svelte') }
+
+/** What draws files, and texts that are more than letters: fetched when the first is to be shown, then there at once for all. */
 class Late {
   File = $state.raw<Component<{ message: Message }> | undefined>(undefined)
-  private fetching = false
+  Rich = $state.raw<Component<{ text: string; message: Message }> | undefined>(undefined)
+  private fetching = new Set<string>()
 
-  want(): void {
-    if (this.fetching) return
-    this.fetching = true
-    void import('./File.svelte').then(
-      (module) => (this.File = module.default),
-      () => (this.fetching = false), // the next that is shown tries again
+  want(what: keyof typeof load): void {
+    if (this.fetching.has(what)) return
+    this.fetching.add(what)
+    void load[what]().then(
+      (module) => (this[what] = module.default as never),
+      () => this.fetching.delete(what), // the next that is shown tries again
     )
   }
 }

@@ -31,6 +31,7 @@ const FEATURES = [
   NS.reactions,
   NS.receipts,
   NS.reply,
+  NS.styling, // XEP-0393 §disco @1.1.1
 ].sort()
 
 /** The hash of all that (XEP-0115 §ver-gen @1.6.0). */

@@ -20,6 +20,8 @@ export interface Say {
   /** It takes the place of our message with this id. */
   replaces?: string | undefined
   mentions?: Mention[] | undefined
+  /** It is to be shown without styling (XEP-0393 §disable @1.1.1). */
+  unstyled?: boolean | undefined
   /** Stands behind the text for clients that know nothing of what else the message carries, and that. */
   rest?: { text: string; of: string; payload: XmlElement[] } | undefined
 }
@@ -37,6 +39,7 @@ export function buildChat(to: string, id: string, say: Say): string {
     ...(shift > 0 ? [fallback(NS.reply, xml('body', { start: '0', end: String(shift) }))] : []),
     ...(say.rest ? [fallback(say.rest.of, behind(shift + [...say.body].length, say.rest.text)), ...say.rest.payload] : []),
     ...mentions,
+    ...(say.unstyled ? [xml('unstyled', { xmlns: NS.styling })] : []),
     ...(say.replaces !== undefined ? [xml('replace', { xmlns: NS.replace, id: say.replaces })] : []),
     xml('active', { xmlns: NS.chatStates }),
   ]

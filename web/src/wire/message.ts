@@ -63,6 +63,8 @@ export interface Incoming {
   /** It was encrypted in that way, which we cannot read (XEP-0380). */
   encrypted?: string | undefined
   mentions?: Mention[] | undefined
+  /** The sender wants no styling for it (XEP-0393 §disable @1.1.1). */
+  unstyled?: boolean | undefined
   /** The file that it shares; the body is what is said about it. */
   file?: Shared | undefined
   /** It mentions us. */
@@ -144,6 +146,7 @@ export function readContent(el: XmlElement): Omit<Incoming, 'peer' | 'mine' | 'f
     chatState: readChatState(el),
     ...(reply && { reply }),
     ...(mentions.length > 0 && { mentions }),
+    ...(el.child('unstyled', NS.styling) && { unstyled: true }),
     ...(file && { file }),
     ...(reactions?.attr('id') && { reactions: { id: reactions.attr('id')!, emoji: readEmoji(reactions) } }),
     ...(el.child('replace', NS.replace)?.attr('id') && { replaces: el.child('replace', NS.replace)!.attr('id') }),

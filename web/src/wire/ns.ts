@@ -69,6 +69,7 @@ export const NS = {
   upload: 'urn:xmpp:http:upload:0', // XEP-0363
   purpose: 'urn:xmpp:http:upload:purpose:0', // XEP-0363
   reference: 'urn:xmpp:reference:0', // XEP-0372
+  styling: 'urn:xmpp:styling:0', // XEP-0393
   pars: 'urn:xmpp:pars:0', // XEP-0379, XEP-0445
   encryption: 'urn:xmpp:eme:0', // XEP-0380
   omemo: 'eu.siacs.conversations.axolotl', // XEP-0384

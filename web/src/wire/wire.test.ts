@@ -130,6 +130,8 @@ describe('messages', () => {
     const reply = { id: 'm1', to: 'bob@localhost', text: 'first 😀\nsecond' }
     const mentions = [{ begin: 3, end: 7, jid: 'ann@localhost' }]
     const answer = buildChat('bob@localhost', 'a1', { body: '😀, @Ann!', reply, mentions })
+    expect(read(answer)?.unstyled).toBeUndefined()
+    expect(read(buildChat('bob@localhost', 'a2', { body: '> _ <', unstyled: true }))).toMatchObject({ body: '> _ <', unstyled: true })
     expect(parseXml(answer).childText('body')).toBe('> first 😀\n> second\n😀, @Ann!')
     expect(read(answer)).toMatchObject({ body: '😀, @Ann!', reply, mentions })
     expect(read(buildChat('bob@localhost', 'c1', { body: 'right', replaces: 'm1' }))).toMatchObject({ body: 'right', replaces: 'm1', asksReceipt: false })
