@@ -3,6 +3,7 @@
 import { markOf } from './device'
 import { makeRoom } from './files'
 import { forgetAll, logOut, type OnboardOptions } from './onboard'
+import { backwards, matching } from './store/find'
 import { getMeta, putMeta, type Db, type Message, type NoticeWords, type Occupants } from './store/schema'
 import type { Client } from './wire/access'
 import type { Found, Listed } from './wire/directory'
@@ -177,6 +178,25 @@ export class Own {
     const found: Message[] = []
     for (let c = await index.openCursor(IDBKeyRange.bound([peer], [peer, []]), 'prev'); c && found.length < most; c = await c.continue()) found.push(c.value)
     return found
+  }
+
+  /** Messages of a conversation that are on this device and say that, before a position and after another: those of each batch that was looked through, the newest first. */
+  async *saying(peer: string, says: (message: Message) => boolean, before?: number, after?: number): AsyncGenerator<Message[]> {
+    for await (const batch of backwards(this.db, peer, before, after)) yield batch.filter(says)
+  }
+
+  /** Those in which all the words stand. */
+  with(peer: string, words: string, before?: number): AsyncGenerator<Message[]> {
+    return this.saying(peer, matching(words), before)
+  }
+
+  message(key: number): Promise<Message | undefined> {
+    return this.db.get('messages', key)
+  }
+
+  /** The oldest of a conversation that is on this device. */
+  async oldest(peer: string): Promise<Message | undefined> {
+    return (await this.db.getAllFromIndex('messages', 'pos', IDBKeyRange.bound([peer, -Infinity], [peer, Infinity]), 1))[0]
   }
 
   /** Fetches a page of messages that are older than those on this device. Rejects while nobody can be asked. */

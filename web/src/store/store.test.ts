@@ -8,7 +8,7 @@ import type { Incoming } from '../wire/message'
 import { act, composeAgain, discard } from './act'
 import { Conversation } from './conversation.svelte'
 import { getMeta, isArchived, isMuted, ME, openStore, PENDING, Tick, type Db, type Message } from './schema'
-import { search } from './find'
+import { backwards, matching, search } from './find'
 import { acknowledge, place, refuse, take, takeContacts, takeHistory, takeList, takeRead, takeSettings } from './receive'
 import { bob, said } from './said'
 import { compose, editChat, markRead, type ReadFor } from './write'
@@ -336,6 +336,29 @@ describe('finding', () => {
     await takeAll([said(1, { body: 'Le Café bleu' }), said(2, { body: 'nothing' }), said(3, { body: 'blue cafe, BLEU' })])
     expect((await search(db, 'bleu CAFE', 10, () => true)).map((m) => m.id)).toEqual(['m3', 'm1'])
     expect(await search(db, 'bleu', 10, () => false)).toEqual([])
+  })
+
+  it('of one conversation are gone through backwards, each once, whatever gaps there are', async () => {
+    const tx = db.transaction('messages', 'readwrite')
+    const places = [...Array.from({ length: 1_700 }, (_, i) => i - 300), 5_000, 5_001, 9_999, PENDING + 1, PENDING + 2]
+    const record = (peer: string, pos: number): Message => ({ peer, pos, out: false, body: pos % 3 ? 'no' : 'Déjà vu', time: pos, tick: Tick.sent, names: [], rev: 1 }) as never
+    for (const pos of places.toSorted(() => 0.5 - Math.random())) void tx.store.add(record(bob, pos))
+    for (const peer of ['a@a', 'z@z']) void tx.store.add(record(peer, 3))
+    await tx.done
+    const gone = async (before?: number, after?: number): Promise<number[]> => {
+      const found: Message[] = []
+      for await (const batch of backwards(db, bob, before, after)) {
+        expect(batch.length).toBeLessThanOrEqual(501)
+        found.push(...batch)
+      }
+      return found.map((m) => m.pos)
+    }
+    expect(await gone()).toEqual(places.toReversed())
+    expect(await gone(9_999)).toEqual(places.toReversed().filter((p) => p < 9_999))
+    expect(await gone(5_001, 1_000)).toEqual(places.toReversed().filter((p) => p > 1_000 && p < 5_001))
+    expect(await gone(-300)).toEqual([])
+    const says = matching('VU deja')
+    expect([says(record(bob, 3)), says(record(bob, 4))]).toEqual([true, false])
   })
 })
 

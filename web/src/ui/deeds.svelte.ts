@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { createContext } from 'svelte'
+import { createContext, type Component } from 'svelte'
 import type { Message } from '../store/schema'
 
 /** What is being done to messages of the conversation on screen. */
@@ -10,11 +10,17 @@ export class Deeds {
   /** The message that is being answered, or given other words. */
   reply = $state.raw<Message | undefined>(undefined)
   correct = $state.raw<Message | undefined>(undefined)
-  forward = $state.raw<Message | undefined>(undefined)
-  remove = $state.raw<Message | undefined>(undefined)
+  forward = $state.raw<Message[] | undefined>(undefined)
+  remove = $state.raw<Message[] | undefined>(undefined)
   info = $state.raw<Message | undefined>(undefined)
   /** The picture or film that is looked at. */
   view = $state.raw<Message | undefined>(undefined)
+  /** Those that are selected, by their keys, while any can be; and what shows beside each whether it is. */
+  picked = $state.raw<Map<number, Message> | undefined>(undefined)
+  Pick = $state.raw<Component<{ message: Message }> | undefined>(undefined)
+  /** Messages are looked for here; which was found last: it stands out, and where one types stays where it is. */
+  finding = $state(false)
+  found = $state<number | undefined>(undefined)
   /** Those beside it; undefined: what the conversation has. */
   beside = $state.raw<Message[] | undefined>(undefined)
   /** The message that others know by that id, if it is on screen or near. */
