@@ -70,7 +70,7 @@ export default defineConfig({
             { name: 'words', test: /src\/ui\/words\/(door|media|own|people|screens|talk)\.ts/ },
             { name: 'panels', test: /src\/(own\.ts|ui\/(Archived|Callable|ChatMenu|ContactInfo|CopyField|DeleteAccount|DeleteChat|Devices|Dialog|Directory|ExportChat|FindIn|Found|GroupInfo|GroupLinks|Me|NewChat|NewGroup|PanelHead|Password|People|PersonRow|PictureField|Privacy|Recovery|Report|SearchResults|Standing|Starred|crowd|export|links|seen)\b)/ },
             { name: 'door', test: /src\/(onboard\.ts|ui\/(Door|Invite|LinkDevice|Login|Offer)\b)/ },
-            { name: 'rich', test: /src\/ui\/(Rich|styling|wrap)\b/ },
+            { name: 'rich', test: /src\/ui\/(Rich|inside|styling|wrap)\b/ },
             { name: 'menus', test: /src\/(acts\.ts|store\/act\.ts|ui\/(Emoji|Menu|MessageDialogs|Pick|Selecting|mentions)\b)/ },
             { name: 'sharing', test: /src\/(shrink|ui\/(Attach|Drop|Recorder|Viewer|prepare|shrink)\b)/ },
           ],

@@ -68,7 +68,7 @@ async function opened(page, origin, where) {
   await page.locator('main header .open').click()
   await page.getByRole('complementary', { name: 'Contact info' }).waitFor()
   await see('contact info')
-  await page.getByRole('button', { name: 'Photos, videos and files' }).click()
+  await page.getByRole('button', { name: 'Photos, files and links' }).click()
   await page.getByText('Nothing was shared here yet.').waitFor()
   await see('what was shared')
   await page.goto(`${origin}/chat/hikers@rooms.localhost`)

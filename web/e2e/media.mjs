@@ -230,8 +230,8 @@ export default {
     await bob.open('Alice')
     const seen = async (p) => {
       await p.page.locator('main header .open').click()
-      await p.page.getByRole('button', { name: 'Photos, videos and files' }).click()
-      const panel = p.page.getByRole('complementary', { name: 'Photos, videos and files' })
+      await p.page.getByRole('button', { name: 'Photos, files and links' }).click()
+      const panel = p.page.getByRole('complementary', { name: 'Photos, files and links' })
       const tiles = panel.getByRole('button', { name: /^Open: Photo/ })
       await p.page.getByRole('button', { name: 'Files and sound' }).waitFor()
       return { panel, tiles }
@@ -314,8 +314,8 @@ export default {
     await bubble(carl, 'dropped').waitFor()
     await drawn(carl)
     await bob.page.locator('main header .open').click()
-    await bob.page.getByRole('button', { name: 'Photos, videos and files' }).click()
-    const shared = bob.page.getByRole('complementary', { name: 'Photos, videos and files' }).getByRole('button', { name: /^Open: Photo/ })
+    await bob.page.getByRole('button', { name: 'Photos, files and links' }).click()
+    const shared = bob.page.getByRole('complementary', { name: 'Photos, files and links' }).getByRole('button', { name: /^Open: Photo/ })
     await until('both to be among what was shared', async () => (await shared.count()) === 2)
     await bubble(alice, 'dropped').click({ button: 'right', position: { x: 20, y: 20 } })
     await alice.page.getByRole('button', { name: 'Delete for everyone' }).click()

@@ -232,4 +232,33 @@ export default {
     await page.getByRole('textbox', { name: /^Message / }).waitFor()
     check(page.url().includes('/chat/'), 'the chat is still open')
   },
+
+  async 'links of a chat are listed, and lead to where they were sent'(world) {
+    const [alice, bob] = await talk(world, 'look: https://a.example/one?x=1 and https://b.example.', 'no link')
+    await burst(alice.page, 60)
+    await bubble(bob, 'message 59').waitFor()
+    await bob.write('https://c.example/a/rather/long/way/to/what/somebody/wants/to/show/to/somebody/else')
+    await bubble(alice, 'c.example').waitFor()
+    const { page } = bob
+    await page.locator('main header .open').click()
+    await page.getByRole('button', { name: 'Photos, files and links' }).click()
+    const panel = page.getByRole('complementary', { name: 'Photos, files and links' })
+    await panel.getByRole('button', { name: 'Links' }).click()
+    const hrefs = () => panel.locator('.file a').evaluateAll((all) => all.map((a) => a.href))
+    await until('all links', async () => (await hrefs()).length === 3)
+    check((await hrefs()).slice(1).join() === 'https://a.example/one?x=1,https://b.example/', 'the newest comes first')
+    await audit(page, 'links of a chat')
+    await picture(page, 'links')
+    await page.emulateMedia({ colorScheme: 'dark' })
+    await audit(page, 'links of a chat, dark')
+    await page.emulateMedia({ colorScheme: 'light' })
+    await alice.write('this one goes away again soon, all too soon: http://d.example')
+    await until('a new one', async () => (await hrefs())[0] === 'http://d.example/')
+    await choose(alice, 'goes away', 'Delete for everyone')
+    await alice.page.getByRole('dialog').getByRole('button', { name: 'Delete for everyone' }).click()
+    await until('that it is gone', async () => (await hrefs()).length === 3)
+    await panel.getByRole('button', { name: /^Alice, / }).click()
+    await panel.waitFor({ state: 'detached' })
+    await page.locator('.bubble.flash', { hasText: 'look: ' }).waitFor()
+  },
 }

@@ -180,13 +180,13 @@ export class Own {
     return found
   }
 
-  /** Messages of a conversation that are on this device and say that, before a position and after another: those of each batch that was looked through, the newest first. */
-  async *saying(peer: string, says: (message: Message) => boolean, before?: number, after?: number): AsyncGenerator<Message[]> {
-    for await (const batch of backwards(this.db, peer, before, after)) yield batch.filter(says)
+  /** The messages of a conversation on this device that say that, before a position and after another, the newest first: as they are found, and down to where all were looked at. */
+  async *saying(peer: string, says: (message: Message) => boolean, before?: number, after?: number): AsyncGenerator<{ found: Message[]; down: number }> {
+    for await (const batch of backwards(this.db, peer, before, after)) yield { found: batch.filter(says), down: batch.at(-1)?.pos ?? Infinity }
   }
 
   /** Those in which all the words stand. */
-  with(peer: string, words: string, before?: number): AsyncGenerator<Message[]> {
+  with(peer: string, words: string, before?: number): AsyncGenerator<{ found: Message[]; down: number }> {
     return this.saying(peer, matching(words), before)
   }
 

@@ -47,7 +47,7 @@ const en = {
   noMicrophone: 'There is no microphone that bavard can use.',
   hold: 'Slide away to discard, let go to send',
 
-  shared: 'Photos, videos and files',
+  shared: 'Photos, files and links',
   others: 'Files and sound',
   nothingShared: 'Nothing was shared here yet.',
   further: 'Look further back',
@@ -99,7 +99,7 @@ const fr: MediaWords = {
   noMicrophone: 'Aucun microphone utilisable.',
   hold: 'Glissez pour abandonner, relâchez pour envoyer',
 
-  shared: 'Photos, vidéos et fichiers',
+  shared: 'Photos, fichiers et liens',
   others: 'Fichiers et sons',
   nothingShared: 'Rien n’a encore été partagé ici.',
   further: 'Chercher plus loin',
@@ -149,7 +149,7 @@ const es: MediaWords = {
   noMicrophone: 'No hay ningún micrófono que bavard pueda usar.',
   hold: 'Desliza para descartar, suelta para enviar',
 
-  shared: 'Fotos, vídeos y archivos',
+  shared: 'Fotos, archivos y enlaces',
   others: 'Archivos y audio',
   nothingShared: 'Aquí aún no se ha compartido nada.',
   further: 'Buscar más atrás',
@@ -199,7 +199,7 @@ const ar: MediaWords = {
   noMicrophone: 'لا يوجد ميكروفون يمكن لـ bavard استخدامه.',
   hold: 'اسحب للإلغاء، واترك للإرسال',
 
-  shared: 'الصور ومقاطع الفيديو والملفات',
+  shared: 'الصور والملفات والروابط',
   others: 'الملفات والصوت',
   nothingShared: 'لم تتم مشاركة أي شيء هنا بعد.',
   further: 'البحث في الأقدم',

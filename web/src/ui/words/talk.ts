@@ -25,7 +25,6 @@ const en = {
   noneDeletes: 'None of these can be deleted for everyone: only your own can, once they were sent.',
   noneForwards: 'None of these can be forwarded.',
 
-  shared: 'Photos, files and links',
   links: 'Links',
   noLinks: 'No links were sent here yet.',
 }
@@ -52,7 +51,6 @@ const fr: TalkWords = {
   noneDeletes: 'Aucun de ces messages ne peut être supprimé pour tous : seuls les vôtres, une fois envoyés.',
   noneForwards: 'Aucun de ces messages ne peut être transféré.',
 
-  shared: 'Photos, fichiers et liens',
   links: 'Liens',
   noLinks: 'Aucun lien n’a encore été envoyé ici.',
 }
@@ -77,7 +75,6 @@ const es: TalkWords = {
   noneDeletes: 'Ninguno de estos se puede eliminar para todos: solo los tuyos, una vez enviados.',
   noneForwards: 'Ninguno de estos se puede reenviar.',
 
-  shared: 'Fotos, archivos y enlaces',
   links: 'Enlaces',
   noLinks: 'Aquí aún no se han enviado enlaces.',
 }
@@ -104,7 +101,6 @@ const ar: TalkWords = {
   noneDeletes: 'لا يمكن حذف أي من هذه لدى الجميع: رسائلك وحدها، بعد إرسالها.',
   noneForwards: 'لا يمكن إعادة توجيه أي من هذه.',
 
-  shared: 'الصور والملفات والروابط',
   links: 'الروابط',
   noLinks: 'لم تُرسل أي روابط هنا بعد.',
 }
