@@ -3,6 +3,7 @@
 // What is said, and finding and handling it: styling, search in a chat, several messages at once, links, who is mentioned.
 
 import { audit } from './access.mjs'
+import { crowd } from './crier.mjs'
 import { burst, check, picture, shown, until } from './harness.mjs'
 import { chatOf, seed, village } from './seed.mjs'
 
@@ -260,5 +261,31 @@ export default {
     await panel.getByRole('button', { name: /^Alice, / }).click()
     await panel.waitFor({ state: 'detached' })
     await page.locator('.bubble.flash', { hasText: 'look: ' }).waitFor()
+  },
+
+  async 'in a room open to all those who are there are named, and see it'(world) {
+    const [carla, dan, eve] = await world.friends('Carla', 'Dan', 'Eve')
+    const account = await carla.newPassword()
+    await crowd(carla.page, account, { room: 'plaza@rooms.localhost', name: 'Plaza', guest: 'dan@localhost', open: true })
+    await carla.page.evaluate(() => globalThis.crier.invite('eve@localhost'))
+    await dan.open('Plaza')
+    await eve.page.locator('nav a', { hasText: 'Plaza' }).waitFor()
+    await dan.page.locator('main header', { hasText: '3 people here' }).waitFor()
+    const area = dan.page.getByRole('textbox', { name: /^Message / })
+    await area.pressSequentially('Ask @')
+    const offered = () => dan.page.getByRole('option').allInnerTexts()
+    await until('all but oneself', async () => (await offered()).sort().join().replace(/\s/g, '') === 'C' + 'Crier,E' + 'Eve')
+    await area.pressSequentially('ev')
+    await until('one', async () => (await offered()).length === 1)
+    await picture(dan.page, 'occupants')
+    await audit(dan.page, 'people of a room to be named')
+    await area.press('Enter')
+    await dan.page.keyboard.type('please')
+    await dan.page.keyboard.press('Enter')
+    await eve.page.locator('nav a', { hasText: 'Plaza' }).getByLabel('You were mentioned').waitFor()
+    await eve.open('Plaza')
+    await bubble(eve, 'Ask').locator('b', { hasText: '@Eve' }).waitFor()
+    await area.pressSequentially('@nobody')
+    check((await offered()).length === 0, 'nobody is called that')
   },
 }

@@ -31,7 +31,7 @@ export function buildChat(to: string, id: string, say: Say): string {
   const quote = say.reply ? quoted(say.reply.text) : ''
   const shift = [...quote].length
   const mentions = (say.mentions ?? []).map((m) =>
-    xml('reference', { xmlns: NS.reference, type: 'mention', begin: String(m.begin + shift), end: String(m.end + shift), uri: `xmpp:${encodeURI(m.jid)}` }),
+    xml('reference', { xmlns: NS.reference, type: 'mention', begin: String(m.begin + shift), end: String(m.end + shift), uri: `xmpp:${encodeURI(m.jid).replace(/[?#]/g, encodeURIComponent)}` }),
   )
   const payload = [
     xml('body', {}, quote + say.body + (say.rest?.text ?? '')),

@@ -215,7 +215,7 @@ export function readStamp(delay: XmlElement | undefined): number | undefined {
 
 function decoded(jid: string): string {
   try {
-    return decodeURI(jid)
+    return decodeURIComponent(jid)
   } catch {
     return jid
   }

@@ -111,7 +111,8 @@ export function readRoomMessage(el: XmlElement, account: string, who: (nick: str
     ...content,
     asksReceipt: false,
     sender,
-    ...(content.mentions?.some((m) => m.jid === account) && { callsMe: true }),
+    // By our address, or where that is not seen by what we are called there.
+    ...(content.mentions?.some((m) => m.jid === account || (bare(m.jid) === room && resource(m.jid) !== '' && who(resource(m.jid), undefined) === account)) && { callsMe: true }),
     // XEP-0425 §usecase-success @0.3.0: the room itself says that somebody took back what another said.
     ...(content.retracts !== undefined && nick === '' && { moderated: true }),
   }

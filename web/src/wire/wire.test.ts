@@ -259,6 +259,15 @@ describe('rooms', () => {
         `<message xmlns='jabber:client' type='groupchat' from='${room}/Me'><body>la</body>${x}</message></forwarded></result>`,
     )
     expect(readRoomResult(archived, me, who)).toMatchObject({ sender: { who: 'ann@localhost', nick: 'Me' }, mine: false, archiveId: 's2', stamp: 1767225600000 })
+    // Whoever is named by what they are called there is meant as well.
+    const called = (jid: string, mine = 'Ann?') => {
+      const frame = buildChat(room, 'n1', { body: 'hi @x', group: true, mentions: [{ begin: 3, end: 5, jid }] }).replace('<message', `<message from='${room}/Bob'`)
+      return readRoomMessage(parseXml(frame), me, (nick) => (nick === mine ? me : nick))
+    }
+    expect(called(me)?.callsMe).toBe(true)
+    expect(called(`${room}/Ann?`)).toMatchObject({ callsMe: true, mentions: [{ begin: 3, end: 5, jid: `${room}/Ann?` }] })
+    for (const nick of ['a b', 'ä/#%25&=', '100 %']) expect(called(`${room}/${nick}`, nick)?.callsMe).toBe(true)
+    for (const jid of [`${room}/Bob`, room, 'other@rooms.localhost/Ann?']) expect(called(jid)?.callsMe).toBeUndefined()
     expect(readRoomMessage(parseXml(`<message xmlns='jabber:client' type='chat' from='${room}/Bob'><body>psst</body></message>`), me, who)).toBeUndefined()
   })
 
