@@ -3,8 +3,8 @@
 // What is said, and finding and handling it: styling, search in a chat, several messages at once, links, who is mentioned.
 
 import { audit } from './access.mjs'
-import { crowd } from './crier.mjs'
-import { burst, check, picture, shown, until } from './harness.mjs'
+import { crier, crowd } from './crier.mjs'
+import { burst, check, meta, picture, shown, until } from './harness.mjs'
 import { chatOf, seed, village } from './seed.mjs'
 
 const bubble = (p, text) => p.page.locator('[role=log] .bubble', { hasText: text }).last()
@@ -48,6 +48,17 @@ export default {
     await bob.page.emulateMedia({ colorScheme: 'dark' })
     await audit(bob.page, 'styled texts, dark')
     await picture(bob.page, 'styling')
+
+    // Another client may say that it means what it writes.
+    const { jid } = await meta(bob.page, 'account')
+    await crier(alice.page, await alice.newPassword())
+    await alice.page.evaluate((to) => globalThis.crier.send(`<message xmlns='jabber:client' to='${to}' type='chat' id='u1'><body>&gt; *_* &lt; https://a.example</body><unstyled xmlns='urn:xmpp:styling:0'/></message>`), jid)
+    const plain = bubble(bob, '> *_* <').locator('.body')
+    await plain.locator('a').waitFor()
+    check((await plain.locator('strong, em, blockquote').count()) === 0, 'what is not to be styled is not')
+    await bob.page.reload()
+    await plain.locator('a').waitFor()
+    check((await plain.locator('strong, em, blockquote').count()) === 0, 'nor later')
   },
 
   async 'keys put directives around what is selected'(world) {
@@ -167,6 +178,7 @@ export default {
     await choose(alice, 'one', 'Select')
     await bar.getByText('1 selected').waitFor()
     check(await picked('one').isChecked(), 'the one of the menu is selected')
+    await page.waitForFunction(() => document.activeElement?.classList.contains('bubble'))
     check((await page.getByRole('textbox', { name: /^Message / }).count()) === 0, 'one does not write meanwhile')
     // A click on a link does not lead away.
     await bubble(alice, 'three').locator('a').click()
