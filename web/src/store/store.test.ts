@@ -241,6 +241,20 @@ describe('what is said about a message', () => {
     expect((await rows())[0]!.reactions).toEqual({ [bob]: ['👍'] })
   })
 
+  it('is styled or not as what was said last wants it', async () => {
+    await takeAll([said(1, { unstyled: true }), said(2), said(3, { unstyled: true }), about(1, { replaces: 'm1', body: '*so*' }), about(2, { replaces: 'm2', body: '> _ <', unstyled: true })])
+    await takeAll([about(4, { replaces: 'm0', body: 'later', unstyled: true })])
+    await takeHistory(db, bob, [said(0)], true)
+    expect((await rows()).map((m) => m.unstyled ?? false)).toEqual([true, false, true, true])
+    await compose(db, bob, { body: '> o <', unstyled: true }, { id: 'u1', frame: '<u/>' }, 5_000)
+    const own = (await rows()).at(-1)!
+    expect(own.unstyled).toBe(true)
+    await act(db, own.key, { kind: 'correct', body: '*o*', mentions: undefined }, { id: 'c1', frame: '<c/>' })
+    expect((await rows()).at(-1)!.unstyled).toBeUndefined()
+    await refuse(db, 'c1', { condition: 'forbidden', text: '' }, 1)
+    expect((await rows()).at(-1)).toMatchObject({ body: '> o <', unstyled: true })
+  })
+
   it('quotes what it answers as we know it', async () => {
     const reply = { id: 'm1', to: bob, text: 'not what was said' }
     await takeAll([said(1), said(2, { reply }), said(3, { reply: { ...reply, id: 'unknown' } })])
