@@ -5,7 +5,7 @@ import { folded } from './search'
 
 const CHUNK = 2_000
 /** Of one conversation, so few are read at once that a key that is pressed meanwhile need not wait. */
-const STEP = 500
+const STEP = 1_000
 
 /** Whether all the words stand in a message. */
 export function matching(words: string): (m: Message) => boolean {
@@ -36,12 +36,17 @@ export async function search(db: Db, words: string, most: number, goOn: () => bo
 /** The messages of a conversation after one position and before another, the newest first, a few at a time. */
 export async function* backwards(db: Db, peer: string, before = Infinity, after = -Infinity): AsyncGenerator<Message[]> {
   for (let end = before; end > after; ) {
-    // Positions have gaps, and what waits stands far behind all others.
-    const newest = await db.transaction('messages').store.index('pos').openKeyCursor(between(peer, after, end), 'prev')
-    if (!newest) return
-    const from = Math.max(after, newest.key[1] - STEP)
-    yield (await db.getAllFromIndex('messages', 'pos', between(peer, from, end))).reverse()
-    end = from + 1 // they are whole numbers: the one at `from` was left out
+    const from = Math.max(after, end - STEP - 1)
+    const rows = end === Infinity ? [] : await db.getAllFromIndex('messages', 'pos', between(peer, from, end))
+    if (rows.length > 0) {
+      yield rows.reverse()
+      end = from + 1 // they are whole numbers
+    } else {
+      // There are gaps, and what waits stands far behind all others.
+      const newest = await db.transaction('messages').store.index('pos').openKeyCursor(between(peer, after, end), 'prev')
+      if (!newest) return
+      end = newest.key[1] + 1
+    }
   }
 }
 

@@ -362,7 +362,7 @@ describe('finding', () => {
     const gone = async (before?: number, after?: number): Promise<number[]> => {
       const found: Message[] = []
       for await (const batch of backwards(db, bob, before, after)) {
-        expect(batch.length).toBeLessThanOrEqual(501)
+        expect(batch.length).toBeLessThanOrEqual(1_000)
         found.push(...batch)
       }
       return found.map((m) => m.pos)
