@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"bavard/internal/listen"
+	"bavard/internal/stanza"
 )
 
 // doors are where devices come in. They are shut while the node is drained: who comes by TCP
@@ -24,8 +25,9 @@ type doors struct {
 	ways  []way
 
 	mu     sync.Mutex
+	life   context.Context // what open was given
 	inside context.Context // of who logs in; nil while they are shut
-	end    context.CancelFunc
+	end    context.CancelCauseFunc
 	opened []*door
 }
 
@@ -61,8 +63,35 @@ func (d *doors) open(ctx context.Context) error {
 			return nil
 		})
 	}
-	d.inside, d.end = context.WithCancel(ctx)
+	d.life = ctx
+	d.inside, d.end = context.WithCancelCause(ctx)
 	return nil
+}
+
+// turnAway ends what has not logged in yet, which would wait for what this node does not have; whoever comes
+// next is asked in.
+func (d *doors) turnAway() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.end != nil {
+		d.end(errElsewhere)
+		d.inside, d.end = context.WithCancelCause(d.life)
+	}
+}
+
+// errElsewhere: another node knows better than this one.
+var errElsewhere = errors.New("this node does not agree with the others, or does not reach them, for the moment; please try another")
+
+// farewell is what a device is told whose login ended with ctx.
+func farewell(ctx context.Context) *stanza.StreamError {
+	if err := context.Cause(ctx); errors.Is(err, errElsewhere) {
+		return elsewhere()
+	}
+	return stanza.StreamErr(stanza.StreamSystemShutdown, "")
+}
+
+func elsewhere() *stanza.StreamError {
+	return stanza.StreamErr(stanza.StreamInternalServerError, errElsewhere.Error())
 }
 
 // shut lets nobody in any more, and ends what has not logged in yet.
@@ -71,7 +100,7 @@ func (d *doors) shut() {
 	defer d.mu.Unlock()
 	d.close()
 	if d.end != nil {
-		d.end()
+		d.end(nil)
 		d.inside, d.end = nil, nil
 	}
 }

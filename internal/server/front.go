@@ -48,7 +48,7 @@ func (s *server) serve(st *listen.Stream) {
 		return
 	}
 	if s.closed() { // what it knows may be old, or wrong: another node knows better
-		st.Close(stanza.StreamErr(stanza.StreamInternalServerError, "this node does not agree with the others, or does not reach them, for the moment; please try another"))
+		st.Close(elsewhere())
 		return
 	}
 	limits := xmlstream.AfterAuth
@@ -57,7 +57,7 @@ func (s *server) serve(st *listen.Stream) {
 	}
 	log := s.log.With("conn", st.ID())
 	// Who is not yet a session when the server stops is told here.
-	stopped := context.AfterFunc(ctx, func() { st.Close(stanza.StreamErr(stanza.StreamSystemShutdown, "")) })
+	stopped := context.AfterFunc(ctx, func() { st.Close(farewell(ctx)) })
 	login, err := negotiate.Run(ctx, st, negotiate.Deps{
 		Domain: s.cfg.Domain, Accounts: s.accounts, TLS: s.certs.TLS(), AllowPlaintext: s.cfg.InsecureLoopback,
 		Features: s.table.StreamFeatures, Current: s.cell.Current, Limits: limits, Log: log, Timeout: s.cfg.Limits.LoginTime.Std(),

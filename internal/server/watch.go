@@ -77,6 +77,9 @@ func (s *server) watch(ctx context.Context) {
 			if outvoted {
 				s.sessions.Disconnect()
 			}
+			if s.closed() {
+				s.doors.turnAway()
+			}
 			trouble := s.cell.JournalStats().Host.Trouble
 			s.warn(health.JournalTrouble, trouble != "", trouble)
 			s.warnOfOthers()
