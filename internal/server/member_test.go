@@ -268,3 +268,42 @@ func TestNodeDoesNotStart(t *testing.T) {
 		t.Errorf("accounts are managed without the others: %v", err)
 	}
 }
+
+// TestTurnedAway: who logs in at a node that the others do not answer is sent to another one, instead of
+// waiting for what this one does not have.
+func TestTurnedAway(t *testing.T) {
+	t.Parallel()
+	nodes := nodesOf(t)
+	startAll(t, nodes...)
+	stopAll(t, nodes[0])
+	nodes[0].account("alice")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	enter(ctx, t, nodes[0], client.Config{JID: "alice@localhost", Resource: "phone"}).Cut()
+	var ended sync.WaitGroup
+	for _, s := range nodes[1:] {
+		ended.Go(s.stop)
+	}
+	ended.Wait()
+	told := make(chan error, 1)
+	go func() {
+		s, err := client.Dial(ctx, client.Config{JID: "alice@localhost", Resource: "phone", Password: password, Addr: nodes[0].running.Addresses.C2S})
+		if err == nil {
+			s.Cut()
+		}
+		told <- err
+	}()
+	begun, again := time.Now(), time.NewTicker(20*time.Millisecond)
+	defer again.Stop()
+	for { // until it has got so far as to wait
+		select {
+		case err := <-told:
+			if err == nil || !strings.Contains(err.Error(), "please try another") {
+				t.Errorf("after %v it is told: %v", time.Since(begun).Round(time.Millisecond), err)
+			}
+			return
+		case <-again.C:
+			nodes[0].server.doors.turnAway()
+		}
+	}
+}
