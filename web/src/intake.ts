@@ -137,6 +137,8 @@ export class Intake {
     const { db, account, space, rooms, outbox, changed } = this.options
     const options = { lastId, complete: account.bornHere, receipt, now: Date.now(), group }
     const work = (): Promise<Taken> => take(db, batch, options)
+    // Before they count as known: where this page ends in between, they are asked for again.
+    for (const m of batch) if (m.invitation) await rooms.invited(m)
     let taken: Taken
     try {
       taken = await (batch.length > FEW ? work() : space.keep(work))
@@ -147,7 +149,6 @@ export class Intake {
       await this.take(first, first.findLast((m) => m.archiveId !== undefined)?.archiveId, group)
       return this.take(batch.slice(first.length), lastId, group)
     }
-    for (const m of batch) if (m.invitation) await rooms.invited(m)
     outbox.settle(taken.settled)
     changed(taken)
     if (taken.queued) outbox.pump()
