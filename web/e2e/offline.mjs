@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { check, inStore, Network, PATIENCE, shown, stored, until } from './harness.mjs'
+import { audit } from './access.mjs'
+import { check, inStore, Network, PATIENCE, picture, shown, stored, until } from './harness.mjs'
 
 const HOUR = 3_600_000
 
@@ -47,6 +48,62 @@ export default {
     await until('both to arrive', async () => (await shown(bob.page)).join('|') === 'written offline|and another')
     await until('the ticks', async () => (await stored(alice.page)).every((m) => m.tick >= 2))
     check((await stored(bob.page)).length === 2, 'each once')
+  },
+
+  async 'what waits is seen in one place, and can be deleted there; the rest goes out once'(world) {
+    const [alice, bob, carl] = await world.friends('Alice', 'Bob', 'Carl')
+    await alice.page.locator('nav a', { hasText: 'Carl' }).waitFor()
+    await alice.open('Bob')
+    await alice.installed()
+    await alice.context.setOffline(true)
+    await world.server.kill()
+    const strip = alice.page.getByRole('status').filter({ hasText: 'You are offline' })
+    await strip.waitFor()
+    for (const text of ['first', 'not this one', 'last']) await alice.write(text)
+    await strip.getByRole('button', { name: '3 messages wait' }).click()
+    const list = alice.page.getByRole('dialog', { name: 'Waiting to be sent' })
+    await until('all that waits', async () => (await list.getByRole('listitem').allInnerTexts()).map((s) => /first|not this one|last/.exec(s)?.[0]).join() === 'first,not this one,last')
+    for (const [colorScheme, width] of [['light', 1180], ['dark', 390]]) {
+      await alice.page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+      await alice.page.setViewportSize({ width, height: 760 })
+      await audit(alice.page, `what waits, ${colorScheme}, ${width} px`)
+      await picture(alice.page, `outbox-${width}`)
+    }
+    await alice.page.setViewportSize({ width: 1180, height: 760 })
+    await list.getByRole('button', { name: 'Delete: not this one' }).click()
+    await until('two', async () => (await list.getByRole('listitem').count()) === 2)
+    await list.getByRole('button', { name: 'Close' }).click()
+    await strip.getByRole('button', { name: '2 messages wait' }).waitFor()
+    check(!(await shown(alice.page)).join().includes('not this one'), 'it is gone from the conversation')
+    // What it says outlives a reload.
+    await alice.page.goto(alice.page.url().replace(/\/chat.*/, '/?me'))
+    await alice.page.getByRole('button', { name: 'Waiting to be sent' }).click()
+    await list.getByRole('link', { name: 'last' }).click()
+    await alice.page.locator('.bubble', { hasText: 'last' }).waitFor()
+    await world.server.start()
+    await alice.context.setOffline(false)
+    await bob.open('Alice')
+    await until('both to arrive', async () => (await shown(bob.page)).join('|') === 'first|last')
+    await until('the ticks', async () => (await stored(alice.page)).every((m) => m.tick >= 1))
+    await alice.page.goto(world.server.origin + '/?me')
+    await alice.page.getByText('Starred messages').waitFor()
+    check((await alice.page.getByRole('button', { name: 'Waiting to be sent' }).count()) === 0, 'nothing waits')
+  },
+
+  async 'a message that the server refuses is listed, tried again, and deleted'(world) {
+    const [alice] = await world.friends('Alice', 'Bob')
+    await alice.page.goto(world.server.origin + '/chat/nobody@localhost')
+    await alice.write('is anybody there')
+    await alice.page.getByText('There is nobody with this address.').waitFor()
+    await alice.page.goto(world.server.origin + '/?me')
+    await alice.page.getByRole('button', { name: 'Waiting to be sent' }).click()
+    const list = alice.page.getByRole('dialog', { name: 'Waiting to be sent' })
+    const refused = list.getByRole('listitem').filter({ hasText: 'There is nobody with this address.' })
+    await refused.getByRole('button', { name: 'Try again: is anybody there' }).click()
+    await refused.waitFor()
+    await refused.getByRole('button', { name: 'Delete: is anybody there' }).click()
+    await list.getByText('Everything is sent.').waitFor()
+    await list.getByRole('button', { name: 'Close' }).click()
   },
 
   async 'what was missed while away comes in order'(world) {

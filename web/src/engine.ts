@@ -23,6 +23,7 @@ import { Slots } from './slots'
 import { Stars } from './stars'
 import { AT_ONCE } from './tabs'
 import { editAccount, getMeta, putMeta, type Account, type Change, type Db, type Message, type Picture } from './store/schema'
+import { discard } from './store/act'
 import { takeList } from './store/receive'
 import * as access from './wire/access'
 import { queryArchive } from './wire/archive'
@@ -247,6 +248,17 @@ export class Engine {
     this.uploads.cancel(peer, key)
   }
 
+  /** Takes a message off this device that was not sent yet. False: it was, or may have been. */
+  async recall(peer: string, key: number): Promise<boolean> {
+    const { db, changed } = this.options
+    const records = await db.getAllFromIndex('outbox', 'message', key)
+    if (records.length === 0 || !records.every((r) => this.outbox.recall(r.id))) return false
+    changed(await discard(db, key))
+    this.withdrawn(peer, key)
+    this.outbox.filed(peer) // what came after a file waits for it no longer
+    return true
+  }
+
   /** There is a new person to tell the server about. */
   async announce(): Promise<void> {
     await this.people.announceWanted(this.need())
@@ -357,6 +369,8 @@ export class Engine {
         return this.group(peer, args.slice(1))
       case 'uploadLimit':
         return this.slots.limit(this.need())
+      case 'recall':
+        return this.recall(peer, args[1] as number)
       case 'withdrawn':
         return this.withdrawn(peer, args[1] as number)
       case 'retry':

@@ -4,7 +4,7 @@ import { markOf } from './device'
 import { makeRoom } from './files'
 import { forgetAll, logOut, type OnboardOptions } from './onboard'
 import { backwards, matching } from './store/find'
-import { getMeta, putMeta, type Db, type Message, type NoticeWords, type Occupants } from './store/schema'
+import { getMeta, putMeta, Tick, type Db, type Message, type NoticeWords, type Occupants } from './store/schema'
 import type { Client } from './wire/access'
 import type { Found, Listed } from './wire/directory'
 import type { Subscription } from './wire/push'
@@ -13,6 +13,10 @@ import type { RoomLink as GroupLink } from './wire/roomlink'
 import { clean } from './wire/xml'
 
 export type { GroupLink, Listed }
+
+/** So many of the newest messages, in so many chats, are looked at for those that were refused. */
+const LATELY = 20
+const MOST_LOOKED = 500
 
 /** A device that the account is used on. */
 export interface LinkedDevice {
@@ -114,6 +118,27 @@ export class Own {
   /** How many messages of a conversation were not sent yet. */
   async waiting(peer: string): Promise<number> {
     return (await this.db.getAll('outbox')).filter((o) => o.peer === peer && o.message !== undefined).length
+  }
+
+  /** What waits to be sent, and what was refused lately, the oldest first. */
+  async outbox(): Promise<Message[]> {
+    const [records, chats] = await Promise.all([this.db.getAll('outbox'), this.db.getAll('chats')])
+    const { store } = this.db.transaction('messages')
+    const waiting = records.filter((r) => r.message !== undefined).map((r) => store.get(r.message!))
+    const recent = chats.slice(0, MOST_LOOKED).map(async ({ peer }) => {
+      const found: Message[] = []
+      const range = IDBKeyRange.bound([peer, -Infinity], [peer, Infinity])
+      let c = await store.index('pos').openCursor(range, 'prev')
+      for (let n = 0; c && n < LATELY; n++, c = await c.continue()) if (c.value.tick === Tick.refused) found.push(c.value)
+      return found
+    })
+    const all = [...(await Promise.all(waiting)), ...(await Promise.all(recent)).flat()]
+    return all.filter((m): m is Message => m !== undefined).sort((a, b) => a.time - b.time)
+  }
+
+  /** Takes a message off this device that was not sent yet. False: it was, or may have been. */
+  recall(message: Message): Promise<boolean> {
+    return this.ask('recall', message.peer, message.key) as Promise<boolean>
   }
 
   /** Deletes a conversation for us, on all devices; what was not sent yet stays, and is sent. */

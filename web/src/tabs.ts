@@ -27,7 +27,7 @@ interface Asked {
 }
 
 /** What concerns this moment only, or is done later anyway: it waits for nothing and nobody. */
-export const AT_ONCE = new Set(['hello', 'chatState', 'announce', 'meet', 'withdrawn', 'retry', 'nudge', 'doubt'])
+export const AT_ONCE = new Set(['hello', 'chatState', 'announce', 'meet', 'withdrawn', 'recall', 'retry', 'nudge', 'doubt'])
 
 /** So long a person's wish waits for somebody who leads, and for the connection: one attempt may come to nothing. */
 const WAIT_MS = 30_000

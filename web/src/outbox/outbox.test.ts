@@ -68,6 +68,24 @@ describe('the outbox', () => {
     await vi.waitFor(() => expect(three.sent).toEqual(['b', 'c', 'd']))
   })
 
+  it('keeps back what is not on its way, and says what is', async () => {
+    const outbox = make()
+    const [one, two, three] = [new Wire(), new Wire(), new Wire()]
+    await write('a')
+    outbox.begin(one.session, false)
+    await vi.waitFor(() => expect(one.sent).toEqual(['a']))
+    expect(outbox.recall('a')).toBe(false)
+    outbox.pause()
+    for (const id of ['b', 'c']) await write(id)
+    expect(outbox.recall('a')).toBe(false) // a connection that is resumed sends it again by itself
+    expect(outbox.recall('b')).toBe(true)
+    outbox.begin(two.session, true)
+    await vi.waitFor(() => expect(two.sent).toEqual(['c']))
+    outbox.pause()
+    outbox.begin(three.session, false)
+    await vi.waitFor(() => expect(three.sent).toEqual(['a', 'c']))
+  })
+
   it('survives a crash: another tab sends what is left', async () => {
     await write('a')
     const [first, second] = [new Wire(), new Wire()]
@@ -104,6 +122,7 @@ describe('the outbox', () => {
     outbox.acked(['a', 'b'])
     await vi.waitFor(async () => expect(await db.count('outbox')).toBe(0))
     expect(await ticks()).toEqual([['a', Tick.refused], ['b', Tick.sent]])
+    expect((await db.getAll('messages')).map((m) => m.error)).toEqual([{ condition: 'forbidden', text: '' }, undefined])
   })
 
   it('sends again, in order, what the server put off', async () => {

@@ -48,6 +48,8 @@ export class Outbox {
   private onWay = new Map<string, { refusal: StanzaError | undefined; group: string | undefined }>()
   /** Acknowledged, and not yet back from the group. */
   private returning = new Set<string>()
+  /** They are not to be sent any more, and leave the store. */
+  private recalled = new Set<string>()
   /** All up to this record was sent on the present session. */
   private sentTo = 0
   /** Conversations in which a file is waited for, and until when. */
@@ -85,6 +87,13 @@ export class Outbox {
     clearTimeout(this.patient)
   }
 
+  /** Keeps that stanza back, if it is not on its way: what was sent on a connection that may be resumed is. */
+  recall(id: string): boolean {
+    if (this.onWay.has(id) || this.returning.has(id)) return false
+    this.recalled.add(id)
+    return true
+  }
+
   /** There is something new in the outbox. */
   pump(): void {
     if (this.pumping) {
@@ -119,7 +128,8 @@ export class Outbox {
 
   private refuse(id: string, error: StanzaError): void {
     this.accepted = undefined // what is accepted after this is written after it
-    this.write(() => refuse(this.options.db, id, error, Date.now()))
+    const { condition, text } = error // of an Error the store would keep nothing else than its name
+    this.write(() => refuse(this.options.db, id, { condition, text }, Date.now()))
   }
 
   /** What is accepted while the store is busy is written together, in its place among the other writes. */
@@ -202,7 +212,7 @@ export class Outbox {
     for (const record of records) {
       const group = record.group ? record.peer : undefined
       const wait = (group !== undefined && !(this.options.ready?.(group) ?? true)) || this.waitsForFile(record)
-      if (!wait && !this.onWay.has(record.id) && !this.returning.has(record.id)) {
+      if (!wait && !this.onWay.has(record.id) && !this.returning.has(record.id) && !this.recalled.has(record.id)) {
         if (!session.send(record.frame, record.id)) return false
         this.onWay.set(record.id, { refusal: undefined, group })
         sent = true
