@@ -120,8 +120,8 @@ type celled struct {
 	peer Peer
 	// data gives the data directory of a node; nil: under cfg.Dir.
 	data func(node string) string
-	// etcd is the endpoint of one that none of the nodes runs; "": they are it.
-	etcd string
+	// etcd is one that none of the nodes runs; nil: they are it.
+	etcd *etcd
 }
 
 // cellNode is one of them.
@@ -259,8 +259,8 @@ func (d *celled) configure(seats []node.Seat) (err error) {
 		}
 		config := filepath.Join(d.cfg.Dir, n.name+".toml")
 		text := fmt.Sprintf("[cell]\nbind = %q\naddresses = [%s]\n", binds[i], strings.Join(quoted, ", "))
-		if d.etcd != "" {
-			text += fmt.Sprintf("[journal]\nendpoints = [%q]\n", d.etcd)
+		if d.etcd != nil {
+			text += d.etcd.configuration()
 		}
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			return err

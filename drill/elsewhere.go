@@ -29,43 +29,68 @@ func Elsewhere(ctx context.Context, cfg KillConfig, member string) (*Report, err
 		return nil, err
 	}
 	defer func() { d.node.Kill() }()
-	defer func() { d.member.Kill() }()
+	defer func() { d.etcd.member.Kill() }()
 	err := d.carryOut(ctx, d.disturb, d.restartBoth, func(ctx context.Context) error { return d.node.Stop(ctx) })
 	d.report.Server = d.tail.String()
 	d.report.Trouble = d.tail.Trouble()
 	if err != nil {
-		return &d.report, failed(cfg.Seed, err, d.tail.String(), "etcd:", d.etcdTail.String())
+		return &d.report, failed(cfg.Seed, err, d.tail.String(), "etcd:", d.etcd.tail.String())
 	}
 	return &d.report, nil
+}
+
+// etcd is one that no server of a drill runs.
+type etcd struct {
+	member  *node.Member
+	options node.MemberOptions
+	tail    node.Tail
+}
+
+// newEtcd chooses where one is, of the program member; cfg.Dir holds its data. It does not run yet.
+func newEtcd(cfg *KillConfig, member string) (*etcd, error) {
+	addrs, err := node.FreePorts(2, generator(cfg.Seed, 1<<32).IntN)
+	if err != nil {
+		return nil, err
+	}
+	e := &etcd{}
+	e.options = node.MemberOptions{Binary: member, Dir: filepath.Join(cfg.Dir, "etcd"), Client: addrs[0], Peer: addrs[1], Log: &e.tail}
+	return e, nil
+}
+
+// configuration is what tells a server of it.
+func (e *etcd) configuration() string {
+	return fmt.Sprintf("[journal]\nendpoints = [%q]\n", e.options.Endpoint())
+}
+
+// start has it run, also after it was killed.
+func (e *etcd) start(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	e.member, err = node.StartMember(ctx, e.options)
+	return err
 }
 
 // parted is a drill under way in which server and journal are two processes.
 type parted struct {
 	*killing
-	member   *node.Member
-	etcd     node.MemberOptions
-	etcdTail node.Tail
+	etcd *etcd
 }
 
 // prepare starts both.
-func (d *parted) prepare(ctx context.Context, member string) error {
-	addrs, err := node.FreePorts(2, generator(d.cfg.Seed, 1<<32).IntN)
-	if err != nil {
+func (d *parted) prepare(ctx context.Context, member string) (err error) {
+	if d.etcd, err = newEtcd(&d.cfg, member); err != nil {
 		return err
 	}
-	d.etcd = node.MemberOptions{
-		Binary: member, Dir: filepath.Join(d.cfg.Dir, "etcd"), Client: addrs[0], Peer: addrs[1], Log: &d.etcdTail,
-	}
 	config := filepath.Join(d.cfg.Dir, "bavard.toml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, "[journal]\nendpoints = [%q]\n", d.etcd.Endpoint()), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(d.etcd.configuration()), 0o600); err != nil {
 		return err
 	}
 	d.args = []string{"--config", config}
-	if err := d.back(ctx); err != nil {
+	if err := d.etcd.start(ctx); err != nil {
 		return err
 	}
 	if err := d.killing.prepare(ctx); err != nil {
-		d.member.Kill()
+		d.etcd.member.Kill()
 		if d.node != nil {
 			d.node.Kill()
 		}
@@ -74,15 +99,8 @@ func (d *parted) prepare(ctx context.Context, member string) error {
 	return nil
 }
 
-func (d *parted) back(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	d.member, err = node.StartMember(ctx, d.etcd)
-	return err
-}
-
 func (d *parted) away() {
-	d.member.Kill()
+	d.etcd.member.Kill()
 	d.report.JournalKills++
 }
 
@@ -114,7 +132,7 @@ func (d *parted) disturb(ctx context.Context) error {
 // brief kills etcd and starts it again at once.
 func (d *parted) brief(ctx context.Context) error {
 	d.away()
-	if err := d.back(ctx); err != nil {
+	if err := d.etcd.start(ctx); err != nil {
 		return err
 	}
 	return d.flows(ctx, time.Now())
@@ -130,7 +148,7 @@ func (d *parted) restartBoth(ctx context.Context) error {
 	if d.node, err = node.Start(d.options); err != nil {
 		return err
 	}
-	if err := d.back(ctx); err != nil {
+	if err := d.etcd.start(ctx); err != nil {
 		return err
 	}
 	return d.admitted(ctx, started, false)
@@ -151,7 +169,7 @@ func (d *parted) long(ctx context.Context) error {
 		return err
 	}
 	d.cfg.Logger.Info("clients are cut off", "after", time.Since(gone).Round(time.Millisecond))
-	if err := d.back(ctx); err != nil {
+	if err := d.etcd.start(ctx); err != nil {
 		return err
 	}
 	back := time.Now()

@@ -105,7 +105,7 @@ func (d *celled) rollOne(ctx context.Context, n *cellNode, drain bool) error {
 	if err := pause(ctx, d.between(0, d.cfg.DownMax)); err != nil {
 		return err
 	}
-	if err := d.misconfigure(stopping, n); err != nil {
+	if err := d.misconfigure(ctx, n); err != nil {
 		return fmt.Errorf("node %s: %w", n.name, err)
 	}
 	started := time.Now()
@@ -118,6 +118,8 @@ func (d *celled) rollOne(ctx context.Context, n *cellNode, drain bool) error {
 // misconfigure starts a node that does not run with a configuration that has a mistake: it has to say where, and to
 // end, and to change nothing that its next start needs. The others do not depend on it.
 func (d *celled) misconfigure(ctx context.Context, n *cellNode) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	file := filepath.Join(d.cfg.Dir, "wrong.toml")
 	if err := os.WriteFile(file, []byte("[limits]\nlogin_tme = \"1s\"\n"), 0o600); err != nil {
 		return err

@@ -12,7 +12,6 @@ import (
 	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 	"go.etcd.io/etcd/server/v3/storage/schema"
 )
 
@@ -147,10 +146,15 @@ func (j *etcdJournal) stopped() error {
 	if !j.removed.Load() {
 		return errors.New("journal: etcd stopped by itself; see its log messages")
 	}
-	return errors.Join(ErrRemoved, replaceFile(filepath.Join(j.opts.Dir, removedFile), nil))
+	return errors.Join(ErrRemoved, j.noteRemoved())
 }
 
-// checkRemoved errs with ErrRemoved when stopped has noted that.
+// noteRemoved has the next start know that this member was removed.
+func (j *etcdJournal) noteRemoved() error {
+	return replaceFile(filepath.Join(j.opts.Dir, removedFile), nil)
+}
+
+// checkRemoved errs with ErrRemoved when noteRemoved has noted that.
 func (j *etcdJournal) checkRemoved() error {
 	_, err := os.Lstat(filepath.Join(j.opts.Dir, removedFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -164,33 +168,26 @@ func (j *etcdJournal) checkRemoved() error {
 
 // Voter is Membership.Voter.
 func (j *etcdJournal) Voter(node string) bool {
-	if j.roll != nil {
-		return j.roll.has(node)
-	}
-	m := j.member(node)
-	return m != nil && !m.IsLearner
+	_, votes := j.standing(node)
+	return votes
 }
 
-// inCell reports whether a node is in the cell, with a vote or without.
-func (j *etcdJournal) inCell(node string) bool {
+// standing says whether a node is in the cell, and whether it has a vote there.
+func (j *etcdJournal) standing(node string) (in, votes bool) {
 	if j.roll != nil {
-		return j.roll.has(node)
+		in = j.roll.has(node)
+		return in, in
 	}
-	return j.member(node) != nil
-}
-
-// member is the one of etcd that a node is, nil when it is not in the cell.
-func (j *etcdJournal) member(node string) *membership.Member {
 	e, ok := j.host.(*embedded)
 	if !ok || j.opts.Peers == nil {
-		return nil
+		return false, false
 	}
 	for _, m := range e.etcd.Server.Cluster().Members() {
 		if j.nodeOf(m) == node {
-			return m
+			return true, !m.IsLearner
 		}
 	}
-	return nil
+	return false, false
 }
 
 // sizes are how many nodes are in the cell, learners included, and how many must have what the

@@ -37,6 +37,17 @@ func TestSole(t *testing.T) {
 	}
 }
 
+// endsRemoved waits until a node notices that it was taken out.
+func endsRemoved(t *testing.T, node Journal) {
+	t.Helper()
+	select {
+	case <-node.(Membership).Removed():
+	case <-testContext(t).Done():
+		t.Fatal("it does not notice that it was taken out")
+	}
+	closeJournal(t, node)
+}
+
 // TestRemove: a node that is taken out ends, does not start again, and is let in again only when that is
 // permitted, without its data; the others go on, and do not lose their majority by it.
 func TestRemove(t *testing.T) {
@@ -64,12 +75,7 @@ func TestRemove(t *testing.T) {
 	if err = errors.Join(err, of("b").Remove(ctx, "c")); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-of("c").Removed():
-	case <-ctx.Done():
-		t.Fatal("c does not notice that it was taken out")
-	}
-	closeJournal(t, nodes["c"])
+	endsRemoved(t, nodes["c"])
 	if of("a").Voter("c") || of("b").Voter("c") {
 		t.Error("c is still one of the cell")
 	}

@@ -122,10 +122,10 @@ func (j *etcdJournal) states(ctx context.Context) (map[string]nodeState, error) 
 	for _, kv := range resp.Kvs {
 		name := strings.TrimPrefix(string(kv.Key), nodePrefix)
 		s, err := decodeNodeState(kv.Value)
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, damagef(uint64(kv.ModRevision), "the state of node %s: %v", name, err)
-		case name != j.opts.Name && j.inCell(name):
+		}
+		if in, _ := j.standing(name); in && name != j.opts.Name {
 			all[name] = s
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -74,7 +75,7 @@ func (j *etcdJournal) claim(ctx context.Context, ours string) error {
 		switch {
 		case first(resp, 2) != nil:
 			return fmt.Errorf("%w: `bavard cell add %s` on another node permits it to come back", ErrRemoved, j.opts.Name)
-		case had != nil && string(had.value) == ours:
+		case had != nil && string(had.Value) == ours:
 			return j.enroll(ctx, ours)
 		case had != nil && !j.fresh:
 			return fmt.Errorf("%w: another one has taken the place of %s as node %s", ErrOwner, j.opts.Dir, j.opts.Name)
@@ -93,30 +94,20 @@ func (j *etcdJournal) claim(ctx context.Context, ours string) error {
 	}
 }
 
-// found is a key that was read.
-type found struct {
-	value    []byte
-	revision int64
-}
-
 // first is what the n-th read of a transaction has found, nil for nothing.
-func first(resp *clientv3.TxnResponse, n int) *found {
+func first(resp *clientv3.TxnResponse, n int) *mvccpb.KeyValue {
 	for _, kv := range resp.Responses[n].GetResponseRange().GetKvs() {
-		return &found{kv.Value, kv.ModRevision}
+		return kv
 	}
 	return nil
 }
 
 // replace puts ours in the place of had, nil for nobody, as long as that is what is there and nobody runs in it.
-func (j *etcdJournal) replace(ctx context.Context, had *found, ours string) error {
+func (j *etcdJournal) replace(ctx context.Context, had *mvccpb.KeyValue, ours string) error {
 	owner, alive, removed := ownerPrefix+j.opts.Name, alivePrefix+j.opts.Name, removedPrefix+j.opts.Name
-	var revision int64
-	if had != nil {
-		revision = had.revision
-	}
 	resp, err := atStart(ctx, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return j.client.Txn(ctx).
-			If(clientv3.Compare(clientv3.ModRevision(owner), "=", revision), clientv3.Compare(clientv3.ModRevision(alive), "=", 0), clientv3.Compare(clientv3.ModRevision(removed), "=", 0)).
+			If(clientv3.Compare(clientv3.ModRevision(owner), "=", had.GetModRevision()), clientv3.Compare(clientv3.ModRevision(alive), "=", 0), clientv3.Compare(clientv3.ModRevision(removed), "=", 0)).
 			// What was said of the other directory does not hold for this one.
 			Then(clientv3.OpPut(owner, ours), clientv3.OpDelete(nodePrefix+j.opts.Name)).Commit()
 	})
@@ -132,28 +123,23 @@ func (j *etcdJournal) replace(ctx context.Context, had *found, ours string) erro
 // enroll says that this node runs; keepRoll goes on with that.
 func (j *etcdJournal) enroll(ctx context.Context, ours string) error {
 	j.roll = &roll{ours: ours}
-	err := persist(ctx, func() error { return j.appear(ctx) })
-	if err == nil {
-		err = persist(ctx, func() error { return j.rename(ctx, ours) })
-	}
-	if err == nil {
-		err = persist(ctx, func() error { return j.callRoll(ctx) })
-	}
-	if err != nil {
-		return fmt.Errorf("journal: telling that node %s runs: %w", j.opts.Name, err)
+	for _, step := range []func(context.Context) error{j.appear, j.rename, j.callRoll} {
+		if err := persist(ctx, func() error { return step(ctx) }); err != nil {
+			return fmt.Errorf("journal: telling that node %s runs: %w", j.opts.Name, err)
+		}
 	}
 	return nil
 }
 
 // rename gives up the places under other names that this data directory had, as that of a server alone.
-func (j *etcdJournal) rename(ctx context.Context, ours string) error {
+func (j *etcdJournal) rename(ctx context.Context) error {
 	resp, err := j.client.Get(ctx, ownerPrefix, clientv3.WithPrefix())
 	if err != nil {
 		return err
 	}
 	for _, kv := range resp.Kvs {
 		name := strings.TrimPrefix(string(kv.Key), ownerPrefix)
-		if name == j.opts.Name || string(kv.Value) != ours {
+		if name == j.opts.Name || string(kv.Value) != j.roll.ours {
 			continue
 		}
 		_, err := j.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision)).
@@ -227,7 +213,7 @@ func (j *etcdJournal) keepRoll() {
 		switch {
 		case errors.Is(err, ErrRemoved):
 			j.log.Warn("journal: this node was removed from the cell, or another data directory has taken its place, and ends")
-			if err := replaceFile(filepath.Join(j.opts.Dir, removedFile), nil); err != nil {
+			if err := j.noteRemoved(); err != nil {
 				j.log.Error("journal: the next start will not know that this node was removed", "error", err)
 			}
 			j.disappear()

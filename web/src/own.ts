@@ -120,20 +120,26 @@ export class Own {
     return (await this.db.getAll('outbox')).filter((o) => o.peer === peer && o.message !== undefined).length
   }
 
-  /** What waits to be sent, and what was refused lately, the oldest first. */
+  /** What waits to be sent, and what was refused lately, the oldest first. Whoever has these looks again with `unsent`. */
   async outbox(): Promise<Message[]> {
-    const [records, chats] = await Promise.all([this.db.getAll('outbox'), this.db.getAll('chats')])
+    const chats = await this.db.getAll('chats')
     const { store } = this.db.transaction('messages')
-    const waiting = records.filter((r) => r.message !== undefined).map((r) => store.get(r.message!))
-    const recent = chats.slice(0, MOST_LOOKED).map(async ({ peer }) => {
+    const refused = chats.slice(0, MOST_LOOKED).map(async ({ peer }) => {
       const found: Message[] = []
       const range = IDBKeyRange.bound([peer, -Infinity], [peer, Infinity])
       let c = await store.index('pos').openCursor(range, 'prev')
       for (let n = 0; c && n < LATELY; n++, c = await c.continue()) if (c.value.tick === Tick.refused) found.push(c.value)
       return found
     })
-    const all = [...(await Promise.all(waiting)), ...(await Promise.all(recent)).flat()]
-    return all.filter((m): m is Message => m !== undefined).sort((a, b) => a.time - b.time)
+    return this.unsent((await Promise.all(refused)).flat())
+  }
+
+  /** What waits to be sent now, and which of those that waited or were refused are so still, the oldest first. */
+  async unsent(before: Message[]): Promise<Message[]> {
+    const waiting = (await this.db.getAll('outbox')).flatMap((r) => r.message ?? [])
+    const { store } = this.db.transaction('messages')
+    const all = await Promise.all([...new Set([...waiting, ...before.map((m) => m.key)])].map((key) => store.get(key)))
+    return all.filter((m): m is Message => m?.tick === Tick.waiting || m?.tick === Tick.refused).sort((a, b) => a.time - b.time)
   }
 
   /** Takes a message off this device that was not sent yet. False: it was, or may have been. */
