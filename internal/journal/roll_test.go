@@ -178,3 +178,27 @@ func TestRemoveElsewhere(t *testing.T) {
 		t.Errorf("%d commands", n)
 	}
 }
+
+// TestAloneBecomesNode: the data directory of a server alone becomes that of a node, whatever that one is called, and leaves no
+// place behind under which nobody runs.
+func TestAloneBecomesNode(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	dir := t.TempDir()
+	alone := s.beside(t, "a", dir)
+	alone.Peers = nil
+	j := open(t, alone)
+	want := numbered(3)
+	commit(t, j, want...)
+	closeJournal(t, j)
+	b := open(t, s.beside(t, "b", dir))
+	if m := b.(Membership); m.Voter("a") || !m.Voter("b") {
+		t.Error("the name that it had alone is still one of the cell's")
+	}
+	a := open(t, s.beside(t, "a", t.TempDir()))
+	for _, j := range []Journal{a, b} {
+		if n := len(read(t, tail(t, j, 0), len(want))); n != len(want) {
+			t.Errorf("%d commands", n)
+		}
+	}
+}
