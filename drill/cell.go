@@ -319,10 +319,13 @@ func (d *celled) alike(ctx context.Context) error {
 	return nil
 }
 
-// again does harm after each while, as often as the drill is to, or for as long.
+// again does harm after each while in which people chat, as often as the drill is to, or for as long.
 func (d *celled) again(ctx context.Context, harm func(ctx context.Context, n int) error) error {
 	begun := time.Now()
 	for n := 0; d.cfg.Duration > 0 && time.Since(begun) < d.cfg.Duration || d.cfg.Duration == 0 && n < d.cfg.Kills; n++ {
+		if err := d.flows(ctx); err != nil {
+			return fmt.Errorf("after %d times: %w", n, err)
+		}
 		if err := pause(ctx, d.between(d.cfg.UpMin, d.cfg.UpMax)); err != nil {
 			return err
 		}
@@ -334,6 +337,30 @@ func (d *celled) again(ctx context.Context, harm func(ctx context.Context, n int
 		}
 	}
 	return nil
+}
+
+// What a cell has to tick before harm is done to it, again.
+const (
+	flowMessages = 50
+	flowGroup    = 5
+)
+
+// flows waits until the cell ticks what people say: on a slow machine, too, all harm meets a cell that works,
+// and one that does not recover is found at once. How soon a peer does is its own affair.
+func (d *celled) flows(ctx context.Context) error {
+	if d.peer != nil {
+		return nil
+	}
+	said, inGroup := d.log.Ticked(), d.group.ticks()
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	return await.UntilEvery(ctx, 50*time.Millisecond, func(context.Context) error {
+		messages, group := d.log.Ticked()-said, d.group.ticks()-inGroup
+		if len(d.devices) > 0 && messages < flowMessages || len(d.group.all()) > 0 && group < flowGroup {
+			return fmt.Errorf("%d messages were ticked, and %d to the group", messages, group)
+		}
+		return nil
+	})
 }
 
 // harmed begins to measure how long sending stops.

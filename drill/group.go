@@ -344,6 +344,16 @@ func (m *member) hear(in *client.Inbound) {
 	}
 }
 
+// ticks is how many messages to the group are ticked.
+func (g *group) ticks() (n int) {
+	for _, m := range g.all() {
+		m.mu.Lock()
+		n += len(m.ticked)
+		m.mu.Unlock()
+	}
+	return n
+}
+
 // settled reports whether nobody has anything left to be ticked.
 func (g *group) settled() error {
 	for _, m := range g.all() {

@@ -83,9 +83,9 @@ func (c *KillConfig) defaults() {
 
 // Bounds of the waits of a drill.
 const (
-	startTimeout   = 30 * time.Second
-	drainTimeout   = 60 * time.Second
-	catchUpTimeout = 30 * time.Second
+	startTimeout   = 60 * time.Second
+	drainTimeout   = 120 * time.Second
+	catchUpTimeout = 60 * time.Second
 	requestTimeout = 15 * time.Second
 )
 

@@ -86,11 +86,11 @@ browser() {
 nothing=()
 [ "$CI" = true ] && nothing=(-nothing-left-out)
 go_tests() {
-	BAVARD_LONG=1 "$GO" test -race -timeout 30m -json "$@" | "$GO" run ./scripts/summary -to bin/counts "${nothing[@]}"
+	BAVARD_LONG=1 "$GO" test -race -timeout 30m -json "$@" | "$GO" run ./scripts/summary -to bin/counts -why bin/go-failed "${nothing[@]}"
 }
 
 mkdir -p bin
-rm -f bin/counts bin/browser-failed
+rm -f bin/counts bin/browser-failed bin/go-failed
 step 'packages' install_packages
 step 'lighter browser' install_shell
 step 'build' make --no-print-directory build
@@ -110,12 +110,12 @@ step 'fuzz' env FUZZTIME="${FUZZTIME:-2s}" scripts/fuzz.sh
 step 'clients' go_tests -p 1 ./interop/...
 step '100 kills' go_tests -p 1 -parallel 3 ./drill/...
 
-# Last: what was left out and failed, Go's summary, the counts.
+# Last: Go's summary, what was left out and failed and why, the counts.
 echo
+grep -hE '^(ok|FAIL) ' bin/counts
 for what in "${left_out[@]}"; do echo "LEFT OUT: $what"; done
 for what in "${failed[@]}"; do echo "FAIL  $what"; done
-[ ! -s bin/browser-failed ] || cat bin/browser-failed
-grep -hE '^(ok|FAIL) ' bin/counts
+for why in bin/go-failed bin/browser-failed; do [ ! -s "$why" ] || head -n 60 "$why"; done
 awk -v steps="$steps" -v failed="${#failed[@]}" '
 	/^[0-9]+ [0-9]+$/ { p += $1; f += $2 }
 	END { printf "%d passed, %d failed\n", p + steps, f + failed }' bin/counts

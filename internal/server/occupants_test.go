@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bavard/drill/client"
+	"bavard/internal/jid"
 	"bavard/internal/stanza"
 	"bavard/internal/state"
 	"bavard/internal/xmlstream"
@@ -107,6 +108,10 @@ func TestOccupantsOnAllNodes(t *testing.T) {
 	bob := appear(ctx, t, nodes[1], "bob@localhost", "desk")
 	carol := appear(ctx, t, nodes[2], "carol@localhost", "pad")
 	const room = "hall@rooms.localhost"
+	hall, err := jid.Parse(room)
+	if err != nil {
+		t.Fatal(err)
+	}
 	alice.join(ctx, t, room, "alice")
 	alice.configure(ctx, t, room, "membersonly", "0", "persistentroom", "0")
 	bob.join(ctx, t, room, "bob")
@@ -115,9 +120,14 @@ func TestOccupantsOnAllNodes(t *testing.T) {
 	alice.presence(ctx, t, room+"/alice", "unavailable")
 	bob.loses(ctx, t, room+"/alice")
 
+	await(ctx, t, "carol's node knows that bob alone is there", func() bool {
+		there := nodes[2].server.rooms
+		return there.Count(room) == 1 && there.Occupant(hall, "bob").String() == "bob@localhost"
+	})
 	carol.presence(ctx, t, room+"/bob", "", xmlstream.New(stanza.NSMUC, "x"))
 	carol.sees(ctx, t, room+"/bob", "error", "")
 	carol.join(ctx, t, room, "carol")
+	bob.finds(ctx, t, room+"/carol", "participant")
 	bob.presence(ctx, t, room+"/bob", "", xmlstream.NewText(stanza.NSClient, "show", "dnd"))
 	carol.sees(ctx, t, room+"/bob", "", "dnd")
 	bob.presence(ctx, t, room+"/rob", "", xmlstream.NewText(stanza.NSClient, "show", "dnd"))

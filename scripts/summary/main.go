@@ -2,7 +2,8 @@
 
 // Summary reads what `go test -json` writes and prints a line for each package
 // as it ends, the output of what failed, and what was skipped. With -to it
-// appends "passed failed" and the package lines to a file. Its exit code is 1
+// appends "passed failed" and the package lines to a file, with -why what each
+// failed test says of it, in a few lines. Its exit code is 1
 // when something failed. A test that skips itself with a reason that begins with
 // "LEFT OUT" lacks something on this machine; with -nothing-left-out that is a
 // failure, too.
@@ -11,6 +12,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -37,12 +39,14 @@ type summary struct {
 	passed, failed  int
 	skipped         []string
 	packages        []string            // "ok  …" lines
+	why             []string            // what failed, and some lines of its output
 	output          map[string][]string // of tests and builds that have not ended
 	failedInPackage map[string]int
 }
 
 func main() {
 	to := flag.String("to", "", "`FILE` to append the counts and the package lines to")
+	why := flag.String("why", "", "`FILE` to append to what failed tests say of it")
 	nothing := flag.Bool("nothing-left-out", false, "a test that lacks something is a failure")
 	flag.Parse()
 	s := &summary{out: os.Stdout, output: map[string][]string{}, failedInPackage: map[string]int{}}
@@ -56,11 +60,9 @@ func main() {
 			s.failed++
 		}
 	}
-	if *to != "" {
-		if err := s.save(*to); err != nil {
-			fmt.Fprintln(os.Stderr, "summary:", err)
-			os.Exit(1)
-		}
+	if err := s.save(*to, *why); err != nil {
+		fmt.Fprintln(os.Stderr, "summary:", err)
+		os.Exit(1)
 	}
 	fmt.Fprintf(s.out, "%d passed, %d failed, %d skipped\n", s.passed, s.failed, len(s.skipped))
 	if s.failed > 0 || s.passed == 0 {
@@ -155,6 +157,7 @@ func (s *summary) printUnfinished(pkg string) {
 }
 
 func (s *summary) print(key string) {
+	s.explain(key)
 	fmt.Fprint(s.out, strings.Join(s.output[key], ""))
 }
 
@@ -168,11 +171,46 @@ func reason(output []string) string {
 	return ""
 }
 
-func (s *summary) save(path string) error {
+// Of a failed test that many lines of that many characters are told once more.
+const (
+	whyLines = 10
+	whyWidth = 400
+)
+
+// explain keeps what a test says of its failure: the lines that begin with a place in a test file, each with the one
+// after it, or else the last ones.
+func (s *summary) explain(key string) {
+	output := strings.Split(strings.TrimSpace(strings.Join(s.output[key], "")), "\n")
+	var said []string
+	for i, line := range output {
+		at := func(i int) bool { return i >= 0 && strings.Contains(output[i], "_test.go:") }
+		if at(i) || at(i-1) {
+			said = append(said, line)
+		}
+	}
+	if len(said) == 0 {
+		said = output[max(len(output)-whyLines, 0):]
+	}
+	s.why = append(s.why, "FAIL  "+strings.TrimSpace(key))
+	for _, line := range said[:min(len(said), whyLines)] {
+		s.why = append(s.why, "      "+strings.ToValidUTF8(line[:min(len(line), whyWidth)], ""))
+	}
+}
+
+// save appends the counts and the package lines to a file, and what failed to another one; no name, no file.
+func (s *summary) save(to, why string) error {
+	counts := append([]string{fmt.Sprintf("%d %d", s.passed, s.failed)}, s.packages...)
+	return errors.Join(appendTo(to, counts), appendTo(why, s.why))
+}
+
+func appendTo(path string, lines []string) error {
+	if path == "" || len(lines) == 0 {
+		return nil
+	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(f, "%d %d\n%s\n", s.passed, s.failed, strings.Join(s.packages, "\n"))
-	return f.Close()
+	_, err = fmt.Fprintln(f, strings.Join(lines, "\n"))
+	return errors.Join(err, f.Close())
 }

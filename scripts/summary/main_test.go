@@ -37,7 +37,13 @@ go: a line that is not JSON
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	if strings.Contains(text, "quiet") || strings.Contains(text, "without") {
+	why := strings.Join(s.why, "\n")
+	for _, want := range []string{"FAIL  p TestBad\n      p_test.go:1: this is why", "FAIL  q TestDies\n      dying words", "r.go:1: syntax error"} {
+		if !strings.Contains(why, want) {
+			t.Errorf("no %q in\n%s", want, why)
+		}
+	}
+	if strings.Contains(why, "quiet") || strings.Contains(text, "quiet") || strings.Contains(text, "without") {
 		t.Errorf("too much in\n%s", text)
 	}
 	if s.passed != 1 || s.failed != 3 || len(s.skipped) != 1 || !strings.Contains(s.skipped[0], "LEFT OUT: no chromium") {

@@ -25,9 +25,12 @@ export default {
     await bob.open('Alice')
     await alice.open('Bob')
     await alice.installed()
+    const online = alice.page.locator('main header', { hasText: 'online' })
+    await online.waitFor()
     await alice.context.setOffline(true)
     await world.server.kill() // the emulation leaves open WebSockets alone
     await alice.page.getByRole('status').filter({ hasText: 'You are offline' }).waitFor()
+    await online.waitFor({ state: 'detached' })
     await alice.write('written offline')
     await alice.page.getByLabel('Waiting to be sent').first().waitFor()
 
@@ -48,6 +51,7 @@ export default {
     await until('both to arrive', async () => (await shown(bob.page)).join('|') === 'written offline|and another')
     await until('the ticks', async () => (await stored(alice.page)).every((m) => m.tick >= 2))
     check((await stored(bob.page)).length === 2, 'each once')
+    await online.waitFor()
   },
 
   async 'what waits is seen in one place, and can be deleted there; the rest goes out once'(world) {

@@ -92,6 +92,11 @@ function fails(state: LinkState): boolean {
   return (state.kind === 'waiting' || state.kind === 'connecting') && state.problem !== undefined && state.problem !== 'offline'
 }
 
+/** Nothing is heard of anybody, and that is told. */
+function severed(state: LinkState): boolean {
+  return state.kind === 'stopped' || ('problem' in state && state.problem !== undefined)
+}
+
 /** What can be done once the archive has been caught up with. */
 const SETTLED = new Set(['group', 'deleteChat', 'stars'])
 
@@ -234,7 +239,7 @@ export class Engine {
   softState(): Soft {
     const { online, typing } = this.people
     const { state, lastContact } = this.link
-    return { link: state, lastContact, online: online(), typing: typing(), full: this.space.full, told: fails(state) ? this.outages.told(lastContact) : undefined }
+    return { link: state, lastContact, online: severed(state) ? [] : online(), typing: typing(), full: this.space.full, told: fails(state) ? this.outages.told(lastContact) : undefined }
   }
 
   /** There is something new in the outbox. */
