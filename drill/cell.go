@@ -348,7 +348,7 @@ const (
 // flows waits until the cell ticks what people say: on a slow machine, too, all harm meets a cell that works,
 // and one that does not recover is found at once. How soon a peer does is its own affair.
 func (d *celled) flows(ctx context.Context) error {
-	if d.peer != nil {
+	if d.peer != nil || !d.chatting {
 		return nil
 	}
 	said, inGroup := d.log.Ticked(), d.group.ticks()

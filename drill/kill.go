@@ -135,6 +135,7 @@ type killing struct {
 	tail     node.Tail
 	node     *node.Node
 	devices  []*device
+	chatting bool // they, and the group, are at it
 	// startWithin bounds how long a server may take until it lets somebody in.
 	startWithin time.Duration
 	// forwards: archives are read in no other way at the end.
@@ -236,6 +237,7 @@ func (d *killing) carryOut(ctx context.Context, disturb, atRest, end func(contex
 	for _, m := range d.group.all() {
 		running.Go(func() { m.live(lives) })
 	}
+	d.chatting = true
 	defer running.Wait()
 	defer stop()
 	if err := disturb(ctx); err != nil {

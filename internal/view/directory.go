@@ -6,8 +6,10 @@ import (
 	"errors"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/cockroachdb/pebble/v2"
+	"golang.org/x/text/unicode/norm"
 
 	"bavard/internal/command"
 	"bavard/internal/stanza"
@@ -64,8 +66,8 @@ func (v *View) Listed(account string) (string, error) {
 const directoryLooks = 200_000
 
 // Directory searches the directory: each word of text begins a word of somebody's
-// name or of their address's first part, or text begins their address; "" finds
-// everybody. It gives at most most of them, by address, of those after a given
+// name or of their address's first part, whatever marks their letters have, or text
+// begins their address; "" finds everybody. It gives at most most of them, by address, of those after a given
 // one, "" for the first; more says that there are others.
 func (v *View) Directory(text, after string, most int) (found []state.Person, more bool, err error) {
 	if err := v.enter(); err != nil {
@@ -97,9 +99,23 @@ func (v *View) Directory(text, after string, most int) (found []state.Person, mo
 	return found, more, err
 }
 
-// wordsOf a name, in lower case.
+// wordsOf a name, folded.
 func wordsOf(s string) []string {
-	return strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.Is(unicode.Mn, r) })
+	return strings.FieldsFunc(fold(s), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+}
+
+// fold gives a text in lower case and without the marks of its letters, as the app's own search does: people write
+// "muller" for "Müller" where their keyboard has no ü.
+func fold(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) >= 0 {
+		s = strings.Map(func(r rune) rune {
+			if unicode.IsMark(r) {
+				return -1
+			}
+			return r
+		}, norm.NFKD.String(s))
+	}
+	return strings.ToLower(s)
 }
 
 // begin reports whether each of some words begins one of others.

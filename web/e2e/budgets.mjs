@@ -86,6 +86,7 @@ async function walk(page, alice) {
   await page.locator('nav a', { hasText: 'missed 2000' }).waitFor()
   const newest = page.getByRole('button', { name: 'To the newest message' })
   await until('as many below as are not read', async () => Number(await newest.locator('span').innerText()) === (await left()))
+  await page.locator('main [aria-live=polite]', { hasText: /\d+ unread messages/ }).waitFor({ state: 'attached' })
   check((await left()) > 1_000 && !(await all()).includes(2_000), 'what is new is far from there')
   await newest.click()
   await until('the newest', async () => (await all()).at(-1) === 2_000)
