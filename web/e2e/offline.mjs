@@ -81,7 +81,12 @@ export default {
     check(!(await shown(alice.page)).join().includes('not this one'), 'it is gone from the conversation')
     // What it says outlives a reload.
     await alice.page.goto(alice.page.url().replace(/\/chat.*/, '/?me'))
-    await alice.page.getByRole('button', { name: 'Waiting to be sent' }).click()
+    const button = alice.page.getByRole('button', { name: 'Waiting to be sent' })
+    await until('the list to open, though the page around the button still fills', async () => {
+      if (await list.isVisible()) return true
+      await button.click({ timeout: 1_000 }).catch(() => undefined)
+      return false
+    })
     await list.getByRole('link', { name: 'last' }).click()
     await alice.page.locator('.bubble', { hasText: 'last' }).waitFor()
     await world.server.start()
