@@ -204,6 +204,33 @@ func TestBacklog(t *testing.T) {
 	wait(t, done)
 }
 
+// TestManyRequests: one after the other, as whoever reads a long archive sends them, they never wait for more than the server's next answer.
+func TestManyRequests(t *testing.T) {
+	p := newPeer(t)
+	cfg := p.config()
+	cfg.MaxUnacked = 4
+	s := dial(t, p, cfg, p.login)
+	const many = 12
+	done := p.run(func() error {
+		for n := 1; n <= many; n++ {
+			err := p.hear(fmt.Sprintf(`<iq type="get" id="q%d"><ping xmlns="urn:xmpp:ping"/></iq>`, n))
+			if n%2 == 0 {
+				err = errors.Join(err, p.hear(ask), p.say(fmt.Sprintf(`<a xmlns='urn:xmpp:sm:3' h='%d'/>`, n)))
+			}
+			if err := errors.Join(err, p.say(fmt.Sprintf(`<iq type='result' id='q%d'/>`, n))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for n := range many {
+		if err := s.Ping(testContext(t)); err != nil {
+			t.Fatalf("request %d: %v", n+1, err)
+		}
+	}
+	wait(t, done)
+}
+
 func TestIQ(t *testing.T) {
 	p := newPeer(t)
 	cfg := p.config()

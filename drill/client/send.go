@@ -121,11 +121,15 @@ func (s *Session) room(ctx context.Context) error {
 	}
 }
 
-// add queues a stanza that is not one of our messages; s.mu is held.
+// add queues a stanza that is not one of our messages; s.mu is held. Half as many of them as may wait are
+// asked about, so that whoever reads a long archive does not run out of room.
 func (s *Session) add(e *xmlstream.Element) {
 	s.out.add(s.wire, e)
 	if s.sm != nil {
 		s.sm.sent(pending{stanza: e})
+		if s.cfg.AckEvery > 0 && len(s.sm.queue)%max(s.cfg.MaxUnacked/2, 1) == 0 {
+			s.request()
+		}
 	}
 	s.poke()
 }
