@@ -87,14 +87,18 @@ export interface EngineOptions {
 /** Whoever does not say for so long that it is there counts as away. */
 const PROBE_MS = 4_000
 
+/** What a person is told about the connection, if anything. */
+const told = (state: LinkState): string | undefined => ('problem' in state ? state.problem : undefined)
+
 /** The server fails us, not our network. */
 function fails(state: LinkState): boolean {
-  return (state.kind === 'waiting' || state.kind === 'connecting') && state.problem !== undefined && state.problem !== 'offline'
+  const problem = told(state)
+  return problem !== undefined && problem !== 'offline'
 }
 
 /** Nothing is heard of anybody, and that is told. */
 function severed(state: LinkState): boolean {
-  return state.kind === 'stopped' || ('problem' in state && state.problem !== undefined)
+  return state.kind === 'stopped' || told(state) !== undefined
 }
 
 /** What can be done once the archive has been caught up with. */

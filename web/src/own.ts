@@ -120,8 +120,20 @@ export class Own {
     return (await this.db.getAll('outbox')).filter((o) => o.peer === peer && o.message !== undefined).length
   }
 
-  /** What waits to be sent, and what was refused lately, the oldest first. Whoever has these looks again with `unsent`. */
-  async outbox(): Promise<Message[]> {
+  /**
+   * What waits to be sent, and what was refused, the oldest first: lately, which takes long to find out, or of what was
+   * given before, and waited or was refused then.
+   */
+  async outbox(before?: Message[]): Promise<Message[]> {
+    const known = before ?? (await this.refused())
+    const waiting = (await this.db.getAll('outbox')).flatMap((r) => r.message ?? [])
+    const { store } = this.db.transaction('messages')
+    const all = await Promise.all([...new Set([...waiting, ...known.map((m) => m.key)])].map((key) => store.get(key)))
+    return all.filter((m): m is Message => m?.tick === Tick.waiting || m?.tick === Tick.refused).sort((a, b) => a.time - b.time)
+  }
+
+  /** What was refused lately, chat by chat. */
+  private async refused(): Promise<Message[]> {
     const chats = await this.db.getAll('chats')
     const { store } = this.db.transaction('messages')
     const refused = chats.slice(0, MOST_LOOKED).map(async ({ peer }) => {
@@ -131,15 +143,7 @@ export class Own {
       for (let n = 0; c && n < LATELY; n++, c = await c.continue()) if (c.value.tick === Tick.refused) found.push(c.value)
       return found
     })
-    return this.unsent((await Promise.all(refused)).flat())
-  }
-
-  /** What waits to be sent now, and which of those that waited or were refused are so still, the oldest first. */
-  async unsent(before: Message[]): Promise<Message[]> {
-    const waiting = (await this.db.getAll('outbox')).flatMap((r) => r.message ?? [])
-    const { store } = this.db.transaction('messages')
-    const all = await Promise.all([...new Set([...waiting, ...before.map((m) => m.key)])].map((key) => store.get(key)))
-    return all.filter((m): m is Message => m?.tick === Tick.waiting || m?.tick === Tick.refused).sort((a, b) => a.time - b.time)
+    return (await Promise.all(refused)).flat()
   }
 
   /** Takes a message off this device that was not sent yet. False: it was, or may have been. */
