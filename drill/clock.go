@@ -53,11 +53,9 @@ func (d *celled) restartAt(ctx context.Context, n *cellNode, by time.Duration) e
 	return d.admits(ctx, n, started, true)
 }
 
-// dated counts the messages of an archive whose stamps are not of the time of the drill.
-func (d *killing) dated(messages []*client.Inbound) {
-	for _, in := range messages {
-		if in.Delay.Before(d.began.Add(-clockSlack)) || in.Delay.After(time.Now().Add(clockSlack)) {
-			d.count(func(r *Report) { r.Misdated++ })
-		}
+// dated counts a message of an archive if its stamp is not of the time of the drill.
+func (d *killing) dated(in *client.Inbound) {
+	if in.Delay.Before(d.began.Add(-clockSlack)) || in.Delay.After(time.Now().Add(clockSlack)) {
+		d.count(func(r *Report) { r.Misdated++ })
 	}
 }

@@ -370,7 +370,7 @@ func (g *group) judge(ctx context.Context) (v oracle.Group, err error) {
 	if len(g.all()) == 0 {
 		return v, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	ctx, cancel := context.WithTimeout(ctx, g.d.readTimeout())
 	defer cancel()
 	archives := make([][]string, len(g.members))
 	group, reading := errgroup.WithContext(ctx)

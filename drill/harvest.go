@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"bavard/drill/await"
 	"bavard/drill/client"
 	"bavard/drill/oracle"
@@ -73,10 +75,21 @@ func (v *device) missing(ids []string) int {
 	return n
 }
 
+// readTimeout bounds the reading of one archive in one way, and of the group's: with those of
+// another minute for each 100,000 messages that were ticked.
+func (d *killing) readTimeout() time.Duration {
+	return drainTimeout + time.Duration(d.log.Ticked()+d.group.ticks())*time.Minute/100_000
+}
+
+// readers bounds how many archives are read at once.
+const readers = 4
+
 // readArchives reads each account's archive forwards through each server, and
 // through the first backwards and by peer as well unless forwards is set, which are given to the oracle as
 // nodes that must agree.
 func (d *killing) readArchives(ctx context.Context) error {
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(readers)
 	done := map[string]bool{}
 	for _, v := range d.devices {
 		if done[v.account] {
@@ -84,63 +97,73 @@ func (d *killing) readArchives(ctx context.Context) error {
 		}
 		done[v.account] = true
 		for where := range d.places {
-			if err := d.readArchive(ctx, v, where); err != nil {
-				return fmt.Errorf("read the archive of %s: %w", v.account, err)
-			}
+			all.Go(func() error {
+				if err := d.readArchive(ctx, v.account, where); err != nil {
+					return fmt.Errorf("read the archive of %s: %w", v.account, err)
+				}
+				return nil
+			})
 		}
 	}
-	return nil
+	return all.Wait()
 }
 
-// reading is an archive as it was read in one way.
+// reading is a way in which an archive is read.
 type reading struct {
-	way      string
-	messages []*client.Inbound
+	name string
+	each func(ctx context.Context, s *client.Session, take func(*client.Inbound)) error
+	// arrange puts what was read in the archive's order; nil: it is.
+	arrange func([]oracle.Entry)
 }
 
-func (d *killing) readArchive(ctx context.Context, v *device, where int) error {
-	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
-	defer cancel()
-	s, err := client.Dial(ctx, client.Config{JID: v.account, Password: d.password, Resource: fmt.Sprintf("reader%d", where), Keys: &v.keys, Addr: d.at(where).c2s})
+func (d *killing) readArchive(ctx context.Context, account string, where int) error {
+	forwards, err := d.read(ctx, account, where, reading{"forwards", func(ctx context.Context, s *client.Session, take func(*client.Inbound)) error {
+		return s.EachForwards(ctx, client.Query{Max: 250}, func(in *client.Inbound) {
+			d.dated(in)
+			take(in)
+		})
+	}, nil})
+	if err != nil || where > 0 || d.forwards {
+		return err
+	}
+	_, err = d.read(ctx, account, where, reading{"backwards", func(ctx context.Context, s *client.Session, take func(*client.Inbound)) error {
+		return s.EachBackwards(ctx, client.Query{Max: 100}, take)
+	}, slices.Reverse[[]oracle.Entry]})
 	if err != nil {
 		return err
 	}
-	defer s.Cut()
-	forwards, err := s.ArchiveForwards(ctx, client.Query{Max: 250})
-	if err != nil {
-		return fmt.Errorf("forwards: %w", err)
-	}
-	d.dated(forwards)
-	ways := []reading{{"forwards", forwards}}
-	if where == 0 && !d.forwards {
-		backwards, err := s.ArchiveBackwards(ctx, client.Query{Max: 100})
-		if err != nil {
-			return fmt.Errorf("backwards: %w", err)
-		}
-		byPeer, err := readByPeer(ctx, s, forwards, v.account)
-		if err != nil {
-			return fmt.Errorf("by peer: %w", err)
-		}
-		ways = append(ways, reading{"backwards", backwards}, reading{"by peer", byPeer})
-	}
-	for _, r := range ways {
-		a := oracle.Archive{Node: fmt.Sprintf("server %d, %s", where+1, r.way), Account: v.account}
-		for _, in := range r.messages {
-			a.Entries = append(a.Entries, entryOf(in, v.account))
-		}
-		d.log.Read(a)
-	}
-	return nil
+	_, err = d.read(ctx, account, where, byPeer(forwards, account))
+	return err
 }
 
-// readByPeer reads each conversation of the archive on its own and puts them
+// read reads an archive in one way, and gives it to the oracle.
+func (d *killing) read(ctx context.Context, account string, where int, w reading) ([]oracle.Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.readTimeout())
+	defer cancel()
+	s, err := client.Dial(ctx, client.Config{JID: account, Password: d.password, Resource: fmt.Sprintf("reader %d %s", where, w.name), Addr: d.at(where).c2s})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Cut()
+	a := oracle.Archive{Node: fmt.Sprintf("server %d, %s", where+1, w.name), Account: account}
+	err = w.each(ctx, s, func(in *client.Inbound) { a.Entries = append(a.Entries, d.log.Known(entryOf(in, account))) })
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", a.Node, err)
+	}
+	if w.arrange != nil {
+		w.arrange(a.Entries)
+	}
+	d.log.Read(a)
+	return a.Entries, nil
+}
+
+// byPeer reads each conversation of an archive on its own and puts them
 // together in the order of all; what all does not have comes last.
-func readByPeer(ctx context.Context, s *client.Session, all []*client.Inbound, account string) ([]*client.Inbound, error) {
-	place := map[string]int{}
+func byPeer(all []oracle.Entry, account string) reading {
+	place := make(map[string]int, len(all))
 	var peers []string
-	for i, in := range all {
-		place[in.ArchiveID] = i - len(all) // below 0, so that unknown ones come last
-		e := entryOf(in, account)
+	for i, e := range all {
+		place[e.ArchiveID] = i - len(all) // below 0, so that unknown ones come last
 		peer := e.From
 		if peer == account {
 			peer = e.To
@@ -149,14 +172,14 @@ func readByPeer(ctx context.Context, s *client.Session, all []*client.Inbound, a
 			peers = append(peers, peer)
 		}
 	}
-	var out []*client.Inbound
-	for _, peer := range peers {
-		part, err := s.ArchiveForwards(ctx, client.Query{With: peer, Max: 250})
-		if err != nil {
-			return nil, err
+	return reading{"by peer", func(ctx context.Context, s *client.Session, take func(*client.Inbound)) error {
+		for _, peer := range peers {
+			if err := s.EachForwards(ctx, client.Query{With: peer, Max: 250}, take); err != nil {
+				return err
+			}
 		}
-		out = append(out, part...)
-	}
-	slices.SortStableFunc(out, func(a, b *client.Inbound) int { return place[a.ArchiveID] - place[b.ArchiveID] })
-	return out, nil
+		return nil
+	}, func(entries []oracle.Entry) {
+		slices.SortStableFunc(entries, func(a, b oracle.Entry) int { return place[a.ArchiveID] - place[b.ArchiveID] })
+	}}
 }

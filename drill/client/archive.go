@@ -145,41 +145,48 @@ func (q *Query) element(id string) *xmlstream.Element {
 
 // ArchiveForwards reads everything that q selects in pages of q.Max, from
 // q.After on.
-func (s *Session) ArchiveForwards(ctx context.Context, q Query) ([]*Inbound, error) {
-	var all []*Inbound
+func (s *Session) ArchiveForwards(ctx context.Context, q Query) (all []*Inbound, err error) {
+	err = s.EachForwards(ctx, q, func(in *Inbound) { all = append(all, in) })
+	return all, err
+}
+
+// EachForwards is ArchiveForwards for archives that are larger than what one wants to keep: it
+// gives one message after the other to take.
+func (s *Session) EachForwards(ctx context.Context, q Query, take func(*Inbound)) error {
 	for {
 		page, err := s.Archive(ctx, q)
 		if err != nil {
-			return all, err
+			return err
 		}
-		all = append(all, page.Messages...)
+		for _, in := range page.Messages {
+			take(in)
+		}
 		if page.Complete {
-			return all, nil
+			return nil
 		}
 		if page.Last == "" || page.Last == q.After {
-			return all, fmt.Errorf("%w: archive page neither complete nor further", ErrProtocol)
+			return fmt.Errorf("%w: archive page neither complete nor further", ErrProtocol)
 		}
 		q.After = page.Last
 	}
 }
 
-// ArchiveBackwards reads the same from the end, and returns it in the archive's
-// order.
-func (s *Session) ArchiveBackwards(ctx context.Context, q Query) ([]*Inbound, error) {
-	var pages [][]*Inbound
+// EachBackwards reads the same in pages from the end, the newest message first.
+func (s *Session) EachBackwards(ctx context.Context, q Query, take func(*Inbound)) error {
 	q.Last = true
 	for {
 		page, err := s.Archive(ctx, q)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		pages = append(pages, page.Messages)
+		for _, in := range slices.Backward(page.Messages) {
+			take(in)
+		}
 		if page.Complete {
-			slices.Reverse(pages)
-			return slices.Concat(pages...), nil
+			return nil
 		}
 		if page.First == "" || page.First == q.Before {
-			return nil, fmt.Errorf("%w: archive page neither complete nor further", ErrProtocol)
+			return fmt.Errorf("%w: archive page neither complete nor further", ErrProtocol)
 		}
 		q.Before = page.First
 	}

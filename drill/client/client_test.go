@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -339,10 +340,11 @@ func TestArchive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	backwards, err := s.ArchiveBackwards(testContext(t), q)
-	if err != nil {
+	var backwards []*Inbound
+	if err := s.EachBackwards(testContext(t), q, func(in *Inbound) { backwards = append(backwards, in) }); err != nil {
 		t.Fatal(err)
 	}
+	slices.Reverse(backwards)
 	wait(t, done)
 	for _, all := range [][]*Inbound{forwards, backwards} {
 		var ids string

@@ -40,18 +40,33 @@ type court struct {
 	accused  [kinds]map[string]bool
 	findings [kinds][]string
 
-	// held are the messages that each archive holds.
-	held map[place]map[string]bool
+	// held are the messages that each archive holds, by index.
+	held map[place]set
 	// stored tells the origin-id behind each archive id of an account.
 	stored map[string]map[string]string
-	// seen are the archive ids under which a device saw each message.
-	seen map[string]map[string][]string
+	// seen tells the archive id under which a device first saw each message, by index; again
+	// are the others.
+	seen  map[string]map[int]string
+	again map[sighted]bool
 }
+
+// sighted is an archive id under which a device saw a message.
+type sighted struct {
+	device    string
+	message   int
+	archiveID string
+}
+
+// set is one of small numbers.
+type set []uint64
+
+func (s set) add(n int)      { s[n/64] |= 1 << (n % 64) }
+func (s set) has(n int) bool { return s[n/64]&(1<<(n%64)) != 0 }
 
 func newCourt(h History) *court {
 	c := &court{
 		h: h, by: make(map[string]int, len(h.Messages)),
-		held: map[place]map[string]bool{}, stored: map[string]map[string]string{}, seen: map[string]map[string][]string{},
+		held: map[place]set{}, stored: map[string]map[string]string{}, seen: map[string]map[int]string{}, again: map[sighted]bool{},
 	}
 	for k := range c.accused {
 		c.accused[k] = map[string]bool{}
@@ -112,7 +127,7 @@ func (c *court) readArchive(a *Archive) {
 	if a.Node != "" {
 		where += " through " + a.Node
 	}
-	held := make(map[string]bool, len(a.Entries))
+	held := make(set, len(c.h.Messages)/64+1)
 	ids := make(map[string]string, len(a.Entries))
 	last := map[conversation]int{}
 	for i := range a.Entries {
@@ -125,11 +140,11 @@ func (c *court) readArchive(a *Archive) {
 		if !ok {
 			continue
 		}
-		if held[e.OriginID] {
+		if held.has(n) {
 			c.accuse(duplicated, e.OriginID, "%s holds %s twice", where, e.OriginID)
 			continue
 		}
-		held[e.OriginID] = true
+		held.add(n)
 		c.follow(last, n, where)
 	}
 	c.held[place{a.Node, a.Account}] = held
@@ -182,7 +197,7 @@ func (c *court) readSightings() {
 		if stored, read := c.stored[s.Account]; read && s.ArchiveID != "" && stored[s.ArchiveID] != s.OriginID {
 			c.accuse(phantom, s.OriginID, "%s saw %s as archive id %s, under which the archive of %s has %q", s.Device, s.OriginID, s.ArchiveID, s.Account, stored[s.ArchiveID])
 		}
-		if !c.see(s) || s.Stream == "" {
+		if !c.see(n, s) || s.Stream == "" {
 			continue
 		}
 		stream := s.Device + "\x00" + s.Stream
@@ -193,25 +208,28 @@ func (c *court) readSightings() {
 	}
 }
 
-// see records a sighting and reports whether it shows the user something new.
+// see records a sighting of message n and reports whether it shows the user something new.
 // A sighting without archive id cannot be told from a second message, so each
 // counts as one.
-func (c *court) see(s *Sighting) bool {
+func (c *court) see(n int, s *Sighting) bool {
 	seen := c.seen[s.Device]
 	if seen == nil {
-		seen = map[string][]string{}
+		seen = map[int]string{}
 		c.seen[s.Device] = seen
 	}
-	ids := seen[s.OriginID]
-	if s.ArchiveID != "" && slices.Contains(ids, s.ArchiveID) {
+	first, again := seen[n]
+	if !again {
+		seen[n] = s.ArchiveID
+		return true
+	}
+	this := sighted{s.Device, n, s.ArchiveID}
+	if s.ArchiveID != "" && (first == s.ArchiveID || c.again[this]) {
 		c.v.Repeated++
 		return false
 	}
-	if len(ids) > 0 {
-		c.accuse(duplicated, s.OriginID, "%s saw %s as %q and as %q", s.Device, s.OriginID, ids[0], s.ArchiveID)
-	}
-	seen[s.OriginID] = append(ids, s.ArchiveID)
-	return len(ids) == 0
+	c.accuse(duplicated, s.OriginID, "%s saw %s as %q and as %q", s.Device, s.OriginID, first, s.ArchiveID)
+	c.again[this] = true
+	return false
 }
 
 // searchTicked looks for each ticked message in all archives that must hold it.
@@ -232,7 +250,7 @@ func (c *court) searchTicked() {
 				c.accuse(unread, m.ID, "%s was ticked, but the archive of %s was not read", m.ID, account)
 			}
 			for _, p := range places[account] {
-				if c.held[p][m.ID] {
+				if c.held[p].has(i) {
 					found = true
 				} else {
 					missing = append(missing, p)
@@ -260,7 +278,7 @@ func (c *court) checkComplete() {
 			continue
 		}
 		for _, d := range devices[m.To] {
-			if len(c.seen[d][m.ID]) == 0 && !c.accused[lost][m.ID] {
+			if _, seen := c.seen[d][i]; !seen && !c.accused[lost][m.ID] {
 				c.accuse(hidden, m.ID, "%s was ticked, but %s never saw it", m.ID, d)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unsafe"
 )
 
 const (
@@ -219,5 +220,41 @@ func TestLog(t *testing.T) {
 	}
 	if len(h.Sightings) != 8 || len(h.Archives) != 1 || len(h.Complete) != 1 {
 		t.Errorf("evidence is missing: %d sightings, %d archives", len(h.Sightings), len(h.Archives))
+	}
+}
+
+// What is read again and again is held once: an hour's drill must not need more memory than a machine has.
+func TestLogHoldsTextsOnce(t *testing.T) {
+	l := NewLog()
+	m := message(1)
+	l.Invoke(m)
+	copied := func(e Entry) Entry {
+		for _, text := range []*string{&e.OriginID, &e.From, &e.To, &e.Body} {
+			*text = strings.Clone(*text)
+		}
+		return e
+	}
+	e := Entry{ArchiveID: "1", OriginID: m.ID, From: m.From, To: m.To, Body: m.Body}
+	l.See(Sighting{Device: "d", Account: bob, Entry: copied(e)})
+	for _, node := range []string{"a", "b"} {
+		l.Read(Archive{Node: node, Account: bob, Entries: []Entry{l.Known(copied(e))}})
+	}
+	changed := copied(e)
+	changed.Body = "another"
+	l.Read(Archive{Node: "c", Account: bob, Entries: []Entry{l.Known(changed)}})
+	h := l.History()
+	for _, got := range []Entry{h.Sightings[0].Entry, h.Archives[0].Entries[0]} {
+		if got != e || unsafe.StringData(got.Body) != unsafe.StringData(h.Messages[0].Body) || unsafe.StringData(got.OriginID) != unsafe.StringData(h.Messages[0].ID) {
+			t.Errorf("%+v has texts of its own", got)
+		}
+	}
+	if &h.Archives[0].Entries[0] != &h.Archives[1].Entries[0] {
+		t.Error("two equal archives have entries of their own")
+	}
+	if got := h.Archives[2].Entries[0]; got != changed {
+		t.Errorf("%+v is not what was read", got)
+	}
+	if v := Judge(h); v.Diverged != 1 || v.Phantom != 1 {
+		t.Errorf("got %v", v)
 	}
 }
