@@ -277,6 +277,69 @@ describe('a link', () => {
     expect(second.address).toBe('ws://b')
   })
 
+  it('does not wait long for a node that hangs, where there are others and it was fast until then', async () => {
+    const { peer, session } = await h.live()
+    const asked = async (answer?: XmlElement): Promise<void> => {
+      session.askAck()
+      await peer.expect('r', NS.sm)
+      if (answer) peer.say(answer)
+    }
+    await asked(ack(0))
+    await asked()
+    await vi.advanceTimersByTimeAsync(2_800)
+    expect(h.network.dialled).toBe(1)
+    peer.say(inbound('1')) // it lives
+    await vi.advanceTimersByTimeAsync(2_800)
+    expect(h.network.dialled).toBe(1)
+    await vi.advanceTimersByTimeAsync(1_200)
+    const second = await h.network.next()
+    expect(second.address).toBe('ws://b')
+    await second.letIn('secret') // it is resumed there, but slowly
+    const resume = await second.expect('resume', NS.sm)
+    second.say(xml('resumed', { xmlns: NS.sm, previd: resume.attr('previd'), h: '0' }))
+    await h.state('live')
+    session.askAck()
+    await vi.advanceTimersByTimeAsync(9_000)
+    second.say(ack(0))
+    session.askAck()
+    await vi.advanceTimersByTimeAsync(9_000)
+    expect(h.network.dialled).toBe(2)
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect((await h.network.next()).address).toBe('ws://a')
+  })
+
+  it('gives the only way in its time', async () => {
+    const alone = new Harness({ addresses: () => ['ws://a'] })
+    const { peer, session } = await alone.live()
+    session.askAck()
+    await peer.expect('r', NS.sm)
+    peer.say(ack(0))
+    session.askAck()
+    await vi.advanceTimersByTimeAsync(9_500)
+    expect(alone.network.dialled).toBe(1)
+    await vi.advanceTimersByTimeAsync(1_600)
+    await alone.network.next()
+    alone.link.stop()
+  })
+
+  it('asks whether a node still lives that leaves a request unanswered', async () => {
+    const { peer, session } = await h.live()
+    void session.ask('get', xml('ping', { xmlns: NS.ping })).catch(() => undefined)
+    await peer.expect('iq')
+    await vi.advanceTimersByTimeAsync(3_100)
+    await peer.expect('r', NS.sm)
+  })
+
+  it('tries another way in when the first does not answer, sooner than where there is none', async () => {
+    h.link.start()
+    const first = await h.network.next()
+    await vi.advanceTimersByTimeAsync(5_100)
+    const second = await h.network.next()
+    expect([first.address, second.address]).toEqual(['ws://a', 'ws://b'])
+    await vi.advanceTimersByTimeAsync(9_000)
+    expect(h.network.dialled).toBe(2)
+  })
+
   it('leaves a node that has let it go for another at once, but not for a network of our own that is gone', async () => {
     const { peer } = await h.live()
     peer.cut()

@@ -49,11 +49,18 @@ export interface LinkOptions extends SessionEvents {
 }
 
 const NEGOTIATE_MS = 15_000
-const TICK_MS = 2_500
+/** Where there are other ways in, the first attempt is given so long, the next one twice as much. */
+const NEGOTIATE_HASTY_MS = 5_000
+const TICK_MS = 1_000
 /** Unanswered for so long, a connection counts as dead. */
 const DEAD_MS = 10_000
+/** Where there are other ways in, and this one has answered fast until now, nobody waits so long for a machine that hangs. */
+const HASTY_MS = 3_000
+/** How many of the longest of the last round trips make silence suspect. */
+const TRIPS = 8
 const DEAD_UNWATCHED_MS = 30_000
-/** Silent for so long, it is asked. */
+/** Silent for so long, it is asked; sooner while requests wait. */
+const PENDING_MS = 2_000
 const SILENT_MS = 20_000
 const SILENT_UNWATCHED_MS = 60_000
 /** So far apart, at most, are the questions whether the server is there again; in a long outage, and after that. */
@@ -157,7 +164,8 @@ export class Link {
   private async attempt(): Promise<StreamFailure> {
     const { account, dial } = this.options
     const stream = (this.stream = new Stream(dial, this.address(), domain(account)))
-    const deadline = setTimeout(() => stream.fail(new StreamFailure('silent')), NEGOTIATE_MS)
+    const within = this.others ? Math.min(NEGOTIATE_MS, NEGOTIATE_HASTY_MS * (this.failures + 1)) : NEGOTIATE_MS
+    const deadline = setTimeout(() => stream.fail(new StreamFailure('silent')), within)
     let liveSince = 0
     try {
       await this.negotiate(stream)
@@ -222,13 +230,26 @@ export class Link {
   private watch(stream: Stream): void {
     const now = Date.now()
     this.lastContact = stream.heard
+    const { session } = this
+    if (!session) return
     const watched = this.options.watched()
-    const asked = this.session?.askedAt
-    if (asked !== undefined && now - asked > (watched ? DEAD_MS : DEAD_UNWATCHED_MS)) {
+    const asked = session.askedAt
+    if (asked === undefined) {
+      const most = !watched ? SILENT_UNWATCHED_MS : session.waits ? PENDING_MS : SILENT_MS
+      if (now - stream.heard > most) session.askAck()
+    } else if (now - asked > (watched ? DEAD_MS : DEAD_UNWATCHED_MS) || (watched && now - Math.max(asked, stream.heard) > this.patience(session))) {
+      session.roundTrip = undefined // the next connection is given its time: a server that is slow is not helped by haste
       stream.fail(new StreamFailure('silent'))
-    } else if (asked === undefined && now - stream.heard > (watched ? SILENT_MS : SILENT_UNWATCHED_MS)) {
-      this.session?.askAck()
     }
+  }
+
+  /** How long nothing need be heard, in ms, after something was asked, for the connection to count as dead. */
+  private patience(session: Session): number {
+    return session.roundTrip === undefined || !this.others ? DEAD_MS : Math.max(HASTY_MS, TRIPS * session.roundTrip)
+  }
+
+  private get others(): boolean {
+    return this.options.addresses().length > 1
   }
 
   private address(): string {

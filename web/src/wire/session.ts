@@ -24,6 +24,8 @@ export interface SessionEvents {
 }
 
 const IQ_TIMEOUT = 30_000
+/** What is left of an earlier round trip with each new one. */
+const FADES = 0.8
 
 type Pending = { resolve: (el: XmlElement) => void; reject: (e: Error) => void; timer: ReturnType<typeof setTimeout> }
 
@@ -45,6 +47,8 @@ export class Session {
   resumeId: string | undefined
   /** Since when an asked-for acknowledgement is outstanding, in ms since the epoch. */
   askedAt: number | undefined
+  /** How long answers took of late, at most, in ms; undefined before the first. */
+  roundTrip: number | undefined
   /** Copies of what other devices send come by themselves (XEP-0280). */
   carbons = false
   /** The newest in the archive when the session began, where the server told it. */
@@ -63,6 +67,11 @@ export class Session {
 
   get live(): boolean {
     return this.stream !== undefined
+  }
+
+  /** Whether requests wait for their answers. */
+  get waits(): boolean {
+    return this.pending.size > 0
   }
 
   /** How many stanzas were handled: the h to resume with. Settle first. */
@@ -167,6 +176,7 @@ export class Session {
         if (!this.working) this.answerAck()
         break
       case 'a':
+        if (this.askedAt !== undefined) this.roundTrip = Math.max(Date.now() - this.askedAt, FADES * (this.roundTrip ?? 0))
         this.askedAt = undefined
         this.acknowledge(Number(el.attr('h')))
         break
