@@ -32,7 +32,7 @@ func (l *Link) newTeller(node string) *http.Client {
 
 // figures answers a node whose admin page shows this one.
 func (s *Server) figures(w http.ResponseWriter, r *http.Request) {
-	if s.link.caller(r) == "" {
+	if s.link.member(r) == "" {
 		http.Error(w, notOurs, http.StatusForbidden)
 		return
 	}

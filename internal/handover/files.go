@@ -196,7 +196,7 @@ func (s *Server) file(w http.ResponseWriter, r *http.Request) {
 	var id state.UploadID
 	var sum [32]byte
 	switch {
-	case s.link.caller(r) == "":
+	case s.link.member(r) == "":
 		http.Error(w, notOurs, http.StatusForbidden)
 		return
 	case !state.FromHex(id[:], r.PathValue("id")) || !state.FromHex(sum[:], r.URL.Query().Get("sha256")):

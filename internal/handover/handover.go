@@ -54,6 +54,10 @@ type Options struct {
 	Log     *slog.Logger
 	// Voter reports whether a node is in the cell, with a vote; nil: all are.
 	Voter func(node string) bool
+	// Member reports whether a node is in the cell; nil: all are. With one that is not, though it has a
+	// certificate, nothing is exchanged, except that it may ask
+	// to be let in.
+	Member func(node string) bool
 	// Rate in bytes a second; 0 is DefaultRate.
 	Rate int64
 	// Room says why a view of so many bytes cannot be kept, if it cannot; nil: any can.
@@ -220,6 +224,15 @@ func (l *Link) caller(r *http.Request) string {
 	return name
 }
 
+// member is caller, if that is in the cell.
+func (l *Link) member(r *http.Request) string {
+	name := l.caller(r)
+	if name != "" && l.o.Member != nil && !l.o.Member(name) {
+		return ""
+	}
+	return name
+}
+
 // What several requests are answered.
 const (
 	notOurs  = "no other node of this cell"
@@ -228,7 +241,7 @@ const (
 
 // view answers a node that needs one.
 func (s *Server) view(w http.ResponseWriter, r *http.Request) {
-	node := s.link.caller(r)
+	node := s.link.member(r)
 	after, err := strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
 	switch {
 	case node == "":
@@ -337,6 +350,9 @@ func (l *Link) Fetch(ctx context.Context, dir string, after uint64, avoid string
 	pause := 100 * time.Millisecond
 	for {
 		for _, name := range names {
+			if l.o.Member != nil && !l.o.Member(name) {
+				continue
+			}
 			err := l.fetch(ctx, name, dir, after)
 			if err == nil {
 				return name, nil

@@ -122,11 +122,62 @@ func TestRejoinIsForOneself(t *testing.T) {
 	}
 }
 
+// TestRemoved: a node that was taken out of the cell may ask to be let in, and nothing else; and is asked for nothing.
+func TestRemoved(t *testing.T) {
+	t.Parallel()
+	ids, a := identities(t), &asked{}
+	l := linkOf(ids, "a", map[string]string{"b": "", "c": ""})
+	l.o.Member = func(node string) bool { return node != "c" }
+	s, err := l.Serve(t.Context(), "127.0.0.1:0", filepath.Join(t.TempDir(), "out"), nil, nil, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	address, file := s.Address(), filesPath+strings.Repeat("0", 32)
+	for _, c := range []struct{ method, path string }{
+		{http.MethodGet, viewPath + "?after=1"}, {http.MethodGet, figuresPath}, {http.MethodGet, file}, {http.MethodPut, file},
+	} {
+		if status := request(t, ids["c"].Calling("a"), c.method, "https://"+address+c.path, ""); status != http.StatusForbidden {
+			t.Errorf("%s %s of c is answered %d", c.method, c.path, status)
+		}
+	}
+	if status := request(t, ids["b"].Calling("a"), http.MethodGet, "https://"+address+figuresPath, ""); status != http.StatusServiceUnavailable {
+		t.Errorf("b is answered %d", status)
+	}
+	if status := post(t, ids["c"].Calling("a"), address, `{"owner":"owner","address":"c.example:1"}`); status != http.StatusOK || a.all() != "c owner c.example:1" {
+		t.Errorf("c is answered %d, and %q was asked for", status, a.all())
+	}
+	b := linkOf(ids, "b", map[string]string{"a": address})
+	var looked int
+	ctx, cancel := context.WithCancel(t.Context())
+	b.o.Member = func(string) bool {
+		if looked++; looked == 2 {
+			cancel()
+		}
+		return false
+	}
+	b.o.Room = func(int64) error {
+		t.Error("a node that is not in the cell is asked for its view")
+		return nil
+	}
+	if _, err := b.Fetch(ctx, filepath.Join(t.TempDir(), "view"), 1, ""); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
 // post gives the status of the answer, 0 when there is none.
 func post(t *testing.T, cfg *tls.Config, address, body string) int {
 	t.Helper()
-	c := &http.Client{Transport: &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true}}
-	resp, err := c.Post("https://"+address+rejoinPath, "application/json", strings.NewReader(body))
+	return request(t, cfg, http.MethodPost, "https://"+address+rejoinPath, body)
+}
+
+func request(t *testing.T, cfg *tls.Config, method, url, body string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true}}).Do(req)
 	if err != nil {
 		return 0
 	}

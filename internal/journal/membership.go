@@ -18,8 +18,9 @@ import (
 // Membership is a journal that knows which nodes are in the cell: more may be named than are in it.
 // Those of OpenEtcd are.
 type Membership interface {
-	// Voter reports whether a node is in the cell and has a vote, by what this node knows.
+	// Voter reports whether a node is in the cell and has a vote, by what this node knows; Member, whether it is in it at all.
 	Voter(node string) bool
+	Member(node string) bool
 	// Remove takes a node out of the cell, whether it runs or not: it is no member when this returns nil, the others
 	// do not let it in again, and a majority of those that are left has all that was acknowledged until then. Cut
 	// short it can be repeated, as it can be when it was done. It errs with ErrNoMajority, ErrBusy or ErrNode, and
@@ -170,6 +171,12 @@ func (j *etcdJournal) checkRemoved() error {
 func (j *etcdJournal) Voter(node string) bool {
 	_, votes := j.standing(node)
 	return votes
+}
+
+// Member is Membership.Member.
+func (j *etcdJournal) Member(node string) bool {
+	in, _ := j.standing(node)
+	return in
 }
 
 // standing says whether a node is in the cell, and whether it has a vote there.

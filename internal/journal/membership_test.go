@@ -64,7 +64,7 @@ func TestRemove(t *testing.T) {
 			t.Errorf("remove %s: %v", node, err)
 		}
 	}
-	if !of("a").Voter("c") {
+	if !of("a").Voter("c") || !of("a").Member("c") || of("a").Member("x") {
 		t.Fatal("c is none of the cell")
 	}
 	var err error
@@ -76,7 +76,7 @@ func TestRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	endsRemoved(t, nodes["c"])
-	if of("a").Voter("c") || of("b").Voter("c") {
+	if of("a").Voter("c") || of("b").Voter("c") || of("a").Member("c") || of("b").Member("c") {
 		t.Error("c is still one of the cell")
 	}
 	if _, err := OpenEtcd(ctx, c.options(t, "c", opts)); !errors.Is(err, ErrRemoved) {

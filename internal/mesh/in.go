@@ -80,6 +80,9 @@ func (m *Mesh) accept(stream grpc.ServerStream) error {
 	for {
 		select {
 		case <-beat.C:
+			if !m.member(node) { // any more
+				return status.Error(codes.PermissionDenied, errNode.Error())
+			}
 			if err := stream.SendMsg(m.beat()); err != nil {
 				return err
 			}
@@ -127,8 +130,13 @@ func (m *Mesh) caller(stream grpc.ServerStream) (string, error) {
 	if m.peers[node] == nil { // the map is never changed
 		return "", fmt.Errorf("%w: %q", errNode, node)
 	}
+	if !m.member(node) {
+		return "", fmt.Errorf("%w: node %s is not in it", errNode, node)
+	}
 	return node, nil
 }
+
+func (m *Mesh) member(node string) bool { return m.o.Member == nil || m.o.Member(node) }
 
 // read takes frames until the stream ends. Only while it waits for one the node
 // is silent.

@@ -89,6 +89,9 @@ type Options struct {
 	Reached func(node string) bool
 	// Voter reports whether a node is in the cell, with a vote; nil: all are.
 	Voter func(node string) bool
+	// Member reports whether a node is in the cell; nil: all are. With one that is not, though it has a
+	// certificate, nothing is exchanged.
+	Member func(node string) bool
 	// Version and Level, the highest feature level that it knows, are told to the others.
 	Version string
 	Level   uint32

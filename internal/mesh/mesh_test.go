@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -388,6 +389,35 @@ func ended(stream grpc.ClientStream) codes.Code {
 			return status.Code(err)
 		}
 	}
+}
+
+// TestRemoved: with a node that is not in the cell any more, though it has a certificate, nothing is exchanged; what is
+// known of it goes, and when it is in the cell again it is as before.
+func TestRemoved(t *testing.T) {
+	t.Parallel()
+	var out atomic.Bool
+	w := newWorld(t, func(o *Options) {
+		o.Grace, o.Silence = time.Second, 30*time.Second
+		if o.Node == "a" { // the removed one has its own opinion
+			o.Member = func(node string) bool { return node != "c" || !out.Load() }
+		}
+	})
+	w.start("a", "b", "c")
+	w.meshes["a"].Tell(online(t, "u@localhost/a"), false)
+	w.meshes["c"].Tell(online(t, "u@localhost/c"), false)
+	w.knows("a", "u@localhost", 1)
+	w.knows("c", "u@localhost", 1)
+	out.Store(true)
+	w.told("a", "c: lost u@localhost/c")
+	w.until("c is told nothing", func() bool { return !w.meshes["a"].Pass("c", composing(t, "u@localhost/a", "u@localhost/c")) })
+	if got := ended(w.dial("c", "a")); got != codes.PermissionDenied {
+		t.Errorf("a stream of c: %v", got)
+	}
+	w.meshes["a"].Tell(online(t, "u@localhost/new"), false)
+	w.knows("b", "u@localhost", 3) // also that of c, which b knows
+	out.Store(false)
+	w.knows("c", "u@localhost", 2)
+	w.knows("a", "u@localhost", 1)
 }
 
 // TestStrangers: what is not of this cell, or makes no sense, ends the stream.

@@ -101,8 +101,11 @@ func (m *Mesh) reach(p *peer) {
 	}
 }
 
-// speak opens a stream to a node and says what there is to say, until it ends.
+// speak opens a stream to a node and says what there is to say, until it ends, or the node is none any more.
 func (m *Mesh) speak(p *peer) error {
+	if !m.member(p.name) {
+		return errNode
+	}
 	ctx, cancel := context.WithCancel(m.ctx)
 	defer cancel()
 	conn, err := grpc.NewClient("passthrough:///"+p.address, grpc.WithTransportCredentials(credentials.NewTLS(m.o.Calling(p.name))), grpc.WithDisableServiceConfig(), grpc.WithNoProxy())
@@ -137,7 +140,7 @@ func (m *Mesh) speak(p *peer) error {
 	}()
 	o := m.attach(p, hello.GetRooms())
 	m.greetedAt(p, hello.GetClockMs())
-	err = m.write(ctx, stream, o)
+	err = m.write(ctx, p, stream, o)
 	m.detach(p, o)
 	cancel()
 	return errors.Join(err, <-listening)
@@ -204,7 +207,7 @@ func (m *Mesh) detach(p *peer, o *outgoing) {
 }
 
 // write sends what is queued, and a beat when nothing is.
-func (m *Mesh) write(ctx context.Context, stream grpc.ClientStream, o *outgoing) error {
+func (m *Mesh) write(ctx context.Context, p *peer, stream grpc.ClientStream, o *outgoing) error {
 	beat := time.NewTicker(m.o.Beat)
 	defer beat.Stop()
 	for {
@@ -213,6 +216,9 @@ func (m *Mesh) write(ctx context.Context, stream grpc.ClientStream, o *outgoing)
 			return ctx.Err()
 		case <-o.wake:
 		case <-beat.C:
+			if !m.member(p.name) {
+				return errNode
+			}
 			if err := stream.SendMsg(m.beat()); err != nil {
 				return err
 			}

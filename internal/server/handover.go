@@ -35,7 +35,7 @@ func (n *node) makeLink() error {
 	}
 	peers := n.cfg.Cell.Handovers()
 	delete(peers, n.member.Node)
-	n.link = handover.New(handover.Options{Node: n.member.Node, Peers: peers, Serving: n.identity.Serving(), Calling: n.identity.Calling, Log: n.log, Figures: n.figures, Voter: n.voter, Room: n.roomForView})
+	n.link = handover.New(handover.Options{Node: n.member.Node, Peers: peers, Serving: n.identity.Serving(), Calling: n.identity.Calling, Log: n.log, Figures: n.figures, Voter: n.voter, Member: n.inCell, Room: n.roomForView})
 	return errors.Join(settleView(n.dir.View()), n.settleDamage())
 }
 

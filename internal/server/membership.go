@@ -17,6 +17,13 @@ func (n *node) voter(name string) bool {
 	return m != nil && (*m).Voter(name)
 }
 
+// inCell reports whether another node is in the cell: what was taken out of it is told nothing, and nothing that it says
+// counts. Until this node knows, all that have the cell's certificates are.
+func (n *node) inCell(name string) bool {
+	m := n.membership.Load()
+	return m == nil || (*m).Member(name)
+}
+
 // removed is closed when this node was removed from the cell; nil while it is alone.
 func (n *node) removed() <-chan struct{} {
 	m := n.membership.Load()

@@ -26,7 +26,7 @@ func (s *server) makeMesh() error {
 	delete(peers, s.member.Node)
 	o := mesh.Options{
 		Domain: s.cfg.Domain, Rooms: s.roomsDomain(), Cell: s.member.Cell, Node: s.member.Node, Peers: peers, Listen: s.cfg.Cell.MeshBinds(),
-		Serving: s.identity.Serving(), Calling: s.identity.Calling, Reached: s.reached, Voter: s.voter, Log: s.log,
+		Serving: s.identity.Serving(), Calling: s.identity.Calling, Reached: s.reached, Voter: s.voter, Member: s.inCell, Log: s.log,
 		Version: s.o.Version[:min(len(s.o.Version), mesh.VersionMost)], Level: s.level(), Points: s.points, Clock: s.ownClock,
 	}
 	if s.o.meshed != nil {
