@@ -8,17 +8,26 @@ set -uo pipefail
 export BAVARD="$PWD/bin/bavard"
 failed=() left_out=() steps=0
 
+# processor: the seconds that all processes took that have ended until now. In a file, as a subshell has times of its own.
+processor() {
+	times >bin/times
+	awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, t, /[ms]/); all += 60 * t[1] + t[2] } printf "%d", all }' bin/times
+}
+
 # step NAME COMMAND...: exit code 77 means that it left itself out.
 step() {
-	local name=$1 began=$SECONDS code
+	local name=$1 began=$SECONDS worked code took
 	shift
 	echo "===   $name"
+	processor >bin/worked && worked=$(<bin/worked)
 	"$@" </dev/null
 	code=$?
+	processor >bin/worked
+	took="$((SECONDS - began)) s, $(($(<bin/worked) - worked)) s of processor"
 	case $code in
-	0) steps=$((steps + 1)) && echo "ok    $name ($((SECONDS - began)) s)" ;;
+	0) steps=$((steps + 1)) && echo "ok    $name ($took)" ;;
 	77) ;;
-	*) failed+=("$name") && echo "FAIL  $name ($((SECONDS - began)) s)" ;;
+	*) failed+=("$name") && echo "FAIL  $name ($took)" ;;
 	esac
 }
 
