@@ -280,7 +280,7 @@ func (d *celled) disturb(ctx context.Context) error {
 	err := d.again(ctx, func(ctx context.Context, n int) error {
 		switch hit := d.nodes[d.random.IntN(len(d.nodes))]; d.cfg.Harm {
 		case HarmFreeze:
-			return d.freezeOne(ctx, hit)
+			return d.freezeOne(ctx, hit, n == 0)
 		case HarmWipe:
 			return d.wipeOne(ctx, hit, loss(n%int(losses)))
 		case HarmRoll:
@@ -366,7 +366,7 @@ func (d *celled) flows(ctx context.Context) error {
 func (d *celled) harmed() {
 	now := time.Now()
 	d.mu.Lock()
-	d.killedAt = now
+	d.killedAt, d.harmedAt = now, now
 	d.mu.Unlock()
 	for _, v := range d.devices {
 		v.stopped(now)

@@ -22,7 +22,7 @@ func cellDrill(t *testing.T, cfg CellConfig) *Report {
 		t.Fatal(err)
 	}
 	t.Log(r)
-	t.Logf("sending stopped for p50 %v, p99 %v, at most %v", r.Gap(0.5), r.Gap(0.99), r.Gap(1))
+	t.Logf("sending stopped for p50 %v, p99 %v, at most %v; else a tick took p50 %v, p99 %v", r.Gap(0.5), r.Gap(0.99), r.Gap(1), r.CalmTick(0.5), r.CalmTick(0.99))
 	return r
 }
 
@@ -113,13 +113,16 @@ func TestCellOfFive(t *testing.T) {
 }
 
 // TestCellFreeze: a node that is frozen, while the others go on, and then goes on as if
-// nothing had been, has ticked nothing falsely and shows nobody less than the others.
+// nothing had been, has ticked nothing falsely and shows nobody less than the others; and those on it leave it.
 func TestCellFreeze(t *testing.T) {
 	t.Parallel()
-	freezes := fewKills()
-	r := unharmed(t, CellConfig{Harm: HarmFreeze, DownMax: 3 * time.Second, KillConfig: KillConfig{Kills: freezes}})
+	freezes := max(fewKills()/2, 2)
+	r := unharmed(t, CellConfig{Harm: HarmFreeze, DownMax: 2 * patience, KillConfig: KillConfig{Kills: freezes, CutMean: 15 * time.Second}})
 	if r.Freezes != freezes || r.Verdict.Ticked < 50*freezes {
 		t.Error("too little happened")
+	}
+	if r.GivenUp == 0 {
+		t.Error("nobody left a node that was frozen")
 	}
 }
 

@@ -112,8 +112,8 @@ func (d *celled) cutOne(ctx context.Context, hit int, what cut) error {
 	}
 	d.report.NetworkCuts++
 	d.harmed()
-	long := d.cfg.DownMax // so that it sends its clients away
-	if what != cutOff && what != cutMute {
+	long := d.cfg.DownMax // so that it sends its clients away, or one sees how slow it is
+	if what == cutDeaf || what == cutOneWay {
 		long = d.between(d.cfg.DownMax/8, d.cfg.DownMax/4)
 	}
 	err := pause(ctx, long)

@@ -61,7 +61,7 @@ func newDevice(d *killing, n uint64, account, peer, resource string, t trait) *d
 func (v *device) live(ctx context.Context) {
 	var old *client.Session
 	for failures := 0; ctx.Err() == nil; {
-		s, err := v.connect(ctx, old)
+		s, err := v.connect(ctx, old, failures)
 		if err != nil {
 			failures++
 			v.where++
@@ -86,9 +86,13 @@ func (v *device) live(ctx context.Context) {
 	}
 }
 
-// told reports, and counts, that the server ended a session because it could not go on; from
-// one that it ended because it goes, it is measured how long the device cannot send.
+// told reports, and counts, that the server ended a session because it could not go on, or that the device
+// gave it up; from one that it ended because it goes, it is measured how long the device cannot send.
 func (v *device) told(err error) bool {
+	if errors.Is(err, client.ErrSilent) {
+		v.d.count(func(r *Report) { r.GivenUp++ })
+		return true
+	}
 	var bad *stanza.StreamError
 	if errors.As(err, &bad) && bad.Condition == stanza.StreamSystemShutdown {
 		v.stopped(time.Now())
@@ -133,14 +137,31 @@ func (v *device) config() client.Config {
 		NoStreamManagement: v.unmanaged, Carbons: v.carbons,
 		Handler: client.Handler{Message: v.see, Ticked: v.tick, Refused: v.refuse},
 	}
+	if v.leaves() {
+		cfg.Patience = patience
+	}
 	if v.web {
 		cfg.WebSocket = "ws://" + at.http + "/xmpp-websocket"
 	}
 	return cfg
 }
 
-func (v *device) connect(ctx context.Context, old *client.Session) (*client.Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+const (
+	// patience is how long a device waits for a server that answers nothing, where there are others, as the
+	// app does; dialPatience is what the first attempt to log in may take there, the next one twice as much.
+	patience     = 3500 * time.Millisecond
+	dialPatience = 5 * time.Second
+)
+
+// leaves: it goes elsewhere when its server does not answer. A sleepy device is not there for long.
+func (v *device) leaves() bool { return len(v.d.places) > 1 && !v.sleepy }
+
+func (v *device) connect(ctx context.Context, old *client.Session, failures int) (*client.Session, error) {
+	within := requestTimeout
+	if v.leaves() {
+		within = min(within, time.Duration(failures+1)*dialPatience)
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	cfg := v.config()
 	if old != nil && v.resumes && v.random.IntN(5) > 0 {

@@ -69,14 +69,18 @@ func (d *celled) goesOn(ctx context.Context) error {
 }
 
 // freezeOne stops a node for a while that then goes on where it was: it does not
-// know that the others have gone on without it.
-func (d *celled) freezeOne(ctx context.Context, n *cellNode) error {
+// know that the others have gone on without it. A long while is as long as there may be one.
+func (d *celled) freezeOne(ctx context.Context, n *cellNode, long bool) error {
 	if err := n.node.Freeze(); err != nil {
 		return fmt.Errorf("freeze node %s: %w", n.name, err)
 	}
 	d.report.Freezes++
 	d.harmed()
-	err := pause(ctx, d.between(d.cfg.DownMax/10, d.cfg.DownMax))
+	frozen := d.between(d.cfg.DownMax/10, d.cfg.DownMax)
+	if long {
+		frozen = d.cfg.DownMax
+	}
+	err := pause(ctx, frozen)
 	if err := errors.Join(err, n.node.Thaw()); err != nil {
 		return fmt.Errorf("thaw node %s: %w", n.name, err)
 	}

@@ -147,6 +147,7 @@ type killing struct {
 	mu       sync.Mutex
 	report   Report
 	killedAt time.Time // of the last kill, until the first tick after it
+	harmedAt time.Time // of the last harm
 }
 
 // place is where clients reach a server.
@@ -321,6 +322,7 @@ func (d *killing) kill() {
 	d.report.Kills++
 	d.mu.Lock()
 	d.killedAt = time.Now()
+	d.harmedAt = d.killedAt
 	d.mu.Unlock()
 }
 

@@ -40,8 +40,8 @@ type Report struct {
 	// that a living server left unanswered for 15 s.
 	Cuts, Repeated, Verified, Stalls int
 	// JournalKills are those of an etcd elsewhere, Told the sessions that the server
-	// ended because it could not go on.
-	JournalKills, Told int
+	// ended because it could not go on, GivenUp those that a device ended because its server answered nothing.
+	JournalKills, Told, GivenUp int
 
 	// Trouble are the panics and errors that the server logged, Server the end of
 	// its log.
@@ -51,13 +51,16 @@ type Report struct {
 	// Files are those that people put while the disk was full or the power was cut; nil in other drills.
 	Files *UploadReport
 
-	restarts, ticks, outages, gaps []time.Duration
+	restarts, ticks, calm, outages, gaps []time.Duration
 }
 
 // Clean: nothing happened that must never happen.
 func (r *Report) Clean() bool {
 	return r.Verdict.Clean() && r.Group.Clean() && r.Misdated == 0 && (r.Files == nil || r.Files.Clean())
 }
+
+// switchOver is what a cell, and those on a node that does not answer, may take to go on elsewhere.
+const switchOver = 5 * time.Second
 
 // maxSamples bounds the samples of a distribution.
 const maxSamples = 1 << 20
@@ -74,8 +77,12 @@ func (d *killing) count(f func(*Report)) {
 func (d *killing) ticked(o *client.Outgoing, fresh bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	took := o.SettledAt.Sub(o.SentAt)
 	if fresh && len(d.report.ticks) < maxSamples {
-		d.report.ticks = append(d.report.ticks, o.SettledAt.Sub(o.SentAt))
+		d.report.ticks = append(d.report.ticks, took)
+	}
+	if fresh && len(d.report.calm) < maxSamples && o.SentAt.Sub(d.harmedAt) > switchOver {
+		d.report.calm = append(d.report.calm, took)
 	}
 	if !d.killedAt.IsZero() && o.SentAt.After(d.killedAt) {
 		d.report.outages = append(d.report.outages, o.SettledAt.Sub(d.killedAt))
@@ -100,6 +107,10 @@ func (r *Report) Restart(p float64) time.Duration { return Percentile(r.restarts
 // Tick is how long a message waited for its tick.
 func (r *Report) Tick(p float64) time.Duration { return Percentile(r.ticks, p) }
 
+// CalmTick is how long one waited for its tick that was sent longer after the last harm than a switch-over may take,
+// whether or not the harm lasts.
+func (r *Report) CalmTick(p float64) time.Duration { return Percentile(r.calm, p) }
+
 // Outage is how long after a kill the first message sent since was ticked.
 func (r *Report) Outage(p float64) time.Duration { return Percentile(r.outages, p) }
 
@@ -120,6 +131,6 @@ func (r *Report) Table() string {
 }
 
 func (r *Report) String() string {
-	return fmt.Sprintf("seed %d: %d kills, %d freezes, %d ended in order (%d drained), %d wiped, %d cut off or slowed, %d power cuts, %d files damaged, %d disk faults, %d wrong clocks, %d of etcd elsewhere, %d sessions told to go, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls, %d messages of a wrong time\n%s\n%s",
-		r.Seed, r.Kills, r.Freezes, r.Rolls, r.Drains, r.Wipes, r.NetworkCuts, r.PowerCuts, r.Rots, r.DiskFaults, r.ClockFaults, r.JournalKills, r.Told, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Misdated, r.Verdict, &r.Group)
+	return fmt.Sprintf("seed %d: %d kills, %d freezes, %d ended in order (%d drained), %d wiped, %d cut off or slowed, %d power cuts, %d files damaged, %d disk faults, %d wrong clocks, %d of etcd elsewhere, %d sessions told to go, %d given up, %d cuts, %d logins (%d resumed, %d refused, %d failed), %d messages sent again, %d ticks verified, %d stalls, %d messages of a wrong time\n%s\n%s",
+		r.Seed, r.Kills, r.Freezes, r.Rolls, r.Drains, r.Wipes, r.NetworkCuts, r.PowerCuts, r.Rots, r.DiskFaults, r.ClockFaults, r.JournalKills, r.Told, r.GivenUp, r.Cuts, r.Logins, r.Resumed, r.ResumesRefused, r.FailedLogins, r.Repeated, r.Verified, r.Stalls, r.Misdated, r.Verdict, &r.Group)
 }

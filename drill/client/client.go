@@ -19,6 +19,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bavard/internal/stanza"
@@ -33,6 +34,8 @@ var (
 	ErrProtocol = errors.New("client: the server broke the protocol")
 	// ErrAuth: the server refused the credentials.
 	ErrAuth = errors.New("client: not authorised")
+	// ErrSilent: the server answered nothing for as long as the session is patient.
+	ErrSilent = errors.New("client: the server does not answer")
 	// ErrBacklog: too many stanzas wait for the server's acknowledgement.
 	ErrBacklog = errors.New("client: too many stanzas unacknowledged")
 )
@@ -84,6 +87,9 @@ type Config struct {
 
 	// WriteTimeout bounds each write to the network; 0 means 30 s.
 	WriteTimeout time.Duration
+	// Patience bounds for how long nothing is heard while something waits for an answer, which is asked for
+	// anew after half of it; then the session ends with ErrSilent. 0 waits for ever.
+	Patience time.Duration
 
 	Handler Handler
 }
@@ -144,10 +150,11 @@ type Session struct {
 	err     error
 	ended   bool
 
-	wake chan struct{}
-	done chan struct{} // closed when the reader has ended
-	quit chan struct{} // closed when the session is to end
-	idle chan struct{} // closed when the writer has ended
+	heard atomic.Int64 // when the server was last heard, in ns since the epoch
+	wake  chan struct{}
+	done  chan struct{} // closed when the reader has ended
+	quit  chan struct{} // closed when the session is to end
+	idle  chan struct{} // closed when the writer has ended
 }
 
 // Dial connects, authenticates and resumes or binds. ctx bounds all of it; the
@@ -162,8 +169,12 @@ func Dial(ctx context.Context, cfg Config) (*Session, error) {
 		return nil, err
 	}
 	s.loggedIn = time.Since(start)
+	s.heard.Store(time.Now().UnixNano())
 	go s.write()
 	go s.read()
+	if cfg.Patience > 0 {
+		go s.watch()
+	}
 	if s.resumed {
 		s.resend()
 	} else if cfg.Carbons && cfg.Token == nil {

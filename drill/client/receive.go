@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"bavard/internal/stanza"
 	"bavard/internal/xmlstream"
@@ -27,9 +28,45 @@ func (s *Session) read() {
 			s.fail(err)
 			return
 		}
+		s.heard.Store(time.Now().UnixNano())
 		if err := s.handle(e); err != nil {
 			s.fail(err)
 			return
+		}
+	}
+}
+
+// watches is how often in the time of its patience a session looks whether the server is heard.
+const watches = 16
+
+// watch ends a session whose server leaves it waiting for too long.
+func (s *Session) watch() {
+	ticker := time.NewTicker(s.cfg.Patience / watches)
+	defer ticker.Stop()
+	since, asked := time.Now(), false // it has waited for that long
+	for {
+		select {
+		case <-s.done:
+			return
+		case now := <-ticker.C:
+			s.mu.Lock()
+			waits := len(s.waiting) > 0 || s.sm != nil && len(s.sm.queue) > 0
+			if heard := time.Unix(0, s.heard.Load()); !waits {
+				since, asked = now, false
+			} else if heard.After(since) {
+				since, asked = heard, false
+			}
+			silent := now.Sub(since)
+			if !asked && silent > s.cfg.Patience/2 && s.sm != nil && !s.ended && s.err == nil {
+				asked = true
+				s.request()
+				s.poke()
+			}
+			s.mu.Unlock()
+			if silent > s.cfg.Patience {
+				s.fail(ErrSilent)
+				return
+			}
 		}
 	}
 }
