@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -65,6 +64,7 @@ func (p *Program) runServer(ctx context.Context, cfg config.Config, demo bool) e
 	defer cancel(nil)
 	stop := p.stopOnSignal(cancel)
 	defer stop()
+	go notifyAlive(ctx) // also while it starts, perhaps for the second time in this process, and waits for others
 
 	noDedupe := os.Getenv(noDedupeVariable) == "1"
 	if noDedupe {
@@ -142,19 +142,4 @@ func (p *Program) stopOnSignal(cancel context.CancelCauseFunc) (stop func()) {
 		signal.Stop(signals)
 		close(done)
 	}
-}
-
-// notify tells systemd, when it started the process (sd_notify(3)).
-func notify(ctx context.Context, what string) error {
-	path := os.Getenv("NOTIFY_SOCKET")
-	if path == "" {
-		return nil
-	}
-	conn, err := new(net.Dialer).DialContext(ctx, "unixgram", path)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	_, err = conn.Write([]byte(what))
-	return err
 }
