@@ -78,15 +78,18 @@ func (p *Program) drillRot() *cobra.Command {
 		Use: "rot", Short: "Damage files of one node of a cell after the other while people chat on all", Args: cobra.NoArgs,
 		Long: `Start a cell of its own in a directory that is removed afterwards, have people chat
 on all nodes, and damage a file of the journal or the view of one after the other, while it
-runs or is down: up to 64 bits are flipped, or its end or all of it is gone. It is killed and
+runs or is down: up to 64 bits are flipped, or its end or all of it is gone, again within a second
+once it is back and people are ticked. It is killed and
 started again, and has to take people within a minute. At the end all are killed at once,
 and every archive is read through every node. The exit code is 1 if anything happened that
 must never happen.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.runDrill(cmd, drill.Rot, drill.CellConfig{}, 3, 5, 7)
+			cfg := drill.CellConfig{KillConfig: drill.KillConfig{UpMin: 200 * time.Millisecond, UpMax: time.Second}}
+			return p.runCycles(cmd, drill.Rot, cfg, 3, 5, 7)
 		},
 	}
 	drillFlags(cmd, 3, 5, 7)
+	cyclesFlag(cmd, "damaged files")
 	return cmd
 }
 
@@ -116,16 +119,26 @@ and again: what was not synced is gone then, or a random part of it. At the end 
 rest, and every archive is read, and every file got, through every node. It needs Linux, root
 (CAP_SYS_ADMIN) and /dev/fuse. The exit code is 1 if anything happened that must never happen.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cycles, _ := cmd.Flags().GetInt("cycles")
-			if cycles < 0 || cycles > 1_000_000 {
-				return usage(cmd, errors.New("--cycles: use 1 to 1000000"))
-			}
-			return p.runDrill(cmd, drill.Power, drill.CellConfig{KillConfig: drill.KillConfig{Kills: cycles}}, 1, 3, 5, 7)
+			return p.runCycles(cmd, drill.Power, drill.CellConfig{}, 1, 3, 5, 7)
 		},
 	}
 	drillFlags(cmd, 1, 3, 5, 7)
-	cmd.Flags().Int("cycles", 0, "`NUMBER` of cuts, in place of --duration")
+	cyclesFlag(cmd, "cuts")
 	return cmd
+}
+
+func cyclesFlag(cmd *cobra.Command, of string) {
+	cmd.Flags().Int("cycles", 0, "`NUMBER` of "+of+", in place of --duration")
+}
+
+// runCycles is runDrill so many times as --cycles says, if it is given.
+func (p *Program) runCycles(cmd *cobra.Command, run func(context.Context, drill.CellConfig) (*drill.Report, error), cfg drill.CellConfig, nodes ...int) error {
+	cycles, _ := cmd.Flags().GetInt("cycles")
+	if cycles < 0 || cycles > 1_000_000 {
+		return usage(cmd, errors.New("--cycles: use 1 to 1000000"))
+	}
+	cfg.Kills = cycles
+	return p.runDrill(cmd, run, cfg, nodes...)
 }
 
 // drillFigures are what a drill of a cell found; docs/operations.md describes them.
@@ -178,7 +191,10 @@ func figures(r *drill.Report) drillFigures {
 func (p *Program) runDrill(cmd *cobra.Command, run func(context.Context, drill.CellConfig) (*drill.Report, error), cfg drill.CellConfig, nodes ...int) (err error) {
 	flags := cmd.Flags()
 	usual := drill.Usual()
-	cfg.Think, cfg.UpMin, cfg.UpMax = usual.Think, usual.UpMin, usual.UpMax
+	cfg.Think = usual.Think
+	if cfg.UpMax == 0 {
+		cfg.UpMin, cfg.UpMax = usual.UpMin, usual.UpMax
+	}
 	if cfg.Harm == drill.HarmFreeze || cfg.Harm == drill.HarmCut {
 		cfg.DownMax = 10 * time.Second
 	}
