@@ -4,6 +4,7 @@ package drill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	randv2 "math/rand/v2"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"bavard/drill/await"
 	"bavard/drill/client"
 	"bavard/drill/node"
 	"bavard/drill/oracle"
@@ -419,39 +421,57 @@ func (g *group) judge(ctx context.Context) (v oracle.Group, err error) {
 }
 
 // read gives the origin-ids of the room's archive, in its order, and the number
-// of the item that is published.
+// of the item that is published. Whoever is sent away meanwhile comes back, and asks again.
 func (m *member) read(ctx context.Context) (ids []string, item int, err error) {
-	s, err := m.connect(ctx, nil)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer s.Cut()
-	for after := ""; ; {
+	var s *client.Session
+	defer func() {
+		if s != nil {
+			s.Cut()
+		}
+	}()
+	// ask gives the answer to a request, and what came of the archive with it.
+	ask := func(request *xmlstream.Element) (answer *xmlstream.Element, results []*xmlstream.Element, err error) {
+		var said error
+		err = await.UntilEvery(ctx, time.Second, func(ctx context.Context) (err error) {
+			if s == nil {
+				if s, err = m.connect(ctx, nil); err != nil {
+					return err
+				}
+			}
+			m.mu.Lock()
+			m.results = nil
+			m.mu.Unlock()
+			if answer, said = s.IQ(ctx, request); said != nil && s.Err() != nil {
+				s.Cut()
+				s = nil
+				return said
+			}
+			return nil
+		})
 		m.mu.Lock()
-		m.results = nil
-		m.mu.Unlock()
+		defer m.mu.Unlock()
+		return answer, m.results, errors.Join(err, said)
+	}
+	for after := ""; ; {
 		set := xmlstream.New(stanza.NSRSM, "set").Add(xmlstream.NewText(stanza.NSRSM, "max", "250"))
 		if after != "" {
 			set.Add(xmlstream.NewText(stanza.NSRSM, "after", after))
 		}
-		answer, err := s.IQ(ctx, xmlstream.New(stanza.NSClient, "iq", "type", "set", "to", groupAddress).Add(xmlstream.New(stanza.NSMAM, "query").Add(set)))
+		answer, results, err := ask(xmlstream.New(stanza.NSClient, "iq", "type", "set", "to", groupAddress).Add(xmlstream.New(stanza.NSMAM, "query").Add(set)))
 		if err != nil {
 			return nil, 0, err
 		}
-		m.mu.Lock()
-		for _, r := range m.results {
+		for _, r := range results {
 			said := r.Child(stanza.NSForward, "forwarded").Child(stanza.NSClient, "message")
 			ids = append(ids, said.Child(stanza.NSSID, "origin-id").Get("id"))
 			after = r.Get("id")
 		}
-		n := len(m.results)
-		m.mu.Unlock()
-		if fin := answer.Child(stanza.NSMAM, "fin"); fin.Get("complete") == "true" || n == 0 {
+		if fin := answer.Child(stanza.NSMAM, "fin"); fin.Get("complete") == "true" || len(results) == 0 {
 			break
 		}
 	}
 	items := xmlstream.New(stanza.NSPubsub, "pubsub").Add(xmlstream.New(stanza.NSPubsub, "items", "node", groupNode))
-	answer, err := s.IQ(ctx, xmlstream.New(stanza.NSClient, "iq", "type", "get").Add(items))
+	answer, _, err := ask(xmlstream.New(stanza.NSClient, "iq", "type", "get").Add(items))
 	if err != nil {
 		return nil, 0, err
 	}

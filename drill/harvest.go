@@ -32,12 +32,7 @@ func (d *killing) settle(ctx context.Context) error {
 // catchUp waits until every device has seen all ticked messages that it is
 // owed, or until time is up: then the oracle will find what was hidden.
 func (d *killing) catchUp(ctx context.Context) error {
-	owed := map[string][]string{}
-	for _, m := range d.log.History().Messages {
-		if m.Outcome == oracle.Ticked {
-			owed[m.To] = append(owed[m.To], m.ID)
-		}
-	}
+	owed := d.log.Owed()
 	most := catchUpTimeout
 	if d.cfg.NoFsync { // what is lost does not come
 		most = time.Second
@@ -81,8 +76,8 @@ func (d *killing) readTimeout() time.Duration {
 	return drainTimeout + time.Duration(d.log.Ticked()+d.group.ticks())*time.Minute/100_000
 }
 
-// readers bounds how many archives are read at once.
-const readers = 4
+// readers bounds how many archives are read at once: the servers are on the same machine.
+const readers = 2
 
 // readArchives reads each account's archive forwards through each server, and
 // through the first backwards and by peer as well unless forwards is set, which are given to the oracle as
@@ -111,14 +106,17 @@ func (d *killing) readArchives(ctx context.Context) error {
 // reading is a way in which an archive is read.
 type reading struct {
 	name string
-	each func(ctx context.Context, s *client.Session, take func(*client.Inbound)) error
+	each func(ctx context.Context, ask pager, take func(*client.Inbound)) error
 	// arrange puts what was read in the archive's order; nil: it is.
 	arrange func([]oracle.Entry)
 }
 
+// pager asks for a page of an archive.
+type pager func(context.Context, client.Query) (*client.Page, error)
+
 func (d *killing) readArchive(ctx context.Context, account string, where int) error {
-	forwards, err := d.read(ctx, account, where, reading{"forwards", func(ctx context.Context, s *client.Session, take func(*client.Inbound)) error {
-		return s.EachForwards(ctx, client.Query{Max: 250}, func(in *client.Inbound) {
+	forwards, err := d.read(ctx, account, where, reading{"forwards", func(ctx context.Context, ask pager, take func(*client.Inbound)) error {
+		return client.Forwards(ctx, ask, client.Query{Max: 250}, func(in *client.Inbound) {
 			d.dated(in)
 			take(in)
 		})
@@ -126,8 +124,8 @@ func (d *killing) readArchive(ctx context.Context, account string, where int) er
 	if err != nil || where > 0 || d.forwards {
 		return err
 	}
-	_, err = d.read(ctx, account, where, reading{"backwards", func(ctx context.Context, s *client.Session, take func(*client.Inbound)) error {
-		return s.EachBackwards(ctx, client.Query{Max: 100}, take)
+	_, err = d.read(ctx, account, where, reading{"backwards", func(ctx context.Context, ask pager, take func(*client.Inbound)) error {
+		return client.Backwards(ctx, ask, client.Query{Max: 100}, take)
 	}, slices.Reverse[[]oracle.Entry]})
 	if err != nil {
 		return err
@@ -140,13 +138,10 @@ func (d *killing) readArchive(ctx context.Context, account string, where int) er
 func (d *killing) read(ctx context.Context, account string, where int, w reading) ([]oracle.Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.readTimeout())
 	defer cancel()
-	s, err := client.Dial(ctx, client.Config{JID: account, Password: d.password, Resource: fmt.Sprintf("reader %d %s", where, w.name), Addr: d.at(where).c2s})
-	if err != nil {
-		return nil, err
-	}
-	defer s.Cut()
+	r := &reader{config: client.Config{JID: account, Password: d.password, Resource: fmt.Sprintf("reader %d %s", where, w.name), Addr: d.at(where).c2s, Keys: &client.Keys{}}}
+	defer r.cut()
 	a := oracle.Archive{Node: fmt.Sprintf("server %d, %s", where+1, w.name), Account: account}
-	err = w.each(ctx, s, func(in *client.Inbound) { a.Entries = append(a.Entries, d.log.Known(entryOf(in, account))) })
+	err := w.each(ctx, r.page, func(in *client.Inbound) { a.Entries = append(a.Entries, d.log.Known(entryOf(in, account))) })
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", a.Node, err)
 	}
@@ -155,6 +150,39 @@ func (d *killing) read(ctx context.Context, account string, where int, w reading
 	}
 	d.log.Read(a)
 	return a.Entries, nil
+}
+
+// reader reads an archive through one server, which may send it away: then it comes back, and asks again.
+type reader struct {
+	config  client.Config
+	session *client.Session // nil while there is none
+}
+
+func (r *reader) page(ctx context.Context, q client.Query) (page *client.Page, err error) {
+	var answer error
+	err = await.UntilEvery(ctx, time.Second, func(ctx context.Context) (err error) {
+		if r.session == nil {
+			if r.session, err = client.Dial(ctx, r.config); err != nil {
+				return err
+			}
+		}
+		if page, answer = r.session.Archive(ctx, q); answer != nil && r.session.Err() != nil {
+			r.cut()
+			return answer
+		}
+		return nil
+	})
+	if err == nil {
+		err = answer
+	}
+	return page, err
+}
+
+func (r *reader) cut() {
+	if r.session != nil {
+		r.session.Cut()
+		r.session = nil
+	}
 }
 
 // byPeer reads each conversation of an archive on its own and puts them
@@ -172,9 +200,9 @@ func byPeer(all []oracle.Entry, account string) reading {
 			peers = append(peers, peer)
 		}
 	}
-	return reading{"by peer", func(ctx context.Context, s *client.Session, take func(*client.Inbound)) error {
+	return reading{"by peer", func(ctx context.Context, ask pager, take func(*client.Inbound)) error {
 		for _, peer := range peers {
-			if err := s.EachForwards(ctx, client.Query{With: peer, Max: 250}, take); err != nil {
+			if err := client.Forwards(ctx, ask, client.Query{With: peer, Max: 250}, take); err != nil {
 				return err
 			}
 		}

@@ -266,7 +266,7 @@ func (d *killing) carryOut(ctx context.Context, disturb, atRest, end func(contex
 	if d.report.Group, err = d.group.judge(ctx); err != nil {
 		return err
 	}
-	d.report.Verdict = oracle.Judge(d.log.History())
+	d.report.Verdict = d.log.Judge()
 	if err := end(ctx); err != nil {
 		return fmt.Errorf("stop the server: %w", err)
 	}

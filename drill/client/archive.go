@@ -146,15 +146,15 @@ func (q *Query) element(id string) *xmlstream.Element {
 // ArchiveForwards reads everything that q selects in pages of q.Max, from
 // q.After on.
 func (s *Session) ArchiveForwards(ctx context.Context, q Query) (all []*Inbound, err error) {
-	err = s.EachForwards(ctx, q, func(in *Inbound) { all = append(all, in) })
+	err = Forwards(ctx, s.Archive, q, func(in *Inbound) { all = append(all, in) })
 	return all, err
 }
 
-// EachForwards is ArchiveForwards for archives that are larger than what one wants to keep: it
-// gives one message after the other to take.
-func (s *Session) EachForwards(ctx context.Context, q Query, take func(*Inbound)) error {
+// Forwards is ArchiveForwards for archives that are larger than what one wants to keep, or longer than a session: it
+// asks for one page after the other, and gives one message after the other to take.
+func Forwards(ctx context.Context, ask func(context.Context, Query) (*Page, error), q Query, take func(*Inbound)) error {
 	for {
-		page, err := s.Archive(ctx, q)
+		page, err := ask(ctx, q)
 		if err != nil {
 			return err
 		}
@@ -171,11 +171,11 @@ func (s *Session) EachForwards(ctx context.Context, q Query, take func(*Inbound)
 	}
 }
 
-// EachBackwards reads the same in pages from the end, the newest message first.
-func (s *Session) EachBackwards(ctx context.Context, q Query, take func(*Inbound)) error {
+// Backwards asks for the same in pages from the end, and gives the newest message first.
+func Backwards(ctx context.Context, ask func(context.Context, Query) (*Page, error), q Query, take func(*Inbound)) error {
 	q.Last = true
 	for {
-		page, err := s.Archive(ctx, q)
+		page, err := ask(ctx, q)
 		if err != nil {
 			return err
 		}

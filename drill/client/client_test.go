@@ -341,7 +341,7 @@ func TestArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	var backwards []*Inbound
-	if err := s.EachBackwards(testContext(t), q, func(in *Inbound) { backwards = append(backwards, in) }); err != nil {
+	if err := Backwards(testContext(t), s.Archive, q, func(in *Inbound) { backwards = append(backwards, in) }); err != nil {
 		t.Fatal(err)
 	}
 	slices.Reverse(backwards)

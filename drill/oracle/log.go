@@ -136,6 +136,26 @@ func (l *Log) Progress() (invoked, ticked int, last time.Time) {
 	return len(l.h.Messages), l.ticked, l.last
 }
 
+// Owed gives the ids of the messages that were ticked, by the account that each was sent to.
+func (l *Log) Owed() map[string][]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	owed := map[string][]string{}
+	for i := range l.h.Messages {
+		if m := &l.h.Messages[i]; m.Outcome == Ticked {
+			owed[m.To] = append(owed[m.To], m.ID)
+		}
+	}
+	return owed
+}
+
+// Judge weighs what was collected; nothing is collected meanwhile.
+func (l *Log) Judge() Verdict {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Judge(l.h)
+}
+
 // History copies what was collected.
 func (l *Log) History() History {
 	l.mu.Lock()

@@ -4,6 +4,7 @@ package oracle
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -254,7 +255,11 @@ func TestLogHoldsTextsOnce(t *testing.T) {
 	if got := h.Archives[2].Entries[0]; got != changed {
 		t.Errorf("%+v is not what was read", got)
 	}
-	if v := Judge(h); v.Diverged != 1 || v.Phantom != 1 {
-		t.Errorf("got %v", v)
+	if v := Judge(h); v.Diverged != 1 || v.Phantom != 1 || v.String() != l.Judge().String() {
+		t.Errorf("got %v and %v", v, l.Judge())
+	}
+	l.Tick(m.ID)
+	if owed := l.Owed(); len(owed) != 1 || !slices.Equal(owed[bob], []string{m.ID}) {
+		t.Errorf("owed are %v", owed)
 	}
 }
