@@ -80,7 +80,7 @@ lint: $(GOFUMPT) $(STATICCHECK) ## gofumpt, go vet, staticcheck
 check: build $(GOFUMPT) $(STATICCHECK) $(PEBBLE) ## the quick part of the tests, under 5 minutes
 	@scripts/check.sh
 
-test: need $(TOOLS) ## everything, some 45 minutes on two processors; as root it installs the Debian packages that it needs
+test: need $(TOOLS) ## everything, some 40 minutes on two processors (BAVARD_LONG=1: crashes more often); as root it installs the Debian packages that it needs
 	@scripts/test.sh
 
 fuzz: ## each fuzz test for FUZZTIME (10s)

@@ -169,6 +169,8 @@ type drillFigures struct {
 	GapP50     float64 `json:"gap_p50_ms"`
 	GapP99     float64 `json:"gap_p99_ms"`
 	GapMax     float64 `json:"gap_max_ms"`
+	BackP50    float64 `json:"back_p50_ms"`
+	BackP99    float64 `json:"back_p99_ms"`
 	TickP50    float64 `json:"tick_p50_ms"`
 	TickP99    float64 `json:"tick_p99_ms"`
 }
@@ -179,7 +181,8 @@ func figures(r *drill.Report) drillFigures {
 	f := drillFigures{
 		Seed: r.Seed, Kills: r.Kills, Freezes: r.Freezes, Rolls: r.Rolls, Drains: r.Drains, Wipes: r.Wipes, Cuts: r.NetworkCuts, PowerCuts: r.PowerCuts, Rots: r.Rots, DiskFaults: r.DiskFaults, Clocks: r.ClockFaults, Misdated: r.Misdated, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
 		Duplicated: v.Duplicated + g.Duplicated, Reordered: v.Reordered + g.Reordered, Phantom: v.Phantom + g.Phantom,
-		FalseTicks: v.FalseTicks, Diverged: v.Diverged + g.Diverged, GapP50: ms(r.Gap(0.5)), GapP99: ms(r.Gap(0.99)), GapMax: ms(r.Gap(1)), TickP50: ms(r.CalmTick(0.5)), TickP99: ms(r.CalmTick(0.99)),
+		FalseTicks: v.FalseTicks, Diverged: v.Diverged + g.Diverged, GapP50: ms(r.Gap(0.5)), GapP99: ms(r.Gap(0.99)), GapMax: ms(r.Gap(1)), BackP50: ms(r.Restart(0.5)), BackP99: ms(r.Restart(0.99)),
+		TickP50: ms(r.CalmTick(0.5)), TickP99: ms(r.CalmTick(0.99)),
 	}
 	if r.Files != nil {
 		f.Files, f.FilesLost, f.FilesLeft = r.Files.Stored, r.Files.Lost+r.Files.Changed, r.Files.Left
@@ -241,10 +244,10 @@ func (p *Program) printDrill(r *drill.Report, asJSON bool) error {
 	} else if _, err := fmt.Fprintf(p.Stdout, `
 seed %d: repeat its choices with --seed
 
-| kills | freezes | ended | of these drained | wiped | cut | power cuts | rotten | disk faults | wrong clocks | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | of a wrong time | files | of these lost | left over | sending stopped p50 / p99 / max | tick p50 / p99 |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
-| %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms | %.0f / %.0f ms |
-`, f.Seed, f.Kills, f.Freezes, f.Rolls, f.Drains, f.Wipes, f.Cuts, f.PowerCuts, f.Rots, f.DiskFaults, f.Clocks, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.Misdated, f.Files, f.FilesLost, f.FilesLeft, f.GapP50, f.GapP99, f.GapMax, f.TickP50, f.TickP99); err != nil {
+| kills | freezes | ended | of these drained | wiped | cut | power cuts | rotten | disk faults | wrong clocks | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | of a wrong time | files | of these lost | left over | sending stopped p50 / p99 / max | a node is back p50 / p99 | tick p50 / p99 |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms | %.0f / %.0f ms | %.0f / %.0f ms |
+`, f.Seed, f.Kills, f.Freezes, f.Rolls, f.Drains, f.Wipes, f.Cuts, f.PowerCuts, f.Rots, f.DiskFaults, f.Clocks, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.Misdated, f.Files, f.FilesLost, f.FilesLeft, f.GapP50, f.GapP99, f.GapMax, f.BackP50, f.BackP99, f.TickP50, f.TickP99); err != nil {
 		return err
 	}
 	if r.Clean() {

@@ -29,6 +29,9 @@ const (
 	// few are kept: at etcd's own 64 MB a fresh directory takes 128 MB and a used
 	// one 400.
 	walBytes = 16 << 20
+	// walFiles is how many are kept at least. All that is kept is read at each start, five times over, by us and
+	// by etcd; of a snapshot and its predecessors, 200 entries apart, these have the records.
+	walFiles = 2
 	// warnApply is from when etcd calls a request slow.
 	warnApply = time.Second
 )
@@ -57,6 +60,7 @@ func etcdConfig(opts *Options, log *zap.Logger, snapshots uint64) (*embed.Config
 
 	cfg.TickMs, cfg.ElectionMs = tickMs, electionMs
 	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = snapshots, catchUpEntries
+	cfg.MaxWalFiles = walFiles
 	cfg.UnsafeNoFsync = opts.UnsafeNoFsync
 	cfg.AutoCompactionRetention = "0" // keepWindow compacts
 	cfg.BootstrapDefragThresholdMegabytes = defragMiB
