@@ -499,6 +499,9 @@ func (v *device) goesOn(o *client.Outgoing) {
 	}
 	v.mu.Unlock()
 	if counts && !v.sleepy && !v.isDraining() {
+		if gap := o.SettledAt.Sub(from); gap > switchOver {
+			v.d.cfg.Logger.Warn("a device waited long", "device", v.name, "for", gap.Round(time.Millisecond), "at", v.d.at(v.where).c2s)
+		}
 		v.d.count(func(r *Report) { r.gaps = append(r.gaps, o.SettledAt.Sub(from)) })
 	}
 }

@@ -143,11 +143,12 @@ func TestDrillKill(t *testing.T) {
 			}
 		}
 	}
-	if len(figures) != 26 {
+	if len(figures) != 30 {
 		t.Errorf("%d figures: %s", len(figures), r.out)
 	}
 	run(t, "", "drill", "kill", "--nodes", "4").want(t, 2, "3, 5 or 7")
 	run(t, "", "drill", "freeze", "--nodes", "1").want(t, 2, "3, 5 or 7")
 	run(t, "", "drill", "power", "--nodes", "2").want(t, 2, "1, 3, 5 or 7")
 	run(t, "", "drill", "kill", "--duration", "0s").want(t, 2, "1s to 24h")
+	run(t, "", "drill", "rot", "--cycles", "-1").want(t, 2, "1 to 1000000")
 }
