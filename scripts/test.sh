@@ -91,19 +91,6 @@ browser() {
 	FAILURES="$PWD/bin/browser-failed" npm --prefix web run --silent e2e
 }
 
-# Fuzzing needs processors, and most tests of cells wait: it has what these leave.
-fuzz_beside() {
-	FUZZTIME="${FUZZTIME:-2s}" nice -n 19 scripts/fuzz.sh >bin/fuzzed.log 2>&1 </dev/null &
-	fuzzing=$!
-}
-
-fuzzed() {
-	wait "$fuzzing"
-	local code=$?
-	cat bin/fuzzed.log
-	return $code
-}
-
 # Counts go to bin/counts; with BAVARD_LONG=1 crashes and drills are repeated more often. A test that lacks something says LEFT OUT.
 nothing=()
 [ "$CI" = true ] && nothing=(-nothing-left-out)
@@ -125,11 +112,10 @@ mapfile -t quiet < <("$GO" list ./... | grep -v -E '^bavard/(drill|interop|inter
 step 'go test' go_tests "${quiet[@]}"
 # Cells of three in one process: two packages of them at a time are too much for two cores. Most of their
 # tests wait, for elections and for what is let in after a while.
-fuzz_beside
 step 'go test, cells' go_tests -p 1 -parallel 4 ./internal/journal ./internal/server
-step 'fuzz' fuzzed
 # What runs servers and other programs gets the machine to itself.
 step 'browser' browser
+step 'fuzz' env FUZZTIME="${FUZZTIME:-2s}" scripts/fuzz.sh
 step 'clients' go_tests -p 1 ./interop/...
 step '100 kills' go_tests -p 1 -parallel 3 ./drill/...
 

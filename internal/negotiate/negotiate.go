@@ -140,9 +140,10 @@ func (i *Inline) Success(results ...*xmlstream.Element) *xmlstream.Element {
 
 // Run negotiates. When it errs it has closed the stream and said why to the
 // client; the error is for the log. When it succeeds the stream has the limits
-// after authentication and no deadline.
+// after authentication and no deadline. The client of one that is cancelled is told the cause, if that is
+// a *stanza.StreamError, else that the server goes.
 func Run(ctx context.Context, s *listen.Stream, deps Deps) (Login, error) {
-	n := &negotiation{stream: s, deps: deps, log: deps.Log, signup: deps.Accounts.Signup(s.Block()), begun: time.Now()}
+	n := &negotiation{stream: s, deps: deps, log: deps.Log, signup: deps.Accounts.Signup(s.Block()), begun: time.Now(), cause: func() error { return context.Cause(ctx) }}
 	if n.log == nil {
 		n.log = slog.Default()
 	}
@@ -169,6 +170,7 @@ type negotiation struct {
 	signup *account.Signup
 	begun  time.Time // of the stage
 	end    time.Time
+	cause  func() error // why it was cancelled
 
 	header    listen.Header // ours, of the current stream
 	from      jid.JID       // bare, as the client's header says; zero when it does not
@@ -453,11 +455,20 @@ func (n *negotiation) logSignup(made jid.JID) {
 	}
 }
 
+// cancelled is what the client is told when the negotiation was.
+func (n *negotiation) cancelled() error {
+	var told *stanza.StreamError
+	if errors.As(n.cause(), &told) {
+		return told
+	}
+	return stanza.StreamErr(stanza.StreamSystemShutdown, "")
+}
+
 // internal hides an error of ours behind what may be said of it. A server that stops
 // while it is asked for something is no error: its time is not up (within), it is ended.
 func (n *negotiation) internal(err error) error {
 	if errors.Is(err, context.Canceled) {
-		return stanza.StreamErr(stanza.StreamSystemShutdown, "")
+		return n.cancelled()
 	}
 	level := slog.LevelError
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -164,10 +164,13 @@ func bindingTypes(types []string) *xmlstream.Element {
 func (n *negotiation) fail(in profile, err error) error {
 	f := &account.Failure{Condition: account.TemporaryAuthFailure, Cause: err}
 	_ = errors.As(err, &f)
+	if errors.Is(f.Cause, context.Canceled) { // says nothing of who logs in, who is to come back, or to go elsewhere
+		return n.cancelled()
+	}
 	n.log.Info("authentication failed", "conn", n.stream, "condition", string(f.Condition))
 	switch {
 	case f.Cause == nil:
-	case errors.Is(f.Cause, context.DeadlineExceeded), errors.Is(f.Cause, context.Canceled):
+	case errors.Is(f.Cause, context.DeadlineExceeded):
 		// As while there is no journal, of which a warning tells: not an error for each login.
 		n.log.Warn("cannot authenticate in time", "conn", n.stream, "err", f.Cause)
 	default:

@@ -74,24 +74,23 @@ func (d *doors) turnAway() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.end != nil {
-		d.end(errElsewhere)
+		d.end(elsewhere())
 		d.inside, d.end = context.WithCancelCause(d.life)
 	}
 }
 
-// errElsewhere: another node knows better than this one.
-var errElsewhere = errors.New("this node does not agree with the others, or does not reach them, for the moment; please try another")
-
 // farewell is what a device is told whose login ended with ctx.
 func farewell(ctx context.Context) *stanza.StreamError {
-	if err := context.Cause(ctx); errors.Is(err, errElsewhere) {
-		return elsewhere()
+	var told *stanza.StreamError
+	if errors.As(context.Cause(ctx), &told) {
+		return told
 	}
 	return stanza.StreamErr(stanza.StreamSystemShutdown, "")
 }
 
+// elsewhere: another node knows better than this one.
 func elsewhere() *stanza.StreamError {
-	return stanza.StreamErr(stanza.StreamInternalServerError, errElsewhere.Error())
+	return stanza.StreamErr(stanza.StreamInternalServerError, "this node does not agree with the others, or does not reach them, for the moment; please try another")
 }
 
 // shut lets nobody in any more, and ends what has not logged in yet.
