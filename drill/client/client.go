@@ -155,6 +155,8 @@ type Session struct {
 	done  chan struct{} // closed when the reader has ended
 	quit  chan struct{} // closed when the session is to end
 	idle  chan struct{} // closed when the writer has ended
+	// unwatched is closed when nobody looks whether the server answers.
+	unwatched chan struct{}
 }
 
 // Dial connects, authenticates and resumes or binds. ctx bounds all of it; the
@@ -174,6 +176,8 @@ func Dial(ctx context.Context, cfg Config) (*Session, error) {
 	go s.read()
 	if cfg.Patience > 0 {
 		go s.watch()
+	} else {
+		close(s.unwatched)
 	}
 	if s.resumed {
 		s.resend()
@@ -203,7 +207,7 @@ func newSession(cfg Config) *Session {
 		waiting: map[string]chan *xmlstream.Element{},
 		pages:   map[string]*Page{},
 		wake:    make(chan struct{}, 1),
-		done:    make(chan struct{}), quit: make(chan struct{}), idle: make(chan struct{}),
+		done:    make(chan struct{}), quit: make(chan struct{}), idle: make(chan struct{}), unwatched: make(chan struct{}),
 	}
 }
 
@@ -246,8 +250,14 @@ func (s *Session) Err() error {
 // callback.
 func (s *Session) Cut() {
 	s.fail(ErrClosed)
+	s.wait()
+}
+
+// wait waits until the session has ended and nothing of it is left that works.
+func (s *Session) wait() {
 	<-s.done
 	<-s.idle
+	<-s.unwatched
 }
 
 // Close ends the stream in order: it acknowledges what was handled, closes the

@@ -87,8 +87,7 @@ type Resumption struct{ sm *management }
 // Resumption returns what is needed to resume the session, nil when the server
 // did not offer it. It waits for the session to have ended.
 func (s *Session) Resumption() *Resumption {
-	<-s.done
-	<-s.idle
+	s.wait()
 	if s.sm == nil || s.sm.id == "" {
 		return nil
 	}
@@ -100,8 +99,7 @@ func (s *Session) Resumption() *Resumption {
 // a failed resumption it no longer has those that the server's <failed h=…/>
 // ticked. Without stream management it is empty: the caller keeps count.
 func (s *Session) Unsettled() []*Outgoing {
-	<-s.done
-	<-s.idle
+	s.wait()
 	if s.sm == nil {
 		return nil
 	}

@@ -41,12 +41,13 @@ const watches = 16
 
 // watch ends a session whose server leaves it waiting for too long.
 func (s *Session) watch() {
+	defer close(s.unwatched)
 	ticker := time.NewTicker(s.cfg.Patience / watches)
 	defer ticker.Stop()
 	since, asked := time.Now(), false // it has waited for that long
 	for {
 		select {
-		case <-s.done:
+		case <-s.quit:
 			return
 		case now := <-ticker.C:
 			s.mu.Lock()
