@@ -364,10 +364,7 @@ func (d *celled) flows(ctx context.Context) error {
 
 // harmed begins to measure how long sending stops.
 func (d *celled) harmed() {
-	now := time.Now()
-	d.mu.Lock()
-	d.killedAt, d.harmedAt = now, now
-	d.mu.Unlock()
+	now := d.harmedNow()
 	for _, v := range d.devices {
 		v.stopped(now)
 	}

@@ -499,10 +499,11 @@ func (v *device) goesOn(o *client.Outgoing) {
 	}
 	v.mu.Unlock()
 	if counts && !v.sleepy && !v.isDraining() {
-		if gap := o.SettledAt.Sub(from); gap > switchOver {
+		gap := o.SettledAt.Sub(from)
+		if gap > switchOver {
 			v.d.cfg.Logger.Warn("a device waited long", "device", v.name, "for", gap.Round(time.Millisecond), "at", v.d.at(v.where).c2s)
 		}
-		v.d.count(func(r *Report) { r.gaps = append(r.gaps, o.SettledAt.Sub(from)) })
+		v.d.count(func(r *Report) { r.gaps = append(r.gaps, gap) })
 	}
 }
 

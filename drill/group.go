@@ -4,7 +4,6 @@ package drill
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	randv2 "math/rand/v2"
 	"strconv"
@@ -15,7 +14,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"bavard/drill/await"
 	"bavard/drill/client"
 	"bavard/drill/node"
 	"bavard/drill/oracle"
@@ -137,13 +135,17 @@ func (m *member) live(ctx context.Context) {
 	}
 }
 
-func (m *member) connect(ctx context.Context, old *client.Session) (*client.Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	cfg := client.Config{
+func (m *member) config() client.Config {
+	return client.Config{
 		JID: m.account, Password: m.d.password, Resource: "a", Keys: &m.keys, Addr: m.d.at(m.where).c2s,
 		Handler: client.Handler{Message: m.hear, Presence: m.presence, Ticked: m.tick, Refused: m.refuse},
 	}
+}
+
+func (m *member) connect(ctx context.Context, old *client.Session) (*client.Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	cfg := m.config()
 	if old != nil && m.random.IntN(5) > 0 {
 		cfg.Resume = old.Resumption()
 	}
@@ -423,34 +425,20 @@ func (g *group) judge(ctx context.Context) (v oracle.Group, err error) {
 // read gives the origin-ids of the room's archive, in its order, and the number
 // of the item that is published. Whoever is sent away meanwhile comes back, and asks again.
 func (m *member) read(ctx context.Context) (ids []string, item int, err error) {
-	var s *client.Session
-	defer func() {
-		if s != nil {
-			s.Cut()
-		}
-	}()
+	r := &returning{config: m.config()}
+	defer r.cut()
 	// ask gives the answer to a request, and what came of the archive with it.
 	ask := func(request *xmlstream.Element) (answer *xmlstream.Element, results []*xmlstream.Element, err error) {
-		var said error
-		err = await.UntilEvery(ctx, time.Second, func(ctx context.Context) (err error) {
-			if s == nil {
-				if s, err = m.connect(ctx, nil); err != nil {
-					return err
-				}
-			}
+		err = r.ask(ctx, func(ctx context.Context, s *client.Session) (err error) {
 			m.mu.Lock()
 			m.results = nil
 			m.mu.Unlock()
-			if answer, said = s.IQ(ctx, request); said != nil && s.Err() != nil {
-				s.Cut()
-				s = nil
-				return said
-			}
-			return nil
+			answer, err = s.IQ(ctx, request)
+			return err
 		})
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		return answer, m.results, errors.Join(err, said)
+		return answer, m.results, err
 	}
 	for after := ""; ; {
 		set := xmlstream.New(stanza.NSRSM, "set").Add(xmlstream.NewText(stanza.NSRSM, "max", "250"))

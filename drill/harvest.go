@@ -138,7 +138,7 @@ func (d *killing) readArchive(ctx context.Context, account string, where int) er
 func (d *killing) read(ctx context.Context, account string, where int, w reading) ([]oracle.Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.readTimeout())
 	defer cancel()
-	r := &reader{config: client.Config{JID: account, Password: d.password, Resource: fmt.Sprintf("reader %d %s", where, w.name), Addr: d.at(where).c2s, Keys: &client.Keys{}}}
+	r := &returning{config: client.Config{JID: account, Password: d.password, Resource: fmt.Sprintf("reader %d %s", where, w.name), Addr: d.at(where).c2s, Keys: &client.Keys{}}}
 	defer r.cut()
 	a := oracle.Archive{Node: fmt.Sprintf("server %d, %s", where+1, w.name), Account: account}
 	err := w.each(ctx, r.page, func(in *client.Inbound) { a.Entries = append(a.Entries, d.log.Known(entryOf(in, account))) })
@@ -152,33 +152,45 @@ func (d *killing) read(ctx context.Context, account string, where int, w reading
 	return a.Entries, nil
 }
 
-// reader reads an archive through one server, which may send it away: then it comes back, and asks again.
-type reader struct {
+// returning is somebody who asks one server, which may send them away: then they come back, and ask again.
+type returning struct {
 	config  client.Config
 	session *client.Session // nil while there is none
 }
 
-func (r *reader) page(ctx context.Context, q client.Query) (page *client.Page, err error) {
+// ask has do ask something on a session, again when that has ended meanwhile; else its error is what was answered.
+func (r *returning) ask(ctx context.Context, do func(context.Context, *client.Session) error) error {
 	var answer error
-	err = await.UntilEvery(ctx, time.Second, func(ctx context.Context) (err error) {
+	err := await.UntilEvery(ctx, time.Second, func(ctx context.Context) (err error) {
 		if r.session == nil {
-			if r.session, err = client.Dial(ctx, r.config); err != nil {
+			dialling, cancel := context.WithTimeout(ctx, requestTimeout)
+			defer cancel()
+			if r.session, err = client.Dial(dialling, r.config); err != nil {
 				return err
 			}
 		}
-		if page, answer = r.session.Archive(ctx, q); answer != nil && r.session.Err() != nil {
+		if answer = do(ctx, r.session); answer != nil && r.session.Err() != nil {
 			r.cut()
 			return answer
 		}
 		return nil
 	})
-	if err == nil {
-		err = answer
+	if err != nil {
+		return err
 	}
+	return answer
+}
+
+// page reads a page of the archive.
+func (r *returning) page(ctx context.Context, q client.Query) (page *client.Page, err error) {
+	err = r.ask(ctx, func(ctx context.Context, s *client.Session) (err error) {
+		page, err = s.Archive(ctx, q)
+		return err
+	})
 	return page, err
 }
 
-func (r *reader) cut() {
+func (r *returning) cut() {
 	if r.session != nil {
 		r.session.Cut()
 		r.session = nil

@@ -12,9 +12,9 @@ import (
 	"bavard/internal/stanza"
 )
 
-// TestReader: who reads an archive comes back after the server was killed, and asks again; what the server answers, also
+// TestReturning: who reads an archive comes back after the server was killed, and asks again; what the server answers, also
 // that it will not, is taken as it is.
-func TestReader(t *testing.T) {
+func TestReturning(t *testing.T) {
 	t.Parallel()
 	cfg := ready(t, KillConfig{Group: -1})
 	cfg.defaults()
@@ -25,7 +25,7 @@ func TestReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { d.node.Kill() }()
-	r := &reader{config: client.Config{JID: d.devices[0].account, Password: d.password, Resource: "reader", Addr: d.options.C2S}}
+	r := &returning{config: client.Config{JID: d.devices[0].account, Password: d.password, Resource: "reader", Addr: d.options.C2S}}
 	defer r.cut()
 	for range 2 {
 		if page, err := r.page(ctx, client.Query{Max: 10}); err != nil || !page.Complete {

@@ -320,10 +320,16 @@ func (d *killing) restart(ctx context.Context, early time.Duration) error {
 func (d *killing) kill() {
 	d.node.Kill()
 	d.report.Kills++
+	d.harmedNow()
+}
+
+// harmedNow begins to measure what a harm does; it gives the time.
+func (d *killing) harmedNow() time.Time {
+	now := time.Now()
 	d.mu.Lock()
-	d.killedAt = time.Now()
-	d.harmedAt = d.killedAt
-	d.mu.Unlock()
+	defer d.mu.Unlock()
+	d.killedAt, d.harmedAt = now, now
+	return now
 }
 
 // admitted waits for the first login after a start of the server.

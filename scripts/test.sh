@@ -8,22 +8,23 @@ set -uo pipefail
 export BAVARD="$PWD/bin/bavard"
 failed=() left_out=() steps=0
 
-# processor: the seconds that all processes took that have ended until now. In a file, as a subshell has times of its own.
+# processor sets worked to the seconds that all processes took that have ended until now. By a file, as a subshell has times of its own.
 processor() {
 	times >bin/times
-	awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, t, /[ms]/); all += 60 * t[1] + t[2] } printf "%d", all }' bin/times
+	worked=$(awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, t, /[ms]/); all += 60 * t[1] + t[2] } printf "%d", all }' bin/times)
 }
 
 # step NAME COMMAND...: exit code 77 means that it left itself out.
 step() {
-	local name=$1 began=$SECONDS worked code took
+	local name=$1 began=$SECONDS worked before code took
 	shift
 	echo "===   $name"
-	processor >bin/worked && worked=$(<bin/worked)
+	processor
+	before=$worked
 	"$@" </dev/null
 	code=$?
-	processor >bin/worked
-	took="$((SECONDS - began)) s, $(($(<bin/worked) - worked)) s of processor"
+	processor
+	took="$((SECONDS - began)) s, $((worked - before)) s of processor"
 	case $code in
 	0) steps=$((steps + 1)) && echo "ok    $name ($took)" ;;
 	77) ;;

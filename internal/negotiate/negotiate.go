@@ -143,7 +143,7 @@ func (i *Inline) Success(results ...*xmlstream.Element) *xmlstream.Element {
 // after authentication and no deadline. The client of one that is cancelled is told the cause, if that is
 // a *stanza.StreamError, else that the server goes.
 func Run(ctx context.Context, s *listen.Stream, deps Deps) (Login, error) {
-	n := &negotiation{stream: s, deps: deps, log: deps.Log, signup: deps.Accounts.Signup(s.Block()), begun: time.Now(), cause: func() error { return context.Cause(ctx) }}
+	n := &negotiation{stream: s, deps: deps, log: deps.Log, signup: deps.Accounts.Signup(s.Block()), begun: time.Now(), cancelled: func() error { return Cancelled(ctx) }}
 	if n.log == nil {
 		n.log = slog.Default()
 	}
@@ -170,7 +170,8 @@ type negotiation struct {
 	signup *account.Signup
 	begun  time.Time // of the stage
 	end    time.Time
-	cause  func() error // why it was cancelled
+	// cancelled is what the client is told when the negotiation was.
+	cancelled func() error
 
 	header    listen.Header // ours, of the current stream
 	from      jid.JID       // bare, as the client's header says; zero when it does not
@@ -455,10 +456,11 @@ func (n *negotiation) logSignup(made jid.JID) {
 	}
 }
 
-// cancelled is what the client is told when the negotiation was.
-func (n *negotiation) cancelled() error {
+// Cancelled is what a client is told whose negotiation ended with ctx: the cause, if that is a *stanza.StreamError, else
+// that the server goes.
+func Cancelled(ctx context.Context) *stanza.StreamError {
 	var told *stanza.StreamError
-	if errors.As(n.cause(), &told) {
+	if errors.As(context.Cause(ctx), &told) {
 		return told
 	}
 	return stanza.StreamErr(stanza.StreamSystemShutdown, "")

@@ -79,15 +79,6 @@ func (d *doors) turnAway() {
 	}
 }
 
-// farewell is what a device is told whose login ended with ctx.
-func farewell(ctx context.Context) *stanza.StreamError {
-	var told *stanza.StreamError
-	if errors.As(context.Cause(ctx), &told) {
-		return told
-	}
-	return stanza.StreamErr(stanza.StreamSystemShutdown, "")
-}
-
 // elsewhere: another node knows better than this one.
 func elsewhere() *stanza.StreamError {
 	return stanza.StreamErr(stanza.StreamInternalServerError, "this node does not agree with the others, or does not reach them, for the moment; please try another")

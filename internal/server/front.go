@@ -57,7 +57,7 @@ func (s *server) serve(st *listen.Stream) {
 	}
 	log := s.log.With("conn", st.ID())
 	// Who is not yet a session when the server stops is told here.
-	stopped := context.AfterFunc(ctx, func() { st.Close(farewell(ctx)) })
+	stopped := context.AfterFunc(ctx, func() { st.Close(negotiate.Cancelled(ctx)) })
 	login, err := negotiate.Run(ctx, st, negotiate.Deps{
 		Domain: s.cfg.Domain, Accounts: s.accounts, TLS: s.certs.TLS(), AllowPlaintext: s.cfg.InsecureLoopback,
 		Features: s.table.StreamFeatures, Current: s.cell.Current, Limits: limits, Log: log, Timeout: s.cfg.Limits.LoginTime.Std(),
