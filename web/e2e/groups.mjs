@@ -62,11 +62,22 @@ export default {
   },
 
   async 'members are named, and see it'(world) {
-    const [anna, bob, carl] = await choir(world)
-    await bob.page.keyboard.press('Escape')
+    const [anna, bob, carl] = await world.friends('Anna', 'Bob', 'Carl')
+    await group(anna, 'Choir', 'Carl')
+    await carl.open('Choir')
     await carl.page.keyboard.press('Escape')
     await anna.page.getByRole('textbox', { name: /^Message / }).pressSequentially('Ask @bo')
+    // Who comes into the group while the @ stands there is offered, too.
+    const other = await anna.tab('/')
+    await other.locator('nav a', { hasText: 'Choir' }).click()
+    await info({ page: other })
+    await other.getByRole('button', { name: 'Add members' }).click()
+    check((await anna.page.getByRole('option').count()) === 0, 'nobody is offered who is not in the group')
+    await other.getByRole('group', { name: 'Contacts' }).getByText('Bob').click()
+    await other.getByRole('dialog').getByRole('button', { name: 'Add members' }).click()
     await anna.page.getByRole('option', { name: 'Bob' }).waitFor()
+    await other.close()
+    await bob.page.locator('nav a', { hasText: 'Choir' }).waitFor()
     await anna.page.keyboard.press('Enter')
     await anna.page.keyboard.type('please')
     await anna.page.keyboard.press('Enter')
