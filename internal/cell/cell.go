@@ -290,6 +290,12 @@ func (c *Cell) catchUp(ctx context.Context) error {
 	return c.wait(ctx, latest)
 }
 
+// Heard waits until the journal has answered a linearizable read: until this node has been heard by most of the cell.
+func (c *Cell) Heard(ctx context.Context) error {
+	_, err := c.o.Journal.Latest(ctx)
+	return err
+}
+
 func (c *Cell) wait(ctx context.Context, revision uint64) error {
 	for c.applied.Load() < revision {
 		c.mu.Lock()

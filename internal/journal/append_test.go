@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -172,6 +173,7 @@ func TestFencedInFlight(t *testing.T) {
 			run(t, func(t *testing.T, e *engine) {
 				var first atomic.Bool
 				first.Store(true)
+				var second sync.Once
 				again, rivalled := make(chan struct{}), make(chan struct{})
 				e.inject(func(a Attempt) Fate {
 					switch {
@@ -180,7 +182,7 @@ func TestFencedInFlight(t *testing.T) {
 					case first.Swap(false):
 						return Fate{Silent: applied, Lost: !applied}
 					}
-					close(again)
+					second.Do(func() { close(again) })
 					<-rivalled
 					return Fate{}
 				})
@@ -334,4 +336,24 @@ func TestManyWriters(t *testing.T) {
 
 func before(a, b result) bool {
 	return a.revision < b.revision || a.revision == b.revision && a.index < b.index
+}
+
+// TestSlowStore: where each answer takes longer than the time after which another attempt is made, what is
+// appended takes no longer than one answer.
+func TestSlowStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const takes = 1100 * time.Millisecond
+		c := NewCluster(ClusterOptions{Linger: time.Nanosecond, Fault: func(Attempt) Fate { return Fate{Delay: takes} }})
+		j, err := c.Writer(t.Context(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			begun := time.Now()
+			if commit(t, j, "something"); time.Since(begun) > takes+time.Millisecond {
+				t.Errorf("it took %v", time.Since(begun))
+			}
+		}
+		closeJournal(t, j)
+	})
 }

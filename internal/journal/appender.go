@@ -18,13 +18,15 @@ const (
 	// many tiny commands are bounded too.
 	commandOverhead = 64
 
-	// An attempt that is not answered in attemptTimeout is tried again under the
+	// An attempt that is not answered in attemptTimeout is followed by another one under the
 	// same incarnation and counter: a proposal that a dead leader had taken is
-	// lost, and waiting for it only delays. After patientAfter attempts the
+	// lost, and waiting for it only delays. The first one goes on nevertheless, up to attemptMost, because a
+	// network may take longer than that, and then the next one is no faster. After patientAfter attempts the
 	// timeout doubles up to attemptMax, so that a stalled disk is not buried
 	// under copies of one batch.
 	attemptTimeout = 200 * time.Millisecond
 	attemptMax     = 2 * time.Second
+	attemptMost    = 5 * time.Second
 	patientAfter   = 10
 	// retryPause follows an attempt that failed at once.
 	retryPause = 10 * time.Millisecond
@@ -67,8 +69,9 @@ type appender struct {
 
 	ctx    context.Context // ends with stop
 	cancel context.CancelFunc
-	done   chan struct{} // closed when run has returned
-	wake   chan struct{} // capacity 1
+	done   chan struct{}  // closed when run has returned
+	flying sync.WaitGroup // attempts that are under way
+	wake   chan struct{}  // capacity 1
 
 	// Owned by open, then by run.
 	counter  uint64
@@ -325,24 +328,17 @@ func (a *appender) overtaken(o outcome) error {
 }
 
 // attempts appends b, trying again until the outcome is known. outcome.replaced
-// means that b is stored at outcome.revision. When ctx ends, the attempt in
-// flight may still finish; an error means that it did not settle the matter.
+// means that b is stored at outcome.revision. When ctx ends, attempts in
+// flight may still finish; an error means that none has settled the matter.
 func (a *appender) attempts(ctx context.Context, b *batch) (outcome, error) {
-	value := b.encode()
-	timeout, begun, warned := attemptTimeout, time.Now(), false
+	begun, warned := time.Now(), false
 	a.setBegun(begun)
 	defer a.setBegun(time.Time{})
-	for try := 1; ; try++ {
-		attempt, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
-		o, err := a.store.replace(attempt, b.previous, value)
-		expired := attempt.Err() != nil
-		cancel()
+	tries := newTries(ctx, a, b)
+	defer tries.end()
+	for timeout := attemptTimeout; ; {
+		o, err := tries.next(timeout)
 		if err == nil {
-			if !o.replaced {
-				// The same incarnation and counter: an earlier attempt got through.
-				stored, err := decodeBatch(o.current)
-				o.replaced = err == nil && stored.incarnation == b.incarnation && stored.counter == b.counter
-			}
 			return o, nil
 		}
 		if ctx.Err() != nil {
@@ -358,11 +354,8 @@ func (a *appender) attempts(ctx context.Context, b *batch) (outcome, error) {
 			warned = true
 			a.log.Warn("journal: a batch has no outcome yet", "after", time.Since(begun).Round(time.Millisecond), "error", err)
 		}
-		if try >= patientAfter {
+		if tries.begun >= patientAfter {
 			timeout = min(2*timeout, attemptMax)
-		}
-		if !expired && !sleep(ctx, retryPause*time.Duration(min(try, patientAfter))) {
-			return outcome{}, ctx.Err()
 		}
 	}
 }
@@ -409,6 +402,7 @@ func (a *appender) end(err error, inFlight []pending, unknown error) {
 func (a *appender) stop() {
 	a.cancel()
 	<-a.done
+	a.flying.Wait()
 	a.end(ErrClosed, nil, nil)
 }
 

@@ -9,14 +9,19 @@ import (
 )
 
 // readTimeout bounds one attempt of a linearizable read; it is tried again for
-// as long as someone waits.
-const readTimeout = time.Second
+// as long as someone waits, and each time it may take twice as long, up to readMost: where a network is slow,
+// no attempt would ever be answered within the first.
+const (
+	readTimeout = time.Second
+	readMost    = 4 * time.Second
+)
 
 // latestReads shares linearizable reads between callers. A caller joins the
 // round that has not begun, never the one under way: what that one reads may be
 // older than the call.
 type latestReads struct {
-	read func(ctx context.Context) (uint64, error)
+	read    func(ctx context.Context) (uint64, error)
+	timeout time.Duration // of the next attempt; only run's
 
 	mu      sync.Mutex
 	next    *round // the round that callers join
@@ -35,7 +40,7 @@ type round struct {
 
 func newLatestReads(read func(context.Context) (uint64, error)) *latestReads {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &latestReads{read: read, ctx: ctx, cancel: cancel}
+	return &latestReads{read: read, timeout: readTimeout, ctx: ctx, cancel: cancel}
 }
 
 // get is Journal.Latest.
@@ -90,8 +95,15 @@ func (l *latestReads) run() {
 			return
 		}
 		l.mu.Unlock()
-		ctx, cancel := context.WithTimeout(l.ctx, readTimeout)
+		ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
+		begun := time.Now()
 		r.revision, r.err = l.read(ctx)
+		switch {
+		case r.err == nil:
+			l.timeout = min(max(readTimeout, 4*time.Since(begun)), readMost)
+		case ctx.Err() != nil:
+			l.timeout = min(2*l.timeout, readMost)
+		}
 		cancel()
 		close(r.done)
 	}

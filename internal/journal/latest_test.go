@@ -65,6 +65,28 @@ func TestLatestTriesAgain(t *testing.T) {
 	})
 }
 
+// TestLatestOverSlowNetwork: each read takes longer than an attempt may at first.
+func TestLatestOverSlowNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const takes = 1200 * time.Millisecond
+		l := newLatestReads(func(ctx context.Context) (uint64, error) {
+			select {
+			case <-time.After(takes):
+				return 7, nil
+			case <-ctx.Done():
+				return 0, ctx.Err()
+			}
+		})
+		defer l.stop()
+		for _, most := range []time.Duration{readTimeout + takes + retryPause, takes, takes} {
+			begun := time.Now()
+			if got, err := l.get(t.Context()); got != 7 || err != nil || time.Since(begun) > most {
+				t.Errorf("read %d, %v after %v", got, err, time.Since(begun))
+			}
+		}
+	})
+}
+
 func TestLatestEndsWithStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLatestReads(func(ctx context.Context) (uint64, error) {

@@ -25,9 +25,14 @@ type Leader interface {
 // ErrNoSuccessor: there is no other node that could lead.
 var ErrNoSuccessor = errors.New("journal: no other node that has a vote is reached")
 
-// moveWithin is how long one node may take to become the leader before another is tried:
-// what an election takes.
-const moveWithin = 500 * time.Millisecond
+const (
+	// moveWithin is how long one node may take to become the leader before another is tried. It is less than
+	// what an election takes: as long as one heir follows the other, the leader takes nothing new (it does again when
+	// it has waited for one for an election's time), so that over a slow network, too, one of them will have it all.
+	moveWithin = 400 * time.Millisecond
+	// moveRounds is how often each is tried.
+	moveRounds = 3
+)
 
 // MoveLeadership is Leader.MoveLeadership.
 func (j *etcdJournal) MoveLeadership(ctx context.Context) (string, error) {
@@ -40,7 +45,8 @@ func (j *etcdJournal) MoveLeadership(ctx context.Context) (string, error) {
 		return "", err
 	}
 	own, errs := uint64(e.etcd.Server.MemberID()), []error{ErrNoSuccessor}
-	for _, h := range heirs {
+	for i := range moveRounds * len(heirs) {
+		h := heirs[i%len(heirs)]
 		one, cancel := context.WithTimeout(ctx, moveWithin)
 		err := e.etcd.Server.MoveLeader(one, own, uint64(h.id))
 		cancel()
@@ -50,7 +56,9 @@ func (j *etcdJournal) MoveLeadership(ctx context.Context) (string, error) {
 		case !e.leads(): // another one was elected meanwhile
 			return j.leaderName(e), nil
 		}
-		errs = append(errs, fmt.Errorf("handing leadership to node %s: %w", h.name, err))
+		if errs = append(errs, fmt.Errorf("handing leadership to node %s: %w", h.name, err)); ctx.Err() != nil {
+			break
+		}
 	}
 	return "", errors.Join(errs...)
 }

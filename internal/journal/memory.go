@@ -236,6 +236,7 @@ type memoryStore struct {
 	cluster *Cluster
 	writer  string
 	life    uint64
+	mu      sync.Mutex
 	counter uint64 // of the batch being tried
 	try     int
 }
@@ -281,11 +282,18 @@ func (s *memoryStore) fate(value []byte) Fate {
 	if err != nil {
 		return Fate{Err: err}
 	}
-	if b.counter != s.counter {
-		s.counter, s.try = b.counter, 0
+	return s.cluster.opts.Fault(Attempt{s.writer, b.counter, s.next(b.counter), len(b.commands)})
+}
+
+// next counts the attempts for a batch.
+func (s *memoryStore) next(counter uint64) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if counter != s.counter {
+		s.counter, s.try = counter, 0
 	}
 	s.try++
-	return s.cluster.opts.Fault(Attempt{s.writer, b.counter, s.try, len(b.commands)})
+	return s.try
 }
 
 func (c *Cluster) waitForQuorum(ctx context.Context) error {

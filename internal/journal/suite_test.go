@@ -160,6 +160,7 @@ type faultyStore struct {
 	store
 	writer  string
 	fault   func(Attempt) Fate
+	mu      sync.Mutex
 	counter uint64
 	try     int
 }
@@ -169,11 +170,14 @@ func (s *faultyStore) replace(ctx context.Context, last uint64, value []byte) (o
 	if err != nil {
 		return outcome{}, err
 	}
+	s.mu.Lock()
 	if b.counter != s.counter {
 		s.counter, s.try = b.counter, 0
 	}
 	s.try++
-	fate := s.fault(Attempt{s.writer, b.counter, s.try, len(b.commands)})
+	attempt := Attempt{s.writer, b.counter, s.try, len(b.commands)}
+	s.mu.Unlock()
+	fate := s.fault(attempt)
 	if fate.Err != nil {
 		return outcome{}, fate.Err
 	}

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// leadWithin bounds how long handing over leadership may take: an election takes as long.
-	leadWithin = time.Second
+	// leadWithin bounds how long handing over leadership may take, over a slow network.
+	leadWithin = 3 * time.Second
 	// seenWithin is how long a node that has come back may take to be seen: who drains one node
 	// after the other does not wait for it.
 	seenWithin, seenEvery = 5 * time.Second, 250 * time.Millisecond

@@ -152,6 +152,7 @@ type server struct {
 	outvoted   atomic.Bool
 	comparison comparison
 	doors      doors
+	reach      reach
 	drains     drains
 	access     *dashboard.Access // to the admin page; nil: there is none
 	life       context.Context   // while it serves
@@ -183,6 +184,7 @@ func (s *server) run(ctx context.Context) error {
 		}
 	})
 	group.Go(func() error { s.watch(ctx); return nil })
+	group.Go(func() error { s.watchReach(ctx); return nil })
 	group.Go(func() error { s.trim(ctx); return nil })
 	group.Go(func() error { s.noteSeen(ctx); return nil })
 	group.Go(func() error { s.noteLost(ctx); return nil })

@@ -22,12 +22,12 @@ import (
 const behindMost = 100
 
 func (s *server) journalReady() error {
-	switch j := s.cell.JournalStats(); {
-	case !j.HasLeader:
+	if !s.cell.JournalStats().HasLeader {
 		return errors.New("it has no leader")
-	case s.member != nil && j.Unsettled >= s.o.noMajority:
+	}
+	if since := s.unanswered(); s.member != nil && since >= s.o.noMajority {
 		// It hears a leader, which does not hear it, or no majority hears that.
-		return fmt.Errorf("nothing was stored for %v", j.Unsettled.Round(time.Second))
+		return fmt.Errorf("nothing was answered for %v", since.Round(time.Second))
 	}
 	return nil
 }
@@ -71,7 +71,7 @@ func (s *server) watch(ctx context.Context) {
 			if ready {
 				led = now
 			}
-			outvoted := !ready && (now.Sub(led) >= s.o.noMajority || s.cell.JournalStats().Unsettled >= s.o.noMajority)
+			outvoted := !ready && (now.Sub(led) >= s.o.noMajority || s.unanswered() >= s.o.noMajority)
 			s.outvoted.Store(outvoted)
 			s.compare(ctx, now)
 			if outvoted {

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drill
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"testing"
+	"time"
+
+	"bavard/drill/await"
+	"bavard/drill/network"
+	"bavard/internal/admin"
+)
+
+// leader gives the node that leads, as one of the others sees it, too.
+func (d *celled) leader(ctx context.Context) (int, error) {
+	var errs []error
+	for i, n := range d.nodes {
+		out, err := exec.CommandContext(ctx, d.cfg.Binary, "status", "--json", "--data", n.options.Data).Output()
+		if err != nil {
+			return 0, fmt.Errorf("status of node %s: %w", n.name, err)
+		}
+		var status admin.Status
+		if err := json.Unmarshal(out, &status); err != nil {
+			return 0, fmt.Errorf("status of node %s: %w", n.name, err)
+		}
+		leads := status.Journal.HasLeader
+		for _, o := range status.Journal.Others {
+			leads = leads && !o.Leads
+		}
+		if leads {
+			return i, nil
+		}
+		errs = append(errs, fmt.Errorf("node %s does not lead", n.name))
+	}
+	return 0, errors.Join(errs...)
+}
+
+// TestSlowLeader: what is stored goes through the leader. When the network to it is slow, another one leads, while it is still slow.
+func TestSlowLeader(t *testing.T) {
+	t.Parallel()
+	d := newCelled(CellConfig{Harm: HarmCut, Nodes: 3, KillConfig: ready(t, KillConfig{Think: 50 * time.Millisecond})})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	r, err := d.rehearse(ctx, func(ctx context.Context) error {
+		if err := d.flows(ctx); err != nil {
+			return err
+		}
+		hit, err := d.leader(ctx)
+		if err != nil {
+			return err
+		}
+		for _, other := range d.others(hit) {
+			d.both(hit, other, slowWay())
+		}
+		d.harmed()
+		begun := time.Now()
+		within, cancel := context.WithTimeout(ctx, drainTimeout)
+		defer cancel()
+		err = await.Until(within, func(ctx context.Context) error {
+			now, err := d.leader(ctx)
+			if err == nil && now == hit {
+				err = fmt.Errorf("node %s still leads", d.nodes[hit].name)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		t.Logf("another node leads after %v", time.Since(begun).Round(time.Millisecond))
+		if err := d.flows(ctx); err != nil {
+			return err
+		}
+		d.network.Heal()
+		return d.flows(ctx)
+	}, d.restartAll, d.stopAll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Verdict.Clean() || !r.Group.Clean() {
+		t.Errorf("the oracle found what must never happen: %v\n%v", r.Verdict, &r.Group)
+	}
+}
+
+// TestMute: a node that hears the others, and is heard by none, knows it also when nobody uses it.
+func TestMute(t *testing.T) {
+	t.Parallel()
+	d := newCelled(CellConfig{Harm: HarmCut, Nodes: 3, KillConfig: ready(t, KillConfig{})})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	defer d.end()
+	if err := d.prepare(ctx); err != nil {
+		t.Fatal(err)
+	}
+	const hit = 1
+	alone := func(alone bool) {
+		t.Helper()
+		err := await.Until(ctx, func(ctx context.Context) error {
+			page, err := metricsIn(ctx, d.nodes[hit].options.Data)
+			if on := gauge(page, `bavard_warning{id="journal-no-leader",severity="error"}`) == 1; err == nil && on != alone {
+				err = fmt.Errorf("the warning that it stores nothing is %t", on)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	alone(false)
+	for _, other := range d.others(hit) {
+		d.network.Set(hit, other, network.Way{Cut: true})
+	}
+	alone(true)
+	d.network.Heal()
+	alone(false)
+	if err := d.stopAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"bavard/internal/journal"
+)
+
+const (
+	// reachEvery is how often a node of several asks whether it is heard.
+	reachEvery = 500 * time.Millisecond
+	// slowShare: a node is slow when an answer takes more than so much of noMajority.
+	slowShare = 0.1
+	// slowTimes is how often in a row a leader has to be slow before it leads no more.
+	slowTimes = 2
+	// leadPause is how long a node that gave up leadership, and has it again, keeps it at least; twice as long each time, up to leadPauseMost,
+	// unless it was well for leadWell meanwhile: where all nodes are slow, as with too few processors, it is no use to hand it around.
+	leadPause     = 5 * time.Second
+	leadPauseMost = 5 * time.Minute
+	leadWell      = time.Minute
+)
+
+// reach is what a node of several finds out about whether, and how fast, it is heard by the others.
+type reach struct {
+	asked atomic.Pointer[time.Time] // since when there is no answer; nil: there was one
+
+	// Of the goroutine that asks.
+	slow  int // so many times in a row
+	again time.Time
+	pause time.Duration
+}
+
+// unanswered is for how long nothing was stored, or nothing answered, that this node has
+// asked the others for; 0: nothing waits.
+func (s *server) unanswered() time.Duration {
+	since := s.cell.JournalStats().Unsettled
+	if asked := s.reach.asked.Load(); asked != nil {
+		since = max(since, time.Since(*asked))
+	}
+	return since
+}
+
+// watchReach asks the others, again and again, what every login and every look into an archive asks them: how far the journal is. So
+// a node that nobody hears knows it also while none of its people writes anything, and one that is slow before it is much used.
+func (s *server) watchReach(ctx context.Context) {
+	if s.member == nil {
+		return
+	}
+	tick := time.NewTicker(reachEvery)
+	defer tick.Stop()
+	for {
+		begun := time.Now()
+		s.reach.asked.Store(&begun)
+		err := s.cell.Heard(ctx)
+		took := max(time.Since(begun), s.cell.JournalStats().Unsettled)
+		s.reach.asked.Store(nil)
+		if err != nil {
+			return // it ends
+		}
+		s.leadNoMore(ctx, took)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// leadNoMore hands leadership to another node when this one has been slow for some time: all that any node stores
+// goes through the leader, so that a slow network or disk of one makes all slow.
+func (s *server) leadNoMore(ctx context.Context, took time.Duration) {
+	r := &s.reach
+	if took < time.Duration(slowShare*float64(s.o.noMajority)) || !enough(s.cell.JournalStats().Others) {
+		r.slow = 0
+		return
+	}
+	now := time.Now()
+	if r.slow++; r.slow < slowTimes || now.Before(r.again) {
+		return
+	}
+	to, err := s.moveLeadership(ctx)
+	switch {
+	case err != nil:
+		s.log.Warn("this node is slow, and leadership stays with it", "answered_after", took.Round(time.Millisecond), "err", err)
+	case to != "":
+		if now.Sub(r.again) > leadWell {
+			r.pause = 0
+		}
+		r.pause = min(max(2*r.pause, leadPause), leadPauseMost)
+		r.again = time.Now().Add(r.pause)
+		s.log.Warn("this node is slow to store or to reach the others, so that another one leads", "answered_after", took.Round(time.Millisecond), "node", to)
+	}
+}
+
+// enough: the other nodes are a majority without this one.
+func enough(others []journal.Other) bool {
+	voters, reached := 1, 0
+	for _, o := range others {
+		if o.Absent || o.Learner {
+			continue
+		}
+		if voters++; o.Reached {
+			reached++
+		}
+	}
+	return reached > voters/2
+}
