@@ -11,24 +11,71 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"bavard/drill/await"
 )
 
 // Rot lets people chat on all nodes of a cell, and damages a file of the journal or the view of one of
 // them, again and again: bits are flipped, or its end or all of it is gone. One time in three the node
 // runs meanwhile. It is killed and started again, and has to take people within a minute. A
-// node that ends by itself is started again, as by a supervisor. cfg.Harm and cfg.DownMax are not used.
+// node that ends by itself is started again, as by a supervisor. It is one disk that rots: some of its files, before it is
+// another node's turn, once that one has found, by its scrub, nothing more. cfg.Harm and cfg.DownMax are not used.
 func Rot(ctx context.Context, cfg CellConfig) (*Report, error) {
-	d := &rotting{&supervised{newCelled(cfg)}}
+	d := &rotting{supervised: &supervised{newCelled(cfg)}}
 	return d.rehearse(ctx, d.disturb, d.restartSupervised, d.stopSupervised)
 }
 
 // rotting is a drill under way in which disks rot.
-type rotting struct{ *supervised }
+type rotting struct {
+	*supervised
+	bad  *cellNode // whose disk rots
+	left int       // so many more of its files
+}
+
+const (
+	// rotMost is how many files of a node are damaged at most before it is another one's turn.
+	rotMost = 25
+	// scrubbedWithin bounds how long a node may take to have read all that it has.
+	scrubbedWithin = 3 * time.Minute
+)
 
 // disturb begins the supervision of the nodes, and damages something after each while.
 func (d *rotting) disturb(ctx context.Context) error {
 	d.supervisor = supervise(ctx, d.nodes)
-	return d.again(ctx, func(ctx context.Context, _ int) error { return d.rotOne(ctx, d.nodes[d.random.IntN(len(d.nodes))]) })
+	return d.again(ctx, func(ctx context.Context, _ int) error {
+		if d.left == 0 {
+			if err := d.scrubbed(ctx); err != nil {
+				return err
+			}
+			d.bad, d.left = d.nodes[d.random.IntN(len(d.nodes))], 1+d.random.IntN(rotMost)
+		}
+		d.left--
+		return d.rotOne(ctx, d.bad)
+	})
+}
+
+// scrubbed waits until the node whose disk rotted has read all that it has since its start, and found nothing: what nobody
+// has read yet may be damaged, and then no other node's may be, or nobody has it.
+func (d *rotting) scrubbed(ctx context.Context) error {
+	if d.bad == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, scrubbedWithin)
+	defer cancel()
+	err := await.UntilEvery(ctx, 200*time.Millisecond, func(ctx context.Context) error {
+		page, err := metricsIn(ctx, d.bad.options.Data)
+		if err != nil {
+			return err
+		}
+		if passes, found := gauge(page, "bavard_scrub_passes_total"), gauge(page, "bavard_scrub_damaged_total"); passes < 1 || found > 0 {
+			return fmt.Errorf("it was read through %d times, damage was found %d times", passes, found)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("node %s: %w", d.bad.name, err)
+	}
+	return nil
 }
 
 // rotOne damages a file of a node that has been killed, or will be in a moment.

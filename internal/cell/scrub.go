@@ -13,7 +13,7 @@ import (
 
 // Scrubbing reads view and journal after each start and then once a day, slowly.
 const (
-	scrubAfter = time.Minute
+	scrubAfter = 30 * time.Second
 	scrubEvery = 24 * time.Hour
 	// Bytes a second. While the journal is read its database grows by what is written.
 	scrubRate        = 8 << 20

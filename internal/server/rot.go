@@ -42,14 +42,16 @@ func (n *node) journalDamaged(err error) {
 }
 
 // fence ends a node whose view has failed its checksum, so that it answers nobody from it, or whose
-// journal has, once there is another node to get them from.
+// journal has, once there is another node to get them from: one that takes people, and has a view then, not one that itself waits for
+// somebody's.
 func (s *server) fence() {
 	rotten, journal := s.rotten.Load(), s.rottenJournal.Load()
-	if !rotten && !journal || s.node.o.again == nil {
+	if !rotten && !journal || s.node.o.again == nil || s.mesh == nil {
 		return
 	}
+	nodes := s.meshed()
 	for _, o := range s.cell.JournalStats().Others {
-		if o.Reached && !o.Learner {
+		if n := nodes[o.Name]; o.Reached && !o.Learner && n.Reached && !n.Diverged {
 			s.log.Error("what this node has on its disk is damaged: it ends, and gets what other nodes have at its next start", "view", rotten, "journal", journal, "from", o.Name)
 			s.node.o.again()
 			return
