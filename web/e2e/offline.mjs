@@ -54,6 +54,17 @@ export default {
     await online.waitFor()
   },
 
+  async 'a page that was loaded past the worker is taken by it'(world) {
+    const alice = await world.person('Alice')
+    await alice.join(world.server.invites(1)[0])
+    await alice.installed()
+    await alice.page.evaluate(() => (globalThis.before = true))
+    const cdp = await alice.context.newCDPSession(alice.page)
+    await cdp.send('Page.reload', { ignoreCache: true }) // without the worker
+    const taken = () => globalThis.before === undefined && navigator.serviceWorker.controller !== null
+    await until('the page to be the worker’s', () => alice.page.evaluate(taken).catch(() => false))
+  },
+
   async 'what waits is seen in one place, and can be deleted there; the rest goes out once'(world) {
     const [alice, bob, carl] = await world.friends('Alice', 'Bob', 'Carl')
     await alice.page.locator('nav a', { hasText: 'Carl' }).waitFor()

@@ -32,6 +32,7 @@ worker.addEventListener('activate', (event) => {
 
 worker.addEventListener('message', (event) => {
   if (event.data === 'take over') void worker.skipWaiting()
+  else if (event.data === 'claim') event.waitUntil(worker.clients.claim())
   else if (event.data === 'headers') event.waitUntil(renew().catch(() => undefined))
 })
 

@@ -26,6 +26,8 @@ class Update {
       if (!first) this.reload()
       first = false
     })
+    // A page that was still being loaded when the worker began was not claimed, and would not open its other parts without a network.
+    if (first) void navigator.serviceWorker.ready.then((r) => r.active?.postMessage('claim'))
     registration.addEventListener('updatefound', () => {
       registration.installing?.addEventListener('statechange', look)
     })
