@@ -305,15 +305,14 @@ func (d *celled) alike(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	for _, n := range d.nodes {
-		err := await.UntilEvery(ctx, 100*time.Millisecond, func(ctx context.Context) error {
-			page, err := metricsIn(ctx, n.options.Data)
-			if err == nil && gauge(page, "bavard_view_compared_total") < 1 {
-				err = errors.New("it has not compared its view")
+		err := n.shows(ctx, func(page string) error {
+			if gauge(page, "bavard_view_compared_total") < 1 {
+				return errors.New("it has not compared its view")
 			}
-			return err
+			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("node %s: %w", n.name, err)
+			return err
 		}
 	}
 	return nil

@@ -4,17 +4,20 @@ package drill
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"bavard/drill/await"
+	"bavard/internal/admin"
 )
 
 // holds waits for a condition of a server that does not end.
@@ -55,6 +58,33 @@ func metricsIn(ctx context.Context, data string) (string, error) {
 	}}
 	defer socket.CloseIdleConnections()
 	return get(ctx, socket, "http://bavard/metrics")
+}
+
+// status is what `bavard status` says on a node.
+func (d *celled) status(ctx context.Context, n *cellNode) (s admin.Status, err error) {
+	out, err := exec.CommandContext(ctx, d.cfg.Binary, "status", "--json", "--data", n.options.Data).Output()
+	if err == nil {
+		err = json.Unmarshal(out, &s)
+	}
+	if err != nil {
+		err = fmt.Errorf("status of node %s: %w", n.name, err)
+	}
+	return s, err
+}
+
+// shows waits until the metrics of a node are as wanted.
+func (n *cellNode) shows(ctx context.Context, wanted func(page string) error) error {
+	err := await.UntilEvery(ctx, 100*time.Millisecond, func(ctx context.Context) error {
+		page, err := metricsIn(ctx, n.options.Data)
+		if err != nil {
+			return err
+		}
+		return wanted(page)
+	})
+	if err != nil {
+		return fmt.Errorf("node %s: %w", n.name, err)
+	}
+	return nil
 }
 
 // statusError is an answer that is not 200.

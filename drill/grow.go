@@ -4,17 +4,14 @@ package drill
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"bavard/drill/await"
 	"bavard/drill/node"
-	"bavard/internal/admin"
 )
 
 // joinWithin bounds how long a node may take until it is in the cell and takes people: etcd takes a new
@@ -175,20 +172,16 @@ func (d *growing) shrink(ctx context.Context) error {
 
 // away errs while the last node reaches another one.
 func (d *growing) away(ctx context.Context, n *cellNode) error {
-	out, err := exec.CommandContext(ctx, d.cfg.Binary, "status", "--json", "--data", d.last().options.Data).Output()
+	status, err := d.status(ctx, d.last())
 	if err != nil {
-		return fmt.Errorf("status: %w", err)
-	}
-	var status admin.Status
-	if err := json.Unmarshal(out, &status); err != nil {
-		return fmt.Errorf("status: %w", err)
+		return err
 	}
 	for _, o := range status.Journal.Others {
 		if o.Node == n.name && !o.Reached {
 			return nil
 		}
 	}
-	return fmt.Errorf("node %s is still reached: %s", n.name, out)
+	return fmt.Errorf("node %s is still reached: %+v", n.name, status.Journal)
 }
 
 func (d *growing) remove(ctx context.Context, n *cellNode) error {

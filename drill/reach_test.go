@@ -4,29 +4,22 @@ package drill
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os/exec"
 	"testing"
 	"time"
 
 	"bavard/drill/await"
 	"bavard/drill/network"
-	"bavard/internal/admin"
 )
 
-// leader gives the node that leads, as one of the others sees it, too.
+// leader gives the node that leads, as it says itself.
 func (d *celled) leader(ctx context.Context) (int, error) {
 	var errs []error
 	for i, n := range d.nodes {
-		out, err := exec.CommandContext(ctx, d.cfg.Binary, "status", "--json", "--data", n.options.Data).Output()
+		status, err := d.status(ctx, n)
 		if err != nil {
-			return 0, fmt.Errorf("status of node %s: %w", n.name, err)
-		}
-		var status admin.Status
-		if err := json.Unmarshal(out, &status); err != nil {
-			return 0, fmt.Errorf("status of node %s: %w", n.name, err)
+			return 0, err
 		}
 		leads := status.Journal.HasLeader
 		for _, o := range status.Journal.Others {
@@ -99,12 +92,11 @@ func TestMute(t *testing.T) {
 	const hit = 1
 	alone := func(alone bool) {
 		t.Helper()
-		err := await.Until(ctx, func(ctx context.Context) error {
-			page, err := metricsIn(ctx, d.nodes[hit].options.Data)
-			if on := gauge(page, `bavard_warning{id="journal-no-leader",severity="error"}`) == 1; err == nil && on != alone {
-				err = fmt.Errorf("the warning that it stores nothing is %t", on)
+		err := d.nodes[hit].shows(ctx, func(page string) error {
+			if on := gauge(page, `bavard_warning{id="journal-no-leader",severity="error"}`) == 1; on != alone {
+				return fmt.Errorf("the warning that it stores nothing is %t", on)
 			}
-			return err
+			return nil
 		})
 		if err != nil {
 			t.Fatal(err)

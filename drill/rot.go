@@ -11,8 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"bavard/drill/await"
 )
 
 // Rot lets people chat on all nodes of a cell, and damages a file of the journal or the view of one of
@@ -62,20 +60,12 @@ func (d *rotting) scrubbed(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, scrubbedWithin)
 	defer cancel()
-	err := await.UntilEvery(ctx, 200*time.Millisecond, func(ctx context.Context) error {
-		page, err := metricsIn(ctx, d.bad.options.Data)
-		if err != nil {
-			return err
-		}
+	return d.bad.shows(ctx, func(page string) error {
 		if passes, found := gauge(page, "bavard_scrub_passes_total"), gauge(page, "bavard_scrub_damaged_total"); passes < 1 || found > 0 {
 			return fmt.Errorf("it was read through %d times, damage was found %d times", passes, found)
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("node %s: %w", d.bad.name, err)
-	}
-	return nil
 }
 
 // rotOne damages a file of a node that has been killed, or will be in a moment.

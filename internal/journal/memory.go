@@ -236,6 +236,11 @@ type memoryStore struct {
 	cluster *Cluster
 	writer  string
 	life    uint64
+	count   attemptCount
+}
+
+// attemptCount counts the attempts for a batch.
+type attemptCount struct {
 	mu      sync.Mutex
 	counter uint64 // of the batch being tried
 	try     int
@@ -282,18 +287,18 @@ func (s *memoryStore) fate(value []byte) Fate {
 	if err != nil {
 		return Fate{Err: err}
 	}
-	return s.cluster.opts.Fault(Attempt{s.writer, b.counter, s.next(b.counter), len(b.commands)})
+	return s.cluster.opts.Fault(Attempt{s.writer, b.counter, s.count.next(b.counter), len(b.commands)})
 }
 
-// next counts the attempts for a batch.
-func (s *memoryStore) next(counter uint64) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if counter != s.counter {
-		s.counter, s.try = counter, 0
+// next gives the number of one more.
+func (c *attemptCount) next(counter uint64) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if counter != c.counter {
+		c.counter, c.try = counter, 0
 	}
-	s.try++
-	return s.try
+	c.try++
+	return c.try
 }
 
 func (c *Cluster) waitForQuorum(ctx context.Context) error {

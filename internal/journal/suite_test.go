@@ -158,11 +158,9 @@ func closeJournal(t testing.TB, j Journal) {
 // faultyStore does to a real store what Fate says.
 type faultyStore struct {
 	store
-	writer  string
-	fault   func(Attempt) Fate
-	mu      sync.Mutex
-	counter uint64
-	try     int
+	writer string
+	fault  func(Attempt) Fate
+	count  attemptCount
 }
 
 func (s *faultyStore) replace(ctx context.Context, last uint64, value []byte) (outcome, error) {
@@ -170,14 +168,7 @@ func (s *faultyStore) replace(ctx context.Context, last uint64, value []byte) (o
 	if err != nil {
 		return outcome{}, err
 	}
-	s.mu.Lock()
-	if b.counter != s.counter {
-		s.counter, s.try = b.counter, 0
-	}
-	s.try++
-	attempt := Attempt{s.writer, b.counter, s.try, len(b.commands)}
-	s.mu.Unlock()
-	fate := s.fault(attempt)
+	fate := s.fault(Attempt{s.writer, b.counter, s.count.next(b.counter), len(b.commands)})
 	if fate.Err != nil {
 		return outcome{}, fate.Err
 	}

@@ -13,8 +13,8 @@ import (
 const (
 	// reachEvery is how often a node of several asks whether it is heard.
 	reachEvery = 500 * time.Millisecond
-	// slowShare: a node is slow when an answer takes more than so much of noMajority.
-	slowShare = 0.1
+	// slowPart: a node is slow when an answer takes as long as this part of noMajority.
+	slowPart = 10
 	// slowTimes is how often in a row a leader has to be slow before it leads no more.
 	slowTimes = 2
 	// leadPause is how long a node that gave up leadership, and has it again, keeps it at least; twice as long each time, up to leadPauseMost,
@@ -36,8 +36,8 @@ type reach struct {
 
 // unanswered is for how long nothing was stored, or nothing answered, that this node has
 // asked the others for; 0: nothing waits.
-func (s *server) unanswered() time.Duration {
-	since := s.cell.JournalStats().Unsettled
+func (s *server) unanswered(j journal.Stats) time.Duration {
+	since := j.Unsettled
 	if asked := s.reach.asked.Load(); asked != nil {
 		since = max(since, time.Since(*asked))
 	}
@@ -56,12 +56,11 @@ func (s *server) watchReach(ctx context.Context) {
 		begun := time.Now()
 		s.reach.asked.Store(&begun)
 		err := s.cell.Heard(ctx)
-		took := max(time.Since(begun), s.cell.JournalStats().Unsettled)
 		s.reach.asked.Store(nil)
 		if err != nil {
 			return // it ends
 		}
-		s.leadNoMore(ctx, took)
+		s.leadNoMore(ctx, time.Since(begun), s.cell.JournalStats())
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -72,9 +71,9 @@ func (s *server) watchReach(ctx context.Context) {
 
 // leadNoMore hands leadership to another node when this one has been slow for some time: all that any node stores
 // goes through the leader, so that a slow network or disk of one makes all slow.
-func (s *server) leadNoMore(ctx context.Context, took time.Duration) {
+func (s *server) leadNoMore(ctx context.Context, took time.Duration, j journal.Stats) {
 	r := &s.reach
-	if took < time.Duration(slowShare*float64(s.o.noMajority)) || !enough(s.cell.JournalStats().Others) {
+	if took = max(took, j.Unsettled); took < s.o.noMajority/slowPart || !enough(j.Others) {
 		r.slow = 0
 		return
 	}

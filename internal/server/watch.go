@@ -22,10 +22,11 @@ import (
 const behindMost = 100
 
 func (s *server) journalReady() error {
-	if !s.cell.JournalStats().HasLeader {
+	j := s.cell.JournalStats()
+	if !j.HasLeader {
 		return errors.New("it has no leader")
 	}
-	if since := s.unanswered(); s.member != nil && since >= s.o.noMajority {
+	if since := s.unanswered(j); s.member != nil && since >= s.o.noMajority {
 		// It hears a leader, which does not hear it, or no majority hears that.
 		return fmt.Errorf("nothing was answered for %v", since.Round(time.Second))
 	}
@@ -71,7 +72,7 @@ func (s *server) watch(ctx context.Context) {
 			if ready {
 				led = now
 			}
-			outvoted := !ready && (now.Sub(led) >= s.o.noMajority || s.unanswered() >= s.o.noMajority)
+			outvoted := !ready && (now.Sub(led) >= s.o.noMajority || s.unanswered(s.cell.JournalStats()) >= s.o.noMajority)
 			s.outvoted.Store(outvoted)
 			s.compare(ctx, now)
 			if outvoted {
