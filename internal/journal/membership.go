@@ -87,8 +87,7 @@ func (j *etcdJournal) Remove(ctx context.Context, node string) error {
 		return fmt.Errorf("journal: noting that node %s is removed: %w", node, err)
 	}
 	for _, m := range members {
-		// etcd refuses as long as it has not been connected for 5 s to a majority of those that are left.
-		if err := persist(ctx, func() error { return j.removeMember(ctx, m) }); err != nil {
+		if err := j.removeMember(ctx, m); err != nil {
 			return err
 		}
 	}

@@ -40,6 +40,10 @@ const (
 	// readmitWithin bounds one call. etcd takes a new member only once its own
 	// connections are 5 s old.
 	readmitWithin = 30 * time.Second
+	// changeWithin bounds one attempt to change who is a member. Whatever comes of it is found when it is tried
+	// again, and it has to be: raft's leader drops a change without a word while it has not applied the one
+	// before, and one on its way to a leader that is none any more is lost.
+	changeWithin = 3 * time.Second
 	// idEvery is how long etcd gives the same id to a new member at the same address.
 	idEvery = 1100 * time.Millisecond
 )
@@ -82,7 +86,12 @@ func (j *etcdJournal) Readmit(ctx context.Context, node, owner, address string) 
 	if err := j.addLearner(ctx, e, address); err != nil {
 		return nil, err
 	}
-	_, err = j.client.Txn(ctx).Then(clientv3.OpPut(ownerPrefix+node, owner), clientv3.OpDelete(nodePrefix+node)).Commit()
+	err = persist(ctx, func() error {
+		attempt, cancel := context.WithTimeout(ctx, changeWithin)
+		defer cancel()
+		_, err := j.client.Txn(attempt).Then(clientv3.OpPut(ownerPrefix+node, owner), clientv3.OpDelete(nodePrefix+node)).Commit()
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("journal: noting the new data directory of %s: %w", node, err)
 	}
@@ -94,20 +103,31 @@ func (j *etcdJournal) Readmit(ctx context.Context, node, owner, address string) 
 	return members, nil
 }
 
-// removeMember removes one that is still there.
+// removeMember removes one that is still there, and tries until ctx ends: etcd refuses as long as it has not been
+// connected for 5 s to a majority of those that are left.
 func (j *etcdJournal) removeMember(ctx context.Context, m *membership.Member) error {
-	if _, err := j.client.MemberRemove(ctx, uint64(m.ID)); err != nil && !errors.Is(err, rpctypes.ErrMemberNotFound) {
+	err := persist(ctx, func() error {
+		attempt, cancel := context.WithTimeout(ctx, changeWithin)
+		defer cancel()
+		_, err := j.client.MemberRemove(attempt, uint64(m.ID))
+		if errors.Is(err, rpctypes.ErrMemberNotFound) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("journal: removing the member that %s was: %w", j.nodeOf(m), err)
 	}
 	return nil
 }
 
 // addLearner tries until ctx ends: etcd refuses as long as its own connections are new, or
-// the id, which it makes of the time in seconds, is that of a member just removed; and the
-// leader drops a change without a word while it has not applied the one before.
+// the id, which it makes of the time in seconds, is that of a member just removed.
 func (j *etcdJournal) addLearner(ctx context.Context, e *embedded, address string) error {
-	for {
-		_, err := j.client.MemberAddAsLearner(ctx, []string{peerScheme + address})
+	err := persist(ctx, func() error {
+		attempt, cancel := context.WithTimeout(ctx, changeWithin)
+		defer cancel()
+		_, err := j.client.MemberAddAsLearner(attempt, []string{peerScheme + address})
 		if err == nil {
 			return nil
 		}
@@ -117,10 +137,12 @@ func (j *etcdJournal) addLearner(ctx context.Context, e *embedded, address strin
 				return nil
 			}
 		}
-		if !sleep(ctx, promoteEvery) {
-			return fmt.Errorf("journal: adding a learner: %w", err)
-		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("journal: adding a learner: %w", err)
 	}
+	return nil
 }
 
 // replaceable is without, if the node does not run.

@@ -288,7 +288,7 @@ func (j *etcdJournal) vote(ctx context.Context) error {
 // tryVote errs unless this node has a vote, and in its log all that had been committed
 // when it was called.
 func (j *etcdJournal) tryVote(ctx context.Context, e *embedded) error {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, changeWithin)
 	defer cancel()
 	if _, err := j.readLatest(ctx); err != nil {
 		return err

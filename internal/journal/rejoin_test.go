@@ -212,6 +212,47 @@ func TestRejoinIsCut(t *testing.T) {
 	}
 }
 
+// losing is an etcd that does not answer the first change of each kind, as one does whose leader dropped it.
+type losing struct {
+	clientv3.Cluster
+	removals, additions int
+}
+
+func (l *losing) MemberRemove(ctx context.Context, id uint64) (*clientv3.MemberRemoveResponse, error) {
+	if l.removals++; l.removals == 1 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return l.Cluster.MemberRemove(ctx, id)
+}
+
+func (l *losing) MemberAddAsLearner(ctx context.Context, at []string) (*clientv3.MemberAddResponse, error) {
+	if l.additions++; l.additions == 1 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return l.Cluster.MemberAddAsLearner(ctx, at)
+}
+
+// TestChangesAreLost: a change of who is a member that nobody answers is asked for again.
+func TestChangesAreLost(t *testing.T) {
+	t.Parallel()
+	c := newTestCell(t)
+	opts := Options{UnsafeNoFsync: true}
+	nodes, want := c.withoutC(t, opts)
+	client := nodes["a"].(*etcdJournal).client
+	lost := &losing{Cluster: client.Cluster}
+	client.Cluster = lost
+	back, err := c.rejoins(t, opts, askOf(nodes["a"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lost.removals < 2 || lost.additions < 2 {
+		t.Errorf("%d removals and %d additions were asked for", lost.removals, lost.additions)
+	}
+	hasAll(t, nodes, back, want...)
+}
+
 // TestReadmitRefuses: nobody is replaced who runs, or says that it is elsewhere, and not
 // two at once.
 func TestReadmitRefuses(t *testing.T) {

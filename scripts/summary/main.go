@@ -178,13 +178,13 @@ const (
 )
 
 // explain keeps what a test says of its failure: the lines that begin with a place in a test file, each with the one
-// after it, or else the last ones.
+// after it, but not what a server under test logs through it; or else the last ones.
 func (s *summary) explain(key string) {
 	output := strings.Split(strings.TrimSpace(strings.Join(s.output[key], "")), "\n")
 	var said []string
 	for i, line := range output {
-		at := func(i int) bool { return i >= 0 && strings.Contains(output[i], "_test.go:") }
-		if at(i) || at(i-1) {
+		at := func(i int) bool { return i >= 0 && strings.Contains(output[i], "_test.go:") && !logged(output[i]) }
+		if at(i) || at(i-1) && !logged(line) {
 			said = append(said, line)
 		}
 	}
@@ -196,6 +196,9 @@ func (s *summary) explain(key string) {
 		s.why = append(s.why, "      "+strings.ToValidUTF8(line[:min(len(line), whyWidth)], ""))
 	}
 }
+
+// logged reports whether a line is one of log/slog's text handler.
+func logged(line string) bool { return strings.Contains(line, " level=") && strings.Contains(line, " msg=") }
 
 // save appends the counts and the package lines to a file, and what failed to another one; no name, no file.
 func (s *summary) save(to, why string) error {

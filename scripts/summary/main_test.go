@@ -12,6 +12,7 @@ func TestSummary(t *testing.T) {
 	const events = `{"Action":"run","Package":"p","Test":"TestGood"}
 {"Action":"output","Package":"p","Test":"TestGood","Output":"quiet\n"}
 {"Action":"pass","Package":"p","Test":"TestGood"}
+{"Action":"output","Package":"p","Test":"TestBad","Output":"p_test.go:9: time=now level=WARN msg=\"a server said\"\n"}
 {"Action":"output","Package":"p","Test":"TestBad","Output":"p_test.go:1: this is why\n"}
 {"Action":"fail","Package":"p","Test":"TestBad"}
 {"Action":"output","Package":"p","Test":"TestSkipped","Output":"p_test.go:2: LEFT OUT: no chromium\n"}
@@ -43,7 +44,7 @@ go: a line that is not JSON
 			t.Errorf("no %q in\n%s", want, why)
 		}
 	}
-	if strings.Contains(why, "quiet") || strings.Contains(text, "quiet") || strings.Contains(text, "without") {
+	if strings.Contains(why, "a server said") || strings.Contains(why, "quiet") || strings.Contains(text, "quiet") || strings.Contains(text, "without") {
 		t.Errorf("too much in\n%s", text)
 	}
 	if s.passed != 1 || s.failed != 3 || len(s.skipped) != 1 || !strings.Contains(s.skipped[0], "LEFT OUT: no chromium") {

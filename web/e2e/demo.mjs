@@ -72,11 +72,15 @@ async function play(world, demo) {
   const [ada, grace] = ['Ada', 'Grace'].map((name) => page.frameLocator(`iframe[title=${name}]`))
   await ada.locator('nav a', { hasText: 'Grace' }).click()
   await grace.locator('nav a', { hasText: 'Ada' }).click()
-  const says = async (from, to, text) => {
+  const writes = async (from, text) => {
     const area = from.getByRole('textbox', { name: /^Message / })
     await area.fill(text)
     await area.press('Enter')
-    await to.locator('.bubble', { hasText: text }).waitFor()
+  }
+  const reads = (to, text) => to.locator('.bubble', { hasText: text }).waitFor()
+  const says = async (from, to, text) => {
+    await writes(from, text)
+    await reads(to, text)
   }
   await says(ada, grace, 'Hello Grace')
   const end = record(page)
@@ -94,7 +98,10 @@ async function play(world, demo) {
   await press('Freeze b')
   await are('runs', 'frozen', 'runs')
   const froze = Date.now()
-  await Promise.all([says(ada, grace, 'A node hangs, and we go on'), says(grace, ada, 'Who was on it has left it')])
+  // One after the other: a page has one focus, also for two windows.
+  await writes(ada, 'A node hangs, and we go on')
+  await writes(grace, 'Who was on it has left it')
+  await Promise.all([reads(grace, 'A node hangs, and we go on'), reads(ada, 'Who was on it has left it')])
   console.log(`      said beside a node that hangs within ${Date.now() - froze} ms`)
   await goesOn()
   await show()
