@@ -198,7 +198,9 @@ func (s *summary) explain(key string) {
 }
 
 // logged reports whether a line is one of log/slog's text handler.
-func logged(line string) bool { return strings.Contains(line, " level=") && strings.Contains(line, " msg=") }
+func logged(line string) bool {
+	return strings.Contains(line, " level=") && strings.Contains(line, " msg=")
+}
 
 // save appends the counts and the package lines to a file, and what failed to another one; no name, no file.
 func (s *summary) save(to, why string) error {
