@@ -32,7 +32,7 @@ type rotting struct {
 
 const (
 	// rotMost is how many files of a node are damaged at most before it is another one's turn.
-	rotMost = 25
+	rotMost = 50
 	// scrubbedWithin bounds how long a node may take to have read all that it has.
 	scrubbedWithin = 3 * time.Minute
 )
