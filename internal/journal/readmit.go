@@ -86,10 +86,8 @@ func (j *etcdJournal) Readmit(ctx context.Context, node, owner, address string) 
 	if err := j.addLearner(ctx, e, address); err != nil {
 		return nil, err
 	}
-	err = persist(ctx, func() error {
-		attempt, cancel := context.WithTimeout(ctx, changeWithin)
-		defer cancel()
-		_, err := j.client.Txn(attempt).Then(clientv3.OpPut(ownerPrefix+node, owner), clientv3.OpDelete(nodePrefix+node)).Commit()
+	err = changeCell(ctx, func(ctx context.Context) error {
+		_, err := j.client.Txn(ctx).Then(clientv3.OpPut(ownerPrefix+node, owner), clientv3.OpDelete(nodePrefix+node)).Commit()
 		return err
 	})
 	if err != nil {
@@ -103,13 +101,20 @@ func (j *etcdJournal) Readmit(ctx context.Context, node, owner, address string) 
 	return members, nil
 }
 
+// changeCell is persist for what changes the cell, each attempt bounded by changeWithin.
+func changeCell(ctx context.Context, attempt func(context.Context) error) error {
+	return persist(ctx, func() error {
+		ctx, cancel := context.WithTimeout(ctx, changeWithin)
+		defer cancel()
+		return attempt(ctx)
+	})
+}
+
 // removeMember removes one that is still there, and tries until ctx ends: etcd refuses as long as it has not been
 // connected for 5 s to a majority of those that are left.
 func (j *etcdJournal) removeMember(ctx context.Context, m *membership.Member) error {
-	err := persist(ctx, func() error {
-		attempt, cancel := context.WithTimeout(ctx, changeWithin)
-		defer cancel()
-		_, err := j.client.MemberRemove(attempt, uint64(m.ID))
+	err := changeCell(ctx, func(ctx context.Context) error {
+		_, err := j.client.MemberRemove(ctx, uint64(m.ID))
 		if errors.Is(err, rpctypes.ErrMemberNotFound) {
 			return nil
 		}
@@ -124,10 +129,8 @@ func (j *etcdJournal) removeMember(ctx context.Context, m *membership.Member) er
 // addLearner tries until ctx ends: etcd refuses as long as its own connections are new, or
 // the id, which it makes of the time in seconds, is that of a member just removed.
 func (j *etcdJournal) addLearner(ctx context.Context, e *embedded, address string) error {
-	err := persist(ctx, func() error {
-		attempt, cancel := context.WithTimeout(ctx, changeWithin)
-		defer cancel()
-		_, err := j.client.MemberAddAsLearner(attempt, []string{peerScheme + address})
+	err := changeCell(ctx, func(ctx context.Context) error {
+		_, err := j.client.MemberAddAsLearner(ctx, []string{peerScheme + address})
 		if err == nil {
 			return nil
 		}
