@@ -3,6 +3,7 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,10 +49,15 @@ type CellConfig struct {
 	// Nodes of the cell: 3, 5 or 7.
 	Nodes int
 	Harm  Harm
+	// Older is the program of an older version: all nodes begin with it, HarmRoll has each go on with the other
+	// version in its turn, never all with Binary, and at last all with Binary. "": no other than Binary.
+	Older string
 	// DownMax bounds how long a node stays away, or is frozen; 0 means 1 s.
 	DownMax time.Duration
 	// Duration ends it once it has passed; 0: after so many as Kills.
 	Duration time.Duration
+	// Enough ends it, too, once it is closed and the harm under way is over; nil never is.
+	Enough <-chan struct{}
 	// Progress is told after each of them; nil is not.
 	Progress func(harmed, ticked int)
 }
@@ -190,7 +196,7 @@ func (d *celled) prepare(ctx context.Context) error {
 		}
 	}
 	err := await.Until(ctx, func(ctx context.Context) error { // the admin socket comes last
-		return node.Import(ctx, d.cfg.Binary, d.nodes[0].options.Data, d.users())
+		return node.Import(ctx, d.founder(), d.nodes[0].options.Data, d.users())
 	})
 	if err != nil {
 		return err
@@ -204,7 +210,7 @@ func (d *celled) found(ctx context.Context) error {
 	if err != nil || d.cfg.Nodes == 1 { // a server alone
 		return err
 	}
-	if err := node.Found(ctx, d.cfg.Binary, d.cfg.Dir, seats); err != nil {
+	if err := node.Found(ctx, d.founder(), d.cfg.Dir, seats); err != nil {
 		return err
 	}
 	return d.configure(seats)
@@ -220,7 +226,7 @@ func (d *celled) lay() (seats []node.Seat, err error) {
 		n := &cellNode{name: string(rune('a' + i))}
 		c2s, http, peer := addrs[3*i], addrs[3*i+1], addrs[3*i+2]
 		n.options = node.Options{
-			Binary: d.cfg.Binary, Data: filepath.Join(d.cfg.Dir, n.name), C2S: c2s, HTTP: http, Plain: true, Log: &n.tail,
+			Binary: d.founder(), Data: filepath.Join(d.cfg.Dir, n.name), C2S: c2s, HTTP: http, Plain: true, Log: &n.tail,
 		}
 		if d.data != nil {
 			n.options.Data = d.data(n.name)
@@ -270,6 +276,9 @@ func (d *celled) configure(seats []node.Seat) (err error) {
 	return nil
 }
 
+// founder is the program with which the cell begins.
+func (d *celled) founder() string { return cmp.Or(d.cfg.Older, d.cfg.Binary) }
+
 func (d *celled) command(ctx context.Context, args ...string) error {
 	return node.Command(ctx, d.cfg.Binary, args...)
 }
@@ -284,7 +293,7 @@ func (d *celled) disturb(ctx context.Context) error {
 		case HarmWipe:
 			return d.wipeOne(ctx, hit, loss(n%int(losses)))
 		case HarmRoll:
-			return d.rollOne(ctx, d.nodes[n%len(d.nodes)], n%4 != 3)
+			return d.rollOne(ctx, d.nodes[n%len(d.nodes)], n%4 != 3, d.next(d.nodes[n%len(d.nodes)]))
 		case HarmCut:
 			return d.cutOne(ctx, d.random.IntN(len(d.nodes)), cut(n%int(cuts)))
 		case HarmClock:
@@ -293,8 +302,12 @@ func (d *celled) disturb(ctx context.Context) error {
 			return d.killMinority(ctx)
 		}
 	})
-	if err == nil && d.cfg.Harm == HarmKill && d.peer == nil {
+	switch {
+	case err != nil:
+	case d.cfg.Harm == HarmKill && d.peer == nil:
 		err = d.alike(ctx)
+	case d.cfg.Older != "":
+		err = d.upgradeAll(ctx)
 	}
 	return err
 }
@@ -318,7 +331,7 @@ func (d *celled) alike(ctx context.Context) error {
 	return nil
 }
 
-// again does harm after each while in which people chat, as often as the drill is to, or for as long.
+// again does harm after each while in which people chat, as often as the drill is to, or for as long, or until it is enough.
 func (d *celled) again(ctx context.Context, harm func(ctx context.Context, n int) error) error {
 	begun := time.Now()
 	for n := 0; d.cfg.Duration > 0 && time.Since(begun) < d.cfg.Duration || d.cfg.Duration == 0 && n < d.cfg.Kills; n++ {
@@ -327,6 +340,11 @@ func (d *celled) again(ctx context.Context, harm func(ctx context.Context, n int
 		}
 		if err := pause(ctx, d.between(d.cfg.UpMin, d.cfg.UpMax)); err != nil {
 			return err
+		}
+		select {
+		case <-d.cfg.Enough:
+			return nil
+		default:
 		}
 		if err := harm(ctx, n); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -127,12 +128,22 @@ func TestCellFreeze(t *testing.T) {
 }
 
 // TestCellRoll: nodes are drained, or ended in order, and started again, one after the
-// other, as for a new version, and people notice next to nothing.
+// other, with a new version, and back, and people notice next to nothing.
 func TestCellRoll(t *testing.T) {
 	t.Parallel()
 	const offlineMost = 10 * time.Second
-	r := unharmed(t, CellConfig{Harm: HarmRoll, DownMax: 500 * time.Millisecond, KillConfig: KillConfig{Kills: 4}})
-	if r.Rolls != 4 || r.Drains != 3 || r.Verdict.Ticked < 300 {
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	older := filepath.Join(t.TempDir(), "older")
+	program := "#!/bin/sh\nexport BAVARD_UNSAFE_LEVEL=1\nexec '" + bin + "' \"$@\"\n"
+	if err := os.WriteFile(older, []byte(program), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r := unharmed(t, CellConfig{Harm: HarmRoll, Older: older, DownMax: 500 * time.Millisecond, KillConfig: KillConfig{Kills: 4}})
+	// Node a goes on with the newer version, and b; c must not, and a goes back. At last a and c are new.
+	if r.Rolls != 6 || r.Drains != 5 || r.Upgrades != 4 || r.Downgrades != 1 || r.Verdict.Ticked < 300 {
 		t.Error("too little happened")
 	}
 	if r.Gap(1) > offlineMost {

@@ -74,7 +74,8 @@ func (v *device) live(ctx context.Context) {
 		}
 		failures = 0
 		v.use(ctx, s)
-		if s.Cut(); v.told(s.Err()) {
+		silent := v.leaves() && s.Silent() > suspect
+		if s.Cut(); v.told(s.Err()) || silent {
 			v.where++
 		} else {
 			v.where = v.d.elsewhere(v.where, v.random)
@@ -130,7 +131,7 @@ func (v *device) isDraining() bool {
 	}
 }
 
-func (v *device) config() client.Config {
+func (v *device) config(failures int) client.Config {
 	at := v.d.at(v.where)
 	cfg := client.Config{
 		JID: v.account, Password: v.d.password, Resource: v.resource, Keys: &v.keys, Addr: at.c2s,
@@ -139,6 +140,7 @@ func (v *device) config() client.Config {
 	}
 	if v.leaves() {
 		cfg.Patience = patience
+		cfg.HearWithin = hearPatience << min(failures, 3)
 	}
 	if v.web {
 		cfg.WebSocket = "ws://" + at.http + "/xmpp-websocket"
@@ -148,9 +150,13 @@ func (v *device) config() client.Config {
 
 const (
 	// patience is how long a device waits for a server that answers nothing, where there are others, as the
-	// app does; dialPatience is what the first attempt to log in may take there, the next one twice as much.
+	// app does; dialPatience is what the first attempt to log in may take there, the next one twice as much,
+	// and hearPatience until anything is heard. One that is cut off while its server has been silent for as
+	// long as suspect comes back elsewhere.
 	patience     = 3500 * time.Millisecond
-	dialPatience = 5 * time.Second
+	dialPatience = 4 * time.Second
+	hearPatience = 2 * time.Second
+	suspect      = time.Second
 )
 
 // leaves: it goes elsewhere when its server does not answer. A sleepy device is not there for long.
@@ -163,7 +169,7 @@ func (v *device) connect(ctx context.Context, old *client.Session, failures int)
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	cfg := v.config()
+	cfg := v.config(failures)
 	if old != nil && v.resumes && v.random.IntN(5) > 0 {
 		cfg.Resume = old.Resumption()
 	}

@@ -87,8 +87,8 @@ func (d *celled) freezeOne(ctx context.Context, n *cellNode, long bool) error {
 	return d.admits(ctx, n, time.Now(), false)
 }
 
-// rollOne ends a node as an operator does, and starts it again.
-func (d *celled) rollOne(ctx context.Context, n *cellNode, drain bool) error {
+// rollOne ends a node as an operator does, and has it go on with that program.
+func (d *celled) rollOne(ctx context.Context, n *cellNode, drain bool, program string) error {
 	d.report.Rolls++
 	stopping, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -112,11 +112,49 @@ func (d *celled) rollOne(ctx context.Context, n *cellNode, drain bool) error {
 	if err := d.misconfigure(ctx, n); err != nil {
 		return fmt.Errorf("node %s: %w", n.name, err)
 	}
+	if n.options.Binary != program {
+		n.options.Binary = program
+		if program == d.cfg.Older {
+			d.report.Downgrades++
+		} else {
+			d.report.Upgrades++
+		}
+	}
 	started := time.Now()
 	if err := n.start(); err != nil {
 		return err
 	}
 	return d.admits(ctx, n, started, true)
+}
+
+// next is the program with which a node goes on that is rolled: the other version's. One of them keeps the older one:
+// the level of a cell rises of which all nodes know a higher one, and the older version cannot take part any more.
+func (d *celled) next(n *cellNode) string {
+	if d.cfg.Older == "" || n.options.Binary != d.cfg.Older {
+		return d.founder()
+	}
+	for _, other := range d.nodes {
+		if other != n && other.options.Binary == d.cfg.Older {
+			return d.cfg.Binary
+		}
+	}
+	return d.cfg.Older
+}
+
+// upgradeAll has those go on with the newer version that run the older one.
+func (d *celled) upgradeAll(ctx context.Context) error {
+	for _, n := range d.nodes {
+		if n.options.Binary != d.cfg.Older {
+			continue
+		}
+		if err := d.flows(ctx); err != nil {
+			return err
+		}
+		if err := d.rollOne(ctx, n, true, d.cfg.Binary); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // misconfigure starts a node that does not run with a configuration that has a mistake: it has to say where, and to

@@ -12,6 +12,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -90,6 +91,9 @@ type Config struct {
 	// Patience bounds for how long nothing is heard while something waits for an answer, which is asked for
 	// anew after half of it; then the session ends with ErrSilent. 0 waits for ever.
 	Patience time.Duration
+	// HearWithin bounds connecting until the server has said what it offers, as one does at once that is not
+	// too busy to log in: then Dial fails with ErrSilent. 0 leaves it to the context.
+	HearWithin time.Duration
 
 	Handler Handler
 }
@@ -149,12 +153,15 @@ type Session struct {
 	seq     uint64
 	err     error
 	ended   bool
+	// waitsSince is when nothing was waited for, or the server was heard, as watch saw it last.
+	waitsSince time.Time
 
-	heard atomic.Int64 // when the server was last heard, in ns since the epoch
-	wake  chan struct{}
-	done  chan struct{} // closed when the reader has ended
-	quit  chan struct{} // closed when the session is to end
-	idle  chan struct{} // closed when the writer has ended
+	heard   atomic.Int64 // when the server was last heard, in ns since the epoch
+	unheard *time.Timer  // of Config.HearWithin; nil without
+	wake    chan struct{}
+	done    chan struct{} // closed when the reader has ended
+	quit    chan struct{} // closed when the session is to end
+	idle    chan struct{} // closed when the writer has ended
 	// unwatched is closed when nobody looks whether the server answers.
 	unwatched chan struct{}
 }
@@ -163,6 +170,12 @@ type Session struct {
 // session outlives it.
 func Dial(ctx context.Context, cfg Config) (*Session, error) {
 	s, start := newSession(cfg), time.Now()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if cfg.HearWithin > 0 {
+		s.unheard = time.AfterFunc(cfg.HearWithin, func() { cancel(ErrSilent) })
+		defer s.unheard.Stop()
+	}
 	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}
@@ -218,7 +231,7 @@ func (s *Session) connect(ctx context.Context) (err error) {
 		s.wire, err = dialTCP(ctx, &s.cfg)
 	}
 	if err != nil {
-		return fmt.Errorf("client: connect: %w", err)
+		return fmt.Errorf("client: connect: %w", cmp.Or(context.Cause(ctx), err))
 	}
 	return nil
 }

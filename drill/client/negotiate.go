@@ -21,7 +21,7 @@ func (s *Session) negotiate(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, s.wire.close)
 	err := s.login(ctx)
 	if !stop() && ctx.Err() != nil {
-		return fmt.Errorf("client: login: %w", ctx.Err())
+		return fmt.Errorf("client: login: %w", context.Cause(ctx))
 	}
 	if err != nil {
 		return fmt.Errorf("client: login: %w", err)
@@ -33,6 +33,9 @@ func (s *Session) login(ctx context.Context) error {
 	features, err := s.begin()
 	if err != nil {
 		return err
+	}
+	if s.unheard != nil {
+		s.unheard.Stop()
 	}
 	if !s.wire.secure() {
 		if features, err = s.upgrade(ctx, features); err != nil {

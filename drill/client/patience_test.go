@@ -70,3 +70,92 @@ func TestPatience(t *testing.T) {
 		}
 	})
 }
+
+// A session tells for how long its server has left it waiting, be it for the end of the stream.
+func TestSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		p := &peer{t: t, conn: there}
+		cfg := Config{
+			JID: "ann@localhost", Password: "secret", Resource: "r", Mechanism: "PLAIN", Patience: 4 * time.Second, HearWithin: time.Second,
+			DialContext: func(context.Context, string, string) (net.Conn, error) { return here, nil },
+		}
+		done := p.run(func() error {
+			return errors.Join(p.open(plainOffer), p.hear(plainAuth), p.say("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"),
+				p.open(bindOffer), p.hear(bindAsk), p.say(bindResult), p.hear(enableAsk), p.say(enabled))
+		})
+		s, err := Dial(t.Context(), cfg)
+		if err = errors.Join(err, <-done); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute) // fake: of the bubble
+		if silent := s.Silent(); silent != 0 {
+			t.Errorf("it has waited for %v, for nothing", silent)
+		}
+		done = p.run(func() error { return p.hear(chat("m1", "hi"), ask) })
+		if err := errors.Join(s.Send(t.Context(), NewMessageID("m1", "bob@localhost", "hi")), <-done); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if silent := s.Silent(); silent < time.Second || silent > 5*time.Second/4 {
+			t.Errorf("it has waited for %v, not 1 s", silent)
+		}
+		if err := p.say(ack(1)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if silent := s.Silent(); silent != 0 {
+			t.Errorf("answered, it has waited for %v", silent)
+		}
+		done = p.run(func() error { return p.swallow() })
+		began := time.Now()
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took < 4*time.Second || took > 5*time.Second || !errors.Is(s.Err(), ErrSilent) {
+			t.Errorf("it waited for the end of the stream for %v: %v", took, s.Err())
+		}
+		<-done
+	})
+}
+
+// Dial gives up a server that takes the connection and then says nothing; one that has said what it offers may take
+// longer to log in.
+func TestHearWithin(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		says func(p *peer) error
+		want error
+	}{
+		{"silent", (*peer).swallow, ErrSilent},
+		{"slow", func(p *peer) error {
+			if err := errors.Join(p.open(plainOffer), p.hear(plainAuth)); err != nil {
+				return err
+			}
+			return p.swallow()
+		}, context.DeadlineExceeded},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				here, there := net.Pipe()
+				p := &peer{t: t, conn: there}
+				done := p.run(func() error { return c.says(p) })
+				ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
+				defer cancel()
+				began := time.Now()
+				_, err := Dial(ctx, Config{
+					JID: "ann@localhost", Password: "secret", Resource: "r", Mechanism: "PLAIN", HearWithin: 2 * time.Second,
+					DialContext: func(context.Context, string, string) (net.Conn, error) { return here, nil },
+				})
+				within := 2 * time.Second
+				if c.want != ErrSilent {
+					within = 7 * time.Second
+				}
+				if took := time.Since(began); !errors.Is(err, c.want) || took != within {
+					t.Errorf("after %v: %v", took, err)
+				}
+				<-done
+			})
+		})
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -59,6 +60,12 @@ func (p *peer) accept() error {
 	}
 	conn, err := p.listener.Accept()
 	p.conn = conn
+	return err
+}
+
+// swallow reads what comes, and answers nothing, until the connection ends.
+func (p *peer) swallow() error {
+	_, err := io.Copy(io.Discard, p.conn)
 	return err
 }
 

@@ -44,20 +44,22 @@ func (s *Session) watch() {
 	defer close(s.unwatched)
 	ticker := time.NewTicker(s.cfg.Patience / watches)
 	defer ticker.Stop()
-	since, asked := time.Now(), false // it has waited for that long
+	s.mu.Lock()
+	s.waitsSince = time.Now()
+	s.mu.Unlock()
+	asked := false
 	for {
 		select {
 		case <-s.quit:
 			return
 		case now := <-ticker.C:
 			s.mu.Lock()
-			waits := len(s.waiting) > 0 || s.sm != nil && len(s.sm.queue) > 0
-			if heard := time.Unix(0, s.heard.Load()); !waits {
-				since, asked = now, false
-			} else if heard.After(since) {
-				since, asked = heard, false
+			if heard := time.Unix(0, s.heard.Load()); !s.waits() {
+				s.waitsSince, asked = now, false
+			} else if heard.After(s.waitsSince) {
+				s.waitsSince, asked = heard, false
 			}
-			silent := now.Sub(since)
+			silent := now.Sub(s.waitsSince)
 			if !asked && silent > s.cfg.Patience/2 && s.sm != nil && !s.ended && s.err == nil {
 				asked = true
 				s.request()
@@ -70,6 +72,26 @@ func (s *Session) watch() {
 			}
 		}
 	}
+}
+
+// waits, under mu: something waits for an answer, be it the end of the stream.
+func (s *Session) waits() bool {
+	return s.ended || len(s.waiting) > 0 || s.sm != nil && len(s.sm.queue) > 0
+}
+
+// Silent is for how long, looked at now and then, nothing was heard while something waited for an answer: of
+// a session with Patience. 0 while nothing waits.
+func (s *Session) Silent() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.waits() {
+		return 0
+	}
+	since := s.waitsSince
+	if heard := time.Unix(0, s.heard.Load()); heard.After(since) {
+		since = heard
+	}
+	return time.Since(since)
 }
 
 func (s *Session) handle(e *xmlstream.Element) error {

@@ -3,13 +3,17 @@
 package cli_test
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"bavard/drill/node"
 )
@@ -143,7 +147,7 @@ func TestDrillKill(t *testing.T) {
 			}
 		}
 	}
-	if len(figures) != 30 {
+	if len(figures) != 32 {
 		t.Errorf("%d figures: %s", len(figures), r.out)
 	}
 	run(t, "", "drill", "kill", "--nodes", "4").want(t, 2, "3, 5 or 7")
@@ -151,4 +155,50 @@ func TestDrillKill(t *testing.T) {
 	run(t, "", "drill", "power", "--nodes", "2").want(t, 2, "1, 3, 5 or 7")
 	run(t, "", "drill", "kill", "--duration", "0s").want(t, 2, "1s to 24h")
 	run(t, "", "drill", "rot", "--cycles", "-1").want(t, 2, "1 to 1000000")
+	run(t, "", "drill", "freeze", "--up-to", "100ms").want(t, 2, "1s to 1h")
+	run(t, "", "drill", "roll", "--older", "nowhere").want(t, 2, "--older", "nowhere")
+	run(t, "", "drill", "roll", "--older", ".").want(t, 2, "is not a program")
+}
+
+// TestDrillInterrupted: a drill that is interrupted does no more harm, and says what it found; interrupted again, it ends.
+func TestDrillInterrupted(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		at   []string // the lines at which it is interrupted
+		code int
+		says string
+	}{
+		"once":  {[]string{" 1 times"}, 0, "| kills "},
+		"twice": {[]string{" 1 times", "no more harm"}, 1, "interrupted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, binary, "drill", "kill", "--duration", "1h")
+			said, out, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer said.Close()
+			cmd.Stdout, cmd.Stderr = out, out
+			err = cmd.Start()
+			out.Close() // what is left of it is the program's
+			if err != nil {
+				t.Fatal(err)
+			}
+			all, at := "", c.at
+			for lines := bufio.NewScanner(said); lines.Scan(); {
+				all += lines.Text() + "\n"
+				if len(at) > 0 && strings.Contains(lines.Text(), at[0]) {
+					at = at[1:]
+					if err := cmd.Process.Signal(os.Interrupt); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			_ = cmd.Wait() // the code is looked at
+			result{out: all, code: cmd.ProcessState.ExitCode()}.want(t, c.code, "no more harm", c.says)
+		})
+	}
 }

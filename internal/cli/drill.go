@@ -4,16 +4,17 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"bavard/drill"
 )
@@ -28,11 +29,11 @@ func (p *Program) drill() *cobra.Command {
 	}
 	cmd.AddCommand(
 		p.drillCell("kill", "Kill nodes of a cell, as many as it can lose, again and again while people chat on all", "kill one after the other with SIGKILL (of five two at a time, of seven three)", drill.HarmKill),
-		p.drillCell("freeze", "Freeze one node of a cell after the other while people chat on all", "freeze one after the other for up to 10 s (SIGSTOP)", drill.HarmFreeze),
+		p.drillCell("freeze", "Freeze one node of a cell after the other while people chat on all", "freeze one after the other for a while (SIGSTOP)", drill.HarmFreeze),
 		p.drillCell("roll", "Drain the nodes of a cell and start them again, in turn, while people chat on all", "drain one after the other (and end one in four by SIGTERM) and start it again, as for a new version", drill.HarmRoll),
 		p.drillPower(),
 		p.drillCell("wipe", "Take data away from one node of a cell after the other while people chat on all", "kill one after the other and take its journal away, the end of it, its view, or its disk, before it is started again", drill.HarmWipe),
-		p.drillCell("cut", "Cut the network between one node of a cell and the others while people chat on all", "cut one after the other off from the others for up to 10 s, or one way, or make the way to it slow,\nand heal it; on Linux alone", drill.HarmCut),
+		p.drillCell("cut", "Cut the network between one node of a cell and the others while people chat on all", "cut one after the other off from the others for a while, or one way, or make the way to it slow,\nand heal it; on Linux alone", drill.HarmCut),
 		p.drillCell("clock", "Start one node of a cell after the other with a wrong clock while people chat on all", "kill one after the other and start it with a clock that is an hour ahead, or behind", drill.HarmClock),
 		p.drillRot(),
 		p.drillDisk(),
@@ -52,7 +53,18 @@ if anything happened that must never happen.`,
 		},
 	}
 	drillFlags(cmd, 3, 5, 7)
+	switch harm {
+	case drill.HarmFreeze, drill.HarmCut:
+		upToFlag(cmd)
+	case drill.HarmRoll:
+		cmd.Flags().String("older", "", "program `FILE` of an older version: nodes begin with it, go on with this one and back again, and at last all with this one")
+	}
 	return cmd
+}
+
+// upToFlag is how long harm lasts that is undone.
+func upToFlag(cmd *cobra.Command) {
+	cmd.Flags().Duration("up-to", 10*time.Second, "for `TIME` at most each time, and for so long the first time")
 }
 
 // anyOf gives some numbers, two at least, in words.
@@ -98,16 +110,17 @@ func (p *Program) drillDisk() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "disk", Short: "Have the disk of one node of a cell after the other fail while people chat on all", Args: cobra.NoArgs,
 		Long: `Start a cell of its own, each node with a disk in memory, have people chat on all nodes,
-and have something be the matter with the disk of one after the other, for up to 10 s: it
-is slow, it answers with errors, it hangs, it is full. A node that ends by itself is started
+and have something be the matter with the disk of one after the other for a while: it is
+slow, it answers with errors, it hangs, it is full. A node that ends by itself is started
 again, and has to take people within a minute after it. At the end all are killed at once,
 and every archive is read through every node. It needs Linux, root (CAP_SYS_ADMIN) and
 /dev/fuse. The exit code is 1 if anything happened that must never happen.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.runDrill(cmd, drill.Disk, drill.CellConfig{DownMax: 10 * time.Second}, 3, 5, 7)
+			return p.runDrill(cmd, drill.Disk, drill.CellConfig{}, 3, 5, 7)
 		},
 	}
 	drillFlags(cmd, 3, 5, 7)
+	upToFlag(cmd)
 	return cmd
 }
 
@@ -142,53 +155,22 @@ func (p *Program) runCycles(cmd *cobra.Command, run func(context.Context, drill.
 	return p.runDrill(cmd, run, cfg, nodes...)
 }
 
-// drillFigures are what a drill of a cell found; docs/operations.md describes them.
-type drillFigures struct {
-	Seed       uint64  `json:"seed"`
-	Kills      int     `json:"kills"`
-	Freezes    int     `json:"freezes"`
-	Rolls      int     `json:"rolls"`
-	Drains     int     `json:"drains"`
-	Wipes      int     `json:"wipes"`
-	Cuts       int     `json:"cuts"`
-	PowerCuts  int     `json:"power_cuts"`
-	Rots       int     `json:"rots"`
-	DiskFaults int     `json:"disk_faults"`
-	Clocks     int     `json:"clock_faults"`
-	Ticked     int     `json:"ticked"`
-	Lost       int     `json:"lost"`
-	Hidden     int     `json:"hidden"`
-	Duplicated int     `json:"duplicated"`
-	Reordered  int     `json:"reordered"`
-	Phantom    int     `json:"phantom"`
-	FalseTicks int     `json:"false_ticks"`
-	Diverged   int     `json:"diverged"`
-	Misdated   int     `json:"misdated"`
-	Files      int     `json:"files"`
-	FilesLost  int     `json:"files_lost"`
-	FilesLeft  int     `json:"files_left"`
-	GapP50     float64 `json:"gap_p50_ms"`
-	GapP99     float64 `json:"gap_p99_ms"`
-	GapMax     float64 `json:"gap_max_ms"`
-	BackP50    float64 `json:"back_p50_ms"`
-	BackP99    float64 `json:"back_p99_ms"`
-	TickP50    float64 `json:"tick_p50_ms"`
-	TickP99    float64 `json:"tick_p99_ms"`
-}
-
-func figures(r *drill.Report) drillFigures {
-	v, g := &r.Verdict, &r.Group
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	f := drillFigures{
-		Seed: r.Seed, Kills: r.Kills, Freezes: r.Freezes, Rolls: r.Rolls, Drains: r.Drains, Wipes: r.Wipes, Cuts: r.NetworkCuts, PowerCuts: r.PowerCuts, Rots: r.Rots, DiskFaults: r.DiskFaults, Clocks: r.ClockFaults, Misdated: r.Misdated, Ticked: v.Ticked + g.Ticked, Lost: v.Lost + g.Lost, Hidden: v.Hidden,
-		Duplicated: v.Duplicated + g.Duplicated, Reordered: v.Reordered + g.Reordered, Phantom: v.Phantom + g.Phantom,
-		FalseTicks: v.FalseTicks, Diverged: v.Diverged + g.Diverged, GapP50: ms(r.Gap(0.5)), GapP99: ms(r.Gap(0.99)), GapMax: ms(r.Gap(1)), BackP50: ms(r.Restart(0.5)), BackP99: ms(r.Restart(0.99)),
-		TickP50: ms(r.CalmTick(0.5)), TickP99: ms(r.CalmTick(0.99)),
+// older is the program that --older names; "" without it.
+func older(flags *pflag.FlagSet) (string, error) {
+	name, _ := flags.GetString("older")
+	if name == "" {
+		return "", nil
 	}
-	if r.Files != nil {
-		f.Files, f.FilesLost, f.FilesLeft = r.Files.Stored, r.Files.Lost+r.Files.Changed, r.Files.Left
+	program, err := filepath.Abs(name)
+	if err != nil {
+		return "", fmt.Errorf("--older: %w", err)
 	}
-	return f
+	if file, err := os.Stat(program); err != nil {
+		return "", fmt.Errorf("--older: %w", err)
+	} else if file.IsDir() || file.Mode()&0o111 == 0 {
+		return "", fmt.Errorf("--older: %s is not a program", name)
+	}
+	return program, nil
 }
 
 // runDrill runs a drill of a cell, of one of so many nodes.
@@ -201,8 +183,15 @@ func (p *Program) runDrill(cmd *cobra.Command, run func(context.Context, drill.C
 	if cfg.UpMax == 0 {
 		cfg.UpMin, cfg.UpMax = usual.UpMin, usual.UpMax
 	}
-	if cfg.Harm == drill.HarmFreeze || cfg.Harm == drill.HarmCut {
-		cfg.DownMax = 10 * time.Second
+	if flags.Lookup("up-to") != nil {
+		if cfg.DownMax, _ = flags.GetDuration("up-to"); cfg.DownMax < time.Second || cfg.DownMax > time.Hour {
+			return usage(cmd, errors.New("--up-to: use 1s to 1h"))
+		}
+	}
+	if flags.Lookup("older") != nil {
+		if cfg.Older, err = older(flags); err != nil {
+			return usage(cmd, err)
+		}
 	}
 	cfg.Nodes, _ = flags.GetInt("nodes")
 	if cfg.Kills == 0 {
@@ -223,7 +212,7 @@ func (p *Program) runDrill(cmd *cobra.Command, run func(context.Context, drill.C
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(cfg.Dir)) }()
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := p.enough(cmd.Context(), &cfg)
 	defer stop()
 	progress := p.Stdout
 	if asJSON {
@@ -233,30 +222,36 @@ func (p *Program) runDrill(cmd *cobra.Command, run func(context.Context, drill.C
 	r, err := run(ctx, cfg)
 	if err != nil {
 		if errors.Is(ctx.Err(), context.Canceled) {
-			return errors.New("interrupted")
+			return errors.New("interrupted: what was ticked was not looked for")
 		}
 		return err
 	}
 	return p.printDrill(r, asJSON)
 }
 
-func (p *Program) printDrill(r *drill.Report, asJSON bool) error {
-	f := figures(r)
-	if asJSON {
-		if err := json.NewEncoder(p.Stdout).Encode(f); err != nil {
-			return err
+// enough has the first Ctrl-C or SIGTERM end the drill's harm, so that a long drill that is interrupted gives its verdict,
+// too, and the second one end the drill.
+func (p *Program) enough(parent context.Context, cfg *drill.CellConfig) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(parent)
+	enough, signals := make(chan struct{}), make(chan os.Signal, 1)
+	cfg.Enough = enough
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-signals:
+			close(enough)
+			fmt.Fprintln(p.Stderr, "bavard: no more harm is done; now every archive is read. Once more, and it ends at once")
+		case <-ctx.Done():
+			return
 		}
-	} else if _, err := fmt.Fprintf(p.Stdout, `
-seed %d: repeat its choices with --seed
-
-| kills | freezes | ended | of these drained | wiped | cut | power cuts | rotten | disk faults | wrong clocks | ticked | lost | hidden | duplicated | reordered | phantom | false ticks | of a wrong time | files | of these lost | left over | sending stopped p50 / p99 / max | a node is back p50 / p99 | tick p50 / p99 |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
-| %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f ms | %.0f / %.0f ms | %.0f / %.0f ms |
-`, f.Seed, f.Kills, f.Freezes, f.Rolls, f.Drains, f.Wipes, f.Cuts, f.PowerCuts, f.Rots, f.DiskFaults, f.Clocks, f.Ticked, f.Lost, f.Hidden, f.Duplicated, f.Reordered, f.Phantom, f.FalseTicks, f.Misdated, f.Files, f.FilesLost, f.FilesLeft, f.GapP50, f.GapP99, f.GapMax, f.BackP50, f.BackP99, f.TickP50, f.TickP99); err != nil {
-		return err
+		select {
+		case <-signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel()
 	}
-	if r.Clean() {
-		return nil
-	}
-	return fmt.Errorf("this must never happen:\n%v\n%v\n%d messages of a wrong time, %d files lost, %d left over", r.Verdict, &r.Group, r.Misdated, f.FilesLost, f.FilesLeft)
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -21,13 +22,14 @@ import (
 // stopWithin is how long a server may take to stop before it is ended.
 const stopWithin = 5 * time.Second
 
-// Set to 1, these are for drills alone: they show that they would find duplicates, and
-// files and messages that are lost, if there were any. They are no flags so that nobody tries them.
+// These are for drills alone. Set to 1, the first three show that a drill would find duplicates, and files and
+// messages that are lost, if there were any. They are no flags so that nobody tries them.
 const (
 	noDedupeVariable     = "BAVARD_UNSAFE_NO_DEDUPE"
 	earlyUploadsVariable = "BAVARD_UNSAFE_EARLY_UPLOADS"
 	noFsyncVariable      = "BAVARD_UNSAFE_NO_FSYNC"
-	clockVariable        = "BAVARD_UNSAFE_CLOCK"
+	clockVariable        = "BAVARD_UNSAFE_CLOCK" // a duration
+	levelVariable        = "BAVARD_UNSAFE_LEVEL" // a number
 )
 
 func (p *Program) serve() *cobra.Command {
@@ -66,27 +68,8 @@ func (p *Program) runServer(ctx context.Context, cfg config.Config, demo bool) e
 	defer stop()
 	go notifyAlive(ctx) // also while it starts, perhaps for the second time in this process, and waits for others
 
-	noDedupe := os.Getenv(noDedupeVariable) == "1"
-	if noDedupe {
-		log.Error("messages that are sent again are stored again: this server is for a drill's negative control")
-	}
-	earlyUploads := os.Getenv(earlyUploadsVariable) == "1"
-	if earlyUploads {
-		log.Error("files are told to be stored before they are: this server is for a drill's negative control")
-	}
-	noFsync := os.Getenv(noFsyncVariable) == "1"
-	if noFsync {
-		log.Error("the journal is not synced, and a power cut loses messages: this server is for a drill's negative control")
-	}
-	clock, err := time.ParseDuration(cmp.Or(os.Getenv(clockVariable), "0"))
-	if err != nil {
-		return fmt.Errorf("%s: %w", clockVariable, err)
-	}
-	if clock != 0 {
-		log.Warn("the clock is made to be wrong: this server is for a drill", "by", clock)
-	}
-	err = server.Run(ctx, server.Options{
-		Config: cfg, Logger: log, Version: p.Version, UnsafeNoDedupe: noDedupe, UnsafeEarlyUploads: earlyUploads, UnsafeNoFsync: noFsync, UnsafeClock: clock,
+	o := server.Options{
+		Config: cfg, Logger: log, Version: p.Version,
 		Ready: func(r server.Running) {
 			if err := p.banner(ctx, cfg, r, demo); err != nil {
 				log.Warn("start message", "err", err)
@@ -95,7 +78,11 @@ func (p *Program) runServer(ctx context.Context, cfg config.Config, demo bool) e
 				log.Warn("service manager not told", "err", err)
 			}
 		},
-	})
+	}
+	if err := unsafely(&o); err != nil {
+		return err
+	}
+	err = server.Run(ctx, o)
 	if p.Again != nil && errors.Is(err, server.ErrStartAgain) && !errors.Is(context.Cause(ctx), errSignal) {
 		return errors.Join(err, p.Again())
 	}
@@ -104,6 +91,33 @@ func (p *Program) runServer(ctx context.Context, cfg config.Config, demo bool) e
 	}
 	if errors.Is(context.Cause(ctx), errSignal) {
 		fmt.Fprintln(p.Stderr, "bavard: stopped; everything is in "+cfg.Data)
+	}
+	return nil
+}
+
+// unsafely takes what a drill has set, and says so in the log.
+func unsafely(o *server.Options) (err error) {
+	if o.UnsafeNoDedupe = os.Getenv(noDedupeVariable) == "1"; o.UnsafeNoDedupe {
+		o.Logger.Error("messages that are sent again are stored again: this server is for a drill's negative control")
+	}
+	if o.UnsafeEarlyUploads = os.Getenv(earlyUploadsVariable) == "1"; o.UnsafeEarlyUploads {
+		o.Logger.Error("files are told to be stored before they are: this server is for a drill's negative control")
+	}
+	if o.UnsafeNoFsync = os.Getenv(noFsyncVariable) == "1"; o.UnsafeNoFsync {
+		o.Logger.Error("the journal is not synced, and a power cut loses messages: this server is for a drill's negative control")
+	}
+	if o.UnsafeClock, err = time.ParseDuration(cmp.Or(os.Getenv(clockVariable), "0")); err != nil {
+		return fmt.Errorf("%s: %w", clockVariable, err)
+	}
+	if o.UnsafeClock != 0 {
+		o.Logger.Warn("the clock is made to be wrong: this server is for a drill", "by", o.UnsafeClock)
+	}
+	level, err := strconv.ParseUint(cmp.Or(os.Getenv(levelVariable), "0"), 10, 32)
+	if err != nil {
+		return fmt.Errorf("%s: %w", levelVariable, err)
+	}
+	if o.UnsafeLevel = uint32(level); level != 0 {
+		o.Logger.Warn("this server takes part in a cell as an older version would: it is for a drill", "level", level)
 	}
 	return nil
 }

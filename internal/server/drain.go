@@ -245,7 +245,8 @@ func (s *server) mayDrain() error {
 				lacking = append(lacking, o.Name+" takes nobody, because its view differs")
 			case n.Reached:
 				open++
-			default:
+			default: // in a moment, if this node has only just started
+				away = true
 				lacking = append(lacking, o.Name+" takes nobody yet, or its mesh is cut off")
 			}
 		}

@@ -67,12 +67,12 @@ type Options struct {
 	UnsafeNoFsync bool
 	// UnsafeClock is added to the machine's clock where commands are stamped, for a drill.
 	UnsafeClock time.Duration
+	// UnsafeLevel is view.Options.Level, for a drill: that of an older version.
+	UnsafeLevel uint32
 	// noMajority, for tests, takes the place of the constants; 0 does not.
 	noMajority time.Duration
 	// window is journal.Options.Window, for tests.
 	window int64
-	// level is view.Options.Level, for tests: that of an older version.
-	level uint32
 	// started lets tests look at a server that is ready.
 	started func(*server)
 	// meshed lets tests change the mesh.
@@ -105,7 +105,7 @@ func Run(ctx context.Context, o Options) error {
 	defer cancel(nil)
 	begins := &starting{since: time.Now()}
 	o.Logger = slog.New(heard{o.Logger.Handler(), begins})
-	n, err := openNode(ctx, o.Config, o.Logger, nodeOptions{opened: begins.opened, level: o.level, again: func() { cancel(ErrStartAgain) }, window: o.window, unsafeNoFsync: o.UnsafeNoFsync, unsafeClock: o.UnsafeClock})
+	n, err := openNode(ctx, o.Config, o.Logger, nodeOptions{opened: begins.opened, level: o.UnsafeLevel, again: func() { cancel(ErrStartAgain) }, window: o.window, unsafeNoFsync: o.UnsafeNoFsync, unsafeClock: o.UnsafeClock})
 	if err == nil {
 		s := &server{node: n, o: o, started: time.Now(), quit: cancel, begins: begins, missing: make(chan string, departuresMost)}
 		err = errors.Join(s.run(ctx), n.condemn(), n.close())

@@ -35,7 +35,7 @@ type testServer struct {
 	made    map[string]bool
 	meshed  func(*mesh.Options)
 	window  int64
-	level   uint32  // Options.level
+	level   uint32  // Options.UnsafeLevel
 	server  *server // once ready
 }
 
@@ -75,7 +75,7 @@ func (s *testServer) tryStart() error {
 	go func() {
 		s.done <- Run(ctx, Options{
 			Config: s.cfg, Version: "test", Logger: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
-			Ready: func(r Running) { ready <- r }, meshed: s.meshed, window: s.window, noMajority: time.Minute, level: s.level, started: func(r *server) { s.server = r },
+			Ready: func(r Running) { ready <- r }, meshed: s.meshed, window: s.window, noMajority: time.Minute, UnsafeLevel: s.level, started: func(r *server) { s.server = r },
 		})
 	}()
 	select {

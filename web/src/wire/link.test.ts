@@ -333,11 +333,38 @@ describe('a link', () => {
   it('tries another way in when the first does not answer, sooner than where there is none', async () => {
     h.link.start()
     const first = await h.network.next()
-    await vi.advanceTimersByTimeAsync(5_100)
+    await vi.advanceTimersByTimeAsync(4_200)
     const second = await h.network.next()
     expect([first.address, second.address]).toEqual(['ws://a', 'ws://b'])
-    await vi.advanceTimersByTimeAsync(9_000)
+    await vi.advanceTimersByTimeAsync(7_000)
     expect(h.network.dialled).toBe(2)
+  })
+
+  it('waits less for one that hangs, and longer each time: a network may be that slow', async () => {
+    h.network.frozen = true
+    h.link.start()
+    expect((await h.network.next()).address).toBe('ws://a')
+    for (const [connects, next] of [[2_000, 'ws://b'], [2_000, 'ws://a'], [4_000, 'ws://b']] as const) {
+      const before = h.network.dialled
+      await vi.advanceTimersByTimeAsync(connects - 300)
+      expect(h.network.dialled).toBe(before)
+      await vi.advanceTimersByTimeAsync(1_500)
+      expect((await h.network.next()).address).toBe(next)
+    }
+    h.network.frozen = false
+    h.link.stop()
+  })
+
+  it('gives the only way in its time to connect, too', async () => {
+    const alone = new Harness({ addresses: () => ['ws://a'] })
+    alone.network.frozen = true
+    alone.link.start()
+    await alone.network.next()
+    await vi.advanceTimersByTimeAsync(14_000)
+    expect(alone.network.dialled).toBe(1)
+    await vi.advanceTimersByTimeAsync(2_000)
+    await alone.network.next()
+    alone.link.stop()
   })
 
   it('leaves a node that has let it go for another at once, but not for a network of our own that is gone', async () => {

@@ -50,7 +50,9 @@ export interface LinkOptions extends SessionEvents {
 
 const NEGOTIATE_MS = 15_000
 /** Where there are other ways in, the first attempt is given so long, the next one twice as much. */
-const NEGOTIATE_HASTY_MS = 5_000
+const NEGOTIATE_HASTY_MS = 4_000
+/** And so long until it is connected at all: a machine that hangs is none. Later attempts have twice as long each: a network may be that slow. */
+const CONNECT_HASTY_MS = 2_000
 const TICK_MS = 1_000
 /** Unanswered for so long, a connection counts as dead. */
 const DEAD_MS = 10_000
@@ -165,7 +167,10 @@ export class Link {
     const { account, dial } = this.options
     const stream = (this.stream = new Stream(dial, this.address(), domain(account)))
     const within = this.others ? Math.min(NEGOTIATE_MS, NEGOTIATE_HASTY_MS * (this.failures + 1)) : NEGOTIATE_MS
-    const deadline = setTimeout(() => stream.fail(new StreamFailure('silent')), within)
+    const late = (): unknown => stream.fail(new StreamFailure('silent'))
+    const deadline = setTimeout(late, within)
+    const hasty = this.others ? Math.min(within, Math.max(CONNECT_HASTY_MS, 1_000 * 2 ** this.failures)) : within
+    const connecting = setTimeout(() => stream.heard || late(), hasty)
     let liveSince = 0
     try {
       await this.negotiate(stream)
@@ -184,6 +189,7 @@ export class Link {
       return failure
     } finally {
       clearTimeout(deadline)
+      clearTimeout(connecting)
       this.session?.detach()
       this.stream = undefined
       if (liveSince > 0) this.lastContact = Math.max(liveSince, stream.heard)

@@ -23,8 +23,8 @@ export class Stream {
 
   /** Settles, never rejects, when the stream has ended, with the reason. */
   readonly ended = new Promise<StreamFailure>((resolve) => (this.end = resolve))
-  /** When the last frame came in, in milliseconds since the epoch. */
-  heard = Date.now()
+  /** When the connection was made or the last frame came in, in milliseconds since the epoch; 0 before. */
+  heard = 0
   /** What the server offered last. */
   features: XmlElement | undefined
 
@@ -34,7 +34,10 @@ export class Stream {
     private readonly domain: string,
   ) {
     this.transport = dial(address, {
-      open: () => this.opened(),
+      open: () => {
+        this.heard = Date.now()
+        this.opened()
+      },
       frame: (text) => this.frame(text),
       closed: () => this.fail(new StreamFailure('unreachable')),
     })

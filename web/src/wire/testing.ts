@@ -18,9 +18,9 @@ export class Peer {
 
   constructor(readonly address: string) {}
 
-  attach(events: TransportEvents): void {
+  attach(events: TransportEvents, open: boolean): void {
     this.events = events
-    queueMicrotask(() => events.open())
+    if (open) queueMicrotask(() => events.open())
   }
 
   take(frame: string): void {
@@ -101,6 +101,8 @@ export class Network {
   private waiting: ((p: Peer) => void) | undefined
   /** Refuses connections while it is set. */
   down = false
+  /** The machines hang: connections never open while it is set. */
+  frozen = false
   dialled = 0
 
   readonly dial: Dial = (address, events) => {
@@ -110,7 +112,7 @@ export class Network {
       queueMicrotask(() => events.closed())
       return { send: () => undefined, close: () => undefined }
     }
-    peer.attach(events)
+    peer.attach(events, !this.frozen)
     const waiting = this.waiting
     this.waiting = undefined
     if (waiting) waiting(peer)
