@@ -293,7 +293,8 @@ func (d *celled) disturb(ctx context.Context) error {
 		case HarmWipe:
 			return d.wipeOne(ctx, hit, loss(n%int(losses)))
 		case HarmRoll:
-			return d.rollOne(ctx, d.nodes[n%len(d.nodes)], n%4 != 3, d.next(d.nodes[n%len(d.nodes)]))
+			hit = d.nodes[n%len(d.nodes)]
+			return d.rollOne(ctx, hit, n%4 != 3, d.next(hit))
 		case HarmCut:
 			return d.cutOne(ctx, d.random.IntN(len(d.nodes)), cut(n%int(cuts)))
 		case HarmClock:

@@ -18,9 +18,9 @@ type Report struct {
 	Freezes int // of nodes of a cell
 	Rolls   int // of nodes of a cell that were ended in order, and started again
 	Drains  int // of these, drained; the others by SIGTERM
+	Wipes   int // of nodes of a cell that lost data of theirs
 	// Upgrades are those of Rolls in which a node went on with the newer version, Downgrades with the older one.
 	Upgrades, Downgrades int
-	Wipes                int // of nodes of a cell that lost data of theirs
 	// NetworkCuts are of the network between nodes of a cell; Cuts are those of devices.
 	NetworkCuts int
 	// PowerCuts are those of all nodes at once.

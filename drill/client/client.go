@@ -153,8 +153,8 @@ type Session struct {
 	seq     uint64
 	err     error
 	ended   bool
-	// waitsSince is when nothing was waited for, or the server was heard, as watch saw it last.
-	waitsSince time.Time
+	// idleAt is when watch saw last that nothing was waited for.
+	idleAt time.Time
 
 	heard   atomic.Int64 // when the server was last heard, in ns since the epoch
 	unheard *time.Timer  // of Config.HearWithin; nil without

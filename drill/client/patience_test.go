@@ -11,25 +11,35 @@ import (
 	"time"
 )
 
+// piped gives a peer, and cfg for a session that reaches it: within the bubble of a test.
+func piped(t *testing.T, cfg Config) (*peer, Config) {
+	here, there := net.Pipe()
+	cfg.JID, cfg.Password, cfg.Resource, cfg.Mechanism = "ann@localhost", "secret", "r", "PLAIN"
+	cfg.DialContext = func(context.Context, string, string) (net.Conn, error) { return here, nil }
+	return &peer{t: t, conn: there}, cfg
+}
+
+// patient is a session with a piped peer, with stream management.
+func patient(t *testing.T, cfg Config) (*peer, *Session) {
+	t.Helper()
+	p, cfg := piped(t, cfg)
+	done := p.run(func() error {
+		return errors.Join(p.open(plainOffer), p.hear(plainAuth), p.say("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"),
+			p.open(bindOffer), p.hear(bindAsk), p.say(bindResult), p.hear(enableAsk), p.say(enabled))
+	})
+	s, err := Dial(t.Context(), cfg)
+	if err = errors.Join(err, <-done); err != nil {
+		t.Fatal(err)
+	}
+	return p, s
+}
+
 // A session ends when its server leaves it waiting for longer than it is patient, having asked; not while nothing is
 // waited for, and not while the server is heard.
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const patience = 4 * time.Second
-		here, there := net.Pipe()
-		p := &peer{t: t, conn: there}
-		cfg := Config{
-			JID: "ann@localhost", Password: "secret", Resource: "r", Mechanism: "PLAIN", Patience: patience,
-			DialContext: func(context.Context, string, string) (net.Conn, error) { return here, nil },
-		}
-		done := p.run(func() error {
-			return errors.Join(p.open(plainOffer), p.hear(plainAuth), p.say("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"),
-				p.open(bindOffer), p.hear(bindAsk), p.say(bindResult), p.hear(enableAsk), p.say(enabled))
-		})
-		s, err := Dial(t.Context(), cfg)
-		if err = errors.Join(err, <-done); err != nil {
-			t.Fatal(err)
-		}
+		p, s := patient(t, Config{Patience: patience})
 		defer s.Cut()
 		lives := func(after time.Duration) {
 			t.Helper()
@@ -40,7 +50,7 @@ func TestPatience(t *testing.T) {
 		}
 		lives(10 * patience) // nothing is waited for
 
-		done = p.run(func() error { return p.hear(chat("m1", "hi"), ask) })
+		done := p.run(func() error { return p.hear(chat("m1", "hi"), ask) })
 		if err := errors.Join(s.Send(t.Context(), NewMessageID("m1", "bob@localhost", "hi")), <-done); err != nil {
 			t.Fatal(err)
 		}
@@ -74,29 +84,16 @@ func TestPatience(t *testing.T) {
 // A session tells for how long its server has left it waiting, be it for the end of the stream.
 func TestSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		here, there := net.Pipe()
-		p := &peer{t: t, conn: there}
-		cfg := Config{
-			JID: "ann@localhost", Password: "secret", Resource: "r", Mechanism: "PLAIN", Patience: 4 * time.Second, HearWithin: time.Second,
-			DialContext: func(context.Context, string, string) (net.Conn, error) { return here, nil },
-		}
-		done := p.run(func() error {
-			return errors.Join(p.open(plainOffer), p.hear(plainAuth), p.say("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"),
-				p.open(bindOffer), p.hear(bindAsk), p.say(bindResult), p.hear(enableAsk), p.say(enabled))
-		})
-		s, err := Dial(t.Context(), cfg)
-		if err = errors.Join(err, <-done); err != nil {
-			t.Fatal(err)
-		}
+		p, s := patient(t, Config{Patience: 4 * time.Second, HearWithin: time.Second})
 		time.Sleep(time.Minute) // fake: of the bubble
 		if silent := s.Silent(); silent != 0 {
 			t.Errorf("it has waited for %v, for nothing", silent)
 		}
-		done = p.run(func() error { return p.hear(chat("m1", "hi"), ask) })
+		done := p.run(func() error { return p.hear(chat("m1", "hi"), ask) })
 		if err := errors.Join(s.Send(t.Context(), NewMessageID("m1", "bob@localhost", "hi")), <-done); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // fake, too
 		if silent := s.Silent(); silent < time.Second || silent > 5*time.Second/4 {
 			t.Errorf("it has waited for %v, not 1 s", silent)
 		}
@@ -107,7 +104,7 @@ func TestSilent(t *testing.T) {
 		if silent := s.Silent(); silent != 0 {
 			t.Errorf("answered, it has waited for %v", silent)
 		}
-		done = p.run(func() error { return p.swallow() })
+		done = p.run(p.swallow)
 		began := time.Now()
 		if err := s.Close(t.Context()); err != nil {
 			t.Error(err)
@@ -123,35 +120,28 @@ func TestSilent(t *testing.T) {
 // longer to log in.
 func TestHearWithin(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		says func(p *peer) error
-		want error
+		name  string
+		says  func(p *peer) error
+		want  error
+		after time.Duration
 	}{
-		{"silent", (*peer).swallow, ErrSilent},
+		{"silent", (*peer).swallow, ErrSilent, 2 * time.Second},
 		{"slow", func(p *peer) error {
 			if err := errors.Join(p.open(plainOffer), p.hear(plainAuth)); err != nil {
 				return err
 			}
 			return p.swallow()
-		}, context.DeadlineExceeded},
+		}, context.DeadlineExceeded, 7 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				here, there := net.Pipe()
-				p := &peer{t: t, conn: there}
+				p, cfg := piped(t, Config{HearWithin: 2 * time.Second})
 				done := p.run(func() error { return c.says(p) })
 				ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
 				defer cancel()
 				began := time.Now()
-				_, err := Dial(ctx, Config{
-					JID: "ann@localhost", Password: "secret", Resource: "r", Mechanism: "PLAIN", HearWithin: 2 * time.Second,
-					DialContext: func(context.Context, string, string) (net.Conn, error) { return here, nil },
-				})
-				within := 2 * time.Second
-				if c.want != ErrSilent {
-					within = 7 * time.Second
-				}
-				if took := time.Since(began); !errors.Is(err, c.want) || took != within {
+				_, err := Dial(ctx, cfg)
+				if took := time.Since(began); !errors.Is(err, c.want) || took != c.after {
 					t.Errorf("after %v: %v", took, err)
 				}
 				<-done

@@ -44,9 +44,6 @@ func (s *Session) watch() {
 	defer close(s.unwatched)
 	ticker := time.NewTicker(s.cfg.Patience / watches)
 	defer ticker.Stop()
-	s.mu.Lock()
-	s.waitsSince = time.Now()
-	s.mu.Unlock()
 	asked := false
 	for {
 		select {
@@ -54,12 +51,11 @@ func (s *Session) watch() {
 			return
 		case now := <-ticker.C:
 			s.mu.Lock()
-			if heard := time.Unix(0, s.heard.Load()); !s.waits() {
-				s.waitsSince, asked = now, false
-			} else if heard.After(s.waitsSince) {
-				s.waitsSince, asked = heard, false
+			if !s.waits() {
+				s.idleAt = now
 			}
-			silent := now.Sub(s.waitsSince)
+			silent := s.silence(now)
+			asked = asked && silent > s.cfg.Patience/2
 			if !asked && silent > s.cfg.Patience/2 && s.sm != nil && !s.ended && s.err == nil {
 				asked = true
 				s.request()
@@ -79,19 +75,24 @@ func (s *Session) waits() bool {
 	return s.ended || len(s.waiting) > 0 || s.sm != nil && len(s.sm.queue) > 0
 }
 
-// Silent is for how long, looked at now and then, nothing was heard while something waited for an answer: of
-// a session with Patience. 0 while nothing waits.
+// silence, under mu, is for how long nothing was heard while something waited for an answer.
+func (s *Session) silence(now time.Time) time.Duration {
+	since := s.idleAt
+	if heard := time.Unix(0, s.heard.Load()); heard.After(since) {
+		since = heard
+	}
+	return now.Sub(since)
+}
+
+// Silent is for how long nothing was heard while something waited for an answer, of a session with Patience; up to
+// Patience/watches too much, as nobody looks in between. 0 while nothing waits.
 func (s *Session) Silent() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.waits() {
 		return 0
 	}
-	since := s.waitsSince
-	if heard := time.Unix(0, s.heard.Load()); heard.After(since) {
-		since = heard
-	}
-	return time.Since(since)
+	return s.silence(time.Now())
 }
 
 func (s *Session) handle(e *xmlstream.Element) error {

@@ -64,7 +64,7 @@ if anything happened that must never happen.`,
 
 // upToFlag is how long harm lasts that is undone.
 func upToFlag(cmd *cobra.Command) {
-	cmd.Flags().Duration("up-to", 10*time.Second, "for `TIME` at most each time, and for so long the first time")
+	cmd.Flags().Duration("up-to", 10*time.Second, "each time for `TIME` at most")
 }
 
 // anyOf gives some numbers, two at least, in words.

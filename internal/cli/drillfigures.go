@@ -3,7 +3,6 @@
 package cli
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -113,7 +112,7 @@ func (f *drillFigures) table(files bool) string {
 	count("phantom", f.Phantom)
 	count("false ticks", f.FalseTicks)
 	count("diverged", f.Diverged)
-	if cmp.Or(f.Clocks, f.Misdated) > 0 {
+	if f.Clocks > 0 || f.Misdated > 0 {
 		count("of a wrong time", f.Misdated)
 	}
 	if files {

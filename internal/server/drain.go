@@ -222,7 +222,7 @@ func (s *server) mayDrain() error {
 	nodes := s.meshed()
 	voters, staying, open := 1, 0, 0
 	var lacking []string
-	away := false
+	soon := false // it may be otherwise in a moment
 	others = slices.DeleteFunc(slices.Clone(others), func(o journal.Other) bool { return o.Absent })
 	if len(others) == 0 {
 		return nobodyElse()
@@ -233,7 +233,7 @@ func (s *server) mayDrain() error {
 		}
 		switch n := nodes[o.Name]; {
 		case !o.Reached:
-			away = true
+			soon = true
 			lacking = append(lacking, o.Name+" is not reached")
 		case o.Learner:
 			lacking = append(lacking, o.Name+" has no vote yet")
@@ -245,8 +245,8 @@ func (s *server) mayDrain() error {
 				lacking = append(lacking, o.Name+" takes nobody, because its view differs")
 			case n.Reached:
 				open++
-			default: // in a moment, if this node has only just started
-				away = true
+			default: // or this node has only just started
+				soon = true
 				lacking = append(lacking, o.Name+" takes nobody yet, or its mesh is cut off")
 			}
 		}
@@ -258,7 +258,7 @@ func (s *server) mayDrain() error {
 		Code: admin.CodeInvalid, Text: "without this node the others are not enough: " + strings.Join(lacking, ", "),
 		Hint: "bring them back first; `bavard status` there says more, and `bavard drain --undo` has a drained one take people again",
 	}
-	if away {
+	if soon {
 		return unseen{why}
 	}
 	return why
