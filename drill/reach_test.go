@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"bavard/drill/await"
+	"bavard/drill/client"
 	"bavard/drill/network"
+	"bavard/internal/stanza"
 )
 
 // leader gives the node that leads, as it says itself.
@@ -109,6 +111,83 @@ func TestMute(t *testing.T) {
 	alone(true)
 	d.network.Heal()
 	alone(false)
+	if err := d.stopAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSlowNode: a node that the network makes slow, while the others are not, sends those who come to them, and those who are there; who
+// comes back is taken there. When it is well it takes people as before.
+func TestSlowNode(t *testing.T) {
+	t.Parallel()
+	d := newCelled(CellConfig{Harm: HarmCut, Nodes: 3, KillConfig: ready(t, KillConfig{})})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	defer d.end()
+	if err := d.prepare(ctx); err != nil {
+		t.Fatal(err)
+	}
+	lead, err := d.leader(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hit := d.others(lead)[0]
+	enter := func(i int) (*client.Session, error) {
+		within, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+		return client.Dial(within, client.Config{JID: d.devices[0].account, Password: d.password, Resource: "mine", Addr: d.places[i].c2s})
+	}
+	there, err := enter(hit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Cut()
+	slow := func(want int) {
+		t.Helper()
+		err := d.nodes[hit].shows(ctx, func(page string) error {
+			if got := gauge(page, `bavard_warning{id="node-slow",severity="warning"}`); got != want {
+				return fmt.Errorf("the warning that it is slow is %d", got)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	slow(0)
+	for _, other := range d.others(hit) {
+		d.both(hit, other, slowWay())
+	}
+	slow(1)
+	select {
+	case <-there.Done():
+	case <-ctx.Done():
+		t.Fatal("who is there stays")
+	}
+	var told *stanza.StreamError
+	if !errors.As(there.Err(), &told) || told.Condition != stanza.StreamInternalServerError {
+		t.Errorf("who was there is told: %v", there.Err())
+	}
+	if s, err := enter(hit); !errors.As(err, &told) || told.Condition != stanza.StreamInternalServerError {
+		t.Errorf("who comes is told: %v", err)
+		if err == nil {
+			s.Cut()
+		}
+	}
+	for _, i := range []int{lead, hit} { // elsewhere, and there after all
+		s, err := enter(i)
+		if err != nil {
+			t.Fatalf("at node %s: %v", d.nodes[i].name, err)
+		}
+		s.Cut()
+	}
+	d.network.Heal()
+	slow(0)
+	s, err := enter(hit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Cut()
 	if err := d.stopAll(ctx); err != nil {
 		t.Fatal(err)
 	}

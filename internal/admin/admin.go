@@ -97,9 +97,11 @@ type OtherNode struct {
 	Absent  bool   `json:"absent,omitempty"`  // it is not in the cell: not yet, or not any more
 	Drained bool   `json:"drained,omitempty"` // it takes nobody
 	// Diverged: nor does it, because most nodes have another view than it.
-	Diverged bool   `json:"diverged,omitempty"`
-	Version  string `json:"version,omitempty"` // none while it is not heard
-	Level    uint32 `json:"level,omitempty"`   // the highest feature level that it knows
+	Diverged bool `json:"diverged,omitempty"`
+	// Slow: it is answered late, or was a moment ago and sends people elsewhere.
+	Slow    bool   `json:"slow,omitempty"`
+	Version string `json:"version,omitempty"` // none while it is not heard
+	Level   uint32 `json:"level,omitempty"`   // the highest feature level that it knows
 }
 
 // ViewStatus is the view's part of a Status.

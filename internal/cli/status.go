@@ -160,6 +160,9 @@ func describeNodes(j admin.JournalStatus) string {
 		if o.Diverged {
 			is += ", DIVERGED: it takes nobody"
 		}
+		if o.Slow {
+			is += ", slow"
+		}
 		if o.Leads {
 			is, leads = is+", leads", false
 		}

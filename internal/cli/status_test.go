@@ -31,6 +31,7 @@ func TestDescribeNodes(t *testing.T) {
 		"a, leads; b reached (bavard 1.2.3, level 2), drained, DIVERGED: it takes nobody": {
 			Node: "a", HasLeader: true, Others: others(func(b *admin.OtherNode) { b.Drained, b.Diverged = true, true }),
 		},
+		"a, leads; b reached (bavard 1.2.3, level 2), slow": {Node: "a", HasLeader: true, Others: others(func(b *admin.OtherNode) { b.Slow = true })},
 		// The leader is a member of the etcd that they have in common, which is no node.
 		"a; b reached (bavard 1.2.3, level 2) ": {Node: "a", HasLeader: true, Others: same, Endpoints: []string{"https://etcd:2379"}},
 	} {

@@ -33,6 +33,7 @@ const (
 	JournalTrouble
 	JournalDamaged
 	NodeAway
+	NodeSlow
 	MeshCut
 	ClockWrong
 	DiskLow
@@ -81,6 +82,10 @@ var kinds = [numKinds + 1]kindInfo{
 	NodeAway: {
 		"node-away", Warning, "another node of the cell is not reached: one less that may fail",
 		"look at that machine and at the network to it; when a majority is not reached, nothing new is accepted",
+	},
+	NodeSlow: {
+		"node-slow", Warning, "this node is slow to reach the others, or to write, and most others are not: its people are sent to them",
+		"look at its network and at its disk (bavard doctor); it takes people as before when it has been well for 5 s",
 	},
 	MeshCut: {
 		"mesh-cut", Warning, "another node of the cell works, but who is online is not exchanged with it; messages are not affected",

@@ -81,3 +81,29 @@ func TestEtcdLog(t *testing.T) {
 		}
 	}
 }
+
+// TestStatsWhileDiskHangs: what a node knows of itself does not wait for its disk; else it would not know that it stores nothing.
+func TestStatsWhileDiskHangs(t *testing.T) {
+	t.Parallel()
+	e := etcdEngine(t, Options{UnsafeNoFsync: true})
+	j := e.open(t).(*etcdJournal)
+	tail, err := j.Tail(testContext(t), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tail.Close()
+	want := j.Stats().SpoolBytes
+	spool := j.currentTailer().spool
+	spool.mu.Lock() // as while something is written
+	defer spool.mu.Unlock()
+	got := make(chan Stats, 1)
+	go func() { got <- j.Stats() }()
+	select {
+	case s := <-got:
+		if s.SpoolBytes != want || want == 0 {
+			t.Errorf("the spool has %d bytes, and %d before", s.SpoolBytes, want)
+		}
+	case <-testContext(t).Done():
+		t.Error("it waits for the disk")
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -27,6 +28,7 @@ type spool struct {
 	id    journalID
 	limit int64 // size at which a new segment is begun
 	log   *slog.Logger
+	used  atomic.Int64 // bytes; what asks for it does not wait for a disk that hangs, as what holds mu does
 
 	mu       sync.Mutex
 	segments []*segment // oldest first; the last one is written to
@@ -82,6 +84,7 @@ func openSpool(dir string, id journalID, limit int64, log *slog.Logger, visit fu
 			break
 		}
 	}
+	s.measureLocked()
 	return s, nil
 }
 
@@ -157,13 +160,14 @@ func (s *spool) covers() (base, last uint64, ok bool) {
 }
 
 // bytes is what the spool occupies.
-func (s *spool) bytes() (n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *spool) bytes() int64 { return s.used.Load() }
+
+func (s *spool) measureLocked() {
+	var n int64
 	for _, seg := range s.segments {
 		n += seg.size
 	}
-	return n
+	s.used.Store(n)
 }
 
 // append writes one record at the end and says where. After an error nothing of
@@ -171,6 +175,7 @@ func (s *spool) bytes() (n int64) {
 func (s *spool) append(revision uint64, value []byte) (place, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.measureLocked()
 	if len(s.segments) == 0 {
 		return place{}, errors.New("journal: spool has no base")
 	}
@@ -225,6 +230,7 @@ func (s *spool) closeActiveLocked() {
 func (s *spool) reset(base uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.measureLocked()
 	s.closeActiveLocked()
 	for _, seg := range s.segments {
 		if err := os.Remove(seg.path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -239,6 +245,7 @@ func (s *spool) reset(base uint64) error {
 func (s *spool) truncate(at place, last uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.measureLocked()
 	s.closeActiveLocked()
 	for len(s.segments) > 0 {
 		seg := s.segments[len(s.segments)-1]
@@ -265,6 +272,7 @@ func (s *spool) truncate(at place, last uint64) error {
 func (s *spool) release(revision uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.measureLocked()
 	for len(s.segments) > 1 && s.segments[0].last <= revision {
 		if err := os.Remove(s.segments[0].path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("journal: spool: %w", err)

@@ -173,7 +173,7 @@ func (m *Mesh) open(p *peer, hello *Hello) *incoming {
 		close(p.in.over)
 	}
 	p.in, p.heard = in, false
-	p.drained, p.version, p.level = hello.GetDrained(), hello.GetVersion(), hello.GetLevel()
+	p.drained, p.pace, p.version, p.level = hello.GetDrained(), PaceUnknown, hello.GetVersion(), hello.GetLevel()
 	p.diverged, p.points = false, nil // of what it was before, which may have had another view
 	p.clocks = nil
 	m.noteClock(p, hello.GetClockMs())
@@ -265,7 +265,7 @@ func (m *Mesh) frame(in *incoming, f *Frame) error {
 		defer m.mu.Unlock()
 		in.hears = c.Beat.GetHears()
 		if in.p.in == in {
-			in.p.drained, in.p.diverged = c.Beat.GetDrained(), c.Beat.GetDiverged()
+			in.p.drained, in.p.diverged, in.p.pace = c.Beat.GetDrained(), c.Beat.GetDiverged(), Pace(c.Beat.GetPace())
 			in.p.note(c.Beat.GetPoints())
 			m.noteClock(in.p, c.Beat.GetClockMs())
 		}

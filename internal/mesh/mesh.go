@@ -121,6 +121,7 @@ type Mesh struct {
 
 	shed, passed, arrived, snapshots atomic.Uint64
 	drained, diverged                atomic.Bool
+	pace                             atomic.Uint32
 	apart                            atomic.Int64  // nanoseconds, as in Apart
 	clocked                          chan struct{} // closed once another node has said its time
 	clockOnce                        sync.Once
@@ -153,8 +154,9 @@ type peer struct {
 	// incarnation of the process that said what is known.
 	incarnation []byte
 	given       bool // its grace has ended
-	// drained, diverged, version, level and points are what it says; while in is there.
+	// drained, diverged, pace, version, level and points are what it says; while in is there.
 	drained, diverged bool
+	pace              Pace
 	version           string
 	level             uint32
 	points            []Point

@@ -1095,6 +1095,7 @@ type Beat struct {
 	Points        []*ViewPoint           `protobuf:"bytes,3,rep,name=points,proto3" json:"points,omitempty"`                   // of its view, in order
 	Diverged      bool                   `protobuf:"varint,4,opt,name=diverged,proto3" json:"diverged,omitempty"`              // most nodes have another view than it: it takes nobody
 	ClockMs       int64                  `protobuf:"varint,5,opt,name=clock_ms,json=clockMs,proto3" json:"clock_ms,omitempty"` // its own clock, Unix time in milliseconds
+	Pace          uint32                 `protobuf:"varint,6,opt,name=pace,proto3" json:"pace,omitempty"`                      // 0 it does not say; 1 the others answer it in time; 2 they do not, or it sends its people elsewhere because of that
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1160,6 +1161,13 @@ func (x *Beat) GetDiverged() bool {
 func (x *Beat) GetClockMs() int64 {
 	if x != nil {
 		return x.ClockMs
+	}
+	return 0
+}
+
+func (x *Beat) GetPace() uint32 {
+	if x != nil {
+		return x.Pace
 	}
 	return 0
 }
@@ -1317,13 +1325,14 @@ const file_internal_mesh_mesh_proto_rawDesc = "" +
 	"\x03jid\x18\x02 \x01(\tR\x03jid\x12\x12\n" +
 	"\x04role\x18\x03 \x01(\rR\x04role\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x14\n" +
-	"\x05actor\x18\x05 \x01(\tR\x05actor\"\xa0\x01\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\"\xb4\x01\n" +
 	"\x04Beat\x12\x14\n" +
 	"\x05hears\x18\x01 \x03(\tR\x05hears\x12\x18\n" +
 	"\adrained\x18\x02 \x01(\bR\adrained\x121\n" +
 	"\x06points\x18\x03 \x03(\v2\x19.bavard.mesh.v1.ViewPointR\x06points\x12\x1a\n" +
 	"\bdiverged\x18\x04 \x01(\bR\bdiverged\x12\x19\n" +
-	"\bclock_ms\x18\x05 \x01(\x03R\aclockMs\"Q\n" +
+	"\bclock_ms\x18\x05 \x01(\x03R\aclockMs\x12\x12\n" +
+	"\x04pace\x18\x06 \x01(\rR\x04pace\"Q\n" +
 	"\tViewPoint\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x12\n" +

@@ -154,7 +154,9 @@ func (m *Mesh) hello() *Frame {
 }
 
 func (m *Mesh) beat() *Frame {
-	return &Frame{Content: &Frame_Beat{&Beat{Hears: m.hears(), Drained: m.drained.Load(), Diverged: m.diverged.Load(), Points: m.said(), ClockMs: m.o.Clock().UnixMilli()}}}
+	return &Frame{Content: &Frame_Beat{&Beat{
+		Hears: m.hears(), Drained: m.drained.Load(), Diverged: m.diverged.Load(), Pace: m.pace.Load(), Points: m.said(), ClockMs: m.o.Clock().UnixMilli(),
+	}}}
 }
 
 // greeted reads the hello of a node.

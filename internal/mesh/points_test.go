@@ -54,8 +54,12 @@ func TestPointsOfViews(t *testing.T) {
 	w.until("b knows", func() bool { return of("b", "a").Diverged })
 	w.meshes["a"].SetDiverged(false)
 	w.until("b knows that it is over", func() bool { return !of("b", "a").Diverged })
+	for _, pace := range []Pace{PaceInTime, PaceSlow, PaceInTime} {
+		w.meshes["a"].SetPace(pace)
+		w.until("b knows how fast it is", func() bool { return of("b", "a").Pace == pace })
+	}
 	w.stop("a")
 	newest.Store(3)
 	w.start("a")
-	w.until("nothing is left of what it was before", func() bool { return len(of("b", "a").Points) == 3 })
+	w.until("nothing is left of what it was before", func() bool { return len(of("b", "a").Points) == 3 && of("b", "a").Pace == PaceUnknown })
 }

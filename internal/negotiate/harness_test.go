@@ -57,6 +57,7 @@ type options struct {
 	directTLS bool // or https
 	tls12     bool // the client knows no newer TLS
 	current   func(context.Context) error
+	elsewhere func(account string) *stanza.StreamError
 	turns     int           // negotiations that work at the same time
 	patience  time.Duration // of logins with a password
 	timeout   time.Duration
@@ -101,7 +102,7 @@ func prepare(t testing.TB, o options) *node {
 	}})
 	n.invite(t, token, 2)
 	deps := Deps{
-		Domain: "localhost", Accounts: n.accounts, AllowPlaintext: !o.noPlain, Resume: resume, Inline: []string{stanza.NSCarbons, stanza.NSSM}, Current: o.current, Log: o.log, PasswordWait: o.patience, Timeout: o.timeout,
+		Domain: "localhost", Accounts: n.accounts, AllowPlaintext: !o.noPlain, Resume: resume, Inline: []string{stanza.NSCarbons, stanza.NSSM}, Current: o.current, Elsewhere: o.elsewhere, Log: o.log, PasswordWait: o.patience, Timeout: o.timeout,
 		Features: func() []*xmlstream.Element {
 			return []*xmlstream.Element{xmlstream.New(stanza.NSCaps, "c", "hash", "sha-1", "node", "n", "ver", "v")}
 		},

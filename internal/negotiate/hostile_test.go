@@ -435,6 +435,30 @@ func TestNotCurrent(t *testing.T) {
 	})
 }
 
+// TestElsewhere: who has proven who they are, and had better be somewhere else, is told so before anything is given to them; who has
+// not proven it learns nothing of that.
+func TestElsewhere(t *testing.T) {
+	elsewhere := func(account string) *stanza.StreamError {
+		if account != user+"@localhost" {
+			return nil
+		}
+		return stanza.StreamErr(stanza.StreamInternalServerError, "please try another")
+	}
+	run(t, func(t *testing.T, framing listen.Framing) {
+		n := start(t, options{elsewhere: elsewhere})
+		d := n.dial(t, framing)
+		d.begin()
+		d.act(n, "plain "+user+" wrong")
+		d.expect("not-authorized")
+		d.act(n, "plain "+user+" "+password)
+		d.expect("please try another")
+		d.close()
+		if err := <-n.ended; err == nil {
+			t.Error("it was let in")
+		}
+	})
+}
+
 // TestStopsWhileAsking: a server that stops while somebody comes in says so, and has
 // nothing to complain of.
 func TestStopsWhileAsking(t *testing.T) {

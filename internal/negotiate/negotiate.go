@@ -65,6 +65,9 @@ type Deps struct {
 	// Current waits until what is read of accounts and sessions is no older
 	// than the call; may be nil.
 	Current func(ctx context.Context) error
+	// Elsewhere says what is told whoever has just proven to be this account, when they had better
+	// log in at another server; nil, or an answer of nil, lets them in.
+	Elsewhere func(account string) *stanza.StreamError
 	// Inline names what can be switched on together with binding a resource
 	// (XEP-0386 §usecases @1.1.0), such as carbons: by its feature in service
 	// discovery.

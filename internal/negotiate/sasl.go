@@ -126,6 +126,11 @@ func (n *negotiation) exchange(ctx context.Context, in profile, a attempt) (prov
 			return proven{}, nil, n.fail(in, err)
 		}
 		if done {
+			if n.deps.Elsewhere != nil {
+				if told := n.deps.Elsewhere(x.Proof().Account.JID); told != nil {
+					return proven{}, nil, told
+				}
+			}
 			n.mechanism = a.Mechanism
 			return proven{Proof: x.Proof(), data: out}, nil, nil
 		}

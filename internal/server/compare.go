@@ -151,7 +151,7 @@ func (s *server) compare(ctx context.Context, now time.Time) {
 	s.warn(health.NodeDiverged, j.verdict == equal && len(j.differ) > 0, text)
 	if why := c.paused.Load(); why != nil {
 		s.warnings.Raise(health.ViewDiverged, *why)
-		s.sessions.Disconnect()
+		s.sessions.Disconnect(elsewhere())
 	}
 	if c.paused.Load() != nil || j.verdict == undecided {
 		s.nudge(ctx, now)

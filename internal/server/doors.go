@@ -70,11 +70,11 @@ func (d *doors) open(ctx context.Context) error {
 
 // turnAway ends what has not logged in yet, which would wait for what this node does not have; whoever comes
 // next is asked in.
-func (d *doors) turnAway() {
+func (d *doors) turnAway(why *stanza.StreamError) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.end != nil {
-		d.end(elsewhere())
+		d.end(why)
 		d.inside, d.end = context.WithCancelCause(d.life)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"bavard/internal/admin"
 	"bavard/internal/journal"
+	"bavard/internal/mesh"
 )
 
 const (
@@ -292,7 +293,7 @@ func (s *server) reportNodes(st *admin.Status) {
 	for i := range st.Journal.Others {
 		o := &st.Journal.Others[i]
 		n := nodes[o.Node]
-		o.Drained, o.Diverged, o.Version, o.Level = n.Drained, n.Diverged, n.Version, n.Level
+		o.Drained, o.Diverged, o.Slow, o.Version, o.Level = n.Drained, n.Diverged, n.Pace == mesh.PaceSlow, n.Version, n.Level
 	}
 }
 

@@ -61,7 +61,7 @@ func (s *server) serve(st *listen.Stream) {
 	login, err := negotiate.Run(ctx, st, negotiate.Deps{
 		Domain: s.cfg.Domain, Accounts: s.accounts, TLS: s.certs.TLS(), AllowPlaintext: s.cfg.InsecureLoopback,
 		Features: s.table.StreamFeatures, Current: s.cell.Current, Limits: limits, Log: log, Timeout: s.cfg.Limits.LoginTime.Std(),
-		Room: s.hub.Room, Inline: inline(), Idle: session.ProbeAfter,
+		Room: s.hub.Room, Inline: inline(), Idle: session.ProbeAfter, Elsewhere: s.sentElsewhere,
 		Resume: func(_ context.Context, acc state.Account, previd string, h uint32) negotiate.Resumption {
 			bare, err := jid.Parse(acc.JID)
 			if err != nil {
@@ -191,6 +191,7 @@ func (s *server) http(context.Context) http.Handler {
 		{Name: "journal", Test: s.journalReady},
 		{Name: "view", Test: s.viewReady},
 		{Name: "comparison", Test: s.undiverged},
+		{Name: "pace", Test: s.inTime},
 	}
 	mux.Handle("GET /readyz", health.Ready(s.warnings, s.checks...))
 	mux.Handle(webSocketPath, s.doors.guard(s.front.WebSocket()))

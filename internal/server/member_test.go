@@ -303,7 +303,7 @@ func TestTurnedAway(t *testing.T) {
 			}
 			return
 		case <-again.C:
-			nodes[0].server.doors.turnAway()
+			nodes[0].server.doors.turnAway(elsewhere())
 		}
 	}
 }

@@ -27,6 +27,7 @@ const (
 // reach is what a node of several finds out about whether, and how fast, it is heard by the others.
 type reach struct {
 	asked atomic.Pointer[time.Time] // since when there is no answer; nil: there was one
+	took  atomic.Int64              // nanoseconds that the last one took
 
 	// Of the goroutine that asks.
 	slow  int // so many times in a row
@@ -56,6 +57,7 @@ func (s *server) watchReach(ctx context.Context) {
 		begun := time.Now()
 		s.reach.asked.Store(&begun)
 		err := s.cell.Heard(ctx)
+		s.reach.took.Store(int64(time.Since(begun)))
 		s.reach.asked.Store(nil)
 		if err != nil {
 			return // it ends

@@ -153,6 +153,7 @@ type server struct {
 	comparison comparison
 	doors      doors
 	reach      reach
+	pace       pace
 	drains     drains
 	access     *dashboard.Access // to the admin page; nil: there is none
 	life       context.Context   // while it serves
@@ -184,7 +185,9 @@ func (s *server) run(ctx context.Context) error {
 		}
 	})
 	group.Go(func() error { s.watch(ctx); return nil })
+	group.Go(func() error { s.watchMajority(ctx); return nil })
 	group.Go(func() error { s.watchReach(ctx); return nil })
+	group.Go(func() error { s.watchPace(ctx); return nil })
 	group.Go(func() error { s.trim(ctx); return nil })
 	group.Go(func() error { s.noteSeen(ctx); return nil })
 	group.Go(func() error { s.noteLost(ctx); return nil })

@@ -15,6 +15,7 @@ import (
 	"bavard/internal/cell"
 	"bavard/internal/health"
 	"bavard/internal/journal"
+	"bavard/internal/stanza"
 )
 
 // behindMost is how many revisions the view may be behind before the node says
@@ -55,9 +56,42 @@ const (
 	cutOff     = 3 * time.Second
 )
 
+// unstored: what people send cannot be stored.
+func unstored() *stanza.StreamError {
+	return stanza.StreamErr(stanza.StreamInternalServerError, "nothing can be stored for the moment; please reconnect")
+}
+
+// majorityEvery is how often it is looked at whether anything can be stored.
+const majorityEvery = 200 * time.Millisecond
+
+// watchMajority sends people away while nothing can be stored, and those who come while another node knows better.
+func (s *server) watchMajority(ctx context.Context) {
+	led := time.Now() // there was a leader
+	tick := time.NewTicker(majorityEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			ready := s.journalReady() == nil
+			if ready {
+				led = now
+			}
+			outvoted := !ready && (now.Sub(led) >= s.o.noMajority || s.unanswered(s.cell.JournalStats()) >= s.o.noMajority)
+			s.outvoted.Store(outvoted)
+			if outvoted {
+				s.sessions.Disconnect(unstored())
+			}
+			if s.closed() {
+				s.doors.turnAway(elsewhere())
+			}
+		}
+	}
+}
+
 // watch raises and clears warnings.
 func (s *server) watch(ctx context.Context) {
-	led := time.Now() // there was a leader
 	cut := map[string]time.Time{}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -69,18 +103,7 @@ func (s *server) watch(ctx context.Context) {
 			ready := s.journalReady() == nil
 			s.warn(health.JournalNoLeader, !ready, "")
 			now := time.Now()
-			if ready {
-				led = now
-			}
-			outvoted := !ready && (now.Sub(led) >= s.o.noMajority || s.unanswered(s.cell.JournalStats()) >= s.o.noMajority)
-			s.outvoted.Store(outvoted)
 			s.compare(ctx, now)
-			if outvoted {
-				s.sessions.Disconnect()
-			}
-			if s.closed() {
-				s.doors.turnAway()
-			}
 			trouble := s.cell.JournalStats().Host.Trouble
 			s.warn(health.JournalTrouble, trouble != "", trouble)
 			s.warnOfOthers()

@@ -105,7 +105,7 @@ func TestDisconnect(t *testing.T) {
 		ends := arrive(t, n, 1, &serving, xmlstream.New(stanza.NSSM, "enable"))
 		plain := arrive(t, n, 2, &serving)
 		previd, received := resumes.previd()
-		n.sessions.Disconnect()
+		n.sessions.Disconnect(stanza.StreamErr(stanza.StreamInternalServerError, "unstored"))
 		soon()
 		for _, p := range []*person{resumes, ends, plain} {
 			if c := p.told(); c != stanza.StreamInternalServerError {
@@ -115,7 +115,7 @@ func TestDisconnect(t *testing.T) {
 		if s := n.sessions.Stats(); s != (session.Stats{Sessions: 1, Detached: 1}) {
 			t.Fatalf("%+v: only the one that can be resumed stays, without a stream", s)
 		}
-		n.sessions.Disconnect() // once more, as long as there is no journal
+		n.sessions.Disconnect(stanza.StreamErr(stanza.StreamInternalServerError, "unstored")) // once more, as long as there is no journal
 
 		other := arrive(t, n, 3, &serving, xmlstream.New(stanza.NSSM, "enable"))
 		defer other.wire.hangUp()
@@ -168,7 +168,7 @@ func TestDisconnectUnderWay(t *testing.T) {
 			again.say(1, repeated[i])
 		}
 		synctest.Wait() // they are read, and none is settled: time stands still
-		n.sessions.Disconnect()
+		n.sessions.Disconnect(stanza.StreamErr(stanza.StreamInternalServerError, "unstored"))
 		synctest.Wait()
 		_ = from.told()
 		if ids, _ := messages(to.wire.taken()); len(ids) > 0 {

@@ -410,15 +410,15 @@ func (m *Manager) Stats() Stats {
 	return st
 }
 
-// Disconnect cuts every session from its device. Those that can be resumed wait
+// Disconnect cuts every session from its device, which is told why. Those that can be resumed wait
 // for it, and what they have under way is settled when it can be.
-func (m *Manager) Disconnect() {
+func (m *Manager) Disconnect(why *stanza.StreamError) {
 	for _, s := range m.all() {
 		s.out.mu.Lock()
 		stream := s.out.stream
 		s.out.mu.Unlock()
 		if stream != nil {
-			s.detach(stream, stanza.StreamErr(stanza.StreamInternalServerError, "nothing can be stored for the moment; please reconnect"))
+			s.detach(stream, why)
 		}
 	}
 }
