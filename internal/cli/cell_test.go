@@ -156,6 +156,8 @@ func TestDrillKill(t *testing.T) {
 	run(t, "", "drill", "kill", "--duration", "0s").want(t, 2, "1s to 24h")
 	run(t, "", "drill", "rot", "--cycles", "-1").want(t, 2, "1 to 1000000")
 	run(t, "", "drill", "freeze", "--up-to", "100ms").want(t, 2, "1s to 1h")
+	run(t, "", "drill", "kill", "--people", "1").want(t, 2, "2 to 1000")
+	run(t, "", "drill", "kill", "--pause", "0s").want(t, 2, "100us to 1h")
 	run(t, "", "drill", "roll", "--older", "nowhere").want(t, 2, "--older", "nowhere")
 	run(t, "", "drill", "roll", "--older", ".").want(t, 2, "is not a program")
 }

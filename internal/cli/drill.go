@@ -52,7 +52,7 @@ if anything happened that must never happen.`,
 			return p.runDrill(cmd, drill.Cell, drill.CellConfig{Harm: harm}, 3, 5, 7)
 		},
 	}
-	drillFlags(cmd, 3, 5, 7)
+	drillFlags(cmd, drill.Usual().Think, 3, 5, 7)
 	switch harm {
 	case drill.HarmFreeze, drill.HarmCut:
 		upToFlag(cmd)
@@ -77,10 +77,13 @@ func anyOf(all []int) string {
 	return fmt.Sprintf("%s or %d", words, all[last])
 }
 
-func drillFlags(cmd *cobra.Command, nodes ...int) {
+// drillFlags are those of all drills; pause is that between two messages.
+func drillFlags(cmd *cobra.Command, pause time.Duration, nodes ...int) {
 	flags := cmd.Flags()
 	flags.Int("nodes", 3, "`NUMBER` of nodes: "+anyOf(nodes))
 	flags.Duration("duration", 30*time.Second, "`TIME` for which it is done")
+	flags.Int("people", 12, "`NUMBER` of people who chat two by two")
+	flags.Duration("pause", pause, "mean `TIME` between two messages of one of them")
 	flags.Uint64("seed", 0, "`SEED` of the drill's choices; 0 takes a random one")
 	flags.Bool("json", false, "print the figures as one JSON object")
 }
@@ -96,12 +99,12 @@ started again, and has to take people within a minute. At the end all are killed
 and every archive is read through every node. The exit code is 1 if anything happened that
 must never happen.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			// People write a tenth of what they do elsewhere: what a node has to read after each start is not what is tried here.
-			cfg := drill.CellConfig{KillConfig: drill.KillConfig{UpMin: 200 * time.Millisecond, UpMax: time.Second, Think: 100 * time.Millisecond}}
+			cfg := drill.CellConfig{KillConfig: drill.KillConfig{UpMin: 200 * time.Millisecond, UpMax: time.Second}}
 			return p.runCycles(cmd, drill.Rot, cfg, 3, 5, 7)
 		},
 	}
-	drillFlags(cmd, 3, 5, 7)
+	// They write a tenth of what they do elsewhere: what a node has to read after each start is not what is tried here.
+	drillFlags(cmd, 100*time.Millisecond, 3, 5, 7)
 	cyclesFlag(cmd, "damaged files")
 	return cmd
 }
@@ -119,7 +122,7 @@ and every archive is read through every node. It needs Linux, root (CAP_SYS_ADMI
 			return p.runDrill(cmd, drill.Disk, drill.CellConfig{}, 3, 5, 7)
 		},
 	}
-	drillFlags(cmd, 3, 5, 7)
+	drillFlags(cmd, drill.Usual().Think, 3, 5, 7)
 	upToFlag(cmd)
 	return cmd
 }
@@ -136,7 +139,7 @@ rest, and every archive is read, and every file got, through every node. It need
 			return p.runCycles(cmd, drill.Power, drill.CellConfig{}, 1, 3, 5, 7)
 		},
 	}
-	drillFlags(cmd, 1, 3, 5, 7)
+	drillFlags(cmd, drill.Usual().Think, 1, 3, 5, 7)
 	cyclesFlag(cmd, "cuts")
 	return cmd
 }
@@ -176,12 +179,14 @@ func older(flags *pflag.FlagSet) (string, error) {
 // runDrill runs a drill of a cell, of one of so many nodes.
 func (p *Program) runDrill(cmd *cobra.Command, run func(context.Context, drill.CellConfig) (*drill.Report, error), cfg drill.CellConfig, nodes ...int) (err error) {
 	flags := cmd.Flags()
-	usual := drill.Usual()
-	if cfg.Think == 0 {
-		cfg.Think = usual.Think
-	}
-	if cfg.UpMax == 0 {
+	if usual := drill.Usual(); cfg.UpMax == 0 {
 		cfg.UpMin, cfg.UpMax = usual.UpMin, usual.UpMax
+	}
+	if cfg.Accounts, _ = flags.GetInt("people"); cfg.Accounts < 2 || cfg.Accounts > 1000 {
+		return usage(cmd, errors.New("--people: use 2 to 1000"))
+	}
+	if cfg.Think, _ = flags.GetDuration("pause"); cfg.Think < 100*time.Microsecond || cfg.Think > time.Hour {
+		return usage(cmd, errors.New("--pause: use 100us to 1h"))
 	}
 	if flags.Lookup("up-to") != nil {
 		if cfg.DownMax, _ = flags.GetDuration("up-to"); cfg.DownMax < time.Second || cfg.DownMax > time.Hour {

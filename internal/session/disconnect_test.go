@@ -169,8 +169,12 @@ func TestDisconnectUnderWay(t *testing.T) {
 		}
 		synctest.Wait() // they are read, and none is settled: time stands still
 		n.sessions.Disconnect(stanza.StreamErr(stanza.StreamInternalServerError, "unstored"))
-		synctest.Wait()
-		_ = from.told()
+		synctest.Wait() // no time passes, for those either that end
+		for _, p := range []*person{from, again} {
+			if c := p.told(); c != stanza.StreamInternalServerError {
+				t.Errorf("%s is told %s", p.full, c)
+			}
+		}
 		if ids, _ := messages(to.wire.taken()); len(ids) > 0 {
 			t.Fatalf("%v are delivered already: nothing is under way", ids)
 		}

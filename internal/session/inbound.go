@@ -159,14 +159,16 @@ func (in *inbound) stopTimer() {
 func (in *inbound) settled(d time.Duration, last bool) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	expired := false
-	t := time.AfterFunc(d, func() {
-		in.mu.Lock()
-		expired = true
-		in.mu.Unlock()
-		in.changed.Broadcast()
-	})
-	defer t.Stop()
+	expired := d <= 0
+	if !expired {
+		t := time.AfterFunc(d, func() {
+			in.mu.Lock()
+			expired = true
+			in.mu.Unlock()
+			in.changed.Broadcast()
+		})
+		defer t.Stop()
+	}
 	for len(in.pending) > 0 && !expired && !in.closed {
 		in.changed.Wait()
 	}

@@ -137,6 +137,11 @@ func (o *outbound) trim(s *Session, h uint32) (*stanza.StreamError, command.Posi
 // why to close. If the device may resume it, the session waits for it; else it
 // ends. It reports whether the session goes on.
 func (s *Session) detach(stream Stream, err *stanza.StreamError) bool {
+	return s.detachWithin(settleWithin, stream, err)
+}
+
+// detachWithin is detach for which what was received has so long to be settled, if the session ends.
+func (s *Session) detachWithin(settle time.Duration, stream Stream, err *stanza.StreamError) bool {
 	s.out.mu.Lock()
 	if s.out.stream != stream {
 		s.out.mu.Unlock()
@@ -144,7 +149,7 @@ func (s *Session) detach(stream Stream, err *stanza.StreamError) bool {
 	}
 	if !s.out.resumable || !s.out.managed || s.out.ended {
 		s.out.mu.Unlock()
-		go s.end(err)
+		go s.endWithin(settle, err)
 		return false
 	}
 	s.out.stream = nil

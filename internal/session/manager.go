@@ -411,14 +411,15 @@ func (m *Manager) Stats() Stats {
 }
 
 // Disconnect cuts every session from its device, which is told why. Those that can be resumed wait
-// for it, and what they have under way is settled when it can be.
+// for it, and what they have under way is settled when it can be. Others end at once: that
+// cannot be waited for, and who sends it again is told what came of it.
 func (m *Manager) Disconnect(why *stanza.StreamError) {
 	for _, s := range m.all() {
 		s.out.mu.Lock()
 		stream := s.out.stream
 		s.out.mu.Unlock()
 		if stream != nil {
-			s.detach(stream, why)
+			s.detachWithin(0, stream, why)
 		}
 	}
 }

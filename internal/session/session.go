@@ -380,14 +380,17 @@ func (s *Session) Dismissed(text string) {
 // end ends the session for good: what was received is settled, the stream
 // closed, and everybody told that the device is gone. It returns when that is
 // done, whoever does it.
-func (s *Session) end(err *stanza.StreamError) {
+func (s *Session) end(err *stanza.StreamError) { s.endWithin(settleWithin, err) }
+
+// endWithin is end for which what was received has so long to be settled.
+func (s *Session) endWithin(settle time.Duration, err *stanza.StreamError) {
 	if !s.ends.CompareAndSwap(false, true) {
 		<-s.over
 		return
 	}
 	defer close(s.over)
 	s.m.forget(s)
-	s.in.settled(settleWithin, true)
+	s.in.settled(settle, true)
 	tell := s.leave()
 	if s.m.o.Gone != nil {
 		s.m.o.Gone(s)
