@@ -45,7 +45,7 @@ type pace struct {
 	// Of the goroutine that watches:
 	looked  time.Time
 	late    time.Time     // when an answer was late last
-	lateFor time.Duration // for how long they were, since they were all in time
+	lateFor time.Duration // for how long they were, since they were all in time, or others late, too
 	left    bool          // people were sent away since it is shut
 	opened  time.Time
 	again   time.Time
@@ -65,10 +65,10 @@ func (p *pace) step(now time.Time, late, enough bool) (leave bool) {
 		p.lateFor += passed
 	}
 	if !p.shut.Load() {
-		if !late {
+		if !late || !enough { // what all were late for, as while a leader is elected, says nothing of this one
 			p.lateFor = 0
 		}
-		if p.lateFor < surelySlow || !enough {
+		if p.lateFor < surelySlow {
 			return false
 		}
 		p.shut.Store(true)

@@ -38,6 +38,8 @@ func TestPace(t *testing.T) {
 	wants("an answer came in time meanwhile", false)
 	is(true, false, time.Minute)
 	wants("others are slow, too", false)
+	is(true, true, surelySlow-paceEvery)
+	wants("others are well again a moment before it is", false)
 	is(false, true, paceEvery)
 	if left := is(true, true, surelySlow); left != 0 {
 		t.Errorf("those who are there were sent away %d times at once", left)
