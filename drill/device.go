@@ -362,6 +362,9 @@ func (v *device) untilCut() time.Duration {
 	return time.Duration(v.random.ExpFloat64() * float64(mean))
 }
 
+// farewell is how long who leaves in order waits for the server to say so, too.
+const farewell = time.Second
+
 // part leaves the session: at once, in order, or right behind a full window of
 // messages whose ticks it does not wait for.
 func (v *device) part(ctx context.Context, s *client.Session) {
@@ -371,6 +374,8 @@ func (v *device) part(ctx context.Context, s *client.Session) {
 	switch v.random.IntN(4) {
 	case 0:
 	case 1:
+		ctx, cancel := context.WithTimeout(ctx, farewell)
+		defer cancel()
 		_ = s.Close(ctx) // it may have been killed meanwhile
 	default:
 		for !v.silent && !v.isDraining() && len(v.outbox) < v.d.cfg.Window {

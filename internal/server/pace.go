@@ -121,11 +121,12 @@ func (s *server) answeredAfter() time.Duration {
 	return took
 }
 
-// watchPace sends people elsewhere while this node is slow.
+// watchPace hands leadership over, and sends people elsewhere, while this node is slow.
 func (s *server) watchPace(ctx context.Context) {
 	if s.member == nil || s.mesh == nil {
 		return
 	}
+	defer s.reach.moves.Wait()
 	tick := time.NewTicker(paceEvery)
 	defer tick.Stop()
 	for {
@@ -143,6 +144,7 @@ func (s *server) watchPace(ctx context.Context) {
 				is = mesh.PaceSlow
 			}
 			s.mesh.SetPace(is)
+			s.leadNoMore(ctx, took)
 			took = took.Round(time.Millisecond)
 			switch {
 			case shut && !was:

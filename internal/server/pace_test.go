@@ -143,3 +143,34 @@ func TestMost(t *testing.T) {
 		}
 	}
 }
+
+// TestLeadNoMore: a leader is slow when nothing came in time for a while, other than what it had asked before it led.
+func TestLeadNoMore(t *testing.T) {
+	t.Parallel()
+	var r reach
+	is := func(leads, slow bool, d time.Duration) (gives bool) {
+		for range d / paceEvery {
+			gives = r.step(leads, slow)
+		}
+		return gives
+	}
+	for _, tc := range []struct {
+		leads, slow bool
+		d           time.Duration
+		want        bool
+	}{
+		{false, true, time.Minute, false},
+		{true, true, newLeader, false},
+		{true, false, paceEvery, false},
+		{true, true, surelySlow - paceEvery, false},
+		{true, true, paceEvery, true},
+		{true, false, paceEvery, false},
+		{true, true, surelySlow, true},
+		{false, true, paceEvery, false},
+		{true, true, newLeader, false},
+	} {
+		if got := is(tc.leads, tc.slow, tc.d); got != tc.want {
+			t.Errorf("%+v: %t", tc, got)
+		}
+	}
+}

@@ -4,6 +4,8 @@ package server
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,8 +17,8 @@ const (
 	reachEvery = 500 * time.Millisecond
 	// slowPart: a node is slow when an answer takes as long as this part of noMajority.
 	slowPart = 10
-	// slowTimes is how often in a row a leader has to be slow before it leads no more.
-	slowTimes = 2
+	// newLeader is how long what a new leader had asked before it led, while none did, may still wait.
+	newLeader = 2 * time.Second
 	// leadPause is how long a node that gave up leadership, and has it again, keeps it at least; twice as long each time, up to leadPauseMost,
 	// unless it was well for leadWell meanwhile: where all nodes are slow, as with too few processors, it is no use to hand it around.
 	leadPause     = 5 * time.Second
@@ -29,10 +31,14 @@ type reach struct {
 	asked atomic.Pointer[time.Time] // since when there is no answer; nil: there was one
 	took  atomic.Int64              // nanoseconds that the last one took
 
-	// Of the goroutine that asks.
-	slow  int // so many times in a row
-	again time.Time
-	pause time.Duration
+	// Of the goroutine that watches the pace:
+	led  time.Duration // for how long this node has led
+	slow time.Duration // for how long, while it led, answers were late without a break, or what it stores was
+
+	moves  sync.WaitGroup
+	moving atomic.Bool // of who has set it:
+	again  time.Time
+	pause  time.Duration
 }
 
 // unanswered is for how long nothing was stored, or nothing answered, that this node has
@@ -62,7 +68,6 @@ func (s *server) watchReach(ctx context.Context) {
 		if err != nil {
 			return // it ends
 		}
-		s.leadNoMore(ctx, time.Since(begun), s.cell.JournalStats())
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -71,16 +76,35 @@ func (s *server) watchReach(ctx context.Context) {
 	}
 }
 
-// leadNoMore hands leadership to another node when this one has been slow for some time: all that any node stores
-// goes through the leader, so that a slow network or disk of one makes all slow.
-func (s *server) leadNoMore(ctx context.Context, took time.Duration, j journal.Stats) {
-	r := &s.reach
-	if took = max(took, j.Unsettled); took < s.o.noMajority/slowPart || !enough(j.Others) {
-		r.slow = 0
-		return
+// step goes on by paceEvery in which this node led, or not, and was slow, or not; true: it is to lead no more.
+func (r *reach) step(leads, slow bool) bool {
+	if r.led += paceEvery; !leads {
+		r.led = 0
 	}
-	now := time.Now()
-	if r.slow++; r.slow < slowTimes || now.Before(r.again) {
+	if r.slow += paceEvery; r.led < newLeader || !slow {
+		r.slow = 0
+	}
+	return r.slow >= surelySlow
+}
+
+// leadNoMore hands leadership to another node when this one has it, and was slow for some time: all that any node stores
+// goes through the leader, so that a slow network or disk of one makes all slow. It does not wait for that.
+func (s *server) leadNoMore(ctx context.Context, took time.Duration) {
+	r, j := &s.reach, s.cell.JournalStats()
+	took = max(took, j.Unsettled)
+	leads := j.HasLeader && !slices.ContainsFunc(j.Others, func(o journal.Other) bool { return o.Leads })
+	if r.step(leads, took >= s.o.noMajority/slowPart) && enough(j.Others) && r.moving.CompareAndSwap(false, true) {
+		r.moves.Go(func() {
+			defer r.moving.Store(false)
+			s.giveUpLead(ctx, took)
+		})
+	}
+}
+
+// giveUpLead is of who has set moving.
+func (s *server) giveUpLead(ctx context.Context, took time.Duration) {
+	r, now := &s.reach, time.Now()
+	if now.Before(r.again) {
 		return
 	}
 	to, err := s.moveLeadership(ctx)
