@@ -195,7 +195,7 @@ export default {
       await anna.page.getByRole('textbox', { name: 'Message Choir' }).waitFor()
       const room = decodeURIComponent(new URL(anna.page.url()).pathname.replace('/chat/', ''))
       prof.type(`/join ${room} nick Bass`)
-      await prof.shows('Bass')
+      await prof.shows('You have joined the room as Bass') // what is typed before goes to another window
       prof.type('I will be there')
       const said = anna.page.locator('.bubble', { hasText: 'I will be there' })
       await said.waitFor()
