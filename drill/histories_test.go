@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"bavard/drill/await"
 	"bavard/drill/client"
 	"bavard/internal/stanza"
 	"bavard/internal/xmlstream"
@@ -240,7 +241,11 @@ func (d *killing) tell(ctx context.Context, s story) (*told, error) {
 
 // has reads all that a person has, through one node.
 func (t *teller) has(ctx context.Context, where int) ([]string, error) {
-	s, err := t.dial(ctx, where)
+	var s *client.Session
+	err := await.Until(ctx, func(ctx context.Context) (err error) { // a node that was cut off a moment ago may send them elsewhere once
+		s, err = t.dial(ctx, where)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

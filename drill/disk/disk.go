@@ -121,9 +121,10 @@ func (d *Disk) Fill(leave int64) error {
 }
 
 // Shadow puts a disk without any room over a directory of this one: what is open
-// there stays open, nothing new can be written.
+// there stays open, nothing new can be written. What somebody else writes there in
+// the same moment fills it as well.
 func (d *Disk) Shadow(dir string) error {
-	return d.enter(`mount -t tmpfs -o size=4k,mode=0700 tmpfs "$1" && head -c 4096 /dev/zero > "$1/ballast"`, dir)
+	return d.enter(`mount -t tmpfs -o size=4k,mode=0700 tmpfs "$1" && { head -c 4096 /dev/zero > "$1/ballast" || :; }`, dir)
 }
 
 // Unshadow brings the directory back.
