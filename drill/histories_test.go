@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"bavard/drill/await"
 	"bavard/drill/client"
 	"bavard/internal/stanza"
 	"bavard/internal/xmlstream"
@@ -132,14 +131,18 @@ func (t *teller) reach(ctx context.Context) (*client.Session, error) {
 func (t *teller) dial(ctx context.Context, where int) (*client.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	return client.Dial(ctx, client.Config{
+	return client.Dial(ctx, t.config(where))
+}
+
+func (t *teller) config(where int) client.Config {
+	return client.Config{
 		JID: t.account, Password: t.d.password, Resource: "story", Keys: &t.keys, Addr: t.d.at(where).c2s,
 		Handler: client.Handler{Presence: t.let, Message: func(in *client.Inbound) {
 			t.mu.Lock()
 			defer t.mu.Unlock()
 			t.heard = append(t.heard, in.Stanza)
 		}},
-	})
+	}
 }
 
 // let is told whether it may enter the room.
@@ -241,15 +244,17 @@ func (d *killing) tell(ctx context.Context, s story) (*told, error) {
 
 // has reads all that a person has, through one node.
 func (t *teller) has(ctx context.Context, where int) ([]string, error) {
-	var s *client.Session
-	err := await.Until(ctx, func(ctx context.Context) (err error) { // a node that was cut off a moment ago may send them elsewhere once
-		s, err = t.dial(ctx, where)
+	var all []string
+	r := &returning{config: t.config(where)}
+	defer r.cut()
+	err := r.ask(ctx, func(ctx context.Context, s *client.Session) (err error) {
+		all, err = t.read(ctx, s)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	defer s.Cut()
+	return all, err
+}
+
+func (t *teller) read(ctx context.Context, s *client.Session) ([]string, error) {
 	alike := aliases{}
 	var all []string
 	archive, err := s.ArchiveForwards(ctx, client.Query{Max: 250})

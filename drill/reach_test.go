@@ -81,28 +81,43 @@ func TestSlowLeader(t *testing.T) {
 	}
 }
 
-// TestMute: a node that hears the others, and is heard by none, knows it also when nobody uses it.
-func TestMute(t *testing.T) {
-	t.Parallel()
+// quiet is a cell that nobody uses yet, with a network between its nodes.
+func quiet(t *testing.T) (context.Context, *celled) {
+	t.Helper()
 	d := newCelled(CellConfig{Harm: HarmCut, Nodes: 3, KillConfig: ready(t, KillConfig{})})
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	defer d.end()
+	t.Cleanup(func() {
+		d.end()
+		cancel()
+	})
 	if err := d.prepare(ctx); err != nil {
 		t.Fatal(err)
 	}
+	return ctx, d
+}
+
+// warns waits until a node warns of something, or does no more.
+func (n *cellNode) warns(ctx context.Context, t *testing.T, of string, want bool) {
+	t.Helper()
+	err := n.shows(ctx, func(page string) error {
+		if on := gauge(page, of) == 1; on != want {
+			return fmt.Errorf("%s is %t", of, on)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMute: a node that hears the others, and is heard by none, knows it also when nobody uses it.
+func TestMute(t *testing.T) {
+	t.Parallel()
+	ctx, d := quiet(t)
 	const hit = 1
 	alone := func(alone bool) {
 		t.Helper()
-		err := d.nodes[hit].shows(ctx, func(page string) error {
-			if on := gauge(page, `bavard_warning{id="journal-no-leader",severity="error"}`) == 1; on != alone {
-				return fmt.Errorf("the warning that it stores nothing is %t", on)
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		d.nodes[hit].warns(ctx, t, `bavard_warning{id="journal-no-leader",severity="error"}`, alone)
 	}
 	alone(false)
 	for _, other := range d.others(hit) {
@@ -120,13 +135,7 @@ func TestMute(t *testing.T) {
 // comes back is taken there. When it is well it takes people as before.
 func TestSlowNode(t *testing.T) {
 	t.Parallel()
-	d := newCelled(CellConfig{Harm: HarmCut, Nodes: 3, KillConfig: ready(t, KillConfig{})})
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	defer d.end()
-	if err := d.prepare(ctx); err != nil {
-		t.Fatal(err)
-	}
+	ctx, d := quiet(t)
 	lead, err := d.leader(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -142,23 +151,15 @@ func TestSlowNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer there.Cut()
-	slow := func(want int) {
+	slow := func(slow bool) {
 		t.Helper()
-		err := d.nodes[hit].shows(ctx, func(page string) error {
-			if got := gauge(page, `bavard_warning{id="node-slow",severity="warning"}`); got != want {
-				return fmt.Errorf("the warning that it is slow is %d", got)
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		d.nodes[hit].warns(ctx, t, `bavard_warning{id="node-slow",severity="warning"}`, slow)
 	}
-	slow(0)
+	slow(false)
 	for _, other := range d.others(hit) {
 		d.both(hit, other, slowWay())
 	}
-	slow(1)
+	slow(true)
 	select {
 	case <-there.Done():
 	case <-ctx.Done():
@@ -182,7 +183,7 @@ func TestSlowNode(t *testing.T) {
 		s.Cut()
 	}
 	d.network.Heal()
-	slow(0)
+	slow(false)
 	s, err := enter(hit)
 	if err != nil {
 		t.Fatal(err)

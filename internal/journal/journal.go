@@ -9,6 +9,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -143,4 +144,10 @@ type Stats struct {
 	Unsettled time.Duration
 	Times     Times  // of the batches that carried commands of this writer
 	Full      string // why Submit answers ErrFull; "" when it does not
+}
+
+// Leads reports whether this node of several leads. While nothing is known of the others, and where it is none of the
+// nodes that leads, it does not.
+func (s Stats) Leads() bool {
+	return s.HasLeader && len(s.Others) > 0 && len(s.Host.Endpoints) == 0 && !slices.ContainsFunc(s.Others, func(o Other) bool { return o.Leads })
 }

@@ -72,15 +72,13 @@ func (s *server) allNodes() []dashboard.Node {
 		return []dashboard.Node{own}
 	}
 	j, meshed, all := s.cell.JournalStats(), s.meshed(), map[string]dashboard.Node{}
-	own.Address, own.Leads = s.cfg.Cell.Members()[own.Name], j.HasLeader
+	own.Address, own.Leads = s.cfg.Cell.Members()[own.Name], j.Leads()
 	for _, o := range j.Others {
 		n := meshed[o.Name]
-		own.Leads = own.Leads && !o.Leads
 		all[o.Name] = dashboard.Node{
 			Name: o.Name, Address: o.Address, Reached: o.Reached, Leads: o.Leads, Learner: o.Learner, Absent: o.Absent, Drained: n.Drained, Diverged: n.Diverged, Version: n.Version, Level: n.Level,
 		}
 	}
-	own.Leads = own.Leads && len(j.Others) > 0 && len(j.Host.Endpoints) == 0 // else nothing is known yet, or it is none of the nodes
 	all[own.Name] = own
 	var sorted []dashboard.Node
 	for _, name := range s.cfg.Cell.Names() {

@@ -48,8 +48,7 @@ type pace struct {
 	lateFor time.Duration // for how long they were, since they were all in time, or others late, too
 	left    bool          // people were sent away since it is shut
 	opened  time.Time
-	again   time.Time
-	pause   time.Duration
+	rests   pauses
 
 	mu   sync.Mutex
 	told map[string]time.Time // by account: until when who comes back is taken
@@ -78,14 +77,11 @@ func (p *pace) step(now time.Time, late, enough bool) (leave bool) {
 		p.lateFor, p.left, p.opened = 0, false, now
 		return false
 	}
-	if !late || p.left || p.lateFor < leaveSlow || now.Before(p.again) {
+	if !late || p.left || p.lateFor < leaveSlow || !p.rests.over(now) {
 		return false
 	}
-	if !p.opened.IsZero() && now.Sub(p.opened) > leaveWell {
-		p.pause = 0
-	}
-	p.pause = min(max(2*p.pause, leavePause), leavePauseMost)
-	p.left, p.again = true, now.Add(p.pause)
+	p.left = true
+	p.rests.begin(now, now.Sub(p.opened) > leaveWell, leavePause, leavePauseMost)
 	return true
 }
 
@@ -134,32 +130,37 @@ func (s *server) watchPace(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			took := s.answeredAfter()
-			late := took >= s.o.noMajority/slowPart
-			was := s.pace.shut.Load()
-			leave := s.pace.step(now, late, most(s.mesh.Nodes()))
-			shut := s.pace.shut.Load()
-			is := mesh.PaceInTime
-			if late || shut {
-				is = mesh.PaceSlow
-			}
-			s.mesh.SetPace(is)
-			s.leadNoMore(ctx, took)
-			took = took.Round(time.Millisecond)
-			switch {
-			case shut && !was:
-				s.log.Warn("this node is slow, and most others are not: who comes is sent to them", "answered_after", took)
-				s.warnings.Raise(health.NodeSlow, "an answer took "+took.String())
-				s.doors.turnAway(slowly())
-			case was && !shut:
-				s.log.Warn("this node sends nobody elsewhere any more", "answered_after", took)
-				s.warnings.Clear(health.NodeSlow)
-			}
-			if leave {
-				s.log.Warn("this node is still slow: its people are sent to others", "answered_after", took)
-				s.sessions.Disconnect(slowly())
-			}
+			s.lookAtPace(ctx, now)
 		}
+	}
+}
+
+// lookAtPace is one look of watchPace.
+func (s *server) lookAtPace(ctx context.Context, now time.Time) {
+	took := s.answeredAfter()
+	late := s.late(took)
+	was := s.pace.shut.Load()
+	leave := s.pace.step(now, late, most(s.mesh.Nodes()))
+	shut := s.pace.shut.Load()
+	is := mesh.PaceInTime
+	if late || shut {
+		is = mesh.PaceSlow
+	}
+	s.mesh.SetPace(is)
+	s.leadNoMore(ctx, took)
+	took = took.Round(time.Millisecond)
+	switch {
+	case shut && !was:
+		s.log.Warn("this node is slow, and most others are not: who comes is sent to them", "answered_after", took)
+		s.warnings.Raise(health.NodeSlow, "an answer took "+took.String())
+		s.doors.turnAway(slowly())
+	case was && !shut:
+		s.log.Warn("this node sends nobody elsewhere any more", "answered_after", took)
+		s.warnings.Clear(health.NodeSlow)
+	}
+	if leave {
+		s.log.Warn("this node is still slow: its people are sent to others", "answered_after", took)
+		s.sessions.Disconnect(slowly())
 	}
 }
 

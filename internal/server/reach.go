@@ -4,7 +4,6 @@ package server
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,8 +36,24 @@ type reach struct {
 
 	moves  sync.WaitGroup
 	moving atomic.Bool // of who has set it:
-	again  time.Time
-	pause  time.Duration
+	rests  pauses
+}
+
+// pauses are between two times that something is done which is of no use done again and again.
+type pauses struct {
+	again time.Time // when it may be done again
+	last  time.Duration
+}
+
+func (p *pauses) over(now time.Time) bool { return !now.Before(p.again) }
+
+// begin begins a pause: the least, if it is to be afresh, else twice the last one, and the most at most.
+func (p *pauses) begin(now time.Time, afresh bool, least, most time.Duration) {
+	if afresh {
+		p.last = 0
+	}
+	p.last = min(max(2*p.last, least), most)
+	p.again = now.Add(p.last)
 }
 
 // unanswered is for how long nothing was stored, or nothing answered, that this node has
@@ -50,6 +65,9 @@ func (s *server) unanswered(j journal.Stats) time.Duration {
 	}
 	return since
 }
+
+// late reports whether an answer that takes so long, or is not there after that, is late.
+func (s *server) late(took time.Duration) bool { return took >= s.o.noMajority/slowPart }
 
 // watchReach asks the others, again and again, what every login and every look into an archive asks them: how far the journal is. So
 // a node that nobody hears knows it also while none of its people writes anything, and one that is slow before it is much used.
@@ -92,8 +110,7 @@ func (r *reach) step(leads, slow bool) bool {
 func (s *server) leadNoMore(ctx context.Context, took time.Duration) {
 	r, j := &s.reach, s.cell.JournalStats()
 	took = max(took, j.Unsettled)
-	leads := j.HasLeader && !slices.ContainsFunc(j.Others, func(o journal.Other) bool { return o.Leads })
-	if r.step(leads, took >= s.o.noMajority/slowPart) && enough(j.Others) && r.moving.CompareAndSwap(false, true) {
+	if r.step(j.Leads(), s.late(took)) && enough(j.Others) && r.moving.CompareAndSwap(false, true) {
 		r.moves.Go(func() {
 			defer r.moving.Store(false)
 			s.giveUpLead(ctx, took)
@@ -104,7 +121,7 @@ func (s *server) leadNoMore(ctx context.Context, took time.Duration) {
 // giveUpLead is of who has set moving.
 func (s *server) giveUpLead(ctx context.Context, took time.Duration) {
 	r, now := &s.reach, time.Now()
-	if now.Before(r.again) {
+	if !r.rests.over(now) {
 		return
 	}
 	to, err := s.moveLeadership(ctx)
@@ -112,11 +129,7 @@ func (s *server) giveUpLead(ctx context.Context, took time.Duration) {
 	case err != nil:
 		s.log.Warn("this node is slow, and leadership stays with it", "answered_after", took.Round(time.Millisecond), "err", err)
 	case to != "":
-		if now.Sub(r.again) > leadWell {
-			r.pause = 0
-		}
-		r.pause = min(max(2*r.pause, leadPause), leadPauseMost)
-		r.again = time.Now().Add(r.pause)
+		r.rests.begin(time.Now(), now.Sub(r.rests.again) > leadWell, leadPause, leadPauseMost)
 		s.log.Warn("this node is slow to store or to reach the others, so that another one leads", "answered_after", took.Round(time.Millisecond), "node", to)
 	}
 }

@@ -91,6 +91,10 @@ func messages(got []*xmlstream.Element) (ids []string, rest []*xmlstream.Element
 	return ids, rest
 }
 
+func unstored() *stanza.StreamError {
+	return stanza.StreamErr(stanza.StreamInternalServerError, "unstored")
+}
+
 // TestDisconnect: sessions that are cut off because nothing can be stored are
 // told so; one that can be resumed waits, and loses neither what it had sent nor
 // what it is sent, one that cannot ends.
@@ -105,7 +109,7 @@ func TestDisconnect(t *testing.T) {
 		ends := arrive(t, n, 1, &serving, xmlstream.New(stanza.NSSM, "enable"))
 		plain := arrive(t, n, 2, &serving)
 		previd, received := resumes.previd()
-		n.sessions.Disconnect(stanza.StreamErr(stanza.StreamInternalServerError, "unstored"))
+		n.sessions.Disconnect(unstored())
 		soon()
 		for _, p := range []*person{resumes, ends, plain} {
 			if c := p.told(); c != stanza.StreamInternalServerError {
@@ -115,7 +119,7 @@ func TestDisconnect(t *testing.T) {
 		if s := n.sessions.Stats(); s != (session.Stats{Sessions: 1, Detached: 1}) {
 			t.Fatalf("%+v: only the one that can be resumed stays, without a stream", s)
 		}
-		n.sessions.Disconnect(stanza.StreamErr(stanza.StreamInternalServerError, "unstored")) // once more, as long as there is no journal
+		n.sessions.Disconnect(unstored()) // once more, as long as there is no journal
 
 		other := arrive(t, n, 3, &serving, xmlstream.New(stanza.NSSM, "enable"))
 		defer other.wire.hangUp()
@@ -168,7 +172,7 @@ func TestDisconnectUnderWay(t *testing.T) {
 			again.say(1, repeated[i])
 		}
 		synctest.Wait() // they are read, and none is settled: time stands still
-		n.sessions.Disconnect(stanza.StreamErr(stanza.StreamInternalServerError, "unstored"))
+		n.sessions.Disconnect(unstored())
 		synctest.Wait() // no time passes, for those either that end
 		for _, p := range []*person{from, again} {
 			if c := p.told(); c != stanza.StreamInternalServerError {
