@@ -171,10 +171,13 @@ func pair(t *testing.T, f func(view claims, a, b *node)) {
 				Domain: "rooms.localhost", View: view, IDs: view, OccupantKey: []byte("0123456789abcdef"), Elsewhere: n,
 				Do: func(_ context.Context, c *command.Command) (command.Outcome, error) {
 					room := c.GetRoomDestroy().GetRoom()
-					n.set(func() { n.removed = append(n.removed, room) })
 					view.mu.Lock()
 					defer view.mu.Unlock()
+					if view.gone[room] { // two may have it removed at once, and the second is refused
+						return command.Outcome{Verdict: command.Refused, Err: stanza.Err(stanza.Cancel, stanza.ItemNotFound, "")}, nil
+					}
 					view.gone[room] = true
+					n.set(func() { n.removed = append(n.removed, room) })
 					return command.Outcome{}, nil
 				},
 			})
