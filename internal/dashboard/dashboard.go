@@ -77,15 +77,21 @@ func NewRecorder(sample func() Sample, about func() About) *Recorder {
 	return &Recorder{run: rand.Text(), sample: sample, about: about}
 }
 
-// Run takes a sample every second until ctx ends.
+// Run takes a sample every second until ctx ends. After a second in which this process did not run, or taking one took
+// long, the next comes when it is due, not at once: what happened within an instant says nothing of a second.
 func (r *Recorder) Run(ctx context.Context) {
 	tick := time.NewTicker(Every)
 	defer tick.Stop()
+	var last time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			if time.Since(last) < Every/2 {
+				continue
+			}
+			last = time.Now()
 			s := r.sample()
 			r.mu.Lock()
 			r.ring.push(s)

@@ -49,6 +49,35 @@ func TestRecorderKeeps15Minutes(t *testing.T) {
 	})
 }
 
+// TestRecorderThatWasLate: what is a second's is not said of an instant.
+func TestRecorderThatWasLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer synctest.Wait()
+		defer cancel()
+		n := 0
+		r := NewRecorder(func() Sample {
+			at := time.Now().UnixMilli()
+			if n++; n == 2 {
+				time.Sleep(2*Every - Every/10)
+			}
+			return Sample{At: at}
+		}, func() About { return About{} })
+		go r.Run(ctx)
+		time.Sleep(6*Every + Every/2)
+		all := r.Report("", 0).Samples
+		for i := 1; i < len(all); i++ {
+			if since := all[i].At - all[i-1].At; since < (Every / 2).Milliseconds() {
+				t.Errorf("sample %d comes %d ms after the one before", i, since)
+			}
+		}
+		if len(all) != 5 {
+			t.Errorf("%d samples", len(all))
+		}
+	})
+}
+
 // TestCellShowsWhoAnswers: three nodes, of which one dies and comes back as another process,
 // and one is of a version that does not know the question.
 func TestCellShowsWhoAnswers(t *testing.T) {

@@ -32,7 +32,7 @@ const (
 // gauge takes samples of the node; it is one goroutine's.
 type gauge struct {
 	s        *server
-	at       time.Time
+	at       time.Time // of the last one; at first when the node was started
 	commands uint64
 	times    journal.Times
 }
@@ -44,9 +44,7 @@ func (g *gauge) sample() dashboard.Sample {
 	is := dashboard.Sample{
 		At: now.UnixMilli(), Sessions: int(hub.Resources), Lag: s.cell.Lag(), Commands: s.cell.InFlight(), Deliveries: hub.Queued,
 		Logins: front.Waiting + front.WaitingBehind, AppendP50: milliseconds(times.Quantile(0.5)), AppendP99: milliseconds(times.Quantile(0.99)),
-	}
-	if !g.at.IsZero() {
-		is.Stored = float64(j.Commands-g.commands) / now.Sub(g.at).Seconds()
+		Stored: float64(j.Commands-g.commands) / now.Sub(g.at).Seconds(),
 	}
 	is.DiskFree, _ = s.dir.Free() // 0: watch says what is wrong
 	g.at, g.commands, g.times = now, j.Commands, j.Times
@@ -116,7 +114,7 @@ func (s *server) startDashboard(ctx context.Context, group *errgroup.Group) erro
 	if address == "" && s.member == nil {
 		return nil
 	}
-	recorder := dashboard.NewRecorder((&gauge{s: s}).sample, s.aboutNode)
+	recorder := dashboard.NewRecorder((&gauge{s: s, at: s.started}).sample, s.aboutNode)
 	s.recorder.Store(recorder)
 	group.Go(func() error { recorder.Run(ctx); return nil })
 	if address == "" {

@@ -126,7 +126,7 @@ export default {
       await limit(alice, 0, false)
       await alice.page.goto(alice.origin + '/')
       await alice.open('Bob')
-      check((await shown(alice.page)).join() === '> before,> mine 0,> mine 1,> mine 2', 'what is on the device is shown')
+      await until('what is on the device to be shown', async () => (await shown(alice.page)).join() === '> before,> mine 0,> mine 1,> mine 2')
       await alice.write('is this kept?')
       await alice.page.getByText('This device could not keep the message').waitFor()
       await alice.page.getByRole('status').filter({ hasText: 'storage is full' }).waitFor()
