@@ -34,6 +34,7 @@ func TestDinoGroup(t *testing.T) {
 	eve := s.profanityAt(t, "eve@chat.test/prof", d.network.host(), d.network.port())
 	eve.typeLine("/join " + choir + " nick Eve")
 	bob.event("occupant", "nick", "Eve", "affiliation", "member")
+	eve.shows("You have joined the room as Eve") // what is typed before goes to another window
 
 	eve.typeLine("a song of Profanity")
 	d.received(choir, "a song of Profanity")

@@ -298,6 +298,6 @@ export default {
     await eve.open('Plaza')
     await bubble(eve, 'Ask').locator('b', { hasText: '@Eve' }).waitFor()
     await area.pressSequentially('@nobody')
-    check((await offered()).length === 0, 'nobody is called that')
+    await until('nobody to be called that', async () => (await offered()).length === 0)
   },
 }

@@ -92,7 +92,7 @@ describe('stars', () => {
     await stars().begin(session)
     await stars().begin(session)
     const said = { peer: 'bob@localhost', mine: false, from: 'bob@localhost/x', id: 'i', archiveId: 'old', stamp: 1, body: 'hi', asksReceipt: false, markable: false }
-    await takeHistory(db, 'bob@localhost', [said as unknown as Incoming], true)
+    await takeHistory(db, 'bob@localhost', [said as unknown as Incoming], true, '')
     expect(await starred()).toEqual(['old'])
     await stars().begin(session)
     expect([...node.keys()]).toEqual(['old'])

@@ -88,6 +88,12 @@ export class Fold {
     await this.add(chat, record)
   }
 
+  /** The place of the first message in a batch that is in the store; -1 when none is. */
+  async firstKnown(batch: Incoming[]): Promise<number> {
+    for (const [i, m] of batch.entries()) if (says(m) && (await this.find(m))) return i
+    return -1
+  }
+
   async chat(peer: string): Promise<Chat> {
     let chat = this.chats.get(peer)
     if (!chat) {

@@ -115,14 +115,18 @@ function set(chat: Chat, settings: ChatSettings, at: number): boolean {
 
 /**
  * Takes a page of history of one conversation, given oldest first, that ends where the store begins: before the
- * message with that archive id, if one is given. Takes nothing, and gives undefined, where the store begins elsewhere by now.
+ * message with that archive id, or "" if it has none that the archive has a name for. Takes nothing, and gives undefined, where the
+ * store begins elsewhere by now: what has come in meanwhile is not older than all, and the page may have what comes after it.
  */
-export async function takeHistory(db: Db, peer: string, page: Incoming[], complete: boolean, before = ''): Promise<Change | undefined> {
+export async function takeHistory(db: Db, peer: string, page: Incoming[], complete: boolean, before: string): Promise<Change | undefined> {
   const tx = begin(db, false, 'files')
-  if (before !== '' && (await oldest(tx, peer)) !== before) return undefined
+  if ((await oldest(tx, peer)) !== before) return undefined
   const fold = new Fold(tx, false)
   await fold.prefetch(page)
-  for (const m of page.toReversed()) if (m.peer === peer) await fold.backward(m)
+  // What was said after a message that went out from here, and has its archive's name only now, comes in by itself.
+  const known = before === '' ? await fold.firstKnown(page) : -1
+  const older = known < 0 ? page : page.slice(0, known + 1)
+  for (const m of older.toReversed()) if (m.peer === peer) await fold.backward(m)
   if (complete) {
     const chat = await fold.chat(peer)
     chat.complete = true

@@ -180,13 +180,31 @@ describe('what is written', () => {
 describe('history', () => {
   it('comes before what is there, with its ticks', async () => {
     await takeAll([said(10), mine(11), receipt(9, 'received'), receipt(8, 'displayed')])
-    await takeHistory(db, bob, [mine(6), said(7), mine(8), mine(9), said(10)], false)
+    await takeHistory(db, bob, [mine(6), said(7), mine(8), mine(9), said(10)], false, 'a10')
     expect(await texts()).toEqual(['text 6', 'text 7', 'text 8', 'text 9', 'text 10', 'text 11'])
     expect((await rows()).map((m) => m.tick)).toEqual([Tick.read, 1, Tick.read, Tick.delivered, 1, 1])
     expect(await chat()).toMatchObject({ unread: 0, last: { body: 'text 11' } })
-    await takeHistory(db, bob, [said(5)], true)
+    await takeHistory(db, bob, [said(5)], true, 'a6')
     expect((await chat()).complete).toBe(true)
     expect((await texts())[0]).toBe('text 5')
+  })
+
+  it('is asked for anew when something came in meanwhile, which the page may have with what follows', async () => {
+    await takeAll([said(2)])
+    expect(await takeHistory(db, bob, [said(1), said(2), said(3)], false, '')).toBeUndefined()
+    expect(await texts()).toEqual(['text 2'])
+    await takeAll([said(3)])
+    await takeHistory(db, bob, [said(1)], true, 'a2')
+    expect(await texts()).toEqual(['text 1', 'text 2', 'text 3'])
+  })
+
+  it('ends with what went out from here and had no name in the archive: what follows comes in by itself', async () => {
+    await send('m2')
+    await acknowledge(db, ['m2'], true, 6_000)
+    await takeHistory(db, bob, [said(1), mine(2), said(3)], true, '')
+    expect(await texts()).toEqual(['text 1', 'body m2'])
+    await takeAll([said(3)])
+    expect(await texts()).toEqual(['text 1', 'body m2', 'text 3'])
   })
 })
 
@@ -196,7 +214,7 @@ describe('history that came for somebody else', () => {
     const c = new Conversation(db, bob)
     await c.open()
     expect(c.exhausted).toBe(true)
-    c.apply((await takeHistory(db, bob, [said(8), said(9)], true))!)
+    c.apply((await takeHistory(db, bob, [said(8), said(9)], true, 'a10'))!)
     expect(c.exhausted).toBe(false)
     expect(await c.older()).toBe(2)
     expect(c.messages.map((m) => m.body)).toEqual(['text 8', 'text 9', 'text 10'])
@@ -236,7 +254,7 @@ describe('what is said about a message', () => {
       about(5, { mine: true, retracts: 'm3' }),
       said(9),
     ])
-    await takeHistory(db, bob, [said(1), said(2), said(3), about(6, { reactions: { id: 'm1', emoji: ['😮'] } })], true)
+    await takeHistory(db, bob, [said(1), said(2), said(3), about(6, { reactions: { id: 'm1', emoji: ['😮'] } })], true, 'a9')
     expect((await rows()).map((m) => [m.body, m.deleted ?? false])).toEqual([['newer words', false], ['', true], ['text 3', false], ['text 9', false]])
     expect((await rows())[0]!.reactions).toEqual({ [bob]: ['👍'] })
   })
@@ -244,7 +262,7 @@ describe('what is said about a message', () => {
   it('is styled or not as what was said last wants it', async () => {
     await takeAll([said(1, { unstyled: true }), said(2), said(3, { unstyled: true }), about(1, { replaces: 'm1', body: '*so*' }), about(2, { replaces: 'm2', body: '> _ <', unstyled: true })])
     await takeAll([about(4, { replaces: 'm0', body: 'later', unstyled: true })])
-    await takeHistory(db, bob, [said(0)], true)
+    await takeHistory(db, bob, [said(0)], true, 'a1')
     expect((await rows()).map((m) => m.unstyled ?? false)).toEqual([true, false, true, true])
     await compose(db, bob, { body: '> o <', unstyled: true }, { id: 'u1', frame: '<u/>' }, 5_000)
     const own = (await rows()).at(-1)!
@@ -568,7 +586,7 @@ describe('a conversation on screen', () => {
 describe('reading by positions', () => {
   it('finds the same as walking, with what waits and across gaps', async () => {
     await takeAll(Array.from({ length: 150 }, (_, i) => said(i + 1)))
-    await takeHistory(db, bob, Array.from({ length: 60 }, (_, i) => said(2000 + i)), false)
+    await takeHistory(db, bob, Array.from({ length: 60 }, (_, i) => said(2000 + i)), false, 'a1')
     await discard(db, (await rows())[100]!.key)
     for (const id of ['w1', 'w2']) await send(id)
     const ends = await chat()
@@ -601,7 +619,7 @@ describe('files', () => {
   })
 
   it('of history come too', async () => {
-    await takeHistory(db, bob, [said(5, { body: '', file })], true)
+    await takeHistory(db, bob, [said(5, { body: '', file })], true, '')
     expect((await rows())[0]).toMatchObject({ file })
   })
 })
